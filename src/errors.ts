@@ -1,0 +1,142 @@
+/**
+ * The one error taxonomy of the project.
+ *
+ * Invariant: `code` = class name = `ApplicationFailure.type`, `details` is plain JSON, and whether an error is worth
+ * retrying is a property of the error, so that activities, workflows, clients and the CLI agree without asking each other.
+ * Across a process boundary test `code`, never `instanceof`. Workflow-safe: no I/O, no Node API.
+ */
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+export type JsonObject = { readonly [key: string]: Json };
+
+export const ERROR_CODES = [
+  'CheckpointError',
+  'CheckpointNotFoundError',
+  'CheckpointLoadError',
+  'CheckpointIncompatibleError',
+  'CheckpointValidationError',
+  'CheckpointConfigError',
+  'CheckpointSourceError',
+  'CheckpointTimeoutError',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Codes that no retry can mend: the worker marks them `nonRetryable`, retry policies list them. */
+export const FINAL_CODES: readonly ErrorCode[] = [
+  'CheckpointNotFoundError',
+  'CheckpointLoadError',
+  'CheckpointIncompatibleError',
+  'CheckpointValidationError',
+  'CheckpointConfigError',
+];
+
+export interface ErrorOptions {
+  /** What raised it; kept as `cause`, its text goes into `details.original_error` where the class records it. */
+  readonly cause?: unknown;
+  /** Merged over the class's own details; the caller wins. */
+  readonly details?: JsonObject;
+  /** Overrides the class's rule, for instance a `CheckpointSourceError` with a final HTTP status. */
+  readonly retryable?: boolean;
+  /** Earliest sensible time of the next attempt in milliseconds (`Retry-After`). */
+  readonly retryAfterMs?: number;
+}
+
+/** Base of every error that this project raises on purpose. Its message says what, where, expected against got, and what to do. */
+export class CheckpointError extends Error {
+  readonly code: ErrorCode;
+  readonly details: JsonObject;
+  readonly retryable: boolean;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options: ErrorOptions = {}, code: ErrorCode = 'CheckpointError') {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = code;
+    this.code = code;
+    this.details = options.details ?? {};
+    this.retryable = options.retryable ?? !FINAL_CODES.includes(code);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  toJSON(): ErrorReport {
+    return { type: this.code, message: this.message, details: this.details };
+  }
+}
+
+/** How an error looks in `--json` output, results and queries. */
+export interface ErrorReport {
+  readonly type: string;
+  readonly message: string;
+  readonly details: JsonObject;
+}
+
+/** A file, object or workflow that should be there is not. `path` is a path or URI as the user wrote it. */
+export class CheckpointNotFoundError extends CheckpointError {
+  constructor(message: string, path: string, options: ErrorOptions = {}) {
+    super(message, { ...options, details: { path, ...options.details } }, 'CheckpointNotFoundError');
+  }
+}
+
+/** A file is there but cannot be read as a checkpoint: corrupt, truncated, a directory, or nothing of it was ever loaded. */
+export class CheckpointLoadError extends CheckpointError {
+  constructor(message: string, path: string | null, options: ErrorOptions = {}) {
+    super(message, { ...options, details: { path, ...causeDetails(options.cause), ...options.details } }, 'CheckpointLoadError');
+  }
+}
+
+/** Names or shapes of the source and the target do not go together. */
+export class CheckpointIncompatibleError extends CheckpointError {
+  constructor(message: string, options: ErrorOptions = {}) {
+    super(message, options, 'CheckpointIncompatibleError');
+  }
+}
+
+/** The content breaks a rule: unsafe pickle, checksum mismatch, no state dict, NaN. `errors` has one line for each finding. */
+export class CheckpointValidationError extends CheckpointError {
+  constructor(message: string, errors: readonly string[] = [], options: ErrorOptions = {}) {
+    const listed = errors.length === 0 ? {} : { validation_errors: errors, num_errors: errors.length };
+    super(message, { ...options, details: { ...listed, ...options.details } }, 'CheckpointValidationError');
+  }
+}
+
+/** The request is wrong: configuration, options, command line. `configPath` is like `stages[1].strict`. */
+export class CheckpointConfigError extends CheckpointError {
+  constructor(message: string, configPath?: string, options: ErrorOptions = {}) {
+    const where = configPath === undefined ? {} : { config_path: configPath };
+    super(message, { ...options, details: { ...where, ...options.details } }, 'CheckpointConfigError');
+  }
+}
+
+/** Reading or writing storage failed in transport. Retried, unless the cause is known to be final. */
+export class CheckpointSourceError extends CheckpointError {
+  constructor(message: string, sourcePath: string, options: ErrorOptions = {}) {
+    const original = options.cause === undefined ? {} : { original_error: textOf(options.cause) };
+    super(message, { ...options, details: { source_path: sourcePath, ...original, ...options.details } }, 'CheckpointSourceError');
+  }
+}
+
+/** `operation` made no progress for `timeoutSeconds`. */
+export class CheckpointTimeoutError extends CheckpointError {
+  constructor(message: string, operation: string, timeoutSeconds: number, options: ErrorOptions = {}) {
+    super(message, { ...options, details: { operation, timeout_seconds: timeoutSeconds, ...options.details } }, 'CheckpointTimeoutError');
+  }
+}
+
+/** True for our errors, also those of another copy of this module (a plug-in's, a test realm's). */
+export function isCheckpointError(error: unknown): error is CheckpointError {
+  return error instanceof Error && ERROR_CODES.includes((error as Partial<CheckpointError>).code as ErrorCode);
+}
+
+/** The report of any thrown value; an unknown one becomes a base `CheckpointError` that keeps its text and type. */
+export function reportOf(error: unknown): ErrorReport {
+  if (isCheckpointError(error)) return { type: error.code, message: error.message, details: error.details };
+  return { type: 'CheckpointError', message: textOf(error), details: causeDetails(error) };
+}
+
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function causeDetails(cause: unknown): JsonObject {
+  if (cause === undefined) return {};
+  return { original_error: textOf(cause), error_type: cause instanceof Error ? cause.name : typeof cause };
+}

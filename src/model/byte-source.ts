@@ -1,0 +1,30 @@
+/**
+ * The narrow waist for reading: everything that holds checkpoint bytes looks like this.
+ *
+ * Invariant: a read gives exactly the bytes asked for, of the file as it was pinned, or a typed error; never fewer, never a
+ * mixture of two versions. Layers (counting, caching, retrying) wrap a source and are sources themselves.
+ */
+export interface ByteSource {
+  /** Where it lies: `file:///…`, `s3://…`, `https://…`. Never holds a credential. */
+  readonly uri: string;
+  /** Size in bytes. */
+  readonly size: number;
+  /** What pins this version of the content: an ETag, a version id, or mtime and inode of a local file. */
+  readonly identity: string;
+  /** Exactly `length` bytes from `offset` in a fresh buffer. Meant for headers; throws `CheckpointLoadError` past the end. */
+  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Fills all of `target` from `offset` without another copy. Meant for tensor bytes: the caller owns and reuses the memory. */
+  readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What pins a file in headers, plans and manifests, so that a later stage on another worker reads the same version. */
+export interface PinnedFile {
+  readonly uri: string;
+  readonly size: number;
+  readonly identity: string;
+}
+
+export function pin(source: ByteSource): PinnedFile {
+  return { uri: source.uri, size: source.size, identity: source.identity };
+}

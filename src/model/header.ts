@@ -1,0 +1,116 @@
+/**
+ * What a file says of itself without its tensor bytes.
+ *
+ * Invariant: a header is plain JSON, complete (everything the file holds is named in it), and checked (every tensor's bytes
+ * lie inside a storage, every storage inside its file), so that later stages compute with it and never read a header again.
+ */
+import type { PinnedFile } from './byte-source.ts';
+import type { Dtype } from './dtype.ts';
+import type { GlobalUse, ValueTree } from './value.ts';
+import type { JsonObject } from '../errors.ts';
+
+export const FORMATS = ['lightning', 'pytorch', 'state_dict', 'safetensors'] as const;
+/** What the content is, by the detection rules; how it is packed is the container. */
+export type Format = (typeof FORMATS)[number];
+
+export type Container = 'zip' | 'legacy' | 'torchscript' | 'safetensors' | 'sharded' | 'distributed';
+
+/** Where the bytes of one storage lie in its file. */
+export type StorageLocation =
+  /** `length` bytes from `offset`. */
+  | { readonly kind: 'range'; readonly offset: number }
+  /**
+   * A zip member, known from the central directory only: `header` is the offset of its local header, which is read and
+   * compared just before the data, where a reader passes it anyway. `stored` is the length in the file.
+   */
+  | {
+      readonly kind: 'member';
+      readonly name: string;
+      readonly header: number;
+      readonly method: 'stored' | 'deflated';
+      readonly stored: number;
+      /** CRC-32 of the uncompressed bytes; 0 where torch was told not to compute it. */
+      readonly crc32: number;
+    };
+
+export interface Storage {
+  /** Index into `files`. */
+  readonly file: number;
+  readonly location: StorageLocation;
+  /** Uncompressed length in bytes. */
+  readonly length: number;
+  /** Element order inside the file, where it is not little-endian. */
+  readonly byteOrder?: 'big';
+  /** The device it was saved from (`cuda:0`), where not `cpu`. */
+  readonly device?: string;
+}
+
+/** A view of a storage. Shape and stride count elements; `offset` is in elements, too. */
+export interface Tensor {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Index into `storages`. */
+  readonly storage: number;
+  readonly offset: number;
+  /** Absent: contiguous, row-major. */
+  readonly stride?: readonly number[];
+  /** Lazy conjugation and negation, to be applied while reading. */
+  readonly conjugate?: true;
+  readonly negative?: true;
+  readonly requiresGrad?: true;
+  /** Saved as `nn.Parameter`. */
+  readonly parameter?: true;
+  /** Why its bytes have no plain dense form (`sparse_coo`, `quantized`, `meta` …); its other fields then describe nothing. */
+  readonly unsupported?: string;
+}
+
+/** A tensor of the state dict under its name; the order is the file's. */
+export interface Weight {
+  readonly name: string;
+  /** Index into `tensors`. */
+  readonly tensor: number;
+}
+
+/** What the file says about training, as `inspect` shows it. */
+export interface TrainingSummary {
+  readonly epoch: number | null;
+  readonly global_step: number | null;
+  readonly has_optimizer: boolean;
+  readonly has_scheduler: boolean;
+  readonly has_callbacks: boolean;
+  readonly has_loops: boolean;
+  readonly has_hyper_parameters: boolean;
+  /** Version of Lightning that wrote it, if any. */
+  readonly lightning_version: string | null;
+}
+
+/** Something worth saying about a file that is no reason to refuse it. */
+export interface Finding {
+  readonly code: string;
+  readonly message: string;
+  readonly member?: string;
+}
+
+export interface Header {
+  readonly format: Format;
+  readonly container: Container;
+  readonly files: readonly PinnedFile[];
+  readonly storages: readonly Storage[];
+  /** Every tensor of the file, those of the optimizer included. */
+  readonly tensors: readonly Tensor[];
+  /** The state dict. */
+  readonly weights: readonly Weight[];
+  /** Entries of the state dict that are no tensors: name and what they are. */
+  readonly nonTensors: readonly { readonly name: string; readonly is: string }[];
+  /** Key under which the state dict lies; null: it is the root. */
+  readonly stateDictKey: string | null;
+  readonly training: TrainingSummary;
+  /** Everything that the file's pickle describes; absent for a container that has none. */
+  readonly tree?: ValueTree;
+  /** String metadata of safetensors. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** JSON of an `anemoi-metadata` member. */
+  readonly anemoiMetadata?: JsonObject;
+  readonly globals: readonly GlobalUse[];
+  readonly findings: readonly Finding[];
+}

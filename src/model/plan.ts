@@ -1,0 +1,44 @@
+/**
+ * The published file, described: which tensors in which order, each with where its bytes come from and what is done to them.
+ *
+ * Invariant: a plan is plain JSON and self-contained. Publishing needs the plan and the pinned files, nothing else; the same
+ * plan always gives the same bytes.
+ */
+import type { JsonObject } from '../errors.ts';
+import type { PinnedFile } from './byte-source.ts';
+import type { Dtype } from './dtype.ts';
+import type { Storage, Tensor } from './header.ts';
+import type { ValueTree } from './value.ts';
+
+export interface PlannedTensor {
+  readonly name: string;
+  /** As published; differs from `origin.dtype` where it is cast. */
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Its bytes; `origin.storage` indexes `Plan.storages`. */
+  readonly origin: Tensor;
+}
+
+/** Something of the source that the published file does not hold, and why. */
+export interface LeftOut {
+  readonly what: string;
+  readonly reason: string;
+  readonly details?: JsonObject;
+}
+
+export interface Plan {
+  readonly files: readonly PinnedFile[];
+  readonly storages: readonly Storage[];
+  /** In the source's order; a container may write them in its own. */
+  readonly tensors: readonly PlannedTensor[];
+  /** Training state that goes along: a dict of what Lightning or torch keeps beside the weights. */
+  readonly trainingState?: ValueTree;
+  /** Names of parameters to be frozen by whoever loads the file. */
+  readonly frozen: readonly string[];
+  /** Tensors of the state dict that are not published. */
+  readonly skipped: readonly LeftOut[];
+  /** Other content of the source that is not published. */
+  readonly dropped: readonly LeftOut[];
+  /** String metadata for the published file. */
+  readonly metadata: Readonly<Record<string, string>>;
+}

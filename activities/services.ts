@@ -1,0 +1,17 @@
+/** What stages need of the outside; made once per worker, in `src/app`. */
+import type { BlobReference } from '../src/model/context.ts';
+import type { ByteSource, PinnedFile } from '../src/model/byte-source.ts';
+
+export interface Workspace {
+  putJson(value: unknown): Promise<BlobReference>;
+  getJson(reference: BlobReference): Promise<unknown>;
+}
+
+export interface Services {
+  /** `null`: the worker's own workspace. */
+  workspace(uri: string | null): Workspace;
+  /** Opens a path or URI as it is now. */
+  open(uri: string): Promise<ByteSource>;
+  /** Opens the version that was pinned, or throws `CheckpointSourceError`. */
+  openPinned(file: PinnedFile): Promise<ByteSource>;
+}

@@ -1,0 +1,51 @@
+/**
+ * What a stage is, and how one becomes an activity.
+ *
+ * A stage is a module in `activities/<kind>s/` whose default export is `defineStage({...})`; the catalog finds it there.
+ */
+import type { z } from 'zod';
+import type { JsonObject } from '../src/errors.ts';
+import type { CheckpointContext } from '../src/model/context.ts';
+import type { StageInput, TransferProgress } from '../src/pipeline/contract.ts';
+import type { Services } from './services.ts';
+
+export const STAGE_KINDS = ['source', 'loader', 'modifier', 'sink'] as const;
+export type StageKind = (typeof STAGE_KINDS)[number];
+
+export interface StageCall<Options> {
+  readonly context: CheckpointContext;
+  readonly options: Options;
+  readonly stage: StageInput['stage'];
+  readonly run: StageInput['run'];
+  readonly services: Services;
+  /** Aborts when the run is cancelled or the worker shuts down. */
+  readonly signal: AbortSignal;
+  /** Last heartbeat of the attempt before this one, if there was one. */
+  readonly resume: JsonObject | undefined;
+  /** Says how far a transfer is; also proves that the worker lives. */
+  readonly heartbeat: (progress: TransferProgress & JsonObject) => void;
+}
+
+export interface StageOutcome {
+  readonly context: CheckpointContext;
+  /** One line for people. */
+  readonly summary: string;
+}
+
+export interface StageDefinition<Options = unknown> {
+  /** `<kind>.<name>`: also the activity type. */
+  readonly type: `${StageKind}.${string}`;
+  readonly description: string;
+  /** A strict zod object; unknown options are errors. */
+  readonly options: z.ZodType<Options>;
+  /** Options that are paths or URIs: the CLI makes relative ones absolute. */
+  readonly locations?: readonly string[];
+  run(call: StageCall<Options>): Promise<StageOutcome>;
+  /** Removes what a call that failed for good or was cancelled may have left behind; must bear being called twice. */
+  discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'resume' | 'signal'>): Promise<void>;
+}
+
+/** Types a stage's `run` by its options schema. */
+export function defineStage<Options>(definition: StageDefinition<Options>): StageDefinition<Options> {
+  return definition;
+}

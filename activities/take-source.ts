@@ -1,0 +1,34 @@
+/** What every source does once it knows where the checkpoint lies: open, pin, read the header, keep it in the workspace. */
+import { fileURLToPath } from 'node:url';
+import type { Json } from '../src/errors.ts';
+import { readHeader } from '../src/formats/read-header.ts';
+import { pin } from '../src/model/byte-source.ts';
+import type { StageCall, StageOutcome } from './stage.ts';
+import { tensorBytes } from '../src/model/dtype.ts';
+import { formatBytes, formatCount } from '../src/pipeline/text.ts';
+
+export async function takeSource(call: StageCall<unknown>, uri: string, sourceType: string): Promise<StageOutcome> {
+  const source = await call.services.open(uri);
+  try {
+    const header = await readHeader(source);
+    const reference = await call.services.workspace(call.run.workspace).putJson(header);
+    const bytes = header.weights.reduce((sum, { tensor }) => sum + sizeOf(header.tensors[tensor]!), 0);
+    const metadata: Record<string, Json> = {
+      ...call.context.metadata,
+      source_type: sourceType,
+      ...(source.uri.startsWith('file:') ? { source_path: fileURLToPath(source.uri) } : { source_url: source.uri }),
+      source_bytes: source.size,
+      checkpoint_format: header.format,
+    };
+    return {
+      context: { ...call.context, source: pin(source), header: reference, format: header.format, container: header.container, metadata },
+      summary: `${header.format} in ${header.container}: ${formatCount(header.weights.length, 'tensor')}, ${formatBytes(bytes)} of ${formatBytes(source.size)}`,
+    };
+  } finally {
+    await source.close();
+  }
+}
+
+function sizeOf(tensor: { readonly dtype: Parameters<typeof tensorBytes>[0]; readonly shape: readonly number[]; readonly unsupported?: string }): number {
+  return tensor.unsupported === undefined ? tensorBytes(tensor.dtype, tensor.shape) : 0;
+}

@@ -1,0 +1,96 @@
+/**
+ * Makes a clone ready: installs when the lock file has changed, builds when a source has. Runs before `npm start` and
+ * `npm test`, so it needs nothing but Node and npm; says one line for what it does and nothing when all is up to date.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const INSTALL_STAMP = join(ROOT, 'node_modules', '.ckpt-install');
+const BUILD_STAMP = join(ROOT, 'dist', '.build');
+const LOCK = join(ROOT, '.setup-lock');
+/** A lock this old (in milliseconds) was left by a process that is gone. */
+const LOCK_STALE = 10 * 60 * 1000;
+
+const installWanted = digest(['package-lock.json']);
+const buildWanted = installWanted + digest(['tsconfig.json', ...['src', 'workflows', 'activities', 'test', 'bench', 'scripts'].flatMap(sources)]);
+
+if (!ready()) {
+  await locked(() => {
+    if (stamp(INSTALL_STAMP) !== installWanted) install();
+    if (stamp(BUILD_STAMP) !== buildWanted) build();
+  });
+}
+
+function ready() {
+  return stamp(INSTALL_STAMP) === installWanted && stamp(BUILD_STAMP) === buildWanted;
+}
+
+function install() {
+  say('installing packages …');
+  const npm = process.env.npm_execpath;
+  const [command, first] = npm === undefined ? ['npm', []] : [process.execPath, [npm]];
+  execute(command, [...first, 'ci', '--loglevel=error'], 'The packages could not be installed. Check the network and the npm settings, then try again.');
+  writeFileSync(INSTALL_STAMP, installWanted);
+}
+
+function build() {
+  say('building …');
+  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
+  execute(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT], 'The build failed.');
+  execute(process.execPath, [join(ROOT, 'scripts/bundle-workflows.mjs')], 'The workflow bundle could not be made.');
+  writeFileSync(BUILD_STAMP, buildWanted);
+}
+
+function execute(command, args, failure) {
+  // Tools write to stderr: stdout belongs to the command that set-up runs for.
+  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: ['ignore', 2, 2], env: { ...process.env, NODE_OPTIONS: '' } });
+  if (status === 0) return;
+  say(failure + (error === undefined ? '' : ` (${error.message})`));
+  rmSync(LOCK, { recursive: true, force: true });
+  process.exit(1);
+}
+
+async function locked(work) {
+  for (;;) {
+    try {
+      mkdirSync(LOCK);
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+      if (existsSync(LOCK) && Date.now() - statSync(LOCK).mtimeMs > LOCK_STALE) rmSync(LOCK, { recursive: true, force: true });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+  try {
+    work();
+  } finally {
+    rmSync(LOCK, { recursive: true, force: true });
+  }
+}
+
+function sources(folder) {
+  const path = join(ROOT, folder);
+  if (!existsSync(path)) return [];
+  return readdirSync(path, { recursive: true })
+    .map((name) => join(folder, name))
+    .filter((name) => /\.(ts|mjs)$/.test(name))
+    .sort();
+}
+
+function digest(files) {
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(`${file}\0`).update(readFileSync(join(ROOT, file))).update('\0');
+  return hash.digest('hex');
+}
+
+function stamp(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : null;
+}
+
+function say(line) {
+  process.stderr.write(`${line}\n`);
+}

@@ -1,0 +1,87 @@
+/** `ckpt inspect`: what a checkpoint says of itself, by a few small reads. */
+import { resolve } from 'node:path';
+import { readHeader } from '../../../formats/read-header.ts';
+import { openSource } from '../../../io/open.ts';
+import { tensorBytes } from '../../../model/dtype.ts';
+import type { Header } from '../../../model/header.ts';
+import { formatBytes, formatCount } from '../../../pipeline/text.ts';
+import { otherContent } from '../../../transform/select-weights.ts';
+import { callerFolder } from '../paths.ts';
+import { printJson, type OutputOptions } from '../output.ts';
+
+/** Rows of the tensor table before it is cut; `--json` has all. */
+const MOST_ROWS = 40;
+
+export async function inspect(uri: string, options: OutputOptions): Promise<void> {
+  const source = await openSource(uri.includes('://') ? uri : resolve(callerFolder(), uri));
+  try {
+    const header = await readHeader(source);
+    const report = reportOn(header, source);
+    if (options.json === true) printJson(report);
+    else process.stdout.write(`${table(report, header)}\n`);
+  } finally {
+    await source.close();
+  }
+}
+
+type Report = ReturnType<typeof reportOn>;
+
+function reportOn(header: Header, source: { uri: string; size: number; identity: string; requests: { count: number; bytes: number } }) {
+  return {
+    uri: source.uri,
+    size: source.size,
+    identity: source.identity,
+    format: header.format,
+    container: header.container,
+    tensors: header.weights.map(({ name, tensor }) => {
+      const { dtype, shape, unsupported } = header.tensors[tensor]!;
+      return unsupported === undefined ? { name, dtype, shape, bytes: tensorBytes(dtype, shape) } : { name, dtype: null, shape, bytes: 0, unsupported };
+    }),
+    training: header.training,
+    state_dict_key: header.stateDictKey,
+    other_content: otherContent(header),
+    metadata: header.metadata,
+    ...(header.anemoiMetadata === undefined ? {} : { anemoi_metadata: header.anemoiMetadata }),
+    globals: header.globals.map(({ module, name, verdict }) => ({ module, name, verdict })),
+    findings: header.findings,
+    requests: { count: source.requests.count, bytes: source.requests.bytes },
+  };
+}
+
+function table(report: Report, header: Header): string {
+  const { training } = report;
+  const width = Math.min(80, Math.max(6, ...report.tensors.slice(0, MOST_ROWS).map(({ name }) => name.length)));
+  const rows = report.tensors.slice(0, MOST_ROWS).map((t) => `  ${t.name.padEnd(width)}  ${(t.dtype ?? '?').padEnd(8)}  ${`[${t.shape.join(', ')}]`.padEnd(18)}  ${formatBytes(t.bytes)}`);
+  const more = report.tensors.length - rows.length;
+  const unknown = header.globals.filter(({ verdict }) => verdict !== 'safe').map(({ module, name }) => `${module}.${name}`);
+  return [
+    report.uri,
+    `  ${report.format} in ${report.container}, ${formatBytes(report.size)}; ${formatCount(report.tensors.length, 'tensor')}, ${formatBytes(report.tensors.reduce((sum, t) => sum + t.bytes, 0))}`,
+    `  epoch ${training.epoch ?? '-'}, global step ${training.global_step ?? '-'}, optimizer ${yes(training.has_optimizer)}, scheduler ${yes(training.has_scheduler)}`,
+    ...(report.other_content.length > 0 ? [`  beside the weights: ${report.other_content.join(', ')}`] : []),
+    '',
+    ...rows,
+    ...(more > 0 ? [`  … and ${more} more (--json has all)`] : []),
+    '',
+    ...totals('by dtype', report.tensors, (t) => t.dtype ?? 'unsupported'),
+    ...totals('by module', report.tensors, (t) => t.name.split('.')[0] ?? ''),
+    ...(unknown.length > 0 ? ['', `  unknown classes, kept as data: ${[...new Set(unknown)].join(', ')}`] : []),
+    ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
+    '',
+    `  read ${formatBytes(report.requests.bytes)} in ${formatCount(report.requests.count, 'request')}`,
+  ].join('\n');
+}
+
+function totals(title: string, tensors: Report['tensors'], group: (tensor: Report['tensors'][number]) => string): readonly string[] {
+  const sums = new Map<string, { count: number; bytes: number }>();
+  for (const tensor of tensors) {
+    const sum = sums.get(group(tensor)) ?? { count: 0, bytes: 0 };
+    sums.set(group(tensor), { count: sum.count + 1, bytes: sum.bytes + tensor.bytes });
+  }
+  const shown = [...sums].sort((a, b) => b[1].bytes - a[1].bytes).slice(0, 12);
+  return [`  ${title}: ${shown.map(([name, { count, bytes }]) => `${name} ${formatBytes(bytes)} (${count})`).join(', ')}`];
+}
+
+function yes(value: boolean): string {
+  return value ? 'yes' : 'no';
+}

@@ -1,0 +1,67 @@
+/** `ckpt run`: the same workflow that schedules and services start, watched to its end. */
+import { randomUUID } from 'node:crypto';
+import { CheckpointConfigError } from '../../../errors.ts';
+import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
+import { connectTemporal } from '../../temporal/connect.ts';
+import { readDocument } from '../document.ts';
+import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
+import { ProgressBar } from '../progress.ts';
+
+interface RunOptions extends OutputOptions {
+  readonly detach?: boolean;
+  readonly id?: string;
+  readonly worker?: boolean;
+}
+
+export async function run(file: string, options: RunOptions): Promise<void> {
+  const document = await readDocument(file);
+  const temporal = await connectTemporal({ log: logger(options) });
+  try {
+    if (options.detach === true && temporal.kind === 'embedded') {
+      throw new CheckpointConfigError('`--detach` needs a server and a worker that outlive this command: keep `ckpt dev` up in another terminal, or set TEMPORAL_ADDRESS.');
+    }
+    const client = clientOf(temporal.connection, temporal.namespace);
+    const workflowId = options.id ?? `${document.name ?? 'pipeline'}-${randomUUID().slice(0, 8)}`;
+    const link = temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
+    const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
+    const worker = local ? await (await import('../../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace }) : null;
+    try {
+      const started = await startPipeline(client, workflowId, document);
+      if (options.detach === true) {
+        if (options.json === true) printJson({ workflow_id: workflowId, run_id: started.runId, link });
+        else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);
+        return;
+      }
+      if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      const release = onInterrupt(() => void cancelRun(client, workflowId).catch(() => undefined));
+      const bar = new ProgressBar(() => transferProgress(client, workflowId));
+      const result = await Promise.race([waitForResult(client, started), ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))])]).finally(() => {
+        bar.stop();
+        release();
+      });
+      if (options.json === true) printJson(result);
+      else {
+        process.stdout.write(`${resultText(result, link)}\n`);
+        if (result.error !== null) note(errorText(result.error));
+      }
+      process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;
+    } finally {
+      await worker?.stop();
+    }
+  } finally {
+    await temporal.close();
+  }
+}
+
+/** The first Ctrl-C or SIGTERM cancels the run and lets it clean up; a second one ends this process at once. */
+function onInterrupt(cancel: () => void): () => void {
+  let interrupted = false;
+  const handle = (): void => {
+    if (interrupted) process.exit(130);
+    interrupted = true;
+    note('Cancelling the run … (again to leave at once)');
+    cancel();
+  };
+  process.on('SIGINT', handle).on('SIGTERM', handle);
+  return () => void process.off('SIGINT', handle).off('SIGTERM', handle);
+}

@@ -1,0 +1,80 @@
+/** A pipeline document from a file: YAML (and JSON, which is YAML) with the place of every error. */
+import { readFile } from 'node:fs/promises';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
+import { loadCatalog, parseOptions, stageOfType, type Catalog } from '../../../activities/catalog.ts';
+import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, type JsonObject } from '../../errors.ts';
+import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
+import { checkDocument, optionsOf } from '../../pipeline/document.ts';
+import { callerFolder } from './paths.ts';
+
+/** Larger documents are no pipelines. */
+const MOST_BYTES = 1024 * 1024;
+
+/** Reads, checks against the catalog, and makes relative locations absolute, from the folder of the document. */
+export async function readDocument(file: string): Promise<PipelineInput> {
+  const path = resolve(callerFolder(), file);
+  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no pipeline document ${path}.`, undefined, { cause });
+    throw new CheckpointConfigError(`The pipeline document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
+  });
+  if (text.length > MOST_BYTES) throw new CheckpointConfigError(`${path} has ${text.length} characters; a pipeline document has at most ${MOST_BYTES}. Is it the checkpoint itself?`);
+  const lines = new LineCounter();
+  const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const broken = yaml.errors[0];
+  if (broken !== undefined) {
+    const { line, col } = lines.linePos(broken.pos[0]);
+    throw new CheckpointConfigError(`${path}:${line}:${col}: ${broken.message}`, undefined, { details: { file: path, line, column: col } });
+  }
+  try {
+    const input = checkDocument(yaml.toJS({ maxAliasCount: 100 }));
+    const catalog = await loadCatalog();
+    return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, dirname(path))) };
+  } catch (error) {
+    if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
+    throw located(error, yaml, lines, path);
+  }
+}
+
+function checkStage(catalog: Catalog, stage: StageSpec, index: number, folder: string): StageSpec {
+  const definition = stageOfType(catalog, stage.type, index);
+  const locations = definition.locations ?? [];
+  const absolute = Object.entries(stage).map(([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folder) : value] as const);
+  const located = Object.fromEntries(absolute) as StageSpec;
+  parseOptions(definition, optionsOf(located), index);
+  return located;
+}
+
+function absoluteLocation(location: string, folder: string): string {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location)) return location;
+  return resolve(folder, location);
+}
+
+/** The same error with file, line and column of the value it is about. */
+function located(error: CheckpointConfigError | CheckpointNotFoundError | Error, yaml: Document, lines: LineCounter, file: string): CheckpointConfigError {
+  const details = (error as CheckpointConfigError).details;
+  const path = details['config_path'];
+  const offset = typeof path === 'string' ? offsetOf(yaml, path) : 0;
+  const { line, col } = lines.linePos(offset);
+  const more: JsonObject = { ...details, file, line, column: col };
+  return new CheckpointConfigError(`${file}:${line}:${col}: ${error.message}`, undefined, { details: more });
+}
+
+/** Offset of the key at `stages[1].option`, or of the nearest thing around it. */
+function offsetOf(yaml: Document, path: string): number {
+  const steps = path.replaceAll(/\[(\d+)\]/g, '.$1').split('.').filter((step) => step !== '');
+  let node: unknown = yaml.contents;
+  let offset = 0;
+  for (const step of steps) {
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => String((key as { value?: unknown }).value) === step);
+      if (pair === undefined) break;
+      offset = (pair.key as { range?: readonly number[] }).range?.[0] ?? offset;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(step)];
+      offset = (node as { range?: readonly number[] } | undefined)?.range?.[0] ?? offset;
+    } else break;
+  }
+  return offset;
+}

@@ -1,0 +1,63 @@
+/** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
+import { CheckpointError, isCheckpointError, reportOf, type ErrorReport } from '../../errors.ts';
+import type { PipelineResult } from '../../pipeline/contract.ts';
+import { formatBytes, formatCount } from '../../pipeline/text.ts';
+
+export interface OutputOptions {
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+/** 2: what was asked is wrong; 1: it was right and failed. */
+export function exitCodeOf(error: unknown): number {
+  return isCheckpointError(error) && error.code === 'CheckpointConfigError' ? 2 : 1;
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+export function note(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+export function logger(options: OutputOptions): (line: string) => void {
+  return options.debug === true ? (line) => note(`debug: ${line}`) : () => undefined;
+}
+
+export function printError(error: unknown, options: OutputOptions): void {
+  const report = reportOf(error);
+  if (options.json === true) printJson({ error: report });
+  else note(errorText(report));
+  if (options.debug === true && error instanceof Error) note(error.stack ?? '');
+}
+
+export function errorText(report: ErrorReport): string {
+  const stage = report.details['pipeline_stage'];
+  const attempts = report.details['attempts'];
+  const where = typeof stage === 'string' ? `\n  at ${stage}${typeof attempts === 'number' ? `, after ${formatCount(attempts, 'attempt')}` : ''}` : '';
+  const errors = report.details['validation_errors'];
+  const list = Array.isArray(errors) ? errors.slice(0, 10).map((line) => `\n  - ${String(line)}`).join('') : '';
+  return `${report.type}: ${report.message}${list}${where}`;
+}
+
+const MARKS: Readonly<Record<string, string>> = { completed: '✔', failed: '✖', cancelled: '■', running: '▶', pending: '·', skipped: '-' };
+
+/** The stage table, what was published, and the link. */
+export function resultText(result: PipelineResult, link: string | null): string {
+  const width = Math.max(5, ...result.stages.map(({ type }) => type.length));
+  const rows = result.stages.map((s) => `  ${MARKS[s.status]} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${s.error?.message ?? s.summary ?? ''}`);
+  const outputs = result.outputs.flatMap((o) => [
+    '',
+    `${o.unchanged ? 'Unchanged' : 'Published'}  ${o.uri}`,
+    `  ${formatCount(o.tensors, 'tensor')}, ${formatBytes(o.size)} (${o.size} bytes), ${o.format}`,
+    ...(o.sha256 === undefined ? [] : [`  sha256 ${o.sha256}`]),
+    `  manifest ${o.manifest}`,
+  ]);
+  return [`Pipeline ${result.workflow_id}: ${result.status}`, ...rows, ...outputs, ...(link === null ? [] : ['', `Run in the Temporal UI: ${link}`])].join('\n');
+}
+
+/** A failed or cancelled run as an error of the CLI, where nothing else was thrown. */
+export function errorOfReport(report: ErrorReport): CheckpointError {
+  return new CheckpointError(report.message, { details: report.details });
+}

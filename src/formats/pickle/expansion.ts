@@ -1,0 +1,52 @@
+/**
+ * Bounds what a walk of the finished values could cost: depth, and the count when shared values are visited each time.
+ *
+ * Invariant: linear in the table; a value that contains itself counts once on its own path.
+ */
+import type { NodeId, ValueNode } from '../../model/value.ts';
+import type { PickleLimits } from '../limits-pickle.ts';
+import { PickleSyntaxError } from './cursor.ts';
+
+/** Throws `PickleSyntaxError` for a tree that is deeper or expands further than the limits. */
+export function checkExpansion(nodes: readonly ValueNode[], root: NodeId, limits: PickleLimits, position: number): void {
+  const size = new Float64Array(nodes.length);
+  const depth = new Int32Array(nodes.length);
+  const path: { id: NodeId; children: readonly NodeId[]; next: number }[] = [{ id: root, children: childrenOf(nodes[root]), next: 0 }];
+  size[root] = 1;
+  for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
+    const child = frame.children[frame.next++];
+    if (child === undefined) {
+      let total = 1;
+      let deepest = 0;
+      for (const id of frame.children) {
+        total += size[id] ?? 1;
+        deepest = Math.max(deepest, depth[id] ?? 0);
+      }
+      size[frame.id] = total;
+      depth[frame.id] = deepest + 1;
+      if (deepest >= limits.depth) throw new PickleSyntaxError(`values nested deeper than ${limits.depth}`, position);
+      if (total > limits.expanded) throw new PickleSyntaxError(`shared values expand to more than ${limits.expanded}`, position);
+      path.pop();
+    } else if (size[child] === 0) {
+      size[child] = 1;
+      path.push({ id: child, children: childrenOf(nodes[child]), next: 0 });
+    }
+  }
+}
+
+/** The values that a value holds. */
+export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
+  if (typeof node !== 'object' || node === null) return [];
+  switch (node.kind) {
+    case 'list': case 'tuple': case 'set': case 'frozenset': return node.items;
+    case 'dict': return [...node.entries.flat(), ...some(node.attributes)];
+    case 'object': return [...some(node.args), ...some(node.kwargs), ...some(node.state), ...(node.items ?? []), ...(node.entries ?? []).flat()];
+    case 'plain': return [node.value];
+    case 'complex': return [node.real, node.imag];
+    default: return [];
+  }
+}
+
+function some(id: NodeId | undefined): readonly NodeId[] {
+  return id === undefined ? [] : [id];
+}

@@ -1,0 +1,19 @@
+/** Python integers of any size: a number within ±(2^53 − 1), else decimal text. */
+
+/** Little-endian two's complement, as LONG1 and LONG4 hold it; no bytes are 0. */
+export function decodeLong(bytes: Uint8Array): number | string {
+  if (bytes.length === 0) return 0;
+  let value = BigInt(`0x${Buffer.from(bytes).reverse().toString('hex')}`);
+  if (((bytes.at(-1) ?? 0) & 0x80) !== 0) value -= 1n << BigInt(bytes.length * 8);
+  return fit(value);
+}
+
+/** Undefined for anything but an optional sign and digits. */
+export function parseDecimal(text: string): number | string | undefined {
+  return /^[+-]?\d{1,2500}$/.test(text) ? fit(BigInt(text.replace(/^\+/, ''))) : undefined;
+}
+
+function fit(value: bigint): number | string {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value.toString();
+}

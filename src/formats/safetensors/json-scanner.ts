@@ -1,0 +1,106 @@
+/**
+ * The JSON of a safetensors header, read strictly: `JSON.parse` would lose duplicate keys and the spelling of numbers.
+ *
+ * Reads just what the header's grammar allows (objects of objects, strings, arrays of unsigned integers), so nothing nests
+ * deeper than its callers ask for and no input makes it recurse.
+ */
+export class JsonSyntaxError extends Error {}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+export class JsonScanner {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** Skips white space and takes `character`, or fails. */
+  expect(character: string): void {
+    this.#space();
+    if (this.#text[this.#at] !== character) throw this.error(`expected \`${character}\``);
+    this.#at++;
+  }
+
+  /** Takes `character` if it is next. */
+  accept(character: string): boolean {
+    this.#space();
+    if (this.#text[this.#at] !== character) return false;
+    this.#at++;
+    return true;
+  }
+
+  string(): string {
+    this.expect('"');
+    const start = this.#at - 1;
+    for (;;) {
+      const code = this.#text.charCodeAt(this.#at);
+      if (Number.isNaN(code)) throw this.error('a string does not end');
+      if (code === BACKSLASH) this.#at++;
+      this.#at++;
+      if (code === QUOTE) break;
+    }
+    try {
+      return JSON.parse(this.#text.slice(start, this.#at)) as string;
+    } catch {
+      throw this.error('a string is not valid JSON');
+    }
+  }
+
+  /** A whole number from 0, spelled in digits, up to 2^53 − 1. */
+  unsigned(): number {
+    this.#space();
+    const start = this.#at;
+    while (this.#at < this.#text.length && this.#text.charCodeAt(this.#at) >= 0x30 && this.#text.charCodeAt(this.#at) <= 0x39) this.#at++;
+    const digits = this.#text.slice(start, this.#at);
+    const value = Number(digits);
+    if (digits === '' || (digits.length > 1 && digits[0] === '0')) throw this.error('expected a whole number');
+    if (!Number.isSafeInteger(value)) throw this.error(`${digits.slice(0, 30)} is too large`);
+    return value;
+  }
+
+  unsignedList(): readonly number[] {
+    this.expect('[');
+    const values: number[] = [];
+    if (this.accept(']')) return values;
+    do values.push(this.unsigned());
+    while (this.accept(','));
+    this.expect(']');
+    return values;
+  }
+
+  /** Members of an object in order; `each` must take the value; a key twice is an error. */
+  object(each: (key: string) => void): void {
+    this.expect('{');
+    if (this.accept('}')) return;
+    const keys = new Set<string>();
+    do {
+      const key = this.string();
+      if (keys.has(key)) throw this.error(`the key ${JSON.stringify(key)} stands twice`);
+      keys.add(key);
+      this.expect(':');
+      each(key);
+    } while (this.accept(','));
+    this.expect('}');
+  }
+
+  /** Only white space may follow. */
+  end(): void {
+    this.#space();
+    if (this.#at !== this.#text.length) throw this.error('text after the end of the object');
+  }
+
+  error(what: string): JsonSyntaxError {
+    return new JsonSyntaxError(`${what} at character ${this.#at}`);
+  }
+
+  #space(): void {
+    for (;;) {
+      const code = this.#text.charCodeAt(this.#at);
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+      this.#at++;
+    }
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Plan → safetensors file, byte for byte as the reference writes it (safetensors 0.8, `tensor.rs`): tensors by dtype
+ * descending, then name, so that all are aligned; header padded with spaces to 8 bytes; no holes.
+ */
+import { CheckpointIncompatibleError } from '../../errors.ts';
+import { DTYPES, tensorBytes, type Dtype } from '../../model/dtype.ts';
+import type { Plan, PlannedTensor } from '../../model/plan.ts';
+import type { Layout, Segment } from '../layout.ts';
+
+/** The reference refuses longer headers. */
+export const HEADER_MAX = 100_000_000;
+const RESERVED = '__metadata__';
+/** The reference's order of dtypes, which is their alignment. */
+const RANK = new Map((Object.keys(DTYPES) as Dtype[]).map((dtype, index) => [dtype, index]));
+
+export function layoutSafetensors(plan: Plan): Layout {
+  checkTensors(plan.tensors);
+  const keyed = plan.tensors.map((tensor, index) => ({ tensor, index, key: Buffer.from(tensor.name) }));
+  keyed.sort((a, b) => RANK.get(b.tensor.dtype)! - RANK.get(a.tensor.dtype)! || Buffer.compare(a.key, b.key));
+  const entries: string[] = [];
+  const segments: Segment[] = [];
+  const metadata = Object.entries(plan.metadata).sort(([a], [b]) => (a < b ? -1 : 1));
+  if (metadata.length > 0) entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
+  let end = 0;
+  for (const { tensor, index } of keyed) {
+    const length = tensorBytes(tensor.dtype, tensor.shape);
+    entries.push(`${JSON.stringify(tensor.name)}:{"dtype":"${tensor.dtype}","shape":${JSON.stringify(tensor.shape)},"data_offsets":[${end},${end + length}]}`);
+    end += length;
+    segments.push({ kind: 'tensor', index, length });
+  }
+  const json = Buffer.from(`{${entries.join(',')}}`);
+  const padded = Math.ceil(json.length / 8) * 8;
+  if (padded > HEADER_MAX) throw new CheckpointIncompatibleError(`The header would have ${padded} bytes; safetensors allows ${HEADER_MAX}. Publish fewer tensors per file.`);
+  const start = Buffer.alloc(8 + padded, ' ');
+  start.writeBigUInt64LE(BigInt(padded), 0);
+  json.copy(start, 8);
+  return { format: 'safetensors', size: start.length + end, segments: [{ kind: 'bytes', bytes: start }, ...segments] };
+}
+
+function checkTensors(tensors: readonly PlannedTensor[]): void {
+  const unnamed = tensors.filter(({ dtype, origin }) => !DTYPES[dtype].safetensors || origin.unsupported !== undefined);
+  if (unnamed.length > 0) {
+    const shown = unnamed.slice(0, 5).map(({ name, dtype, origin }) => `${name} (${origin.unsupported ?? dtype})`);
+    throw new CheckpointIncompatibleError(`safetensors has no form for ${unnamed.length} of the tensors: ${shown.join(', ')}. Leave them out, or publish in another format.`, {
+      details: { reason: 'dtype_not_in_format', tensors: unnamed.slice(0, 100).map(({ name, dtype }) => ({ name, dtype })) },
+    });
+  }
+  const names = new Set<string>();
+  for (const { name } of tensors) {
+    if (name === RESERVED) throw new CheckpointIncompatibleError(`A tensor is named ${RESERVED}, which safetensors reserves for metadata. Rename it or leave it out.`, { details: { reason: 'reserved_name', name } });
+    if (names.has(name)) throw new CheckpointIncompatibleError(`Two tensors are named ${name}.`, { details: { reason: 'duplicate_name', name } });
+    names.add(name);
+  }
+}

@@ -1,0 +1,107 @@
+/** safetensors → header, by the rules of the reference (safetensors 0.8): length, JSON, dtypes, no overlap, no hole. */
+import { CheckpointLoadError } from '../../errors.ts';
+import { pin, type ByteSource } from '../../model/byte-source.ts';
+import { DTYPES, isDtype, type Dtype } from '../../model/dtype.ts';
+import type { Header, Storage, Tensor, Weight } from '../../model/header.ts';
+import { JsonScanner, JsonSyntaxError } from './json-scanner.ts';
+import { HEADER_MAX } from './layout.ts';
+
+const LENGTH_SIZE = 8;
+const DIMENSIONS_MAX = 64;
+
+interface Entry {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+export async function readSafetensors(source: ByteSource): Promise<Header> {
+  const bad = (what: string): CheckpointLoadError => new CheckpointLoadError(`${source.uri} is no sound safetensors file: ${what}.`, source.uri);
+  if (source.size < LENGTH_SIZE) throw bad(`it has ${source.size} bytes, the length of its header alone takes ${LENGTH_SIZE}`);
+  const length = Buffer.from(await source.read(0, LENGTH_SIZE)).readBigUInt64LE(0);
+  if (length > BigInt(HEADER_MAX)) throw bad(`its header should have ${length} bytes; the format allows ${HEADER_MAX}`);
+  const data = LENGTH_SIZE + Number(length);
+  if (data > source.size) throw bad(`its header should end at ${data}, the file ends at ${source.size}: it is truncated`);
+  const bytes = await source.read(LENGTH_SIZE, Number(length));
+  if (bytes[0] !== 0x7b) throw bad('its header does not begin with `{`');
+  let parsed: { entries: readonly Entry[]; metadata: Record<string, string> };
+  try {
+    parsed = parseHeader(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) throw bad(`its header: ${error.message}`);
+    if (error instanceof TypeError) throw bad('its header is not valid UTF-8');
+    throw error;
+  }
+  checkRanges(parsed.entries, source.size - data, bad);
+  const storages: Storage[] = [];
+  const tensors: Tensor[] = [];
+  const weights: Weight[] = [];
+  for (const { name, dtype, shape, begin, end } of parsed.entries) {
+    const index = storages.length;
+    storages.push({ file: 0, location: { kind: 'range', offset: data + begin }, length: end - begin });
+    tensors.push({ dtype, shape, storage: index, offset: 0 });
+    weights.push({ name, tensor: index });
+  }
+  return {
+    format: 'safetensors',
+    container: 'safetensors',
+    files: [pin(source)],
+    storages,
+    tensors,
+    weights,
+    nonTensors: [],
+    stateDictKey: null,
+    training: { epoch: null, global_step: null, has_optimizer: false, has_scheduler: false, has_callbacks: false, has_loops: false, has_hyper_parameters: false, lightning_version: null },
+    metadata: parsed.metadata,
+    globals: [],
+    findings: [],
+  };
+}
+
+function parseHeader(text: string): { entries: readonly Entry[]; metadata: Record<string, string> } {
+  const json = new JsonScanner(text);
+  const entries: Entry[] = [];
+  const metadata: [string, string][] = [];
+  json.object((name) => {
+    if (name === '__metadata__') json.object((key) => void metadata.push([key, json.string()]));
+    else entries.push(parseEntry(json, name));
+  });
+  json.end();
+  return { entries, metadata: Object.fromEntries(metadata) };
+}
+
+function parseEntry(json: JsonScanner, name: string): Entry {
+  let dtype: Dtype | undefined;
+  let shape: readonly number[] | undefined;
+  let offsets: readonly number[] | undefined;
+  json.object((field) => {
+    if (field === 'dtype') {
+      const text = json.string();
+      if (!isDtype(text) || !DTYPES[text].safetensors) throw json.error(`tensor ${name}: unknown dtype ${JSON.stringify(text)}`);
+      dtype = text;
+    } else if (field === 'shape') shape = json.unsignedList();
+    else if (field === 'data_offsets') offsets = json.unsignedList();
+    else throw json.error(`tensor ${name}: unknown field ${JSON.stringify(field)}`);
+  });
+  if (dtype === undefined || shape === undefined || offsets === undefined) throw json.error(`tensor ${name} lacks dtype, shape or data_offsets`);
+  const [begin, end] = offsets;
+  if (offsets.length !== 2 || begin === undefined || end === undefined || end < begin) throw json.error(`tensor ${name}: data_offsets must be [begin, end]`);
+  if (shape.length > DIMENSIONS_MAX) throw json.error(`tensor ${name} has ${shape.length} dimensions, at most ${DIMENSIONS_MAX} are read`);
+  const bits = shape.reduce((product, size) => product * BigInt(size), BigInt(DTYPES[dtype].bits));
+  if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are no whole number of bytes`);
+  if (bits / 8n !== BigInt(end - begin)) throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${end - begin}`);
+  return { name, dtype, shape, begin, end };
+}
+
+/** The reference demands that the tensors fill the data without overlap or hole. */
+function checkRanges(entries: readonly Entry[], size: number, bad: (what: string) => CheckpointLoadError): void {
+  const inOrder = [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let at = 0;
+  for (const { name, begin, end } of inOrder) {
+    if (begin !== at) throw bad(`tensor ${name} begins at ${begin}, expected ${at}: ${begin < at ? 'tensors overlap' : 'there is a hole'}`);
+    at = end;
+  }
+  if (at !== size) throw bad(`its tensors end at ${at}, its data at ${size}: it is truncated or has bytes at its end`);
+}

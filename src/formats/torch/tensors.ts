@@ -1,0 +1,207 @@
+/**
+ * What torch puts into a pickle: storages behind persistent ids, and calls that rebuild tensors over them.
+ *
+ * Invariant: every tensor in the table lies inside its storage, every storage has exactly the length that the container says;
+ * whatever does not fit is refused here, so nothing later computes with unchecked numbers.
+ */
+import type { Dtype } from '../../model/dtype.ts';
+import { bytesPerElement } from '../../model/dtype.ts';
+import type { Storage, Tensor } from '../../model/header.ts';
+import type { NodeId, ValueNode } from '../../model/value.ts';
+import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '../limits-pickle.ts';
+import { PickleSyntaxError } from '../pickle/cursor.ts';
+import { TORCH_DTYPES } from '../pickle/globals.ts';
+
+const STORAGE_DTYPES: Readonly<Record<string, Dtype | 'quantized' | 'untyped'>> = {
+  FloatStorage: 'F32', DoubleStorage: 'F64', HalfStorage: 'F16', BFloat16Storage: 'BF16', LongStorage: 'I64', IntStorage: 'I32', ShortStorage: 'I16', CharStorage: 'I8',
+  ByteStorage: 'U8', BoolStorage: 'BOOL', ComplexFloatStorage: 'C64', ComplexDoubleStorage: 'C128', UntypedStorage: 'untyped',
+  QInt8Storage: 'quantized', QUInt8Storage: 'quantized', QInt32Storage: 'quantized', QUInt4x2Storage: 'quantized', QUInt2x4Storage: 'quantized',
+};
+const QUANTIZED_BYTES: Readonly<Record<string, number>> = { QInt32Storage: 4 };
+const UNSUPPORTED: Readonly<Record<string, string>> = {
+  _rebuild_qtensor: 'quantized', _rebuild_meta_tensor_no_storage: 'meta', _rebuild_nested_tensor: 'nested', _rebuild_wrapper_subclass: 'wrapper_subclass',
+  _rebuild_device_tensor_from_numpy: 'device_numpy', _rebuild_device_tensor_from_cpu_tensor: 'device_tensor',
+};
+
+export interface TensorTable {
+  readonly nodes: ValueNode[];
+  readonly storages: Storage[];
+  readonly tensors: Tensor[];
+  /** The bytes behind a storage key, or undefined where the container has none. */
+  readonly locate: (key: string) => Pick<Storage, 'file' | 'location' | 'length' | 'byteOrder'> | undefined;
+}
+
+export interface TensorHost {
+  readonly persistent: (id: NodeId, position: number) => ValueNode;
+  readonly call: (module: string, name: string, args: readonly NodeId[], position: number) => ValueNode | NodeId | undefined;
+}
+
+/** What interprets torch's persistent ids and calls, writing into `table`; throws `PickleSyntaxError`. */
+export function torchHost(table: TensorTable): TensorHost {
+  const { nodes, storages, tensors } = table;
+  const known = new Map<string, { id: number; kind: string; numel: number }>();
+  const kinds = new Map<number, Dtype | 'quantized' | 'untyped'>();
+
+  const objectAt = (id: NodeId | undefined): Exclude<ValueNode, null | boolean | number | string> | undefined => {
+    const node = id === undefined ? undefined : nodes[id];
+    return typeof node === 'object' && node !== null ? node : undefined;
+  };
+  const tupleOf = (id: NodeId | undefined, what: string, position: number): readonly NodeId[] => {
+    let node = objectAt(id);
+    if (node?.kind === 'plain' && node.class === 'torch.Size') {
+      node = objectAt(node.value);
+      if (node?.kind === 'tuple') node = objectAt(node.items[0]);
+    }
+    if (node?.kind !== 'tuple' && node?.kind !== 'list') throw new PickleSyntaxError(`${what} is no tuple`, position);
+    return node.items;
+  };
+  const count = (id: NodeId | undefined, what: string, position: number): number => {
+    const value = id === undefined ? undefined : nodes[id];
+    if (typeof value !== 'number' || value < 0) throw new PickleSyntaxError(`${what} is no non-negative integer below 2^53`, position);
+    return value;
+  };
+  const text = (id: NodeId | undefined, what: string, position: number): string => {
+    const value = id === undefined ? undefined : nodes[id];
+    if (typeof value !== 'string') throw new PickleSyntaxError(`${what} is no string`, position);
+    return value;
+  };
+
+  const persistent = (id: NodeId, position: number): ValueNode => {
+    const node = objectAt(id);
+    if (node?.kind !== 'tuple' || (node.items.length !== 5 && node.items.length !== 6)) throw new PickleSyntaxError('a persistent id that is no tuple of 5 or 6 items', position);
+    const [tag, type, keyId, location, numelId, view] = node.items;
+    if (text(tag, 'the kind of a persistent id', position) !== 'storage') throw new PickleSyntaxError('a persistent id that is no storage', position);
+    if (view !== undefined && nodes[view] !== null) throw new PickleSyntaxError('a storage that is a view of another', position);
+    const global = objectAt(type);
+    if (global?.kind !== 'global' || (global.module !== 'torch' && global.module !== 'torch.storage') || !Object.hasOwn(STORAGE_DTYPES, global.name)) throw new PickleSyntaxError('a storage of an unknown class', position);
+    const kind = STORAGE_DTYPES[global.name] ?? 'untyped';
+    const key = text(keyId, 'a storage key', position);
+    const device = text(location, 'a storage location', position);
+    const numel = count(numelId, 'the length of a storage', position);
+    const before = known.get(key);
+    if (before !== undefined) {
+      if (before.kind !== global.name || before.numel !== numel) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
+      return { kind: 'storage', storage: before.id };
+    }
+    const size = kind === 'untyped' ? 1 : kind === 'quantized' ? (QUANTIZED_BYTES[global.name] ?? 1) : bytesPerElement(kind);
+    const place = table.locate(key);
+    if (place === undefined) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is not in the file`, position);
+    if (!Number.isSafeInteger(numel * size) || numel * size !== place.length) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} has ${place.length} bytes, its description says ${numel * size}`, position);
+    const index = storages.push({ ...place, ...(device === 'cpu' ? {} : { device }) }) - 1;
+    known.set(key, { id: index, kind: global.name, numel });
+    kinds.set(index, kind);
+    return { kind: 'storage', storage: index };
+  };
+
+  const unsupported = (reason: string): ValueNode => ({ kind: 'tensor', tensor: tensors.push({ dtype: 'U8', shape: [], storage: -1, offset: 0, unsupported: reason }) - 1 });
+
+  const dense = (name: string, args: readonly NodeId[], position: number): ValueNode => {
+    const v3 = name === '_rebuild_tensor_v3';
+    const least = name === '_rebuild_tensor' ? 4 : v3 ? 7 : 6;
+    if (args.length < least || args.length > least + 1) throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
+    const held = objectAt(args[0]);
+    if (held?.kind !== 'storage') throw new PickleSyntaxError('a tensor over something that is no storage', position);
+    const storage = storages[held.storage];
+    const kind = kinds.get(held.storage);
+    let dtype: Dtype;
+    if (v3) {
+      const value = objectAt(args[6]);
+      if (value?.kind !== 'plain' || value.class !== 'torch.dtype') throw new PickleSyntaxError('a dtype that is none of torch', position);
+      const found = TORCH_DTYPES[String(nodes[value.value])];
+      if (found === undefined || found === '') return unsupported('quantized');
+      dtype = found as Dtype; // The table holds our own names.
+    } else {
+      if (kind === 'quantized') return unsupported('quantized');
+      if (kind === undefined || kind === 'untyped') throw new PickleSyntaxError('a tensor over an untyped storage', position);
+      dtype = kind;
+    }
+    const offset = count(args[1], 'a storage offset', position);
+    const shape = tupleOf(args[2], 'a size', position).map((id) => count(id, 'a size', position));
+    const stride = tupleOf(args[3], 'a stride', position).map((id) => count(id, 'a stride', position));
+    if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS) throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
+    const grad = args[4] === undefined ? false : nodes[args[4]];
+    if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+    if (args[5] !== undefined) {
+      const hooks = objectAt(args[5]);
+      if (nodes[args[5]] !== null && (hooks?.kind !== 'dict' || hooks.entries.length > 0)) throw new PickleSyntaxError('backward hooks on a tensor', position);
+    }
+    checkBounds(shape, stride, offset, bytesPerElement(dtype), storage?.length ?? 0, position);
+    const bits = v3 ? {} : metadataBits(args[6], position);
+    return {
+      kind: 'tensor',
+      tensor: tensors.push({ dtype, shape, storage: held.storage, offset, ...(isContiguous(shape, stride) ? {} : { stride }), ...bits, ...(grad ? { requiresGrad: true } : {}) }) - 1,
+    };
+  };
+
+  const metadataBits = (id: NodeId | undefined, position: number): { conjugate?: true; negative?: true } => {
+    if (id === undefined || nodes[id] === null) return {};
+    const node = objectAt(id);
+    if (node?.kind !== 'dict') throw new PickleSyntaxError('tensor metadata is no dict', position);
+    const bits: { conjugate?: true; negative?: true } = {};
+    for (const [key, value] of node.entries) {
+      const name = text(key, 'a key of tensor metadata', position);
+      if (typeof nodes[value] !== 'boolean') throw new PickleSyntaxError(`tensor metadata ${name.slice(0, 40)} is no bool`, position);
+      if (name === 'conj' && nodes[value] === true) bits.conjugate = true;
+      else if (name === 'neg' && nodes[value] === true) bits.negative = true;
+    }
+    return bits;
+  };
+
+  const copyOf = (id: NodeId | undefined, extra: Partial<Tensor>, position: number): ValueNode => {
+    const node = objectAt(id);
+    const tensor = node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
+    if (tensor === undefined) throw new PickleSyntaxError('a parameter of something that is no tensor', position);
+    return { kind: 'tensor', tensor: tensors.push({ ...tensor, ...extra }) - 1 };
+  };
+
+  const call = (module: string, name: string, args: readonly NodeId[], position: number): ValueNode | NodeId | undefined => {
+    if (module === 'torch._utils') {
+      if (name === '_rebuild_tensor' || name === '_rebuild_tensor_v2' || name === '_rebuild_tensor_v3') return dense(name, args, position);
+      if (name === '_rebuild_parameter' || name === '_rebuild_parameter_with_state') {
+        if (args.length !== (name === '_rebuild_parameter' ? 3 : 4)) throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
+        return copyOf(args[0], { parameter: true, ...(args[1] !== undefined && nodes[args[1]] === true ? { requiresGrad: true } : {}) }, position);
+      }
+      if (name.startsWith('_rebuild_sparse')) {
+        const layout = objectAt(args[0]);
+        const held = layout?.kind === 'plain' && layout.class === 'torch.layout' ? objectAt(layout.value) : undefined;
+        const value = held?.kind === 'tuple' && held.items[0] !== undefined ? nodes[held.items[0]] : undefined;
+        return unsupported(typeof value === 'string' ? value.replace('torch.', '').slice(0, 40) : 'sparse');
+      }
+      return unsupported(UNSUPPORTED[name] ?? name);
+    }
+    if (module === 'torch._tensor') {
+      const builder = objectAt(args[0]);
+      if (args.length !== 4 || builder?.kind !== 'global') throw new PickleSyntaxError('_rebuild_from_type_v2 without a builder', position);
+      // The type and the state only matter to Python; what is built is the inner tensor.
+      if (builder.module !== 'torch._utils') throw new PickleSyntaxError(`a tensor built by ${builder.module}.${builder.name}`, position);
+      return call(builder.module, builder.name, tupleOf(args[2], 'builder arguments', position), position);
+    }
+    if (module === 'torch.nn.parameter') return objectAt(args[0])?.kind === 'tensor' ? copyOf(args[0], { parameter: true }, position) : undefined;
+    if (module === 'torch' && name === 'Tensor') throw new PickleSyntaxError('a tensor without a storage', position);
+    return undefined;
+  };
+  return { persistent, call };
+}
+
+function checkBounds(shape: readonly number[], stride: readonly number[], offset: number, size: number, length: number, position: number): void {
+  const elements = shape.reduce((product, each) => product * BigInt(each), 1n);
+  const bytes = elements * BigInt(size);
+  let last = BigInt(offset);
+  for (const [index, each] of shape.entries()) last += BigInt(Math.max(0, each - 1)) * BigInt(stride[index] ?? 0);
+  const end = (elements === 0n ? BigInt(offset) : last + 1n) * BigInt(size);
+  if (end > BigInt(length)) throw new PickleSyntaxError(`a tensor reaches byte ${end} of a storage of ${length}`, position);
+  if (bytes > BigInt(MAX_TENSOR_BYTES)) throw new PickleSyntaxError(`a tensor of ${bytes} bytes`, position);
+  if (bytes > BigInt(EXPANDED_FROM) && bytes > BigInt(length) * BigInt(MAX_EXPANSION)) throw new PickleSyntaxError(`a tensor of ${bytes} bytes over a storage of ${length}`, position);
+}
+
+/** Row-major without gaps; the strides of sizes 0 and 1 say nothing. */
+function isContiguous(shape: readonly number[], stride: readonly number[]): boolean {
+  if (shape.includes(0)) return true;
+  let expected = 1;
+  for (let index = shape.length - 1; index >= 0; index -= 1) {
+    const size = shape[index] ?? 1;
+    if (size !== 1 && stride[index] !== expected) return false;
+    expected *= size;
+  }
+  return true;
+}

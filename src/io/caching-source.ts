@@ -1,0 +1,55 @@
+/** Layers over a byte source: small header reads out of two windows, and a count of what was really asked for. */
+import type { ByteSource } from '../model/byte-source.ts';
+
+const HEAD = 64 * 1024;
+const TAIL = 128 * 1024;
+
+export interface Requests {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+export interface CountedSource extends ByteSource {
+  readonly requests: Requests;
+}
+
+/** Serves reads that lie within the first 64 KiB or the last 128 KiB from one read each; others go through, and stay for the next. */
+export function windowed(source: ByteSource): CountedSource {
+  const requests = { count: 0, bytes: 0 };
+  const fetch = async (offset: number, length: number, signal?: AbortSignal): Promise<{ offset: number; bytes: Uint8Array }> => {
+    requests.count++;
+    requests.bytes += length;
+    return { offset, bytes: await source.read(offset, length, signal) };
+  };
+  let head: ReturnType<typeof fetch> | undefined;
+  let tail: ReturnType<typeof fetch> | undefined;
+  let last: { offset: number; bytes: Uint8Array } | undefined;
+
+  async function read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const end = offset + length;
+    if (last !== undefined && within(last, offset, end)) return slice(last, offset, length);
+    if (end <= Math.min(HEAD, source.size)) return slice(await (head ??= fetch(0, Math.min(HEAD, source.size), signal)), offset, length);
+    const tailOffset = Math.max(0, source.size - TAIL);
+    if (offset >= tailOffset && end <= source.size) return slice(await (tail ??= fetch(tailOffset, source.size - tailOffset, signal)), offset, length);
+    last = await fetch(offset, length, signal);
+    return last.bytes.slice();
+  }
+
+  return {
+    uri: source.uri,
+    size: source.size,
+    identity: source.identity,
+    requests,
+    read,
+    readInto: (offset, target, signal) => source.readInto(offset, target, signal),
+    close: () => source.close(),
+  };
+}
+
+function within(window: { offset: number; bytes: Uint8Array }, offset: number, end: number): boolean {
+  return offset >= window.offset && end <= window.offset + window.bytes.length;
+}
+
+function slice(window: { offset: number; bytes: Uint8Array }, offset: number, length: number): Uint8Array {
+  return window.bytes.slice(offset - window.offset, offset - window.offset + length);
+}

@@ -1,0 +1,104 @@
+/** Local files as byte sources: pinned when opened, checked at every read. */
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { BigIntStats } from 'node:fs';
+import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
+import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
+import { editDistance } from '../pipeline/suggestions.ts';
+
+const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
+
+/** The absolute path of a path or `file://` URI; other schemes are a `CheckpointConfigError`. */
+export function localPath(uri: string): string {
+  if (uri.startsWith('file://')) return fileURLToPath(uri);
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(uri)) throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
+  return isAbsolute(uri) ? uri : resolve(uri);
+}
+
+export function localUri(uri: string): string {
+  return pathToFileURL(localPath(uri)).href;
+}
+
+/** What pins a local file: size, modification time in nanoseconds, inode. */
+export function localIdentity(stats: BigIntStats): string {
+  return `${stats.size}-${stats.mtimeNs}-${stats.ino}`;
+}
+
+/** Opens a file as it is now: `CheckpointNotFoundError` with near names, `CheckpointLoadError` for a folder or no permission. */
+export async function openLocalFile(uri: string): Promise<ByteSource> {
+  const path = localPath(uri);
+  const href = pathToFileURL(path).href;
+  const handle = await open(path, 'r').catch(async (cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') throw await notFound(path, cause);
+    throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause });
+  });
+  const stats = await handle.stat({ bigint: true });
+  if (!stats.isFile()) {
+    await handle.close();
+    throw new CheckpointLoadError(`${path} is ${stats.isDirectory() ? 'a folder' : 'no regular file'}; expected a checkpoint file.`, path);
+  }
+  const size = Number(stats.size);
+  const identity = localIdentity(stats);
+
+  async function readInto(offset: number, target: Uint8Array): Promise<void> {
+    if (offset < 0 || offset + target.length > size) {
+      throw new CheckpointLoadError(`${href}: bytes ${offset} to ${offset + target.length} lie past its end at ${size}. The file is truncated.`, href);
+    }
+    let done = 0;
+    while (done < target.length) {
+      const { bytesRead } = await handle.read(target, done, target.length - done, offset + done).catch((cause: Error) => {
+        throw new CheckpointSourceError(`${href}: reading at ${offset + done} failed: ${cause.message}.`, href, { cause });
+      });
+      if (bytesRead === 0) throw changed(href, `it ended at ${offset + done}, expected ${size} bytes`);
+      done += bytesRead;
+    }
+  }
+
+  return {
+    uri: href,
+    size,
+    identity,
+    readInto,
+    async read(offset, length) {
+      if (offset < 0 || offset + length > size) {
+        throw new CheckpointLoadError(`${href}: bytes ${offset} to ${offset + length} lie past its end at ${size}. The file is truncated.`, href);
+      }
+      const bytes = new Uint8Array(length);
+      await readInto(offset, bytes);
+      return bytes;
+    },
+    async close() {
+      const now = await handle.stat({ bigint: true }).finally(() => handle.close());
+      if (localIdentity(now) !== identity) throw changed(href, 'its size or modification time differs');
+    },
+  };
+}
+
+/** Opens exactly the version that was pinned, or throws `CheckpointSourceError`. */
+export async function openPinned(file: PinnedFile): Promise<ByteSource> {
+  const source = await openLocalFile(file.uri);
+  if (source.identity === file.identity) return source;
+  await source.close();
+  throw changed(file.uri, `identity is ${source.identity}, expected ${file.identity}`);
+}
+
+function changed(uri: string, how: string): CheckpointSourceError {
+  return new CheckpointSourceError(`${uri} changed since it was pinned: ${how}. Run the pipeline again when nothing writes to it.`, uri, { retryable: false });
+}
+
+async function notFound(path: string, cause: Error): Promise<CheckpointNotFoundError> {
+  const folder = dirname(path);
+  const names = await readdir(folder).catch(() => null);
+  if (names === null) {
+    const exists = await stat(folder).then(() => true, () => false);
+    return new CheckpointNotFoundError(`There is no file ${path}: its folder ${folder} ${exists ? 'cannot be read' : 'does not exist'}.`, path, { cause });
+  }
+  const wanted = basename(path);
+  const near = names
+    .filter((name) => CHECKPOINT_NAMES.test(name))
+    .sort((a, b) => editDistance(wanted, a) - editDistance(wanted, b) || (a < b ? -1 : 1))
+    .slice(0, 3);
+  const hint = near.length === 0 ? ' The folder holds no checkpoint.' : ` The folder holds: ${near.join(', ')}.`;
+  return new CheckpointNotFoundError(`There is no file ${path}.${hint}`, path, { cause, details: { near } });
+}

@@ -1,0 +1,40 @@
+/**
+ * Headers and plans of a deployment's runs, by content: a reference names its bytes, so that a blob is written once, never
+ * changed, and verified whenever it is read.
+ */
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
+import type { BlobReference } from '../model/context.ts';
+import { writeAtomically } from './atomic-file.ts';
+import { localPath } from './local-file.ts';
+
+export function openWorkspace(uri: string): { putJson(value: unknown): Promise<BlobReference>; getJson(reference: BlobReference): Promise<unknown> } {
+  const root = localPath(uri);
+  return {
+    async putJson(value) {
+      const text = JSON.stringify(value);
+      const size = Buffer.byteLength(text);
+      const sha256 = createHash('sha256').update(text).digest('hex');
+      const path = join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
+      const known = await stat(path).catch(() => null);
+      if (known?.size !== size) {
+        await writeAtomically(path, text).catch((cause: Error) => {
+          throw new CheckpointSourceError(`The workspace ${root} cannot be written: ${cause.message}. Set CKPT_WORKSPACE to a folder that all workers can write.`, root, { cause });
+        });
+      }
+      return { uri: pathToFileURL(path).href, sha256, size };
+    },
+    async getJson(reference) {
+      const path = localPath(reference.uri);
+      const text = await readFile(path).catch((cause: Error) => {
+        throw new CheckpointNotFoundError(`This worker does not see ${path} of the run's workspace (${cause.message}). All workers of a queue must share one workspace.`, reference.uri, { cause });
+      });
+      const sha256 = createHash('sha256').update(text).digest('hex');
+      if (sha256 !== reference.sha256) throw new CheckpointLoadError(`${path} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`, reference.uri);
+      return JSON.parse(text.toString('utf8'));
+    },
+  };
+}

@@ -1,0 +1,101 @@
+/** The command line as users meet it: a process, its streams and its exit code. */
+import { spawn } from 'node:child_process';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { EXPECTED, FIXTURES, fixture } from '../support/project.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/app/cli/main.js', import.meta.url));
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-cli-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function ckpt(...args: readonly string[]): Promise<Ended> {
+  const env = { ...process.env, XDG_STATE_HOME: join(folder, 'state'), NODE_OPTIONS: '' };
+  const child = spawn(process.execPath, [MAIN, ...args], { env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
+}
+
+async function pipeline(name: string, text: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, text);
+  return path;
+}
+
+describe('run', () => {
+  test('publishes beside the document, prints one JSON document, exits 0', async () => {
+    await copyFile(fixture('good/lightning_trained.ckpt'), join(folder, 'last.ckpt'));
+    const file = await pipeline('scrub.yaml', 'name: scrub\nstages:\n  - {type: source.local, path: last.ckpt}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: out/weights.safetensors}\n');
+    const { code, stdout, stderr } = await ckpt('run', file, '--json');
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    const result = JSON.parse(stdout) as { status: string; outputs: { size: number }[] };
+    expect(result.status).toBe('completed');
+    expect((await readFile(join(folder, 'out/weights.safetensors'))).length).toBe(result.outputs[0]!.size);
+  });
+
+  test('a missing file fails with exit 1, its near names and the stage', async () => {
+    await copyFile(fixture('good/state_dict.pt'), join(folder, 'model.ckpt'));
+    const file = await pipeline('missing.yaml', 'stages:\n  - {type: source.local, path: modle.ckpt}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: out/x.safetensors}\n');
+    const { code, stdout } = await ckpt('run', file, '--json');
+    expect(code).toBe(1);
+    const { error } = JSON.parse(stdout) as { error: { type: string; message: string; details: Record<string, unknown> } };
+    expect(error.type).toBe('CheckpointNotFoundError');
+    expect(error.message).toContain('model.ckpt');
+    expect(error.details['pipeline_stage_index']).toBe(0);
+  });
+});
+
+describe('validate', () => {
+  test.each([
+    ['unknown type', 'stages:\n  - type: source.lcoal\n', ':2:5: ', 'source.local'],
+    ['unknown option', 'stages:\n  - type: source.local\n    pth: x\n', ':3:5: ', '`path`'],
+    ['broken YAML', 'stages:\n  - {type: source.local\n', ':', ''],
+    ['no stages', 'name: x\n', 'stages', ''],
+  ])('%s: exit 2, with the place and what was meant', async (name, text, place, hint) => {
+    const { code, stderr } = await ckpt('validate', await pipeline(`${name.replace(' ', '-')}.yaml`, text));
+    expect(code).toBe(2);
+    expect(stderr).toContain('CheckpointConfigError');
+    expect(stderr).toContain(place);
+    expect(stderr).toContain(hint);
+    expect(stderr).not.toContain('    at ');
+  });
+});
+
+describe('inspect', () => {
+  test('says what is in a training checkpoint, in a few requests', async () => {
+    const path = 'good/lightning_trained.ckpt';
+    const { code, stdout } = await ckpt('inspect', join(FIXTURES, path), '--json');
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as { format: string; container: string; tensors: { name: string }[]; training: object; requests: { count: number } };
+    const { format, container, epoch, global_step, tensors } = EXPECTED.good[path]!;
+    expect(report).toMatchObject({ format, container, training: { epoch, global_step, has_optimizer: true, has_scheduler: true } });
+    expect(report.tensors.map((tensor) => tensor.name)).toEqual(Object.keys(tensors));
+    expect(report.requests.count).toBeLessThanOrEqual(4);
+  });
+
+  test.each(['corrupt/empty.ckpt', 'corrupt/gzipped.ckpt', 'corrupt/html_error_page.ckpt', 'corrupt/noise.pt', 'corrupt/lfs_pointer.safetensors'])('%s: a typed error on stdout under --json', async (path) => {
+    const { code, stdout } = await ckpt('inspect', fixture(path), '--json');
+    expect(code).toBe(1);
+    expect((JSON.parse(stdout) as { error: { type: string } }).error.type).toBe('CheckpointLoadError');
+  });
+});
+
+test('an unknown command exits 2', async () => {
+  expect((await ckpt('frobnicate')).code).toBe(2);
+});

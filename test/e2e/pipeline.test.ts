@@ -1,0 +1,129 @@
+/** The pipeline on a real dev server with the real stages. */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Worker } from '@temporalio/worker';
+import type { Services } from '../../activities/services.ts';
+import { CheckpointSourceError } from '../../src/errors.ts';
+import { readSafetensors } from '../../src/formats/safetensors/read.ts';
+import { openLocalFile } from '../../src/io/local-file.ts';
+import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
+import { EXPECTED, fixture } from '../support/project.ts';
+import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+
+let environment: TestWorkflowEnvironment;
+let folder: string;
+
+beforeAll(async () => {
+  environment = await devServer();
+});
+afterAll(() => environment?.teardown());
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-e2e-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+function scrub(source: string, more: Partial<PipelineInput> = {}): PipelineInput {
+  return { stages: [{ type: 'source.local', path: source }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: join(folder, 'out.safetensors') }], ...more };
+}
+
+async function execute(input: PipelineInput, services: Services = servicesOf(join(folder, 'workspace'))): Promise<PipelineResult> {
+  const taskQueue = `test-${randomUUID()}`;
+  const worker = await workerOf(environment, taskQueue, services);
+  return worker.runUntil(environment.client.workflow.execute('checkpointPipeline', { taskQueue, workflowId: `run-${randomUUID()}`, args: [input] }) as Promise<PipelineResult>);
+}
+
+async function failureOf(run: Promise<unknown>): Promise<{ failure: ApplicationFailure; result: PipelineResult }> {
+  const error = await run.then(
+    () => {
+      throw new Error('the run should have failed');
+    },
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(WorkflowFailedError);
+  const failure = (error as WorkflowFailedError).cause as ApplicationFailure;
+  return { failure, result: failure.details![1] as PipelineResult };
+}
+
+test('publishes the weights of a Lightning checkpoint, and the second run is unchanged', async () => {
+  const path = 'good/lightning_trained.ckpt';
+  const first = await execute(scrub(fixture(path)));
+  expect(first.status).toBe('completed');
+  expect(first.stages.map(({ type, status }) => `${type} ${status}`)).toEqual(['source.local completed', 'loader.weights_only completed', 'sink.publish completed']);
+  expect(first.metadata['stage_2_sink.publish']).toBe('completed');
+
+  const bytes = await readFile(join(folder, 'out.safetensors'));
+  expect(first.outputs[0]).toMatchObject({ size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex'), tensors: 5, unchanged: false });
+  expect(await digests(join(folder, 'out.safetensors'))).toEqual(EXPECTED.good[path]!.tensors);
+  expect((await readdir(folder)).sort()).toEqual(['out.safetensors', 'out.safetensors.manifest.json', 'workspace']);
+
+  const second = await execute(scrub(fixture(path)));
+  expect(second.status).toBe('unchanged');
+  expect(second.outputs[0]).toMatchObject({ sha256: first.outputs[0]!.sha256, unchanged: true });
+});
+
+test('a stage that fails for a while is tried again', async () => {
+  const services = servicesOf(join(folder, 'workspace'));
+  let calls = 0;
+  const flaky: Services = {
+    ...services,
+    open: async (uri) => {
+      if (++calls < 3) throw new CheckpointSourceError('the disk is away for a moment', uri);
+      return services.open(uri);
+    },
+  };
+  const result = await execute(scrub(fixture('good/state_dict.pt')), flaky);
+  expect(result.status).toBe('completed');
+  expect(result.stages[0]).toMatchObject({ status: 'completed', attempts: 3 });
+});
+
+test('an unsafe file fails at once, names what is dangerous, and leaves nothing behind', async () => {
+  const { failure, result } = await failureOf(execute(scrub(fixture('unsafe/call_os_system.pt'))));
+  expect(failure.type).toBe('CheckpointValidationError');
+  expect(failure.message).toContain('os.system');
+  expect(failure.details![0]).toMatchObject({ pipeline_stage_index: 0, pipeline_total_stages: 3, attempts: 1 });
+  expect(result).toMatchObject({ status: 'failed', outputs: [] });
+  expect(result.stages.map(({ status }) => status)).toEqual(['failed', 'pending', 'pending']);
+  expect((await readdir(folder)).filter((name) => name !== 'workspace')).toEqual([]);
+});
+
+test('nothing loaded is a failure, also with continue_on_error', async () => {
+  const { failure } = await failureOf(execute(scrub(fixture('corrupt/empty.ckpt'), { continue_on_error: true })));
+  expect(failure.type).toBe('CheckpointLoadError');
+  expect(failure.details![0]).toMatchObject({ reason: 'weights_never_loaded' });
+});
+
+test('an unknown option fails with its path', async () => {
+  const { failure } = await failureOf(execute({ stages: [{ type: 'source.local', pth: '/x' }] }));
+  expect(failure.type).toBe('CheckpointConfigError');
+  expect(failure.details![0]).toMatchObject({ config_path: 'stages[0].pth' });
+});
+
+test('a recorded history replays', async () => {
+  const taskQueue = `test-${randomUUID()}`;
+  const worker = await workerOf(environment, taskQueue, servicesOf(join(folder, 'workspace')));
+  const workflowId = `replay-${randomUUID()}`;
+  await worker.runUntil(environment.client.workflow.execute('checkpointPipeline', { taskQueue, workflowId, args: [scrub(fixture('good/state_dict.pt'))] }));
+  const history = await environment.client.workflow.getHandle(workflowId).fetchHistory();
+  await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, workflowId);
+});
+
+/** Dtype, shape and SHA-256 of every tensor of a safetensors file, read back from its bytes. */
+async function digests(path: string): Promise<Record<string, unknown>> {
+  const source = await openLocalFile(path);
+  const header = await readSafetensors(source);
+  const found: Record<string, unknown> = {};
+  for (const { name, tensor } of header.weights) {
+    const { dtype, shape, storage } = header.tensors[tensor]!;
+    const { location, length } = header.storages[storage]!;
+    const bytes = location.kind === 'range' ? await source.read(location.offset, length) : new Uint8Array();
+    found[name] = { dtype, shape, sha256: createHash('sha256').update(bytes).digest('hex') };
+  }
+  await source.close();
+  return found;
+}

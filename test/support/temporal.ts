@@ -1,0 +1,36 @@
+/** A real dev server for a test file, and workers on task queues of their own. */
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { fileURLToPath } from 'node:url';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { loadCatalog } from '../../activities/catalog.ts';
+import { mapErrors } from '../../activities/failure.ts';
+import { createActivities } from '../../activities/index.ts';
+import type { Services } from '../../activities/services.ts';
+import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
+import { openPinned } from '../../src/io/local-file.ts';
+import { openSource } from '../../src/io/open.ts';
+import { openWorkspace } from '../../src/io/workspace.ts';
+
+export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
+
+export async function devServer(): Promise<TestWorkflowEnvironment> {
+  Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
+  const path = await findTemporalBinary({ log: () => undefined });
+  return TestWorkflowEnvironment.createLocal({ server: { executable: { type: 'existing-path', path }, log: { format: 'pretty', level: 'error' } } });
+}
+
+export function servicesOf(workspace: string): Services {
+  return { workspace: () => openWorkspace(workspace), open: openSource, openPinned };
+}
+
+export async function workerOf(environment: TestWorkflowEnvironment, taskQueue: string, services: Services): Promise<Worker> {
+  return Worker.create({
+    connection: environment.nativeConnection,
+    taskQueue,
+    workflowBundle: { codePath: WORKFLOW_BUNDLE },
+    activities: createActivities(await loadCatalog(), services),
+    interceptors: { activity: [mapErrors] },
+    maxHeartbeatThrottleInterval: 200,
+    stickyQueueScheduleToStartTimeout: '1s',
+  });
+}

@@ -1,0 +1,2 @@
+/** Exports workflow functions only: what is named here is a workflow type. */
+export { checkpointPipeline } from './checkpoint-pipeline.ts';

@@ -26,7 +26,10 @@ export function stageOfType(catalog: Catalog, type: string, index: number): Stag
   const stage = catalog.get(type);
   if (stage !== undefined) return stage;
   const types = [...catalog.keys()];
-  throw new CheckpointConfigError(`Unknown stage type \`${type}\`.${didYouMean(type, types)} Known types: ${types.join(', ')}.`, `stages[${index}].type`);
+  throw new CheckpointConfigError(
+    `Unknown stage type \`${type}\`.${didYouMean(type, types)} Known types: ${types.join(', ')}.`,
+    `stages[${index}].type`,
+  );
 }
 
 /** The options, checked and with their defaults, or a `CheckpointConfigError` at `stages[i].option`. */

@@ -44,5 +44,8 @@ async function discard(stage: StageDefinition, input: StageInput, services: Serv
 function checkSize(type: string, context: unknown): void {
   const size = Buffer.byteLength(JSON.stringify(context));
   if (size <= CONTEXT_LIMIT) return;
-  throw new CheckpointError(`${type} made a context of ${size} bytes; at most ${CONTEXT_LIMIT} may pass between stages. Long lists belong into the workspace.`, { retryable: false });
+  throw new CheckpointError(
+    `${type} made a context of ${size} bytes; at most ${CONTEXT_LIMIT} may pass between stages. Long lists belong into the workspace.`,
+    { retryable: false },
+  );
 }

@@ -29,6 +29,10 @@ export async function takeSource(call: StageCall<unknown>, uri: string, sourceTy
   }
 }
 
-function sizeOf(tensor: { readonly dtype: Parameters<typeof tensorBytes>[0]; readonly shape: readonly number[]; readonly unsupported?: string }): number {
+function sizeOf(tensor: {
+  readonly dtype: Parameters<typeof tensorBytes>[0];
+  readonly shape: readonly number[];
+  readonly unsupported?: string;
+}): number {
   return tensor.unsupported === undefined ? tensorBytes(tensor.dtype, tensor.shape) : 0;
 }

@@ -16,7 +16,8 @@ const LOCK = join(ROOT, '.setup-lock');
 const LOCK_STALE = 10 * 60 * 1000;
 
 const installWanted = digest(['package-lock.json']);
-const buildWanted = installWanted + digest(['tsconfig.json', ...['src', 'workflows', 'activities', 'test', 'bench', 'scripts'].flatMap(sources)]);
+const buildWanted =
+  installWanted + digest(['tsconfig.json', ...['src', 'workflows', 'activities', 'test', 'bench', 'scripts'].flatMap(sources)]);
 
 if (!ready()) {
   await locked(() => {
@@ -33,7 +34,12 @@ function install() {
   say('installing packages …');
   const npm = process.env.npm_execpath;
   const [command, first] = npm === undefined ? ['npm', []] : [process.execPath, [npm]];
-  execute(command, [...first, 'ci', '--loglevel=error'], 'The packages could not be installed. Check the network and the npm settings, then try again.');
+  // Not `npm ci`: it refuses a lock file without the optional binaries of platforms that a mirror of the registry leaves out.
+  execute(
+    command,
+    [...first, 'install', '--no-save', '--loglevel=error'],
+    'The packages could not be installed. Check the network and the npm settings, then try again.',
+  );
   writeFileSync(INSTALL_STAMP, installWanted);
 }
 
@@ -83,7 +89,11 @@ function sources(folder) {
 
 function digest(files) {
   const hash = createHash('sha256');
-  for (const file of files) hash.update(`${file}\0`).update(readFileSync(join(ROOT, file))).update('\0');
+  for (const file of files)
+    hash
+      .update(`${file}\0`)
+      .update(readFileSync(join(ROOT, file)))
+      .update('\0');
   return hash.digest('hex');
 }
 

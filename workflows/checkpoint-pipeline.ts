@@ -4,10 +4,27 @@
  * Invariant: the stage history, the context and the outcome live here and nowhere else, so that a run survives the loss of
  * any worker; nothing that fails or is cancelled leaves a partial output behind.
  */
-import { ActivityFailure, ApplicationFailure, CancellationScope, defineQuery, isCancellation, setCurrentDetails, setHandler, TimeoutFailure, workflowInfo } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  defineQuery,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  TimeoutFailure,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { CheckpointLoadError, isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
-import { STATUS_QUERY, type PipelineInput, type PipelineResult, type RunStatus, type StageInput, type StageRecord } from '../src/pipeline/contract.ts';
+import {
+  STATUS_QUERY,
+  type PipelineInput,
+  type PipelineResult,
+  type RunStatus,
+  type StageInput,
+  type StageRecord,
+} from '../src/pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { historyTable, newHistory, stageDetails, stageKey, withRecord, withStageDetails } from '../src/pipeline/history.ts';
 import { discardStage, runStage } from './proxies.ts';
@@ -20,7 +37,15 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   let context: CheckpointContext = EMPTY_CONTEXT;
   let status: RunStatus = 'running';
   let error: ErrorReport | null = null;
-  const result = (): PipelineResult => ({ workflow_id: workflowId, run_id: runId, status, stages: history, outputs: context.outputs, metadata: context.metadata as JsonObject, error });
+  const result = (): PipelineResult => ({
+    workflow_id: workflowId,
+    run_id: runId,
+    status,
+    stages: history,
+    outputs: context.outputs,
+    metadata: context.metadata as JsonObject,
+    error,
+  });
   const record = (index: number, change: Partial<StageRecord>): void => {
     history = withRecord(history, index, change);
     setCurrentDetails(historyTable(history));
@@ -29,7 +54,12 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     status = 'failed';
     error = report;
     // The second detail is the whole result, so that a client without a worker still gets the stage table.
-    return ApplicationFailure.create({ message: report.message, type: report.type, nonRetryable: true, details: [report.details, result()] });
+    return ApplicationFailure.create({
+      message: report.message,
+      type: report.type,
+      nonRetryable: true,
+      details: [report.details, result()],
+    });
   };
   setHandler(statusQuery, result, { description: 'stage history, outputs and metadata of the run' });
 
@@ -43,7 +73,12 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   history = newHistory(input);
 
   for (const [index, stage] of input.stages.entries()) {
-    const call: StageInput = { context, options: optionsOf(stage), stage: { index, type: stage.type }, run: { workflowId, runId, workspace: input.workspace ?? null } };
+    const call: StageInput = {
+      context,
+      options: optionsOf(stage),
+      stage: { index, type: stage.type },
+      run: { workflowId, runId, workspace: input.workspace ?? null },
+    };
     record(index, { status: 'running' });
     try {
       const done = await runStage(input, stage, stageSummary(stage), call);
@@ -67,7 +102,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   const sources = input.stages.some((stage) => stage.type.startsWith('source.'));
   const wantsWeights = input.stages.some((stage) => stage.type.startsWith('loader.') || stage.type.startsWith('sink.'));
   if (sources && wantsWeights && !context.weightsLoaded) {
-    const message = 'The pipeline ended, but no loader put a single tensor into the plan: nothing was loaded. Look at the failed stages above.';
+    const message =
+      'The pipeline ended, but no loader put a single tensor into the plan: nothing was loaded. Look at the failed stages above.';
     throw fail(new CheckpointLoadError(message, context.source?.uri ?? null, { details: { reason: 'weights_never_loaded' } }).toJSON());
   }
   status = context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed';
@@ -87,7 +123,11 @@ function reportOfFailure(thrown: unknown): ErrorReport {
     return { type: cause.type ?? 'CheckpointError', message: cause.message, details: (cause.details?.[0] as JsonObject | undefined) ?? {} };
   }
   if (cause instanceof TimeoutFailure) {
-    return { type: 'CheckpointTimeoutError', message: `No attempt of the stage finished in time (${cause.timeoutType ?? 'timeout'}). Is a worker running? A larger \`timeout\` may help.`, details: { operation: 'stage', timeout_type: cause.timeoutType ?? null } };
+    return {
+      type: 'CheckpointTimeoutError',
+      message: `No attempt of the stage finished in time (${cause.timeoutType ?? 'timeout'}). Is a worker running? A larger \`timeout\` may help.`,
+      details: { operation: 'stage', timeout_type: cause.timeoutType ?? null },
+    };
   }
   return { type: 'CheckpointError', message: cause instanceof Error ? cause.message : String(cause), details: {} };
 }

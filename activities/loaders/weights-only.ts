@@ -7,7 +7,10 @@ import { selectWeights } from '../../src/transform/select-weights.ts';
 import { defineStage } from '../stage.ts';
 
 const options = z.strictObject({
-  skip_unsupported: z.boolean().default(false).describe('leave out tensors without a plain dense form (sparse, quantized) instead of failing'),
+  skip_unsupported: z
+    .boolean()
+    .default(false)
+    .describe('leave out tensors without a plain dense form (sparse, quantized) instead of failing'),
 });
 
 export default defineStage({
@@ -16,7 +19,10 @@ export default defineStage({
   options,
   async run({ context, options: { skip_unsupported: skipUnsupported }, stage, run, services }) {
     if (context.header === undefined) {
-      throw new CheckpointError(`${stage.type} requires checkpoint_data: put a source before it.`, { retryable: false, details: { stage: stage.type, missing_fields: ['checkpoint_data'] } });
+      throw new CheckpointError(`${stage.type} requires checkpoint_data: put a source before it.`, {
+        retryable: false,
+        details: { stage: stage.type, missing_fields: ['checkpoint_data'] },
+      });
     }
     const workspace = services.workspace(run.workspace);
     // The workspace verifies the digest: what is read is the header that a source of this run wrote.

@@ -24,7 +24,10 @@ export default defineStage<Options>({
   async run(call) {
     const { context, run, services, stage } = call;
     if (context.plan === undefined) {
-      throw new CheckpointError(`${stage.type} requires a plan: put a loader before it.`, { retryable: false, details: { stage: stage.type, missing_fields: ['plan'] } });
+      throw new CheckpointError(`${stage.type} requires a plan: put a loader before it.`, {
+        retryable: false,
+        details: { stage: stage.type, missing_fields: ['plan'] },
+      });
     }
     const uri = localUri(call.options.uri);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
@@ -32,7 +35,8 @@ export default defineStage<Options>({
     const planSha256 = createHash('sha256').update(context.plan.sha256).update(call.options.format).digest('hex');
     if (await isUnchanged(uri, planSha256)) {
       const manifest = await readManifest(uri);
-      if (manifest !== null) return outcome(call, { uri, size: manifest.size, sha256: manifest.sha256, tensors: plan.tensors.length, unchanged: true });
+      if (manifest !== null)
+        return outcome(call, { uri, size: manifest.size, sha256: manifest.sha256, tensors: plan.tensors.length, unchanged: true });
     }
     const layout = layoutSafetensors(plan);
     const published = await publishLocal({
@@ -72,5 +76,8 @@ function outcome(call: StageCall<Options>, done: { uri: string; size: number; sh
   const output = { ...done, format: call.options.format, manifest: manifestPath(done.uri) };
   const metadata: Record<string, Json> = { ...context.metadata, output_path: done.uri, output_sha256: done.sha256 };
   const what = `${formatCount(done.tensors, 'tensor')}, ${formatBytes(done.size)}`;
-  return { context: { ...context, outputs: [...context.outputs, output], metadata }, summary: done.unchanged ? `unchanged: ${what} already there` : `published ${what}` };
+  return {
+    context: { ...context, outputs: [...context.outputs, output], metadata },
+    summary: done.unchanged ? `unchanged: ${what} already there` : `published ${what}`,
+  };
 }

@@ -1,8 +1,21 @@
 /** Starting runs and learning how they ended: the errors that crossed Temporal come out as ours again. */
-import { Client, WorkflowExecutionAlreadyStartedError, WorkflowFailedError, WorkflowNotFoundError, type Connection } from '@temporalio/client';
+import {
+  Client,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  type Connection,
+} from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { CheckpointConfigError, CheckpointNotFoundError, type JsonObject } from '../errors.ts';
-import { PIPELINE_WORKFLOW, STATUS_QUERY, TASK_QUEUE, type PipelineInput, type PipelineResult, type TransferProgress } from '../pipeline/contract.ts';
+import {
+  PIPELINE_WORKFLOW,
+  STATUS_QUERY,
+  TASK_QUEUE,
+  type PipelineInput,
+  type PipelineResult,
+  type TransferProgress,
+} from '../pipeline/contract.ts';
 
 export interface StartedRun {
   readonly workflowId: string;
@@ -29,7 +42,11 @@ export async function startPipeline(client: Client, workflowId: string, input: P
     return { workflowId, runId: handle.firstExecutionRunId };
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-    throw new CheckpointConfigError(`A run with the id ${workflowId} is going on. Look at it with \`ckpt status ${workflowId}\`, or start this one under another \`--id\`.`, undefined, { cause: error, details: { workflow_id: workflowId } });
+    throw new CheckpointConfigError(
+      `A run with the id ${workflowId} is going on. Look at it with \`ckpt status ${workflowId}\`, or start this one under another \`--id\`.`,
+      undefined,
+      { cause: error, details: { workflow_id: workflowId } },
+    );
   }
 }
 
@@ -45,7 +62,9 @@ export async function waitForResult(client: Client, { workflowId, runId }: Start
     const empty = { workflow_id: workflowId, run_id: runId, stages: [], outputs: [], metadata: {} } as const;
     if (cause instanceof CancelledFailure) {
       const known = await queryStatus(client, workflowId).catch(() => null);
-      return known !== null && known.status === 'cancelled' ? known : { ...empty, status: 'cancelled', error: { type: 'CheckpointError', message: 'The run was cancelled.', details: {} } };
+      return known !== null && known.status === 'cancelled'
+        ? known
+        : { ...empty, status: 'cancelled', error: { type: 'CheckpointError', message: 'The run was cancelled.', details: {} } };
     }
     const details = cause instanceof ApplicationFailure ? ((cause.details?.[0] as JsonObject | undefined) ?? {}) : {};
     const type = cause instanceof ApplicationFailure ? (cause.type ?? 'CheckpointError') : 'CheckpointError';
@@ -56,14 +75,19 @@ export async function waitForResult(client: Client, { workflowId, runId }: Start
 /** The `status` query; `CheckpointNotFoundError` where there is no such run. */
 export async function queryStatus(client: Client, workflowId: string): Promise<PipelineResult> {
   try {
-    return await client.withDeadline(Date.now() + QUERY_DEADLINE, () => client.workflow.getHandle(workflowId).query<PipelineResult>(STATUS_QUERY));
+    return await client.withDeadline(Date.now() + QUERY_DEADLINE, () =>
+      client.workflow.getHandle(workflowId).query<PipelineResult>(STATUS_QUERY),
+    );
   } catch (error) {
     throw notFound(error, workflowId);
   }
 }
 
 export async function cancelRun(client: Client, workflowId: string): Promise<void> {
-  await client.workflow.getHandle(workflowId).cancel().catch((error: unknown) => Promise.reject(notFound(error, workflowId)));
+  await client.workflow
+    .getHandle(workflowId)
+    .cancel()
+    .catch((error: unknown) => Promise.reject(notFound(error, workflowId)));
 }
 
 /** Progress of the transfer under way, from the last heartbeat of a pending activity; null where there is none. */
@@ -77,5 +101,7 @@ export async function transferProgress(client: Client, workflowId: string): Prom
 
 function notFound(error: unknown, workflowId: string): unknown {
   if (!(error instanceof WorkflowNotFoundError)) return error;
-  return new CheckpointNotFoundError(`There is no run ${workflowId} on this server, or it has ended long ago.`, workflowId, { cause: error });
+  return new CheckpointNotFoundError(`There is no run ${workflowId} on this server, or it has ended long ago.`, workflowId, {
+    cause: error,
+  });
 }

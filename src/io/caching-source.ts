@@ -30,7 +30,8 @@ export function windowed(source: ByteSource): CountedSource {
     if (last !== undefined && within(last, offset, end)) return slice(last, offset, length);
     if (end <= Math.min(HEAD, source.size)) return slice(await (head ??= fetch(0, Math.min(HEAD, source.size), signal)), offset, length);
     const tailOffset = Math.max(0, source.size - TAIL);
-    if (offset >= tailOffset && end <= source.size) return slice(await (tail ??= fetch(tailOffset, source.size - tailOffset, signal)), offset, length);
+    if (offset >= tailOffset && end <= source.size)
+      return slice(await (tail ??= fetch(tailOffset, source.size - tailOffset, signal)), offset, length);
     last = await fetch(offset, length, signal);
     return last.bytes.slice();
   }

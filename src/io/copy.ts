@@ -111,7 +111,12 @@ function* blocksOf(layout: Layout): Generator<readonly Part[]> {
   if (parts.length > 0) yield parts;
 }
 
-async function nextBlock(blocks: Iterator<readonly Part[]>, memory: Uint8Array, fill: SegmentFill, signal: AbortSignal): Promise<{ bytes: Uint8Array; pieces: readonly Piece[] } | null> {
+async function nextBlock(
+  blocks: Iterator<readonly Part[]>,
+  memory: Uint8Array,
+  fill: SegmentFill,
+  signal: AbortSignal,
+): Promise<{ bytes: Uint8Array; pieces: readonly Piece[] } | null> {
   const { value: parts, done } = blocks.next();
   if (done === true) return null;
   const pieces: Piece[] = [];
@@ -154,7 +159,8 @@ function tensorDigests(plan: Plan, layout: Layout, found: Map<string, string>): 
     const { name, origin } = plan.tensors[segment.index]!;
     const storage = plan.storages[origin.storage]!;
     const { location } = storage;
-    const expected = location.kind === 'member' && location.method === 'stored' && isWholeStorage(storage, origin, segment.length) ? location.crc32 : 0;
+    const expected =
+      location.kind === 'member' && location.method === 'stored' && isWholeStorage(storage, origin, segment.length) ? location.crc32 : 0;
     if (offset === 0) {
       hash = createHash('sha256');
       sum = 0;
@@ -165,7 +171,11 @@ function tensorDigests(plan: Plan, layout: Layout, found: Map<string, string>): 
     found.set(name, hash!.digest('hex'));
     if (expected !== 0 && sum !== expected) {
       const uri = plan.files[storage.file]!.uri;
-      throw new CheckpointLoadError(`${uri}: the bytes of ${name} are damaged: CRC-32 is ${sum.toString(16)}, the archive says ${expected.toString(16)}. Copy the file again from where it came.`, uri, { details: { tensor: name } });
+      throw new CheckpointLoadError(
+        `${uri}: the bytes of ${name} are damaged: CRC-32 is ${sum.toString(16)}, the archive says ${expected.toString(16)}. Copy the file again from where it came.`,
+        uri,
+        { details: { tensor: name } },
+      );
     }
   };
 }

@@ -12,7 +12,8 @@ const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 /** The absolute path of a path or `file://` URI; other schemes are a `CheckpointConfigError`. */
 export function localPath(uri: string): string {
   if (uri.startsWith('file://')) return fileURLToPath(uri);
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(uri)) throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(uri))
+    throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
   return isAbsolute(uri) ? uri : resolve(uri);
 }
 
@@ -43,7 +44,10 @@ export async function openLocalFile(uri: string): Promise<ByteSource> {
 
   async function readInto(offset: number, target: Uint8Array): Promise<void> {
     if (offset < 0 || offset + target.length > size) {
-      throw new CheckpointLoadError(`${href}: bytes ${offset} to ${offset + target.length} lie past its end at ${size}. The file is truncated.`, href);
+      throw new CheckpointLoadError(
+        `${href}: bytes ${offset} to ${offset + target.length} lie past its end at ${size}. The file is truncated.`,
+        href,
+      );
     }
     let done = 0;
     while (done < target.length) {
@@ -62,7 +66,10 @@ export async function openLocalFile(uri: string): Promise<ByteSource> {
     readInto,
     async read(offset, length) {
       if (offset < 0 || offset + length > size) {
-        throw new CheckpointLoadError(`${href}: bytes ${offset} to ${offset + length} lie past its end at ${size}. The file is truncated.`, href);
+        throw new CheckpointLoadError(
+          `${href}: bytes ${offset} to ${offset + length} lie past its end at ${size}. The file is truncated.`,
+          href,
+        );
       }
       const bytes = new Uint8Array(length);
       await readInto(offset, bytes);
@@ -84,15 +91,24 @@ export async function openPinned(file: PinnedFile): Promise<ByteSource> {
 }
 
 function changed(uri: string, how: string): CheckpointSourceError {
-  return new CheckpointSourceError(`${uri} changed since it was pinned: ${how}. Run the pipeline again when nothing writes to it.`, uri, { retryable: false });
+  return new CheckpointSourceError(`${uri} changed since it was pinned: ${how}. Run the pipeline again when nothing writes to it.`, uri, {
+    retryable: false,
+  });
 }
 
 async function notFound(path: string, cause: Error): Promise<CheckpointNotFoundError> {
   const folder = dirname(path);
   const names = await readdir(folder).catch(() => null);
   if (names === null) {
-    const exists = await stat(folder).then(() => true, () => false);
-    return new CheckpointNotFoundError(`There is no file ${path}: its folder ${folder} ${exists ? 'cannot be read' : 'does not exist'}.`, path, { cause });
+    const exists = await stat(folder).then(
+      () => true,
+      () => false,
+    );
+    return new CheckpointNotFoundError(
+      `There is no file ${path}: its folder ${folder} ${exists ? 'cannot be read' : 'does not exist'}.`,
+      path,
+      { cause },
+    );
   }
   const wanted = basename(path);
   const near = names

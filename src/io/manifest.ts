@@ -11,7 +11,12 @@ export interface ManifestContent {
   readonly sha256: string;
   readonly planSha256: string;
   readonly source: readonly PinnedFile[];
-  readonly tensors: readonly { readonly name: string; readonly dtype: string; readonly shape: readonly number[]; readonly sha256: string }[];
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly dtype: string;
+    readonly shape: readonly number[];
+    readonly sha256: string;
+  }[];
   readonly skipped: readonly LeftOut[];
   readonly dropped: readonly LeftOut[];
   readonly frozen: readonly string[];

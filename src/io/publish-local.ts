@@ -94,10 +94,13 @@ async function checkRoom(path: string, size: number): Promise<void> {
 }
 
 function noRoom(path: string, size: number, free: number | null): CheckpointError {
-  return new CheckpointError(`No room to publish ${path}: ${size} bytes are needed${free === null ? '' : `, ${free} are free`}. Free some space or choose another \`uri\`.`, {
-    retryable: false,
-    details: { path, needed_bytes: size, free_bytes: free },
-  });
+  return new CheckpointError(
+    `No room to publish ${path}: ${size} bytes are needed${free === null ? '' : `, ${free} are free`}. Free some space or choose another \`uri\`.`,
+    {
+      retryable: false,
+      details: { path, needed_bytes: size, free_bytes: free },
+    },
+  );
 }
 
 /** The operating system's refusals in words; our own errors and cancellation pass. */

@@ -16,10 +16,21 @@ export interface StorageReader {
 export async function openStorage(source: ByteSource, storage: Storage): Promise<StorageReader> {
   const { location, length } = storage;
   if (location.kind === 'range') return ranged(source, location.offset, length);
-  const member: Member = { name: location.name, method: location.method, flags: 0, crc32: location.crc32, compressed: location.stored, size: length, header: location.header };
+  const member: Member = {
+    name: location.name,
+    method: location.method,
+    flags: 0,
+    crc32: location.crc32,
+    compressed: location.stored,
+    size: length,
+    header: location.header,
+  };
   if (location.method === 'deflated') {
     if (length > INFLATED_MAX) {
-      throw new CheckpointLoadError(`${source.uri}: member ${location.name} is deflated and has ${length} bytes; at most ${INFLATED_MAX} are inflated. Save the checkpoint again with torch, which stores tensors uncompressed.`, source.uri);
+      throw new CheckpointLoadError(
+        `${source.uri}: member ${location.name} is deflated and has ${length} bytes; at most ${INFLATED_MAX} are inflated. Save the checkpoint again with torch, which stores tensors uncompressed.`,
+        source.uri,
+      );
     }
     const bytes = await readMember(source, member, INFLATED_MAX);
     return { length, readInto: async (offset, target) => target.set(bytes.subarray(offset, offset + target.length)) };

@@ -16,7 +16,14 @@ export type TensorFill = (offset: number, target: Uint8Array, signal?: AbortSign
 
 /** True where the output is the whole storage, byte for byte: then the archive's CRC-32 can be checked. */
 export function isWholeStorage(storage: Storage, tensor: Tensor, bytes: number): boolean {
-  return tensor.offset === 0 && tensor.stride === undefined && storage.byteOrder === undefined && tensor.conjugate !== true && tensor.negative !== true && bytes === storage.length;
+  return (
+    tensor.offset === 0 &&
+    tensor.stride === undefined &&
+    storage.byteOrder === undefined &&
+    tensor.conjugate !== true &&
+    tensor.negative !== true &&
+    bytes === storage.length
+  );
 }
 
 /** Fills `target` with output bytes from `offset`, both multiples of the element size. */
@@ -24,7 +31,9 @@ export function tensorFill(reader: StorageReader, storage: Storage, tensor: Tens
   const size = bytesPerElement(tensor.dtype);
   const start = tensor.offset * size;
   const fill: TensorFill =
-    tensor.stride === undefined ? (offset, target, signal) => reader.readInto(start + offset, target, signal) : gather(reader, tensor, tensor.stride, size);
+    tensor.stride === undefined
+      ? (offset, target, signal) => reader.readInto(start + offset, target, signal)
+      : gather(reader, tensor, tensor.stride, size);
   const swap = storage.byteOrder === 'big' ? componentSize(tensor.dtype) : 1;
   if (swap === 1 && tensor.conjugate !== true && tensor.negative !== true) return fill;
   return async (offset, target, signal) => {
@@ -107,7 +116,8 @@ function swapBytes(bytes: Uint8Array, size: number): void {
 
 /** Flips the sign of every number, or of the imaginary halves only. Floats and complex kinds keep it in their highest bit. */
 function negate(bytes: Uint8Array, dtype: Dtype, imaginaryOnly: boolean): void {
-  if (!/^(F64|F32|F16|BF16|C64|C128|C32|BC32)$/.test(dtype)) throw new CheckpointIncompatibleError(`A lazily negated view of dtype ${dtype} has no plain form here.`, { details: { dtype } });
+  if (!/^(F64|F32|F16|BF16|C64|C128|C32|BC32)$/.test(dtype))
+    throw new CheckpointIncompatibleError(`A lazily negated view of dtype ${dtype} has no plain form here.`, { details: { dtype } });
   const size = componentSize(dtype);
   const step = imaginaryOnly ? 2 * size : size;
   for (let at = imaginaryOnly ? 2 * size - 1 : size - 1; at < bytes.length; at += step) bytes[at]! ^= 0x80;

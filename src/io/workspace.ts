@@ -11,7 +11,10 @@ import type { BlobReference } from '../model/context.ts';
 import { writeAtomically } from './atomic-file.ts';
 import { localPath } from './local-file.ts';
 
-export function openWorkspace(uri: string): { putJson(value: unknown): Promise<BlobReference>; getJson(reference: BlobReference): Promise<unknown> } {
+export function openWorkspace(uri: string): {
+  putJson(value: unknown): Promise<BlobReference>;
+  getJson(reference: BlobReference): Promise<unknown>;
+} {
   const root = localPath(uri);
   return {
     async putJson(value) {
@@ -22,7 +25,11 @@ export function openWorkspace(uri: string): { putJson(value: unknown): Promise<B
       const known = await stat(path).catch(() => null);
       if (known?.size !== size) {
         await writeAtomically(path, text).catch((cause: Error) => {
-          throw new CheckpointSourceError(`The workspace ${root} cannot be written: ${cause.message}. Set CKPT_WORKSPACE to a folder that all workers can write.`, root, { cause });
+          throw new CheckpointSourceError(
+            `The workspace ${root} cannot be written: ${cause.message}. Set CKPT_WORKSPACE to a folder that all workers can write.`,
+            root,
+            { cause },
+          );
         });
       }
       return { uri: pathToFileURL(path).href, sha256, size };
@@ -30,10 +37,15 @@ export function openWorkspace(uri: string): { putJson(value: unknown): Promise<B
     async getJson(reference) {
       const path = localPath(reference.uri);
       const text = await readFile(path).catch((cause: Error) => {
-        throw new CheckpointNotFoundError(`This worker does not see ${path} of the run's workspace (${cause.message}). All workers of a queue must share one workspace.`, reference.uri, { cause });
+        throw new CheckpointNotFoundError(
+          `This worker does not see ${path} of the run's workspace (${cause.message}). All workers of a queue must share one workspace.`,
+          reference.uri,
+          { cause },
+        );
       });
       const sha256 = createHash('sha256').update(text).digest('hex');
-      if (sha256 !== reference.sha256) throw new CheckpointLoadError(`${path} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`, reference.uri);
+      if (sha256 !== reference.sha256)
+        throw new CheckpointLoadError(`${path} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`, reference.uri);
       return JSON.parse(text.toString('utf8'));
     },
   };

@@ -12,17 +12,24 @@ const PIPELINE_KEYS = ['name', 'stages', 'max_retries', 'timeout', 'continue_on_
 export function checkDocument(document: unknown): PipelineInput {
   if (!isObject(document)) throw new CheckpointConfigError(`A pipeline is a mapping with a list \`stages\`, not ${kindOf(document)}.`, '');
   for (const key of Object.keys(document)) {
-    if (!PIPELINE_KEYS.includes(key)) throw new CheckpointConfigError(`Unknown key \`${key}\`. A pipeline knows: ${PIPELINE_KEYS.join(', ')}.`, key);
+    if (!PIPELINE_KEYS.includes(key))
+      throw new CheckpointConfigError(`Unknown key \`${key}\`. A pipeline knows: ${PIPELINE_KEYS.join(', ')}.`, key);
   }
   checkControls(document, '');
   checkKind(document, 'name', 'string', '');
   checkKind(document, 'workspace', 'string', '');
   const stages = document['stages'];
-  if (!Array.isArray(stages)) throw new CheckpointConfigError(`\`stages\` must be a list of stages, each with a \`type\`; got ${kindOf(stages)}.`, 'stages');
+  if (!Array.isArray(stages))
+    throw new CheckpointConfigError(`\`stages\` must be a list of stages, each with a \`type\`; got ${kindOf(stages)}.`, 'stages');
   stages.forEach((stage: unknown, index) => {
     const path = `stages[${index}]`;
-    if (!isObject(stage)) throw new CheckpointConfigError(`${path} must be a mapping with a \`type\`, such as \`type: source.local\`; got ${kindOf(stage)}.`, path);
-    if (typeof stage['type'] !== 'string') throw new CheckpointConfigError(`${path} has no \`type\`. Run \`ckpt stages\` for the list.`, `${path}.type`);
+    if (!isObject(stage))
+      throw new CheckpointConfigError(
+        `${path} must be a mapping with a \`type\`, such as \`type: source.local\`; got ${kindOf(stage)}.`,
+        path,
+      );
+    if (typeof stage['type'] !== 'string')
+      throw new CheckpointConfigError(`${path} has no \`type\`. Run \`ckpt stages\` for the list.`, `${path}.type`);
     checkControls(stage, `${path}.`);
   });
   return document as unknown as PipelineInput;
@@ -37,7 +44,10 @@ export function optionsOf(stage: StageSpec): JsonObject {
 function checkControls(mapping: Record<string, unknown>, prefix: string): void {
   const attempts = mapping['max_retries'];
   if (attempts !== undefined && !(Number.isInteger(attempts) && (attempts as number) >= 1)) {
-    throw new CheckpointConfigError(`\`max_retries\` is the number of attempts in all: a whole number from 1; got ${JSON.stringify(attempts)}.`, `${prefix}max_retries`);
+    throw new CheckpointConfigError(
+      `\`max_retries\` is the number of attempts in all: a whole number from 1; got ${JSON.stringify(attempts)}.`,
+      `${prefix}max_retries`,
+    );
   }
   const timeout = mapping['timeout'];
   if (timeout !== undefined && !(typeof timeout === 'number' && timeout > 0)) {
@@ -48,7 +58,8 @@ function checkControls(mapping: Record<string, unknown>, prefix: string): void {
 
 function checkKind(mapping: Record<string, unknown>, key: string, kind: 'string' | 'boolean', prefix: string): void {
   const value = mapping[key];
-  if (value !== undefined && typeof value !== kind) throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${kindOf(value)}.`, `${prefix}${key}`);
+  if (value !== undefined && typeof value !== kind)
+    throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${kindOf(value)}.`, `${prefix}${key}`);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

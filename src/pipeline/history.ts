@@ -29,7 +29,9 @@ export function withStageDetails(error: ErrorReport, details: JsonObject): Error
 
 /** The stage table in Markdown, for the workflow's current details in the UI. */
 export function historyTable(history: readonly StageRecord[]): string {
-  const rows = history.map((r) => `| ${r.index + 1} | \`${r.type}\` | ${r.status} | ${r.attempts || ''} | ${cell(r.error?.message ?? r.summary ?? '')} |`);
+  const rows = history.map(
+    (r) => `| ${r.index + 1} | \`${r.type}\` | ${r.status} | ${r.attempts || ''} | ${cell(r.error?.message ?? r.summary ?? '')} |`,
+  );
   return ['| # | stage | status | attempts | |', '|---|---|---|---|---|', ...rows].join('\n');
 }
 

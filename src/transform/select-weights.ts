@@ -32,11 +32,17 @@ export function selectWeights(header: Header, options: SelectOptions): Plan {
 }
 
 function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatibleError {
-  const shown = tensors.slice(0, 5).map(({ what, reason }) => `${what} (${reason})`).join(', ');
+  const shown = tensors
+    .slice(0, 5)
+    .map(({ what, reason }) => `${what} (${reason})`)
+    .join(', ');
   const rest = tensors.length > 5 ? ` and ${tensors.length - 5} more` : '';
-  return new CheckpointIncompatibleError(`${tensors.length} of the tensors have no plain dense form: ${shown}${rest}. Leave them out with \`skip_unsupported: true\`.`, {
-    details: { reason: 'unsupported_tensors', tensors: tensors.slice(0, 100).map(({ what, reason }) => ({ name: what, reason })) },
-  });
+  return new CheckpointIncompatibleError(
+    `${tensors.length} of the tensors have no plain dense form: ${shown}${rest}. Leave them out with \`skip_unsupported: true\`.`,
+    {
+      details: { reason: 'unsupported_tensors', tensors: tensors.slice(0, 100).map(({ what, reason }) => ({ name: what, reason })) },
+    },
+  );
 }
 
 /** Names of what the file holds beside the state dict. */

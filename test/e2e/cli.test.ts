@@ -40,7 +40,10 @@ async function pipeline(name: string, text: string): Promise<string> {
 describe('run', () => {
   test('publishes beside the document, prints one JSON document, exits 0', async () => {
     await copyFile(fixture('good/lightning_trained.ckpt'), join(folder, 'last.ckpt'));
-    const file = await pipeline('scrub.yaml', 'name: scrub\nstages:\n  - {type: source.local, path: last.ckpt}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: out/weights.safetensors}\n');
+    const file = await pipeline(
+      'scrub.yaml',
+      'name: scrub\nstages:\n  - {type: source.local, path: last.ckpt}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: out/weights.safetensors}\n',
+    );
     const { code, stdout, stderr } = await ckpt('run', file, '--json');
     expect(stderr).toBe('');
     expect(code).toBe(0);
@@ -51,7 +54,10 @@ describe('run', () => {
 
   test('a missing file fails with exit 1, its near names and the stage', async () => {
     await copyFile(fixture('good/state_dict.pt'), join(folder, 'model.ckpt'));
-    const file = await pipeline('missing.yaml', 'stages:\n  - {type: source.local, path: modle.ckpt}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: out/x.safetensors}\n');
+    const file = await pipeline(
+      'missing.yaml',
+      'stages:\n  - {type: source.local, path: modle.ckpt}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: out/x.safetensors}\n',
+    );
     const { code, stdout } = await ckpt('run', file, '--json');
     expect(code).toBe(1);
     const { error } = JSON.parse(stdout) as { error: { type: string; message: string; details: Record<string, unknown> } };
@@ -82,14 +88,26 @@ describe('inspect', () => {
     const path = 'good/lightning_trained.ckpt';
     const { code, stdout } = await ckpt('inspect', join(FIXTURES, path), '--json');
     expect(code).toBe(0);
-    const report = JSON.parse(stdout) as { format: string; container: string; tensors: { name: string }[]; training: object; requests: { count: number } };
+    const report = JSON.parse(stdout) as {
+      format: string;
+      container: string;
+      tensors: { name: string }[];
+      training: object;
+      requests: { count: number };
+    };
     const { format, container, epoch, global_step, tensors } = EXPECTED.good[path]!;
     expect(report).toMatchObject({ format, container, training: { epoch, global_step, has_optimizer: true, has_scheduler: true } });
     expect(report.tensors.map((tensor) => tensor.name)).toEqual(Object.keys(tensors));
     expect(report.requests.count).toBeLessThanOrEqual(4);
   });
 
-  test.each(['corrupt/empty.ckpt', 'corrupt/gzipped.ckpt', 'corrupt/html_error_page.ckpt', 'corrupt/noise.pt', 'corrupt/lfs_pointer.safetensors'])('%s: a typed error on stdout under --json', async (path) => {
+  test.each([
+    'corrupt/empty.ckpt',
+    'corrupt/gzipped.ckpt',
+    'corrupt/html_error_page.ckpt',
+    'corrupt/noise.pt',
+    'corrupt/lfs_pointer.safetensors',
+  ])('%s: a typed error on stdout under --json', async (path) => {
     const { code, stdout } = await ckpt('inspect', fixture(path), '--json');
     expect(code).toBe(1);
     expect((JSON.parse(stdout) as { error: { type: string } }).error.type).toBe('CheckpointLoadError');

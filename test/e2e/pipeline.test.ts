@@ -29,13 +29,26 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 function scrub(source: string, more: Partial<PipelineInput> = {}): PipelineInput {
-  return { stages: [{ type: 'source.local', path: source }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: join(folder, 'out.safetensors') }], ...more };
+  return {
+    stages: [
+      { type: 'source.local', path: source },
+      { type: 'loader.weights_only' },
+      { type: 'sink.publish', uri: join(folder, 'out.safetensors') },
+    ],
+    ...more,
+  };
 }
 
 async function execute(input: PipelineInput, services: Services = servicesOf(join(folder, 'workspace'))): Promise<PipelineResult> {
   const taskQueue = `test-${randomUUID()}`;
   const worker = await workerOf(environment, taskQueue, services);
-  return worker.runUntil(environment.client.workflow.execute('checkpointPipeline', { taskQueue, workflowId: `run-${randomUUID()}`, args: [input] }) as Promise<PipelineResult>);
+  return worker.runUntil(
+    environment.client.workflow.execute('checkpointPipeline', {
+      taskQueue,
+      workflowId: `run-${randomUUID()}`,
+      args: [input],
+    }) as Promise<PipelineResult>,
+  );
 }
 
 async function failureOf(run: Promise<unknown>): Promise<{ failure: ApplicationFailure; result: PipelineResult }> {
@@ -54,11 +67,20 @@ test('publishes the weights of a Lightning checkpoint, and the second run is unc
   const path = 'good/lightning_trained.ckpt';
   const first = await execute(scrub(fixture(path)));
   expect(first.status).toBe('completed');
-  expect(first.stages.map(({ type, status }) => `${type} ${status}`)).toEqual(['source.local completed', 'loader.weights_only completed', 'sink.publish completed']);
+  expect(first.stages.map(({ type, status }) => `${type} ${status}`)).toEqual([
+    'source.local completed',
+    'loader.weights_only completed',
+    'sink.publish completed',
+  ]);
   expect(first.metadata['stage_2_sink.publish']).toBe('completed');
 
   const bytes = await readFile(join(folder, 'out.safetensors'));
-  expect(first.outputs[0]).toMatchObject({ size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex'), tensors: 5, unchanged: false });
+  expect(first.outputs[0]).toMatchObject({
+    size: bytes.length,
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+    tensors: 5,
+    unchanged: false,
+  });
   expect(await digests(join(folder, 'out.safetensors'))).toEqual(EXPECTED.good[path]!.tensors);
   expect((await readdir(folder)).sort()).toEqual(['out.safetensors', 'out.safetensors.manifest.json', 'workspace']);
 
@@ -108,7 +130,9 @@ test('a recorded history replays', async () => {
   const taskQueue = `test-${randomUUID()}`;
   const worker = await workerOf(environment, taskQueue, servicesOf(join(folder, 'workspace')));
   const workflowId = `replay-${randomUUID()}`;
-  await worker.runUntil(environment.client.workflow.execute('checkpointPipeline', { taskQueue, workflowId, args: [scrub(fixture('good/state_dict.pt'))] }));
+  await worker.runUntil(
+    environment.client.workflow.execute('checkpointPipeline', { taskQueue, workflowId, args: [scrub(fixture('good/state_dict.pt'))] }),
+  );
   const history = await environment.client.workflow.getHandle(workflowId).fetchHistory();
   await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, workflowId);
 });

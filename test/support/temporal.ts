@@ -16,7 +16,9 @@ export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js',
 export async function devServer(): Promise<TestWorkflowEnvironment> {
   Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
   const path = await findTemporalBinary({ log: () => undefined });
-  return TestWorkflowEnvironment.createLocal({ server: { executable: { type: 'existing-path', path }, log: { format: 'pretty', level: 'error' } } });
+  return TestWorkflowEnvironment.createLocal({
+    server: { executable: { type: 'existing-path', path }, log: { format: 'pretty', level: 'error' } },
+  });
 }
 
 export function servicesOf(workspace: string): Services {

@@ -18,7 +18,10 @@ export async function readDocument(file: string): Promise<PipelineInput> {
     if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no pipeline document ${path}.`, undefined, { cause });
     throw new CheckpointConfigError(`The pipeline document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
-  if (text.length > MOST_BYTES) throw new CheckpointConfigError(`${path} has ${text.length} characters; a pipeline document has at most ${MOST_BYTES}. Is it the checkpoint itself?`);
+  if (text.length > MOST_BYTES)
+    throw new CheckpointConfigError(
+      `${path} has ${text.length} characters; a pipeline document has at most ${MOST_BYTES}. Is it the checkpoint itself?`,
+    );
   const lines = new LineCounter();
   const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const broken = yaml.errors[0];
@@ -39,7 +42,9 @@ export async function readDocument(file: string): Promise<PipelineInput> {
 function checkStage(catalog: Catalog, stage: StageSpec, index: number, folder: string): StageSpec {
   const definition = stageOfType(catalog, stage.type, index);
   const locations = definition.locations ?? [];
-  const absolute = Object.entries(stage).map(([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folder) : value] as const);
+  const absolute = Object.entries(stage).map(
+    ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folder) : value] as const,
+  );
   const located = Object.fromEntries(absolute) as StageSpec;
   parseOptions(definition, optionsOf(located), index);
   return located;
@@ -51,7 +56,12 @@ function absoluteLocation(location: string, folder: string): string {
 }
 
 /** The same error with file, line and column of the value it is about. */
-function located(error: CheckpointConfigError | CheckpointNotFoundError | Error, yaml: Document, lines: LineCounter, file: string): CheckpointConfigError {
+function located(
+  error: CheckpointConfigError | CheckpointNotFoundError | Error,
+  yaml: Document,
+  lines: LineCounter,
+  file: string,
+): CheckpointConfigError {
   const details = (error as CheckpointConfigError).details;
   const path = details['config_path'];
   const offset = typeof path === 'string' ? offsetOf(yaml, path) : 0;
@@ -62,7 +72,10 @@ function located(error: CheckpointConfigError | CheckpointNotFoundError | Error,
 
 /** Offset of the key at `stages[1].option`, or of the nearest thing around it. */
 function offsetOf(yaml: Document, path: string): number {
-  const steps = path.replaceAll(/\[(\d+)\]/g, '.$1').split('.').filter((step) => step !== '');
+  const steps = path
+    .replaceAll(/\[(\d+)\]/g, '.$1')
+    .split('.')
+    .filter((step) => step !== '');
   let node: unknown = yaml.contents;
   let offset = 0;
   for (const step of steps) {

@@ -31,14 +31,18 @@ program
   .argument('<uri>', 'checkpoint: path or URI')
   .description('show what a checkpoint holds, from its header alone')
   .addOption(json())
-  .action(async (uri: string, _options, command: Command) => (await import('./commands/inspect.ts')).inspect(uri, command.optsWithGlobals()));
+  .action(async (uri: string, _options, command: Command) =>
+    (await import('./commands/inspect.ts')).inspect(uri, command.optsWithGlobals()),
+  );
 
 program
   .command('validate')
   .argument('<pipeline>', 'pipeline document (YAML or JSON)')
   .description('check a pipeline document without running it')
   .addOption(json())
-  .action(async (file: string, _options, command: Command) => (await import('./commands/validate.ts')).validate(file, command.optsWithGlobals()));
+  .action(async (file: string, _options, command: Command) =>
+    (await import('./commands/validate.ts')).validate(file, command.optsWithGlobals()),
+  );
 
 program
   .command('stages')

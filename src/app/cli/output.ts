@@ -35,9 +35,15 @@ export function printError(error: unknown, options: OutputOptions): void {
 export function errorText(report: ErrorReport): string {
   const stage = report.details['pipeline_stage'];
   const attempts = report.details['attempts'];
-  const where = typeof stage === 'string' ? `\n  at ${stage}${typeof attempts === 'number' ? `, after ${formatCount(attempts, 'attempt')}` : ''}` : '';
+  const where =
+    typeof stage === 'string' ? `\n  at ${stage}${typeof attempts === 'number' ? `, after ${formatCount(attempts, 'attempt')}` : ''}` : '';
   const errors = report.details['validation_errors'];
-  const list = Array.isArray(errors) ? errors.slice(0, 10).map((line) => `\n  - ${String(line)}`).join('') : '';
+  const list = Array.isArray(errors)
+    ? errors
+        .slice(0, 10)
+        .map((line) => `\n  - ${String(line)}`)
+        .join('')
+    : '';
   return `${report.type}: ${report.message}${list}${where}`;
 }
 
@@ -46,7 +52,9 @@ const MARKS: Readonly<Record<string, string>> = { completed: '✔', failed: '✖
 /** The stage table, what was published, and the link. */
 export function resultText(result: PipelineResult, link: string | null): string {
   const width = Math.max(5, ...result.stages.map(({ type }) => type.length));
-  const rows = result.stages.map((s) => `  ${MARKS[s.status]} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${s.error?.message ?? s.summary ?? ''}`);
+  const rows = result.stages.map(
+    (s) => `  ${MARKS[s.status]} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${s.error?.message ?? s.summary ?? ''}`,
+  );
   const outputs = result.outputs.flatMap((o) => [
     '',
     `${o.unchanged ? 'Unchanged' : 'Published'}  ${o.uri}`,
@@ -54,7 +62,12 @@ export function resultText(result: PipelineResult, link: string | null): string 
     ...(o.sha256 === undefined ? [] : [`  sha256 ${o.sha256}`]),
     `  manifest ${o.manifest}`,
   ]);
-  return [`Pipeline ${result.workflow_id}: ${result.status}`, ...rows, ...outputs, ...(link === null ? [] : ['', `Run in the Temporal UI: ${link}`])].join('\n');
+  return [
+    `Pipeline ${result.workflow_id}: ${result.status}`,
+    ...rows,
+    ...outputs,
+    ...(link === null ? [] : ['', `Run in the Temporal UI: ${link}`]),
+  ].join('\n');
 }
 
 /** A failed or cancelled run as an error of the CLI, where nothing else was thrown. */

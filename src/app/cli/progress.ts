@@ -31,7 +31,9 @@ export class ProgressBar {
     const rate = offset / Math.max(0.001, (Date.now() - this.#began) / 1000);
     const left = rate > 0 ? `${Math.ceil((size - offset) / rate)} s left` : '';
     const bar = '█'.repeat(Math.round(share * WIDTH)).padEnd(WIDTH, '░');
-    process.stderr.write(`\r\x1b[2K${bar} ${Math.floor(share * 100)}%  ${formatBytes(offset)} of ${formatBytes(size)}  ${formatBytes(rate)}/s  ${left}`);
+    process.stderr.write(
+      `\r\x1b[2K${bar} ${Math.floor(share * 100)}%  ${formatBytes(offset)} of ${formatBytes(size)}  ${formatBytes(rate)}/s  ${left}`,
+    );
     this.#drawn = true;
   }
 

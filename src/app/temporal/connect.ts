@@ -29,7 +29,15 @@ export async function connectTemporal({ log }: { readonly log: (line: string) =>
     const address = connectionOptions.address;
     log(`temporal: configured server ${address}`);
     const connection = await connect(connectionOptions, address);
-    return { kind: 'configured', connection, nativeOptions: connectionOptions as NativeConnectionOptions, namespace, address, uiUrl, close: () => connection.close() };
+    return {
+      kind: 'configured',
+      connection,
+      nativeOptions: connectionOptions as NativeConnectionOptions,
+      namespace,
+      address,
+      uiUrl,
+      close: () => connection.close(),
+    };
   }
   const ours = await runningServer(stateFolder());
   if (ours === null && (await answers(LOCAL_ADDRESS))) {
@@ -45,7 +53,13 @@ export async function connectTemporal({ log }: { readonly log: (line: string) =>
   }
 }
 
-async function access(kind: 'local' | 'embedded', address: string, uiUrl: string, namespace: string, release: () => Promise<void>): Promise<TemporalAccess> {
+async function access(
+  kind: 'local' | 'embedded',
+  address: string,
+  uiUrl: string,
+  namespace: string,
+  release: () => Promise<void>,
+): Promise<TemporalAccess> {
   const connection = await connect({ address }, address);
   return { kind, connection, nativeOptions: { address }, namespace, address, uiUrl, close: () => connection.close().finally(release) };
 }
@@ -54,7 +68,11 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
   try {
     return loadClientConnectConfig() as { connectionOptions: ConnectionOptions; namespace?: string };
   } catch (cause) {
-    throw new CheckpointConfigError(`Temporal's environment configuration cannot be used: ${textOf(cause)}. Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.`, undefined, { cause });
+    throw new CheckpointConfigError(
+      `Temporal's environment configuration cannot be used: ${textOf(cause)}. Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.`,
+      undefined,
+      { cause },
+    );
   }
 }
 
@@ -62,6 +80,10 @@ async function connect(options: ConnectionOptions, address: string): Promise<Con
   try {
     return await Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT });
   } catch (cause) {
-    throw new CheckpointConfigError(`No Temporal server answers at ${address} (${textOf(cause)}). Check TEMPORAL_ADDRESS, the network, and TLS settings; without TEMPORAL_ADDRESS an embedded server is used.`, undefined, { cause, details: { address } });
+    throw new CheckpointConfigError(
+      `No Temporal server answers at ${address} (${textOf(cause)}). Check TEMPORAL_ADDRESS, the network, and TLS settings; without TEMPORAL_ADDRESS an embedded server is used.`,
+      undefined,
+      { cause, details: { address } },
+    );
   }
 }

@@ -90,7 +90,21 @@ async function start(folder: string, log: (line: string) => void): Promise<Serve
   const port = await freePort(PORT);
   const uiPort = await freePort(UI_PORT);
   const output = await open(join(folder, 'server.log'), 'a');
-  const args = ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--ui-port', `${uiPort}`, '--log-level', 'error', '--db-filename', join(folder, 'temporal.db'), ...SERVER_ARGS];
+  const args = [
+    'server',
+    'start-dev',
+    '--ip',
+    '127.0.0.1',
+    '--port',
+    `${port}`,
+    '--ui-port',
+    `${uiPort}`,
+    '--log-level',
+    'error',
+    '--db-filename',
+    join(folder, 'temporal.db'),
+    ...SERVER_ARGS,
+  ];
   // Detached: Ctrl-C goes to the whole process group, and the server must outlive the clean-up.
   const child = spawn(program, args, { detached: true, stdio: ['ignore', output.fd, output.fd] });
   let ended: string | null = null;
@@ -104,7 +118,10 @@ async function start(folder: string, log: (line: string) => void): Promise<Serve
       continue;
     }
     if (child.pid !== undefined && ended === null) await stop(child.pid);
-    throw new CheckpointError(`The embedded Temporal server did not come up (${ended ?? 'no answer in a minute'}). Its log: ${join(folder, 'server.log')}.`, { retryable: false });
+    throw new CheckpointError(
+      `The embedded Temporal server did not come up (${ended ?? 'no answer in a minute'}). Its log: ${join(folder, 'server.log')}.`,
+      { retryable: false },
+    );
   }
   const record: ServerRecord = { pid: child.pid!, port, uiPort };
   await writeFile(join(folder, 'server.json'), JSON.stringify(record));
@@ -181,9 +198,15 @@ function tryListen(port: number): Promise<number | null> {
 async function locked<T>(folder: string, work: () => Promise<T>): Promise<T> {
   const lock = join(folder, 'lock');
   for (;;) {
-    const taken = await mkdir(lock).then(() => true, () => false);
+    const taken = await mkdir(lock).then(
+      () => true,
+      () => false,
+    );
     if (taken) break;
-    const age = await stat(lock).then(({ mtimeMs }) => Date.now() - mtimeMs, () => 0);
+    const age = await stat(lock).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    );
     if (age > LOCK_STALE) await rm(lock, { recursive: true, force: true });
     await sleep(50);
   }

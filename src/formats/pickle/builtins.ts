@@ -12,7 +12,18 @@ export interface Table {
   readonly fail: (message: string) => never;
 }
 
-const PLAIN = new Set(['torch.Size', 'torch.device', 'torch.serialization._get_layout', 'datetime.date', 'datetime.datetime', 'datetime.time', 'datetime.timedelta', 'datetime.timezone', 'decimal.Decimal', 'fractions.Fraction']);
+const PLAIN = new Set([
+  'torch.Size',
+  'torch.device',
+  'torch.serialization._get_layout',
+  'datetime.date',
+  'datetime.datetime',
+  'datetime.time',
+  'datetime.timedelta',
+  'datetime.timezone',
+  'decimal.Decimal',
+  'fractions.Fraction',
+]);
 const ENCODINGS = new Set(['latin1', 'latin-1', 'iso-8859-1', 'utf-8', 'utf8', 'ascii']);
 
 export function plainCall(table: Table, module: string, name: string, args: readonly NodeId[]): ValueNode | undefined {
@@ -23,7 +34,8 @@ export function plainCall(table: Table, module: string, name: string, args: read
     if (typeof node === 'object' && node !== null && 'items' in node && node.kind !== 'object') return [...(node.items ?? [])];
     return table.fail(`${full} of something that is no list`);
   };
-  if (PLAIN.has(full) || module.startsWith('pathlib')) return { kind: 'plain', class: name === '_get_layout' ? 'torch.layout' : full, value: table.add({ kind: 'tuple', items: args }) };
+  if (PLAIN.has(full) || module.startsWith('pathlib'))
+    return { kind: 'plain', class: name === '_get_layout' ? 'torch.layout' : full, value: table.add({ kind: 'tuple', items: args }) };
   if (module === '_codecs') return encoded(table, args, 'bytes');
   if (module === 'collections') {
     if (name === 'deque') return undefined;
@@ -40,12 +52,21 @@ export function plainCall(table: Table, module: string, name: string, args: read
   }
   if (module !== 'builtins' && module !== '__builtin__') return undefined;
   switch (name) {
-    case 'set': case 'frozenset': case 'list': case 'tuple': return { kind: name, items: items(args[0]) };
-    case 'dict': return args.length === 0 ? { kind: 'dict', entries: [] } : undefined;
-    case 'bytearray': return encoded(table, args, 'bytearray');
-    case 'bytes': return args.length === 0 ? { kind: 'bytes', base64: '' } : undefined;
-    case 'complex': return args.length === 2 ? { kind: 'complex', real: args[0] ?? 0, imag: args[1] ?? 0 } : undefined;
-    default: return undefined;
+    case 'set':
+    case 'frozenset':
+    case 'list':
+    case 'tuple':
+      return { kind: name, items: items(args[0]) };
+    case 'dict':
+      return args.length === 0 ? { kind: 'dict', entries: [] } : undefined;
+    case 'bytearray':
+      return encoded(table, args, 'bytearray');
+    case 'bytes':
+      return args.length === 0 ? { kind: 'bytes', base64: '' } : undefined;
+    case 'complex':
+      return args.length === 2 ? { kind: 'complex', real: args[0] ?? 0, imag: args[1] ?? 0 } : undefined;
+    default:
+      return undefined;
   }
 }
 
@@ -55,7 +76,8 @@ function encoded(table: Table, [text, encoding]: readonly NodeId[], kind: 'bytes
   const value = table.nodes[text];
   if (typeof value === 'object' && value !== null && value.kind === 'bytes') return { kind, base64: value.base64 };
   const name = encoding === undefined ? 'utf-8' : table.nodes[encoding];
-  if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name)) return table.fail('bytes from something that is no text in a known encoding');
+  if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name))
+    return table.fail('bytes from something that is no text in a known encoding');
   const latin = !name.startsWith('utf');
   if (latin && !/^[\u0000-\u00ff]*$/.test(value)) return table.fail(`text that ${name} cannot hold`);
   return { kind, base64: Buffer.from(value, latin ? 'latin1' : 'utf8').toString('base64') };

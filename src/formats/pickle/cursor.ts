@@ -45,7 +45,8 @@ export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimit
     if (length < 0) throw new PickleSyntaxError(`negative length ${length}`, at);
     if (length > bytes.length - at) throw new PickleSyntaxError(`${length} bytes wanted, ${bytes.length - at} left`, at);
     if (frameEnd === at) frameEnd = -1;
-    if (frameEnd !== -1 && at + length > frameEnd) throw new PickleSyntaxError(`an opcode crosses the end of its frame at ${frameEnd}`, at, true);
+    if (frameEnd !== -1 && at + length > frameEnd)
+      throw new PickleSyntaxError(`an opcode crosses the end of its frame at ${frameEnd}`, at, true);
     cursor.position = at + length;
     return at;
   };

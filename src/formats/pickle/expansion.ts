@@ -38,12 +38,21 @@ export function checkExpansion(nodes: readonly ValueNode[], root: NodeId, limits
 export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
   if (typeof node !== 'object' || node === null) return [];
   switch (node.kind) {
-    case 'list': case 'tuple': case 'set': case 'frozenset': return node.items;
-    case 'dict': return [...node.entries.flat(), ...some(node.attributes)];
-    case 'object': return [...some(node.args), ...some(node.kwargs), ...some(node.state), ...(node.items ?? []), ...(node.entries ?? []).flat()];
-    case 'plain': return [node.value];
-    case 'complex': return [node.real, node.imag];
-    default: return [];
+    case 'list':
+    case 'tuple':
+    case 'set':
+    case 'frozenset':
+      return node.items;
+    case 'dict':
+      return [...node.entries.flat(), ...some(node.attributes)];
+    case 'object':
+      return [...some(node.args), ...some(node.kwargs), ...some(node.state), ...(node.items ?? []), ...(node.entries ?? []).flat()];
+    case 'plain':
+      return [node.value];
+    case 'complex':
+      return [node.real, node.imag];
+    default:
+      return [];
   }
 }
 

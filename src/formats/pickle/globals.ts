@@ -9,7 +9,8 @@ import type { Verdict } from '../../model/value.ts';
 const SAFE: Readonly<Record<string, string>> = {
   collections: 'OrderedDict defaultdict Counter deque',
   builtins: 'set frozenset bytearray bytes complex list dict tuple int float str bool slice range object Ellipsis NotImplemented',
-  __builtin__: 'set frozenset bytearray bytes complex list dict tuple int long float str unicode bool slice xrange object Ellipsis NotImplemented',
+  __builtin__:
+    'set frozenset bytearray bytes complex list dict tuple int long float str unicode bool slice xrange object Ellipsis NotImplemented',
   _codecs: 'encode',
   copyreg: '_reconstructor __newobj__',
   copy_reg: '_reconstructor __newobj__',
@@ -46,32 +47,102 @@ const SAFE: Readonly<Record<string, string>> = {
 
 /** Attributes of `torch` that are dtypes, by safetensors name; the quantised ones have none. */
 export const TORCH_DTYPES: Readonly<Record<string, string>> = {
-  bool: 'BOOL', uint8: 'U8', int8: 'I8', uint16: 'U16', int16: 'I16', uint32: 'U32', int32: 'I32', uint64: 'U64', int64: 'I64',
-  float16: 'F16', bfloat16: 'BF16', float32: 'F32', float64: 'F64', half: 'F16', float: 'F32', double: 'F64', long: 'I64', int: 'I32', short: 'I16',
-  complex32: 'C32', complex64: 'C64', complex128: 'C128', bcomplex32: 'BC32',
-  float8_e4m3fn: 'F8_E4M3', float8_e5m2: 'F8_E5M2', float8_e8m0fnu: 'F8_E8M0', float8_e4m3fnuz: 'F8_E4M3FNUZ', float8_e5m2fnuz: 'F8_E5M2FNUZ',
-  bits8: 'BITS8', bits16: 'BITS16', bits1x8: 'BITS1X8', bits2x4: 'BITS2X4', bits4x2: 'BITS4X2', float4_e2m1fn_x2: 'F4_X2',
-  qint8: '', quint8: '', qint32: '', quint4x2: '', quint2x4: '',
+  bool: 'BOOL',
+  uint8: 'U8',
+  int8: 'I8',
+  uint16: 'U16',
+  int16: 'I16',
+  uint32: 'U32',
+  int32: 'I32',
+  uint64: 'U64',
+  int64: 'I64',
+  float16: 'F16',
+  bfloat16: 'BF16',
+  float32: 'F32',
+  float64: 'F64',
+  half: 'F16',
+  float: 'F32',
+  double: 'F64',
+  long: 'I64',
+  int: 'I32',
+  short: 'I16',
+  complex32: 'C32',
+  complex64: 'C64',
+  complex128: 'C128',
+  bcomplex32: 'BC32',
+  float8_e4m3fn: 'F8_E4M3',
+  float8_e5m2: 'F8_E5M2',
+  float8_e8m0fnu: 'F8_E8M0',
+  float8_e4m3fnuz: 'F8_E4M3FNUZ',
+  float8_e5m2fnuz: 'F8_E5M2FNUZ',
+  bits8: 'BITS8',
+  bits16: 'BITS16',
+  bits1x8: 'BITS1X8',
+  bits2x4: 'BITS2X4',
+  bits4x2: 'BITS4X2',
+  float4_e2m1fn_x2: 'F4_X2',
+  qint8: '',
+  quint8: '',
+  qint32: '',
+  quint4x2: '',
+  quint2x4: '',
 };
 
 const DANGEROUS_MODULES = new Set(
-  ('os posix nt ntpath posixpath subprocess sys importlib imp runpy pickle _pickle cPickle cloudpickle dill joblib marshal shelve shutil socket _socket ssl ctypes _ctypes ' +
+  (
+    'os posix nt ntpath posixpath subprocess sys importlib imp runpy pickle _pickle cPickle cloudpickle dill joblib marshal shelve shutil socket _socket ssl ctypes _ctypes ' +
     'webbrowser urllib urllib2 http httplib ftplib smtplib telnetlib requests pty pip setuptools ensurepip pkgutil pdb bdb code codeop timeit trace cProfile profile _lsprof pstats ' +
     'asyncio multiprocessing threading _thread concurrent signal logging functools _functools operator _operator io _io codecs tempfile glob fileinput zipimport zipfile tarfile ' +
     'commands popen2 platform inspect ast atexit gc site sysconfig distutils idlelib lib2to3 doctest unittest xmlrpc socketserver sqlite3 venv pydoc turtle tkinter antigravity ' +
     'linecache readline rlcompleter resource mmap faulthandler tracemalloc nntplib poplib imaplib aifc py_compile compileall ' +
     'torch.hub torch.jit torch.package torch.utils torch._inductor torch._dynamo torch.distributed torch.multiprocessing torch.testing torch.fx torch.onnx torch.ops torch._ops torch.cpp torch.classes ' +
-    'torch.autograd.function torch.overrides torch.library torch._C numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib numpy.compat cffi paramiko fabric')
-    .split(' '),
+    'torch.autograd.function torch.overrides torch.library torch._C numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib numpy.compat cffi paramiko fabric'
+  ).split(' '),
 );
 
 /** Modules of which only the names on the table are harmless: any other name is a way to run code or to read files. */
-const CLOSED_MODULES = new Set(['builtins', '__builtin__', '_codecs', 'copyreg', 'copy_reg', 'types', 'torch.serialization', 'torch.storage', 'torch._utils', 'torch._tensor', 'pathlib', 'uuid']);
+const CLOSED_MODULES = new Set([
+  'builtins',
+  '__builtin__',
+  '_codecs',
+  'copyreg',
+  'copy_reg',
+  'types',
+  'torch.serialization',
+  'torch.storage',
+  'torch._utils',
+  'torch._tensor',
+  'pathlib',
+  'uuid',
+]);
 /** Harmless pairs inside dangerous modules: TorchScript's own list builders. */
-const EXCEPTIONS = new Set(['torch.jit._pickle build_intlist', 'torch.jit._pickle build_doublelist', 'torch.jit._pickle build_boollist', 'torch.jit._pickle build_tensorlist', 'torch.jit._pickle restore_type_tag']);
-const DANGEROUS_PAIRS = new Set(['torch load', 'torch save', 'torch compile', 'torch import_ir_module', 'torch ops', 'torch classes', 'torch hub', 'torch jit', 'torch os', 'torch sys', 'collections namedtuple',
-  ...'load save savez savetxt loadtxt genfromtxt fromfile fromregex memmap vectorize frompyfunc fromfunction apply_along_axis apply_over_axes piecewise DataSource f2py testing __builtins__'.split(' ').map((name) => `numpy ${name}`),
-  'collections abc', 'typing get_type_hints', 'decimal os', 'omegaconf.omegaconf OmegaConf']);
+const EXCEPTIONS = new Set([
+  'torch.jit._pickle build_intlist',
+  'torch.jit._pickle build_doublelist',
+  'torch.jit._pickle build_boollist',
+  'torch.jit._pickle build_tensorlist',
+  'torch.jit._pickle restore_type_tag',
+]);
+const DANGEROUS_PAIRS = new Set([
+  'torch load',
+  'torch save',
+  'torch compile',
+  'torch import_ir_module',
+  'torch ops',
+  'torch classes',
+  'torch hub',
+  'torch jit',
+  'torch os',
+  'torch sys',
+  'collections namedtuple',
+  ...'load save savez savetxt loadtxt genfromtxt fromfile fromregex memmap vectorize frompyfunc fromfunction apply_along_axis apply_over_axes piecewise DataSource f2py testing __builtins__'
+    .split(' ')
+    .map((name) => `numpy ${name}`),
+  'collections abc',
+  'typing get_type_hints',
+  'decimal os',
+  'omegaconf.omegaconf OmegaConf',
+]);
 
 const SAFE_PAIRS = new Set(Object.entries(SAFE).flatMap(([module, names]) => names.split(' ').map((name) => `${module} ${name}`)));
 
@@ -82,6 +153,7 @@ export function judge(module: string, name: string): Verdict {
   if (SAFE_PAIRS.has(pair) || EXCEPTIONS.has(pair)) return 'safe';
   if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) return 'safe';
   if (DANGEROUS_PAIRS.has(pair) || CLOSED_MODULES.has(module)) return 'dangerous';
-  for (let end = module.length; end > 0; end = module.lastIndexOf('.', end - 1)) if (DANGEROUS_MODULES.has(module.slice(0, end))) return 'dangerous';
+  for (let end = module.length; end > 0; end = module.lastIndexOf('.', end - 1))
+    if (DANGEROUS_MODULES.has(module.slice(0, end))) return 'dangerous';
   return 'unknown';
 }

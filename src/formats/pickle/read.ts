@@ -46,7 +46,8 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
   let failure: unknown;
   let result: { root: NodeId; consumed: number } | undefined;
   try {
-    if (bytes.length - start > limits.bytes) throw new PickleSyntaxError(`${bytes.length - start} bytes, at most ${limits.bytes} are read`, start);
+    if (bytes.length - start > limits.bytes)
+      throw new PickleSyntaxError(`${bytes.length - start} bytes, at most ${limits.bytes} are read`, start);
     const root = run(bytes, start, options, limits);
     checkExpansion(options.host.nodes, root.id, limits, root.end);
     result = { root: root.id, consumed: root.end - start };
@@ -62,8 +63,15 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
   if (failure === undefined && result !== undefined) return result;
   if (!(failure instanceof PickleSyntaxError)) throw failure;
   const text = `${options.uri}: the pickle ${options.member} is malformed at byte ${failure.position}: ${failure.message}.`;
-  if (failure.ambiguous) throw new CheckpointValidationError(`${text} No pickle writer does this; do not load the file.`, [failure.message], { cause: failure, details: { member: options.member, position: failure.position, globals: [] } });
-  throw new CheckpointLoadError(`${text} Copy or save it again.`, options.uri, { cause: failure, details: { member: options.member, position: failure.position } });
+  if (failure.ambiguous)
+    throw new CheckpointValidationError(`${text} No pickle writer does this; do not load the file.`, [failure.message], {
+      cause: failure,
+      details: { member: options.member, position: failure.position, globals: [] },
+    });
+  throw new CheckpointLoadError(`${text} Copy or save it again.`, options.uri, {
+    cause: failure,
+    details: { member: options.member, position: failure.position },
+  });
 }
 
 /** Throws one `CheckpointValidationError` that names every dangerous global among `globals`. */
@@ -71,7 +79,9 @@ export function refuseDangerous(options: { readonly uri: string }, globals: read
   const dangerous = globals.filter((use) => use.verdict === 'dangerous');
   if (dangerous.length === 0) return;
   const names = [...new Set(dangerous.map((use) => `${use.module}.${use.name}`))];
-  const listed = dangerous.slice(0, 100).map((use) => ({ module: use.module, name: use.name, verdict: use.verdict, member: use.member, position: use.position }));
+  const listed = dangerous
+    .slice(0, 100)
+    .map((use) => ({ module: use.module, name: use.name, verdict: use.verdict, member: use.member, position: use.position }));
   throw new CheckpointValidationError(
     `${options.uri} is unsafe: its pickle names ${names.slice(0, 20).join(', ')}, which could run code where the file is loaded. Nothing was executed here; do not load it elsewhere.`,
     names.slice(0, 100).map((name) => `dangerous global ${name}`),
@@ -129,7 +139,8 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const known = node(id);
     if (known.kind === 'float') return `n${known.value === '-0' ? 0 : known.value}`;
     if (known.kind === 'int') return `n${known.decimal}`;
-    if (known.kind === 'list' || known.kind === 'dict' || known.kind === 'set' || known.kind === 'bytearray') fail(`a ${known.kind} is no dict key`);
+    if (known.kind === 'list' || known.kind === 'dict' || known.kind === 'set' || known.kind === 'bytearray')
+      fail(`a ${known.kind} is no dict key`);
     return `i${id}`;
   };
   const setItems = (target: NodeId, items: readonly NodeId[]): void => {
@@ -204,134 +215,303 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         proto = true;
         break;
       }
-      case 0x95: cursor.enterFrame(cursor.u64()); break;
+      case 0x95:
+        cursor.enterFrame(cursor.u64());
+        break;
       case 0x2e: {
         const id = pop();
         if (stack.length > 0 || marks.length > 0) fail('values are left on the stack at STOP');
         return { id, end: cursor.position };
       }
-      case 0x28: marks.push(stack); stack = []; break; // MARK
-      case 0x30: if (stack.length === 0 && marks.length > 0) popMark(); else pop(); break; // POP
-      case 0x31: popMark(); break; // POP_MARK
-      case 0x32: stack.push(top()); break; // DUP
-      case 0x4e: constant(null); break;
-      case 0x88: constant(true); break;
-      case 0x89: constant(false); break;
-      case 0x4b: push(cursor.u8()); break; // BININT1
-      case 0x4d: push(cursor.u16()); break; // BININT2
-      case 0x4a: push(cursor.i32()); break; // BININT
-      case 0x49: { // INT
+      case 0x28:
+        marks.push(stack);
+        stack = [];
+        break; // MARK
+      case 0x30:
+        if (stack.length === 0 && marks.length > 0) popMark();
+        else pop();
+        break; // POP
+      case 0x31:
+        popMark();
+        break; // POP_MARK
+      case 0x32:
+        stack.push(top());
+        break; // DUP
+      case 0x4e:
+        constant(null);
+        break;
+      case 0x88:
+        constant(true);
+        break;
+      case 0x89:
+        constant(false);
+        break;
+      case 0x4b:
+        push(cursor.u8());
+        break; // BININT1
+      case 0x4d:
+        push(cursor.u16());
+        break; // BININT2
+      case 0x4a:
+        push(cursor.i32());
+        break; // BININT
+      case 0x49: {
+        // INT
         const text = cursor.line();
         if (text === '00' || text === '01') constant(text === '01');
         else pushInteger(parseDecimal(text) ?? fail(`integer "${text.slice(0, 40)}"`));
         break;
       }
-      case 0x4c: { // LONG
+      case 0x4c: {
+        // LONG
         const text = cursor.line();
         pushInteger((text.endsWith('L') ? parseDecimal(text.slice(0, -1)) : parseDecimal(text)) ?? fail(`integer "${text.slice(0, 40)}"`));
         break;
       }
-      case 0x8a: pushInteger(decodeLong(cursor.take(cursor.u8()))); break; // LONG1
-      case 0x8b: { // LONG4
+      case 0x8a:
+        pushInteger(decodeLong(cursor.take(cursor.u8())));
+        break; // LONG1
+      case 0x8b: {
+        // LONG4
         const length = cursor.i32();
         if (length > limits.integerBytes) fail(`an integer of ${length} bytes, at most ${limits.integerBytes} are read`);
         pushInteger(decodeLong(cursor.take(length)));
         break;
       }
-      case 0x46: { // FLOAT
+      case 0x46: {
+        // FLOAT
         const text = cursor.line();
         if (!/^[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)$/.test(text)) fail(`float "${text.slice(0, 40)}"`);
         push(floatNode(/inf$/.test(text) ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text)));
         break;
       }
-      case 0x47: push(floatNode(cursor.f64())); break; // BINFLOAT
-      case 0x58: push(cursor.utf8(cursor.u32())); break; // BINUNICODE
-      case 0x8c: push(cursor.utf8(cursor.u8())); break; // SHORT_BINUNICODE
-      case 0x8d: push(cursor.utf8(cursor.u64())); break; // BINUNICODE8
-      case 0x54: push(cursor.utf8(cursor.i32())); break; // BINSTRING; torch reads Python 2 strings as UTF-8
-      case 0x55: push(cursor.utf8(cursor.u8())); break; // SHORT_BINSTRING
-      case 0x53: { // STRING: quoted, and here without escapes, as names are written
+      case 0x47:
+        push(floatNode(cursor.f64()));
+        break; // BINFLOAT
+      case 0x58:
+        push(cursor.utf8(cursor.u32()));
+        break; // BINUNICODE
+      case 0x8c:
+        push(cursor.utf8(cursor.u8()));
+        break; // SHORT_BINUNICODE
+      case 0x8d:
+        push(cursor.utf8(cursor.u64()));
+        break; // BINUNICODE8
+      case 0x54:
+        push(cursor.utf8(cursor.i32()));
+        break; // BINSTRING; torch reads Python 2 strings as UTF-8
+      case 0x55:
+        push(cursor.utf8(cursor.u8()));
+        break; // SHORT_BINSTRING
+      case 0x53: {
+        // STRING: quoted, and here without escapes, as names are written
         const text = cursor.line();
         const inner = /^(['"])([^\\]*)\1$/.exec(text)?.[2] ?? fail('a text string that is not quoted, or has escapes');
         push(inner);
         break;
       }
-      case 0x56: { // UNICODE
+      case 0x56: {
+        // UNICODE
         const text = cursor.line();
         if (text.includes('\\')) fail('a text string with escapes');
         push(text);
         break;
       }
-      case 0x42: push({ kind: 'bytes', base64: base64(cursor.take(cursor.u32())) }); break;
-      case 0x43: push({ kind: 'bytes', base64: base64(cursor.take(cursor.u8())) }); break;
-      case 0x8e: push({ kind: 'bytes', base64: base64(cursor.take(cursor.u64())) }); break;
-      case 0x96: push({ kind: 'bytearray', base64: base64(cursor.take(cursor.u64())) }); break;
-      case 0x5d: push({ kind: 'list', items: [] }); break;
-      case 0x29: push({ kind: 'tuple', items: [] }); break;
-      case 0x7d: push({ kind: 'dict', entries: [] }); break;
-      case 0x8f: push({ kind: 'set', items: [] }); break;
-      case 0x6c: { const items = popMark(); push({ kind: 'list', items }); break; }
-      case 0x74: { const items = popMark(); push({ kind: 'tuple', items }); break; }
-      case 0x91: { const items = popMark(); items.forEach(keyOf); push({ kind: 'frozenset', items }); break; }
-      case 0x64: { const items = popMark(); push({ kind: 'dict', entries: [] }); setItems(top(), items); break; }
-      case 0x85: { const a = pop(); push({ kind: 'tuple', items: [a] }); break; }
-      case 0x86: { const b = pop(), a = pop(); push({ kind: 'tuple', items: [a, b] }); break; }
-      case 0x87: { const c = pop(), b = pop(), a = pop(); push({ kind: 'tuple', items: [a, b, c] }); break; }
-      case 0x61: { const value = pop(); append(top(), [value]); break; }
-      case 0x65: { const items = popMark(); append(top(), items); break; }
-      case 0x73: { const value = pop(), key = pop(); setItems(top(), [key, value]); break; }
-      case 0x75: { const items = popMark(); setItems(top(), items); break; }
-      case 0x90: { // ADDITEMS
-        const items = popMark(), target = node(top());
-        if (target.kind !== 'set') { fail(`items added to a ${target.kind}`); break; }
+      case 0x42:
+        push({ kind: 'bytes', base64: base64(cursor.take(cursor.u32())) });
+        break;
+      case 0x43:
+        push({ kind: 'bytes', base64: base64(cursor.take(cursor.u8())) });
+        break;
+      case 0x8e:
+        push({ kind: 'bytes', base64: base64(cursor.take(cursor.u64())) });
+        break;
+      case 0x96:
+        push({ kind: 'bytearray', base64: base64(cursor.take(cursor.u64())) });
+        break;
+      case 0x5d:
+        push({ kind: 'list', items: [] });
+        break;
+      case 0x29:
+        push({ kind: 'tuple', items: [] });
+        break;
+      case 0x7d:
+        push({ kind: 'dict', entries: [] });
+        break;
+      case 0x8f:
+        push({ kind: 'set', items: [] });
+        break;
+      case 0x6c: {
+        const items = popMark();
+        push({ kind: 'list', items });
+        break;
+      }
+      case 0x74: {
+        const items = popMark();
+        push({ kind: 'tuple', items });
+        break;
+      }
+      case 0x91: {
+        const items = popMark();
+        items.forEach(keyOf);
+        push({ kind: 'frozenset', items });
+        break;
+      }
+      case 0x64: {
+        const items = popMark();
+        push({ kind: 'dict', entries: [] });
+        setItems(top(), items);
+        break;
+      }
+      case 0x85: {
+        const a = pop();
+        push({ kind: 'tuple', items: [a] });
+        break;
+      }
+      case 0x86: {
+        const b = pop(),
+          a = pop();
+        push({ kind: 'tuple', items: [a, b] });
+        break;
+      }
+      case 0x87: {
+        const c = pop(),
+          b = pop(),
+          a = pop();
+        push({ kind: 'tuple', items: [a, b, c] });
+        break;
+      }
+      case 0x61: {
+        const value = pop();
+        append(top(), [value]);
+        break;
+      }
+      case 0x65: {
+        const items = popMark();
+        append(top(), items);
+        break;
+      }
+      case 0x73: {
+        const value = pop(),
+          key = pop();
+        setItems(top(), [key, value]);
+        break;
+      }
+      case 0x75: {
+        const items = popMark();
+        setItems(top(), items);
+        break;
+      }
+      case 0x90: {
+        // ADDITEMS
+        const items = popMark(),
+          target = node(top());
+        if (target.kind !== 'set') {
+          fail(`items added to a ${target.kind}`);
+          break;
+        }
         items.forEach(keyOf);
         for (const item of items) (target.items as NodeId[]).push(item);
         break;
       }
-      case 0x67: recall(index(cursor.line())); break;
-      case 0x68: recall(cursor.u8()); break;
-      case 0x6a: recall(cursor.u32()); break;
-      case 0x70: store(index(cursor.line())); break;
-      case 0x71: store(cursor.u8()); break;
-      case 0x72: store(cursor.u32()); break;
-      case 0x94: store(memo.size); break; // MEMOIZE
-      case 0x63: { const module = cursor.line(); pushGlobal(module, cursor.line()); break; }
-      case 0x93: { // STACK_GLOBAL
-        const name = nodes[pop()], module = nodes[pop()];
-        if (typeof name !== 'string' || typeof module !== 'string') { fail('STACK_GLOBAL without two strings'); break; }
+      case 0x67:
+        recall(index(cursor.line()));
+        break;
+      case 0x68:
+        recall(cursor.u8());
+        break;
+      case 0x6a:
+        recall(cursor.u32());
+        break;
+      case 0x70:
+        store(index(cursor.line()));
+        break;
+      case 0x71:
+        store(cursor.u8());
+        break;
+      case 0x72:
+        store(cursor.u32());
+        break;
+      case 0x94:
+        store(memo.size);
+        break; // MEMOIZE
+      case 0x63: {
+        const module = cursor.line();
+        pushGlobal(module, cursor.line());
+        break;
+      }
+      case 0x93: {
+        // STACK_GLOBAL
+        const name = nodes[pop()],
+          module = nodes[pop()];
+        if (typeof name !== 'string' || typeof module !== 'string') {
+          fail('STACK_GLOBAL without two strings');
+          break;
+        }
         pushGlobal(module, name);
         break;
       }
-      case 0x69: { // INST
-        const module = cursor.line(), name = cursor.line(), args = popMark();
+      case 0x69: {
+        // INST
+        const module = cursor.line(),
+          name = cursor.line(),
+          args = popMark();
         pushGlobal(module, name);
         call(pop(), add({ kind: 'tuple', items: args }));
         break;
       }
-      case 0x6f: { // OBJ
+      case 0x6f: {
+        // OBJ
         const [callee, ...args] = popMark();
         call(callee ?? fail('OBJ without a class'), add({ kind: 'tuple', items: args }));
         break;
       }
-      case 0x52: case 0x81: { const args = pop(); call(pop(), args); break; } // REDUCE, NEWOBJ
-      case 0x92: { // NEWOBJ_EX
-        const kwargs = pop(), args = pop(), callee = pop();
+      case 0x52:
+      case 0x81: {
+        const args = pop();
+        call(pop(), args);
+        break;
+      } // REDUCE, NEWOBJ
+      case 0x92: {
+        // NEWOBJ_EX
+        const kwargs = pop(),
+          args = pop(),
+          callee = pop();
         const named = node(kwargs);
-        if (named.kind !== 'dict') { fail('keyword arguments that are no dict'); break; }
+        if (named.kind !== 'dict') {
+          fail('keyword arguments that are no dict');
+          break;
+        }
         call(callee, args, named.entries.length === 0 ? undefined : kwargs);
         break;
       }
-      case 0x62: { const state = pop(); build(top(), state); break; }
-      case 0x51: { // BINPERSID
+      case 0x62: {
+        const state = pop();
+        build(top(), state);
+        break;
+      }
+      case 0x51: {
+        // BINPERSID
         const id = pop();
-        if (host.persistent === undefined) { fail('a persistent id where none is expected'); break; }
+        if (host.persistent === undefined) {
+          fail('a persistent id where none is expected');
+          break;
+        }
         push(host.persistent(id, at));
         break;
       }
-      case 0x50: throw new PickleSyntaxError('a persistent id as text', at, true);
-      case 0x82: case 0x83: case 0x84: throw new PickleSyntaxError('an extension code, which stands for a name that only the loading process knows', at, true);
-      case 0x97: case 0x98: fail('an out-of-band buffer'); break;
-      default: fail(`unknown opcode 0x${opcode.toString(16).padStart(2, '0')}`);
+      case 0x50:
+        throw new PickleSyntaxError('a persistent id as text', at, true);
+      case 0x82:
+      case 0x83:
+      case 0x84:
+        throw new PickleSyntaxError('an extension code, which stands for a name that only the loading process knows', at, true);
+      case 0x97:
+      case 0x98:
+        fail('an out-of-band buffer');
+        break;
+      default:
+        fail(`unknown opcode 0x${opcode.toString(16).padStart(2, '0')}`);
     }
   }
 }

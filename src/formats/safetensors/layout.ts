@@ -20,17 +20,23 @@ export function layoutSafetensors(plan: Plan): Layout {
   const entries: string[] = [];
   const segments: Segment[] = [];
   const metadata = Object.entries(plan.metadata).sort(([a], [b]) => (a < b ? -1 : 1));
-  if (metadata.length > 0) entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
+  if (metadata.length > 0)
+    entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;
   for (const { tensor, index } of keyed) {
     const length = tensorBytes(tensor.dtype, tensor.shape);
-    entries.push(`${JSON.stringify(tensor.name)}:{"dtype":"${tensor.dtype}","shape":${JSON.stringify(tensor.shape)},"data_offsets":[${end},${end + length}]}`);
+    entries.push(
+      `${JSON.stringify(tensor.name)}:{"dtype":"${tensor.dtype}","shape":${JSON.stringify(tensor.shape)},"data_offsets":[${end},${end + length}]}`,
+    );
     end += length;
     segments.push({ kind: 'tensor', index, length });
   }
   const json = Buffer.from(`{${entries.join(',')}}`);
   const padded = Math.ceil(json.length / 8) * 8;
-  if (padded > HEADER_MAX) throw new CheckpointIncompatibleError(`The header would have ${padded} bytes; safetensors allows ${HEADER_MAX}. Publish fewer tensors per file.`);
+  if (padded > HEADER_MAX)
+    throw new CheckpointIncompatibleError(
+      `The header would have ${padded} bytes; safetensors allows ${HEADER_MAX}. Publish fewer tensors per file.`,
+    );
   const start = Buffer.alloc(8 + padded, ' ');
   start.writeBigUInt64LE(BigInt(padded), 0);
   json.copy(start, 8);
@@ -41,14 +47,22 @@ function checkTensors(tensors: readonly PlannedTensor[]): void {
   const unnamed = tensors.filter(({ dtype, origin }) => !DTYPES[dtype].safetensors || origin.unsupported !== undefined);
   if (unnamed.length > 0) {
     const shown = unnamed.slice(0, 5).map(({ name, dtype, origin }) => `${name} (${origin.unsupported ?? dtype})`);
-    throw new CheckpointIncompatibleError(`safetensors has no form for ${unnamed.length} of the tensors: ${shown.join(', ')}. Leave them out, or publish in another format.`, {
-      details: { reason: 'dtype_not_in_format', tensors: unnamed.slice(0, 100).map(({ name, dtype }) => ({ name, dtype })) },
-    });
+    throw new CheckpointIncompatibleError(
+      `safetensors has no form for ${unnamed.length} of the tensors: ${shown.join(', ')}. Leave them out, or publish in another format.`,
+      {
+        details: { reason: 'dtype_not_in_format', tensors: unnamed.slice(0, 100).map(({ name, dtype }) => ({ name, dtype })) },
+      },
+    );
   }
   const names = new Set<string>();
   for (const { name } of tensors) {
-    if (name === RESERVED) throw new CheckpointIncompatibleError(`A tensor is named ${RESERVED}, which safetensors reserves for metadata. Rename it or leave it out.`, { details: { reason: 'reserved_name', name } });
-    if (names.has(name)) throw new CheckpointIncompatibleError(`Two tensors are named ${name}.`, { details: { reason: 'duplicate_name', name } });
+    if (name === RESERVED)
+      throw new CheckpointIncompatibleError(
+        `A tensor is named ${RESERVED}, which safetensors reserves for metadata. Rename it or leave it out.`,
+        { details: { reason: 'reserved_name', name } },
+      );
+    if (names.has(name))
+      throw new CheckpointIncompatibleError(`Two tensors are named ${name}.`, { details: { reason: 'duplicate_name', name } });
     names.add(name);
   }
 }

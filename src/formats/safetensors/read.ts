@@ -18,7 +18,8 @@ interface Entry {
 }
 
 export async function readSafetensors(source: ByteSource): Promise<Header> {
-  const bad = (what: string): CheckpointLoadError => new CheckpointLoadError(`${source.uri} is no sound safetensors file: ${what}.`, source.uri);
+  const bad = (what: string): CheckpointLoadError =>
+    new CheckpointLoadError(`${source.uri} is no sound safetensors file: ${what}.`, source.uri);
   if (source.size < LENGTH_SIZE) throw bad(`it has ${source.size} bytes, the length of its header alone takes ${LENGTH_SIZE}`);
   const length = Buffer.from(await source.read(0, LENGTH_SIZE)).readBigUInt64LE(0);
   if (length > BigInt(HEADER_MAX)) throw bad(`its header should have ${length} bytes; the format allows ${HEADER_MAX}`);
@@ -53,7 +54,16 @@ export async function readSafetensors(source: ByteSource): Promise<Header> {
     weights,
     nonTensors: [],
     stateDictKey: null,
-    training: { epoch: null, global_step: null, has_optimizer: false, has_scheduler: false, has_callbacks: false, has_loops: false, has_hyper_parameters: false, lightning_version: null },
+    training: {
+      epoch: null,
+      global_step: null,
+      has_optimizer: false,
+      has_scheduler: false,
+      has_callbacks: false,
+      has_loops: false,
+      has_hyper_parameters: false,
+      lightning_version: null,
+    },
     metadata: parsed.metadata,
     globals: [],
     findings: [],
@@ -85,13 +95,16 @@ function parseEntry(json: JsonScanner, name: string): Entry {
     else if (field === 'data_offsets') offsets = json.unsignedList();
     else throw json.error(`tensor ${name}: unknown field ${JSON.stringify(field)}`);
   });
-  if (dtype === undefined || shape === undefined || offsets === undefined) throw json.error(`tensor ${name} lacks dtype, shape or data_offsets`);
+  if (dtype === undefined || shape === undefined || offsets === undefined)
+    throw json.error(`tensor ${name} lacks dtype, shape or data_offsets`);
   const [begin, end] = offsets;
-  if (offsets.length !== 2 || begin === undefined || end === undefined || end < begin) throw json.error(`tensor ${name}: data_offsets must be [begin, end]`);
+  if (offsets.length !== 2 || begin === undefined || end === undefined || end < begin)
+    throw json.error(`tensor ${name}: data_offsets must be [begin, end]`);
   if (shape.length > DIMENSIONS_MAX) throw json.error(`tensor ${name} has ${shape.length} dimensions, at most ${DIMENSIONS_MAX} are read`);
   const bits = shape.reduce((product, size) => product * BigInt(size), BigInt(DTYPES[dtype].bits));
   if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are no whole number of bytes`);
-  if (bits / 8n !== BigInt(end - begin)) throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${end - begin}`);
+  if (bits / 8n !== BigInt(end - begin))
+    throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${end - begin}`);
   return { name, dtype, shape, begin, end };
 }
 

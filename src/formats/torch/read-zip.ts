@@ -31,11 +31,19 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
   }
   if (main === undefined) {
     const names = archive.members.slice(0, 10).map(({ name }) => name);
-    throw new CheckpointLoadError(`${uri} is a zip archive but no torch checkpoint: it has no <folder>/data.pkl among its ${members.size} members (${names.join(', ') || 'none'}).`, uri, { details: { members: names } });
+    throw new CheckpointLoadError(
+      `${uri} is a zip archive but no torch checkpoint: it has no <folder>/data.pkl among its ${members.size} members (${names.join(', ') || 'none'}).`,
+      uri,
+      { details: { members: names } },
+    );
   }
   const root = main.name.slice(0, main.name.indexOf('/') + 1);
   const stray = archive.members.find(({ name }) => !name.startsWith(root));
-  if (mains.length > 1 || stray !== undefined) throw new CheckpointValidationError(`${uri} has more than one root: ${main.name} and ${stray?.name ?? mains.at(-1)?.name}. Readers disagree on which one counts.`, ['several roots']);
+  if (mains.length > 1 || stray !== undefined)
+    throw new CheckpointValidationError(
+      `${uri} has more than one root: ${main.name} and ${stray?.name ?? mains.at(-1)?.name}. Readers disagree on which one counts.`,
+      ['several roots'],
+    );
   const nodes: ValueNode[] = [];
   const storages: Storage[] = [];
   const tensors: Tensor[] = [];
@@ -44,20 +52,36 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
     const member = members.get(`${root}data/${key}`);
     if (member === undefined) return undefined;
     const { name, header, method, compressed: stored, crc32, size: length } = member;
-    return { file: 0, location: { kind: 'member', name, header, method, stored, crc32 }, length, ...(bigEndian ? { byteOrder: 'big' as const } : {}) };
+    return {
+      file: 0,
+      location: { kind: 'member', name, header, method, stored, crc32 },
+      length,
+      ...(bigEndian ? { byteOrder: 'big' as const } : {}),
+    };
   };
   const pickle = await readMember(source, main, PICKLE_LIMITS.bytes);
   const host = torchHost({ nodes, storages, tensors, locate });
   const { root: top } = readPickle(pickle, { member: main.name, uri, host: { nodes, globals, ...host } });
   if (members.has(`${root}constants.pkl`) || archive.members.some(({ name }) => name.startsWith(`${root}code/`))) {
-    throw new CheckpointValidationError(`${uri} is a TorchScript archive, which holds a program. Save model.state_dict() with torch.save instead.`, ['TorchScript']);
+    throw new CheckpointValidationError(
+      `${uri} is a TorchScript archive, which holds a program. Save model.state_dict() with torch.save instead.`,
+      ['TorchScript'],
+    );
   }
   const tree = { root: top, nodes };
   const found = findStateDict(tree, uri, globals);
   const anemoi = members.get(`${root}anemoi-metadata/anemoi.json`) ?? members.get(`${root}anemoi-metadata/ai-models.json`);
   const anemoiMetadata = anemoi === undefined ? undefined : await readJson(source, anemoi);
   return {
-    ...found, container: 'zip', files: [pin(source)], storages, tensors, tree, metadata: {}, globals, findings: archive.findings,
+    ...found,
+    container: 'zip',
+    files: [pin(source)],
+    storages,
+    tensors,
+    tree,
+    metadata: {},
+    globals,
+    findings: archive.findings,
     ...(anemoiMetadata === undefined ? {} : { anemoiMetadata }),
   };
 }
@@ -65,7 +89,8 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
 async function isBigEndian(source: ByteSource, member: Member | undefined): Promise<boolean> {
   if (member === undefined) return false;
   const text = Buffer.from(await readMember(source, member, 64)).toString('latin1');
-  if (text !== 'little' && text !== 'big') throw new CheckpointLoadError(`${source.uri}: ${member.name} says ${JSON.stringify(text)}, expected little or big.`, source.uri);
+  if (text !== 'little' && text !== 'big')
+    throw new CheckpointLoadError(`${source.uri}: ${member.name} says ${JSON.stringify(text)}, expected little or big.`, source.uri);
   return text === 'big';
 }
 

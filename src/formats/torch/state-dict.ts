@@ -23,38 +23,67 @@ type Dict = Extract<ValueNode, { kind: 'dict' }>;
 
 /** Finds the state dict of a tree; throws `CheckpointValidationError` with a hint where there is none. */
 export function findStateDict(tree: ValueTree, uri: string, globals: readonly GlobalUse[] = []): StateDict {
-  const unknown = globals.filter(({ verdict }) => verdict === 'unknown').slice(0, 100).map(({ module, name, verdict, member, position }) => ({ module, name, verdict, member, position }));
+  const unknown = globals
+    .filter(({ verdict }) => verdict === 'unknown')
+    .slice(0, 100)
+    .map(({ module, name, verdict, member, position }) => ({ module, name, verdict, member, position }));
   const blamed = { details: { globals: unknown } };
   const { nodes } = tree;
   const root = dictAt(nodes, tree.root);
-  if (root === undefined) throw new CheckpointValidationError(`${uri} holds ${describe(nodes[tree.root])}, expected a dict. ${isModule(nodes[tree.root]) ? 'It is a pickled whole module' : 'It is probably no model checkpoint'}: save model.state_dict() instead.`, ['content is no mapping'], blamed);
+  if (root === undefined)
+    throw new CheckpointValidationError(
+      `${uri} holds ${describe(nodes[tree.root])}, expected a dict. ${isModule(nodes[tree.root]) ? 'It is a pickled whole module' : 'It is probably no model checkpoint'}: save model.state_dict() instead.`,
+      ['content is no mapping'],
+      blamed,
+    );
   const top = new Map<string, NodeId>();
   for (const [key, value] of root.entries) top.set(keyText(nodes[key]) ?? `<${describe(nodes[key])}>`, value);
   const raw = root.entries.length > 0 && root.entries.every(([, value]) => kindOf(nodes[value]) === 'tensor');
   const format: Format =
-    top.has('pytorch-lightning_version') || LIGHTNING_MARKS.filter((key) => top.has(key)).length >= 2 ? 'lightning' : PYTORCH_MARKS.some((key) => top.has(key)) || !raw ? 'pytorch' : 'state_dict';
+    top.has('pytorch-lightning_version') || LIGHTNING_MARKS.filter((key) => top.has(key)).length >= 2
+      ? 'lightning'
+      : PYTORCH_MARKS.some((key) => top.has(key)) || !raw
+        ? 'pytorch'
+        : 'state_dict';
   // A raw state dict may have a parameter of such a name: a tensor is no wrapper.
   const key = raw ? undefined : STATE_DICT_KEYS.find((each) => top.has(each));
   if (key === undefined && !raw) throw noStateDict([...top.keys()], uri);
   const dict = key === undefined ? root : dictAt(nodes, top.get(key));
   if (dict === undefined) {
     const value = nodes[top.get(key ?? '') ?? -1];
-    throw new CheckpointValidationError(`${uri}: key ${key} holds ${describe(value)}, expected a dict of tensors.${isModule(value) ? ' It is a pickled whole module: save model.state_dict() instead.' : ''}`, [`${key} is no mapping`], blamed);
+    throw new CheckpointValidationError(
+      `${uri}: key ${key} holds ${describe(value)}, expected a dict of tensors.${isModule(value) ? ' It is a pickled whole module: save model.state_dict() instead.' : ''}`,
+      [`${key} is no mapping`],
+      blamed,
+    );
   }
   const weights: Weight[] = [];
   const nonTensors: { name: string; is: string }[] = [];
   const names = new Set<string>();
   for (const [id, value] of dict.entries) {
     const name = keyText(nodes[id]);
-    if (name === undefined) throw new CheckpointValidationError(`${uri}: the state dict has a key that is ${describe(nodes[id])}, expected a name.`, ['state dict key is no text']);
-    if (names.has(name)) throw new CheckpointValidationError(`${uri}: two keys of the state dict give the name ${JSON.stringify(name)}.`, ['duplicate name']);
+    if (name === undefined)
+      throw new CheckpointValidationError(`${uri}: the state dict has a key that is ${describe(nodes[id])}, expected a name.`, [
+        'state dict key is no text',
+      ]);
+    if (names.has(name))
+      throw new CheckpointValidationError(`${uri}: two keys of the state dict give the name ${JSON.stringify(name)}.`, ['duplicate name']);
     names.add(name);
     const node = nodes[value];
-    if (isModule(node)) throw new CheckpointValidationError(`${uri}: ${JSON.stringify(name)} is ${describe(node)}, which only running its code could turn into weights. Save state dicts instead.`, ['weights depend on an unknown class'], blamed);
+    if (isModule(node))
+      throw new CheckpointValidationError(
+        `${uri}: ${JSON.stringify(name)} is ${describe(node)}, which only running its code could turn into weights. Save state dicts instead.`,
+        ['weights depend on an unknown class'],
+        blamed,
+      );
     if (typeof node === 'object' && node !== null && node.kind === 'tensor') weights.push({ name, tensor: node.tensor });
     else nonTensors.push({ name, is: describe(node) });
   }
-  if (weights.length === 0) throw new CheckpointValidationError(`${uri}: the state dict${key === undefined ? '' : ` under ${key}`} holds no tensor (${nonTensors.length} other entries).`, ['empty state dict']);
+  if (weights.length === 0)
+    throw new CheckpointValidationError(
+      `${uri}: the state dict${key === undefined ? '' : ` under ${key}`} holds no tensor (${nonTensors.length} other entries).`,
+      ['empty state dict'],
+    );
   const filled = (...keys: string[]): boolean => keys.some((each) => isFilled(nodes, top.get(each)));
   const integer = (each: string): number | null => {
     const value = nodes[top.get(each) ?? -1];
@@ -81,8 +110,18 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
 
 function noStateDict(keys: readonly string[], uri: string): CheckpointValidationError {
   const hint =
-    keys.length === 0 ? '' : keys.some((key) => /model/i.test(key)) ? ' The layout is non-standard: a key names a model.' : keys.some((key) => key.endsWith('_dict')) ? ' The state dict may be nested differently.' : ' It is probably no model checkpoint.';
-  return new CheckpointValidationError(`${uri} has no state dict: expected one of ${STATE_DICT_KEYS.join(', ')}, or nothing but tensors; found ${keys.slice(0, 10).join(', ') || 'no keys'}.${hint}`, ['no state dict'], { details: { available_keys: keys.slice(0, 10) } });
+    keys.length === 0
+      ? ''
+      : keys.some((key) => /model/i.test(key))
+        ? ' The layout is non-standard: a key names a model.'
+        : keys.some((key) => key.endsWith('_dict'))
+          ? ' The state dict may be nested differently.'
+          : ' It is probably no model checkpoint.';
+  return new CheckpointValidationError(
+    `${uri} has no state dict: expected one of ${STATE_DICT_KEYS.join(', ')}, or nothing but tensors; found ${keys.slice(0, 10).join(', ') || 'no keys'}.${hint}`,
+    ['no state dict'],
+    { details: { available_keys: keys.slice(0, 10) } },
+  );
 }
 
 function dictAt(nodes: readonly ValueNode[], id: NodeId | undefined): Dict | undefined {
@@ -103,7 +142,8 @@ function kindOf(node: ValueNode | undefined): string {
 /** What a value is, for a message: `a list`, `an object of torch.nn.Linear`. */
 function describe(node: ValueNode | undefined): string {
   if (node === undefined || node === null) return 'None';
-  if (typeof node !== 'object') return { boolean: 'a bool', number: 'an int', string: 'a str' }[typeof node as 'boolean' | 'number' | 'string'];
+  if (typeof node !== 'object')
+    return { boolean: 'a bool', number: 'an int', string: 'a str' }[typeof node as 'boolean' | 'number' | 'string'];
   if (node.kind === 'object') return `an object of ${node.module}.${node.name}`;
   return node.kind === 'plain' ? `a ${node.class}` : `a ${node.kind}`;
 }

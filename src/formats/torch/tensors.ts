@@ -13,14 +13,33 @@ import { PickleSyntaxError } from '../pickle/cursor.ts';
 import { TORCH_DTYPES } from '../pickle/globals.ts';
 
 const STORAGE_DTYPES: Readonly<Record<string, Dtype | 'quantized' | 'untyped'>> = {
-  FloatStorage: 'F32', DoubleStorage: 'F64', HalfStorage: 'F16', BFloat16Storage: 'BF16', LongStorage: 'I64', IntStorage: 'I32', ShortStorage: 'I16', CharStorage: 'I8',
-  ByteStorage: 'U8', BoolStorage: 'BOOL', ComplexFloatStorage: 'C64', ComplexDoubleStorage: 'C128', UntypedStorage: 'untyped',
-  QInt8Storage: 'quantized', QUInt8Storage: 'quantized', QInt32Storage: 'quantized', QUInt4x2Storage: 'quantized', QUInt2x4Storage: 'quantized',
+  FloatStorage: 'F32',
+  DoubleStorage: 'F64',
+  HalfStorage: 'F16',
+  BFloat16Storage: 'BF16',
+  LongStorage: 'I64',
+  IntStorage: 'I32',
+  ShortStorage: 'I16',
+  CharStorage: 'I8',
+  ByteStorage: 'U8',
+  BoolStorage: 'BOOL',
+  ComplexFloatStorage: 'C64',
+  ComplexDoubleStorage: 'C128',
+  UntypedStorage: 'untyped',
+  QInt8Storage: 'quantized',
+  QUInt8Storage: 'quantized',
+  QInt32Storage: 'quantized',
+  QUInt4x2Storage: 'quantized',
+  QUInt2x4Storage: 'quantized',
 };
 const QUANTIZED_BYTES: Readonly<Record<string, number>> = { QInt32Storage: 4 };
 const UNSUPPORTED: Readonly<Record<string, string>> = {
-  _rebuild_qtensor: 'quantized', _rebuild_meta_tensor_no_storage: 'meta', _rebuild_nested_tensor: 'nested', _rebuild_wrapper_subclass: 'wrapper_subclass',
-  _rebuild_device_tensor_from_numpy: 'device_numpy', _rebuild_device_tensor_from_cpu_tensor: 'device_tensor',
+  _rebuild_qtensor: 'quantized',
+  _rebuild_meta_tensor_no_storage: 'meta',
+  _rebuild_nested_tensor: 'nested',
+  _rebuild_wrapper_subclass: 'wrapper_subclass',
+  _rebuild_device_tensor_from_numpy: 'device_numpy',
+  _rebuild_device_tensor_from_cpu_tensor: 'device_tensor',
 };
 
 export interface TensorTable {
@@ -68,32 +87,47 @@ export function torchHost(table: TensorTable): TensorHost {
 
   const persistent = (id: NodeId, position: number): ValueNode => {
     const node = objectAt(id);
-    if (node?.kind !== 'tuple' || (node.items.length !== 5 && node.items.length !== 6)) throw new PickleSyntaxError('a persistent id that is no tuple of 5 or 6 items', position);
+    if (node?.kind !== 'tuple' || (node.items.length !== 5 && node.items.length !== 6))
+      throw new PickleSyntaxError('a persistent id that is no tuple of 5 or 6 items', position);
     const [tag, type, keyId, location, numelId, view] = node.items;
-    if (text(tag, 'the kind of a persistent id', position) !== 'storage') throw new PickleSyntaxError('a persistent id that is no storage', position);
+    if (text(tag, 'the kind of a persistent id', position) !== 'storage')
+      throw new PickleSyntaxError('a persistent id that is no storage', position);
     if (view !== undefined && nodes[view] !== null) throw new PickleSyntaxError('a storage that is a view of another', position);
     const global = objectAt(type);
-    if (global?.kind !== 'global' || (global.module !== 'torch' && global.module !== 'torch.storage') || !Object.hasOwn(STORAGE_DTYPES, global.name)) throw new PickleSyntaxError('a storage of an unknown class', position);
+    if (
+      global?.kind !== 'global' ||
+      (global.module !== 'torch' && global.module !== 'torch.storage') ||
+      !Object.hasOwn(STORAGE_DTYPES, global.name)
+    )
+      throw new PickleSyntaxError('a storage of an unknown class', position);
     const kind = STORAGE_DTYPES[global.name] ?? 'untyped';
     const key = text(keyId, 'a storage key', position);
     const device = text(location, 'a storage location', position);
     const numel = count(numelId, 'the length of a storage', position);
     const before = known.get(key);
     if (before !== undefined) {
-      if (before.kind !== global.name || before.numel !== numel) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
+      if (before.kind !== global.name || before.numel !== numel)
+        throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
       return { kind: 'storage', storage: before.id };
     }
     const size = kind === 'untyped' ? 1 : kind === 'quantized' ? (QUANTIZED_BYTES[global.name] ?? 1) : bytesPerElement(kind);
     const place = table.locate(key);
     if (place === undefined) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is not in the file`, position);
-    if (!Number.isSafeInteger(numel * size) || numel * size !== place.length) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} has ${place.length} bytes, its description says ${numel * size}`, position);
+    if (!Number.isSafeInteger(numel * size) || numel * size !== place.length)
+      throw new PickleSyntaxError(
+        `storage ${JSON.stringify(key.slice(0, 40))} has ${place.length} bytes, its description says ${numel * size}`,
+        position,
+      );
     const index = storages.push({ ...place, ...(device === 'cpu' ? {} : { device }) }) - 1;
     known.set(key, { id: index, kind: global.name, numel });
     kinds.set(index, kind);
     return { kind: 'storage', storage: index };
   };
 
-  const unsupported = (reason: string): ValueNode => ({ kind: 'tensor', tensor: tensors.push({ dtype: 'U8', shape: [], storage: -1, offset: 0, unsupported: reason }) - 1 });
+  const unsupported = (reason: string): ValueNode => ({
+    kind: 'tensor',
+    tensor: tensors.push({ dtype: 'U8', shape: [], storage: -1, offset: 0, unsupported: reason }) - 1,
+  });
 
   const dense = (name: string, args: readonly NodeId[], position: number): ValueNode => {
     const v3 = name === '_rebuild_tensor_v3';
@@ -118,18 +152,29 @@ export function torchHost(table: TensorTable): TensorHost {
     const offset = count(args[1], 'a storage offset', position);
     const shape = tupleOf(args[2], 'a size', position).map((id) => count(id, 'a size', position));
     const stride = tupleOf(args[3], 'a stride', position).map((id) => count(id, 'a stride', position));
-    if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS) throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
+    if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS)
+      throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
     const grad = args[4] === undefined ? false : nodes[args[4]];
     if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
     if (args[5] !== undefined) {
       const hooks = objectAt(args[5]);
-      if (nodes[args[5]] !== null && (hooks?.kind !== 'dict' || hooks.entries.length > 0)) throw new PickleSyntaxError('backward hooks on a tensor', position);
+      if (nodes[args[5]] !== null && (hooks?.kind !== 'dict' || hooks.entries.length > 0))
+        throw new PickleSyntaxError('backward hooks on a tensor', position);
     }
     checkBounds(shape, stride, offset, bytesPerElement(dtype), storage?.length ?? 0, position);
     const bits = v3 ? {} : metadataBits(args[6], position);
     return {
       kind: 'tensor',
-      tensor: tensors.push({ dtype, shape, storage: held.storage, offset, ...(isContiguous(shape, stride) ? {} : { stride }), ...bits, ...(grad ? { requiresGrad: true } : {}) }) - 1,
+      tensor:
+        tensors.push({
+          dtype,
+          shape,
+          storage: held.storage,
+          offset,
+          ...(isContiguous(shape, stride) ? {} : { stride }),
+          ...bits,
+          ...(grad ? { requiresGrad: true } : {}),
+        }) - 1,
     };
   };
 
@@ -158,8 +203,13 @@ export function torchHost(table: TensorTable): TensorHost {
     if (module === 'torch._utils') {
       if (name === '_rebuild_tensor' || name === '_rebuild_tensor_v2' || name === '_rebuild_tensor_v3') return dense(name, args, position);
       if (name === '_rebuild_parameter' || name === '_rebuild_parameter_with_state') {
-        if (args.length !== (name === '_rebuild_parameter' ? 3 : 4)) throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
-        return copyOf(args[0], { parameter: true, ...(args[1] !== undefined && nodes[args[1]] === true ? { requiresGrad: true } : {}) }, position);
+        if (args.length !== (name === '_rebuild_parameter' ? 3 : 4))
+          throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
+        return copyOf(
+          args[0],
+          { parameter: true, ...(args[1] !== undefined && nodes[args[1]] === true ? { requiresGrad: true } : {}) },
+          position,
+        );
       }
       if (name.startsWith('_rebuild_sparse')) {
         const layout = objectAt(args[0]);
@@ -176,14 +226,22 @@ export function torchHost(table: TensorTable): TensorHost {
       if (builder.module !== 'torch._utils') throw new PickleSyntaxError(`a tensor built by ${builder.module}.${builder.name}`, position);
       return call(builder.module, builder.name, tupleOf(args[2], 'builder arguments', position), position);
     }
-    if (module === 'torch.nn.parameter') return objectAt(args[0])?.kind === 'tensor' ? copyOf(args[0], { parameter: true }, position) : undefined;
+    if (module === 'torch.nn.parameter')
+      return objectAt(args[0])?.kind === 'tensor' ? copyOf(args[0], { parameter: true }, position) : undefined;
     if (module === 'torch' && name === 'Tensor') throw new PickleSyntaxError('a tensor without a storage', position);
     return undefined;
   };
   return { persistent, call };
 }
 
-function checkBounds(shape: readonly number[], stride: readonly number[], offset: number, size: number, length: number, position: number): void {
+function checkBounds(
+  shape: readonly number[],
+  stride: readonly number[],
+  offset: number,
+  size: number,
+  length: number,
+  position: number,
+): void {
   const elements = shape.reduce((product, each) => product * BigInt(each), 1n);
   const bytes = elements * BigInt(size);
   let last = BigInt(offset);
@@ -191,7 +249,8 @@ function checkBounds(shape: readonly number[], stride: readonly number[], offset
   const end = (elements === 0n ? BigInt(offset) : last + 1n) * BigInt(size);
   if (end > BigInt(length)) throw new PickleSyntaxError(`a tensor reaches byte ${end} of a storage of ${length}`, position);
   if (bytes > BigInt(MAX_TENSOR_BYTES)) throw new PickleSyntaxError(`a tensor of ${bytes} bytes`, position);
-  if (bytes > BigInt(EXPANDED_FROM) && bytes > BigInt(length) * BigInt(MAX_EXPANSION)) throw new PickleSyntaxError(`a tensor of ${bytes} bytes over a storage of ${length}`, position);
+  if (bytes > BigInt(EXPANDED_FROM) && bytes > BigInt(length) * BigInt(MAX_EXPANSION))
+    throw new PickleSyntaxError(`a tensor of ${bytes} bytes over a storage of ${length}`, position);
 }
 
 /** Row-major without gaps; the strides of sizes 0 and 1 say nothing. */

@@ -61,7 +61,8 @@ export async function readArchive(source: ByteSource): Promise<Archive> {
   const tail = Buffer.from(await source.read(tailOffset, source.size - tailOffset));
   const { directory, findings } = findDirectory(source, tail, tailOffset);
   const start = directory.offset - tailOffset;
-  const bytes = start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
+  const bytes =
+    start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
   const members = parseDirectory(source.uri, bytes, directory);
   checkNames(source.uri, members);
   checkOverlap(source.uri, members, directory.offset);
@@ -77,33 +78,43 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   }
   const end = found[0];
   if (end === undefined) throw bad('it has no end of central directory record: it is truncated, or has bytes after its end. Copy it again');
-  if (found.length > 1) throw bad(`it has ${found.length} end of central directory records at its end; readers would disagree on which counts`);
+  if (found.length > 1)
+    throw bad(`it has ${found.length} end of central directory records at its end; readers would disagree on which counts`);
   const comment = tail.readUInt16LE(end + 20);
   const findings: Finding[] = comment === 0 ? [] : [{ code: 'archive_comment', message: `the archive has a comment of ${comment} bytes` }];
   let entries = tail.readUInt16LE(end + 10);
   let size = tail.readUInt32LE(end + 12);
   let offset = tail.readUInt32LE(end + 16);
-  if (tail.readUInt16LE(end + 4) !== 0 && tail.readUInt16LE(end + 4) !== 0xffff) throw bad(`number of this disk is ${tail.readUInt16LE(end + 4)}, expected 0`);
-  if (tail.readUInt16LE(end + 6) !== 0 && tail.readUInt16LE(end + 6) !== 0xffff) throw bad(`disk of the central directory is ${tail.readUInt16LE(end + 6)}, expected 0`);
+  if (tail.readUInt16LE(end + 4) !== 0 && tail.readUInt16LE(end + 4) !== 0xffff)
+    throw bad(`number of this disk is ${tail.readUInt16LE(end + 4)}, expected 0`);
+  if (tail.readUInt16LE(end + 6) !== 0 && tail.readUInt16LE(end + 6) !== 0xffff)
+    throw bad(`disk of the central directory is ${tail.readUInt16LE(end + 6)}, expected 0`);
   if (tail.readUInt16LE(end + 8) !== entries) throw bad(`entries on this disk are ${tail.readUInt16LE(end + 8)}, in all ${entries}`);
   let directoryEnd = tailOffset + end;
   const locator = end - LOCATOR64_SIZE;
   const saturated = entries === 0xffff || size === 0xffffffff || offset === 0xffffffff;
   if (locator >= 0 && tail.readUInt32LE(locator) === LOCATOR64) {
     const at = safe(tail.readBigUInt64LE(locator + 8), 'zip64 end of central directory offset', bad) - tailOffset;
-    if (at < 0 || at + END64_SIZE > locator || tail.readUInt32LE(at) !== END64) throw bad('its zip64 locator does not point at a zip64 end of central directory record');
-    if (12 + safe(tail.readBigUInt64LE(at + 4), 'zip64 record size', bad) !== locator - at) throw bad('its zip64 end of central directory record does not end at the locator');
+    if (at < 0 || at + END64_SIZE > locator || tail.readUInt32LE(at) !== END64)
+      throw bad('its zip64 locator does not point at a zip64 end of central directory record');
+    if (12 + safe(tail.readBigUInt64LE(at + 4), 'zip64 record size', bad) !== locator - at)
+      throw bad('its zip64 end of central directory record does not end at the locator');
     const entries64 = safe(tail.readBigUInt64LE(at + 32), 'zip64 entries', bad);
     const size64 = safe(tail.readBigUInt64LE(at + 40), 'zip64 directory size', bad);
     const offset64 = safe(tail.readBigUInt64LE(at + 48), 'zip64 directory offset', bad);
     if (safe(tail.readBigUInt64LE(at + 24), 'zip64 entries on this disk', bad) !== entries64) throw bad('its zip64 entry counts disagree');
-    for (const [name, narrow, mark, wide] of [['entries', entries, 0xffff, entries64], ['directory size', size, 0xffffffff, size64], ['directory offset', offset, 0xffffffff, offset64]] as const) {
+    for (const [name, narrow, mark, wide] of [
+      ['entries', entries, 0xffff, entries64],
+      ['directory size', size, 0xffffffff, size64],
+      ['directory offset', offset, 0xffffffff, offset64],
+    ] as const) {
       if (narrow !== mark && narrow !== wide) throw bad(`${name} is ${narrow} in the end record and ${wide} in the zip64 record`);
     }
     [entries, size, offset] = [entries64, size64, offset64];
     directoryEnd = tailOffset + at;
   } else if (saturated) throw bad('its end record asks for a zip64 record, and there is none');
-  if (offset + size !== directoryEnd) throw bad(`its central directory should end at ${directoryEnd}, but offset ${offset} + size ${size} is ${offset + size}`);
+  if (offset + size !== directoryEnd)
+    throw bad(`its central directory should end at ${directoryEnd}, but offset ${offset} + size ${size} is ${offset + size}`);
   if (size > DIRECTORY_MAX) throw bad(`its central directory has ${size} bytes, at most ${DIRECTORY_MAX} are read`);
   if (entries * CENTRAL_SIZE > size) throw bad(`${entries} entries cannot fit into a central directory of ${size} bytes`);
   return { directory: { offset, size, entries }, findings };
@@ -114,7 +125,8 @@ function parseDirectory(uri: string, bytes: Buffer, directory: Directory): reado
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   let at = 0;
   while (at < bytes.length) {
-    const bad = (what: string): CheckpointLoadError => corrupt(uri, `central directory entry ${members.length} at ${directory.offset + at}: ${what}`);
+    const bad = (what: string): CheckpointLoadError =>
+      corrupt(uri, `central directory entry ${members.length} at ${directory.offset + at}: ${what}`);
     if (at + CENTRAL_SIZE > bytes.length || bytes.readUInt32LE(at) !== CENTRAL) throw bad('no entry begins here');
     const flags = bytes.readUInt16LE(at + 8);
     const method = bytes.readUInt16LE(at + 10);
@@ -139,14 +151,21 @@ function parseDirectory(uri: string, bytes: Buffer, directory: Directory): reado
     members.push({ name, method: method === 0 ? 'stored' : 'deflated', flags, crc32: bytes.readUInt32LE(at + 16), ...wide });
     at = next;
   }
-  if (members.length !== directory.entries) throw corrupt(uri, `its end record counts ${directory.entries} entries, its central directory holds ${members.length}`);
+  if (members.length !== directory.entries)
+    throw corrupt(uri, `its end record counts ${directory.entries} entries, its central directory holds ${members.length}`);
   return members;
 }
 
 type Bad = (what: string) => CheckpointLoadError;
 
 /** The three sizes and offsets, from the zip64 extended information (0x0001) where the narrow field is saturated. */
-function zip64Fields(extra: Buffer, size: number, compressed: number, header: number, bad: Bad): { size: number; compressed: number; header: number } {
+function zip64Fields(
+  extra: Buffer,
+  size: number,
+  compressed: number,
+  header: number,
+  bad: Bad,
+): { size: number; compressed: number; header: number } {
   const wanted = [size, compressed, header].map((value) => value === 0xffffffff);
   if (!wanted.includes(true)) return { size, compressed, header };
   for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
@@ -165,7 +184,14 @@ function zip64Fields(extra: Buffer, size: number, compressed: number, header: nu
 }
 
 function checkName(name: string, bad: Bad): void {
-  if (name === '' || name.includes('\0') || name.includes('\\') || name.startsWith('/') || /^[a-z]:/i.test(name) || name.split('/').includes('..')) {
+  if (
+    name === '' ||
+    name.includes('\0') ||
+    name.includes('\\') ||
+    name.startsWith('/') ||
+    /^[a-z]:/i.test(name) ||
+    name.split('/').includes('..')
+  ) {
     throw bad(`the name ${JSON.stringify(name)} is not a plain relative path`);
   }
 }
@@ -187,9 +213,11 @@ function checkOverlap(uri: string, members: readonly Member[], directoryOffset: 
   const inOrder = [...members].sort((a, b) => a.header - b.header);
   let end = 0;
   let before = 'the start of the file';
-  if (inOrder.length > 0 && inOrder[0]!.header !== 0) throw corrupt(uri, `its first member begins at ${inOrder[0]!.header}, expected 0: there are bytes before the archive`);
+  if (inOrder.length > 0 && inOrder[0]!.header !== 0)
+    throw corrupt(uri, `its first member begins at ${inOrder[0]!.header}, expected 0: there are bytes before the archive`);
   for (const member of inOrder) {
-    if (member.header < end) throw corrupt(uri, `member ${member.name} at ${member.header} overlaps ${before}, which ends at ${end} or later`);
+    if (member.header < end)
+      throw corrupt(uri, `member ${member.name} at ${member.header} overlaps ${before}, which ends at ${end} or later`);
     end = member.header + LOCAL_HEADER_SIZE + Buffer.byteLength(member.name) + member.compressed;
     before = member.name;
   }
@@ -209,7 +237,11 @@ export function checkLocalHeader(uri: string, member: Omit<Member, 'flags'> & { 
   const name = view.subarray(LOCAL_HEADER_SIZE, LOCAL_HEADER_SIZE + nameLength).toString('utf8');
   if (name !== member.name) throw bad(`its name is ${JSON.stringify(name)}, the directory's ${JSON.stringify(member.name)}`);
   if ((flags & HAS_DESCRIPTOR) === 0) {
-    for (const [field, got, expected] of [['CRC-32', view.readUInt32LE(14), member.crc32], ['compressed size', view.readUInt32LE(18), member.compressed], ['size', view.readUInt32LE(22), member.size]] as const) {
+    for (const [field, got, expected] of [
+      ['CRC-32', view.readUInt32LE(14), member.crc32],
+      ['compressed size', view.readUInt32LE(18), member.compressed],
+      ['size', view.readUInt32LE(22), member.size],
+    ] as const) {
       if (got !== expected && got !== 0xffffffff) throw bad(`${field} is ${got}, the directory says ${expected}`);
     }
   }
@@ -226,7 +258,8 @@ export async function readMember(source: ByteSource, member: Member, limit: numb
   const data = whole.subarray(checkLocalHeader(source.uri, member, whole));
   const bytes = member.method === 'stored' ? data : inflate(data, member, bad);
   const sum = crc32(bytes);
-  if (member.crc32 !== 0 && sum !== member.crc32) throw bad(`its CRC-32 is ${sum.toString(16)}, expected ${member.crc32.toString(16)}: the bytes are damaged`);
+  if (member.crc32 !== 0 && sum !== member.crc32)
+    throw bad(`its CRC-32 is ${sum.toString(16)}, expected ${member.crc32.toString(16)}: the bytes are damaged`);
   return bytes;
 }
 

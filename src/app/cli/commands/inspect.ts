@@ -35,7 +35,9 @@ function reportOn(header: Header, source: { uri: string; size: number; identity:
     container: header.container,
     tensors: header.weights.map(({ name, tensor }) => {
       const { dtype, shape, unsupported } = header.tensors[tensor]!;
-      return unsupported === undefined ? { name, dtype, shape, bytes: tensorBytes(dtype, shape) } : { name, dtype: null, shape, bytes: 0, unsupported };
+      return unsupported === undefined
+        ? { name, dtype, shape, bytes: tensorBytes(dtype, shape) }
+        : { name, dtype: null, shape, bytes: 0, unsupported };
     }),
     training: header.training,
     state_dict_key: header.stateDictKey,
@@ -51,7 +53,11 @@ function reportOn(header: Header, source: { uri: string; size: number; identity:
 function table(report: Report, header: Header): string {
   const { training } = report;
   const width = Math.min(80, Math.max(6, ...report.tensors.slice(0, MOST_ROWS).map(({ name }) => name.length)));
-  const rows = report.tensors.slice(0, MOST_ROWS).map((t) => `  ${t.name.padEnd(width)}  ${(t.dtype ?? '?').padEnd(8)}  ${`[${t.shape.join(', ')}]`.padEnd(18)}  ${formatBytes(t.bytes)}`);
+  const rows = report.tensors
+    .slice(0, MOST_ROWS)
+    .map(
+      (t) => `  ${t.name.padEnd(width)}  ${(t.dtype ?? '?').padEnd(8)}  ${`[${t.shape.join(', ')}]`.padEnd(18)}  ${formatBytes(t.bytes)}`,
+    );
   const more = report.tensors.length - rows.length;
   const unknown = header.globals.filter(({ verdict }) => verdict !== 'safe').map(({ module, name }) => `${module}.${name}`);
   return [

@@ -18,13 +18,18 @@ export async function run(file: string, options: RunOptions): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     if (options.detach === true && temporal.kind === 'embedded') {
-      throw new CheckpointConfigError('`--detach` needs a server and a worker that outlive this command: keep `ckpt dev` up in another terminal, or set TEMPORAL_ADDRESS.');
+      throw new CheckpointConfigError(
+        '`--detach` needs a server and a worker that outlive this command: keep `ckpt dev` up in another terminal, or set TEMPORAL_ADDRESS.',
+      );
     }
     const client = clientOf(temporal.connection, temporal.namespace);
     const workflowId = options.id ?? `${document.name ?? 'pipeline'}-${randomUUID().slice(0, 8)}`;
-    const link = temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
+    const link =
+      temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
-    const worker = local ? await (await import('../../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace }) : null;
+    const worker = local
+      ? await (await import('../../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace })
+      : null;
     try {
       const started = await startPipeline(client, workflowId, document);
       if (options.detach === true) {
@@ -35,7 +40,10 @@ export async function run(file: string, options: RunOptions): Promise<void> {
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
       const release = onInterrupt(() => void cancelRun(client, workflowId).catch(() => undefined));
       const bar = new ProgressBar(() => transferProgress(client, workflowId));
-      const result = await Promise.race([waitForResult(client, started), ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))])]).finally(() => {
+      const result = await Promise.race([
+        waitForResult(client, started),
+        ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
+      ]).finally(() => {
         bar.stop();
         release();
       });

@@ -4,7 +4,11 @@ import { loadCatalog } from '../../../../activities/catalog.ts';
 import { printJson, type OutputOptions } from '../output.ts';
 
 export async function stages(options: OutputOptions): Promise<void> {
-  const catalog = [...(await loadCatalog()).values()].map(({ type, description, options: schema }) => ({ type, description, options: z.toJSONSchema(schema, { io: 'input' }) }));
+  const catalog = [...(await loadCatalog()).values()].map(({ type, description, options: schema }) => ({
+    type,
+    description,
+    options: z.toJSONSchema(schema, { io: 'input' }),
+  }));
   if (options.json === true) return printJson({ stages: catalog });
   for (const stage of catalog) {
     process.stdout.write(`${stage.type}\n  ${stage.description}\n`);

@@ -20,10 +20,14 @@ export async function cancel(workflowId: string, options: OutputOptions): Promis
 async function withRun(options: OutputOptions, workflowId: string, act: (client: Client) => Promise<PipelineResult>): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
-    const worker = temporal.kind === 'configured' ? null : await (await import('../../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace });
+    const worker =
+      temporal.kind === 'configured'
+        ? null
+        : await (await import('../../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace });
     try {
       const result = await act(clientOf(temporal.connection, temporal.namespace));
-      const link = temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
+      const link =
+        temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
       if (options.json === true) printJson(result);
       else {
         process.stdout.write(`${resultText(result, link)}\n`);

@@ -47,6 +47,6 @@ export function parseOptions(stage: StageDefinition, options: JsonObject, index:
   throw new CheckpointConfigError(message, path);
 }
 
-export function optionNames(stage: StageDefinition): readonly string[] {
+function optionNames(stage: StageDefinition): readonly string[] {
   return stage.options instanceof z.ZodObject ? Object.keys(stage.options.shape as object) : [];
 }

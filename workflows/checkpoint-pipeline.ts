@@ -29,7 +29,7 @@ import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { historyTable, newHistory, stageDetails, stageKey, withRecord, withStageDetails } from '../src/pipeline/history.ts';
 import { discardStage, runStage } from './proxies.ts';
 
-export const statusQuery = defineQuery<PipelineResult>(STATUS_QUERY);
+const statusQuery = defineQuery<PipelineResult>(STATUS_QUERY);
 
 export async function checkpointPipeline(document: PipelineInput): Promise<PipelineResult> {
   const { workflowId, runId } = workflowInfo();

@@ -1,6 +1,6 @@
 /** Bytes of one storage by offset, wherever its container keeps them. A member's local header is checked before its data is believed. */
 import { CheckpointLoadError } from '../errors.ts';
-import { checkLocalHeader, LOCAL_HEADER_SIZE, readMember, type Member } from '../formats/zip/archive.ts';
+import { dataOffset, readMember, type Member } from '../formats/zip/archive.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import type { Storage } from '../model/header.ts';
 
@@ -35,10 +35,7 @@ export async function openStorage(source: ByteSource, storage: Storage): Promise
     const bytes = await readMember(source, member, INFLATED_MAX);
     return { length, readInto: async (offset, target) => target.set(bytes.subarray(offset, offset + target.length)) };
   }
-  const fixed = Buffer.from(await source.read(location.header, LOCAL_HEADER_SIZE));
-  const size = LOCAL_HEADER_SIZE + fixed.readUInt16LE(26) + fixed.readUInt16LE(28);
-  const header = await source.read(location.header, size);
-  return ranged(source, location.header + checkLocalHeader(source.uri, member, header), length);
+  return ranged(source, await dataOffset(source, member), length);
 }
 
 function ranged(source: ByteSource, start: number, length: number): StorageReader {

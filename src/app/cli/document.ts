@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import { loadCatalog, parseOptions, stageOfType, type Catalog } from '../../../activities/catalog.ts';
-import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, type JsonObject } from '../../errors.ts';
+import { CheckpointConfigError, isCheckpointError, type CheckpointError, type JsonObject } from '../../errors.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
 import { callerFolder } from './paths.ts';
@@ -56,13 +56,8 @@ function absoluteLocation(location: string, folder: string): string {
 }
 
 /** The same error with file, line and column of the value it is about. */
-function located(
-  error: CheckpointConfigError | CheckpointNotFoundError | Error,
-  yaml: Document,
-  lines: LineCounter,
-  file: string,
-): CheckpointConfigError {
-  const details = (error as CheckpointConfigError).details;
+function located(error: CheckpointError, yaml: Document, lines: LineCounter, file: string): CheckpointConfigError {
+  const details = error.details;
   const path = details['config_path'];
   const offset = typeof path === 'string' ? offsetOf(yaml, path) : 0;
   const { line, col } = lines.linePos(offset);

@@ -1,5 +1,5 @@
 /** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
-import { CheckpointError, isCheckpointError, reportOf, type ErrorReport } from '../../errors.ts';
+import { isCheckpointError, reportOf, type ErrorReport } from '../../errors.ts';
 import type { PipelineResult } from '../../pipeline/contract.ts';
 import { formatBytes, formatCount } from '../../pipeline/text.ts';
 
@@ -68,9 +68,4 @@ export function resultText(result: PipelineResult, link: string | null): string 
     ...outputs,
     ...(link === null ? [] : ['', `Run in the Temporal UI: ${link}`]),
   ].join('\n');
-}
-
-/** A failed or cancelled run as an error of the CLI, where nothing else was thrown. */
-export function errorOfReport(report: ErrorReport): CheckpointError {
-  return new CheckpointError(report.message, { details: report.details });
 }

@@ -79,6 +79,7 @@ function encoded(table: Table, [text, encoding]: readonly NodeId[], kind: 'bytes
   if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name))
     return table.fail('bytes from something that is no text in a known encoding');
   const latin = !name.startsWith('utf');
+  // oxlint-disable-next-line no-control-regex -- latin-1 is what the field holds
   if (latin && !/^[\u0000-\u00ff]*$/.test(value)) return table.fail(`text that ${name} cannot hold`);
   return { kind, base64: Buffer.from(value, latin ? 'latin1' : 'utf8').toString('base64') };
 }

@@ -35,7 +35,7 @@ export function checkExpansion(nodes: readonly ValueNode[], root: NodeId, limits
 }
 
 /** The values that a value holds. */
-export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
+function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
   if (typeof node !== 'object' || node === null) return [];
   switch (node.kind) {
     case 'list':

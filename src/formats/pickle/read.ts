@@ -75,7 +75,7 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
 }
 
 /** Throws one `CheckpointValidationError` that names every dangerous global among `globals`. */
-export function refuseDangerous(options: { readonly uri: string }, globals: readonly GlobalUse[]): void {
+function refuseDangerous(options: { readonly uri: string }, globals: readonly GlobalUse[]): void {
   const dangerous = globals.filter((use) => use.verdict === 'dangerous');
   if (dangerous.length === 0) return;
   const names = [...new Set(dangerous.map((use) => `${use.module}.${use.name}`))];
@@ -282,7 +282,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         // FLOAT
         const text = cursor.line();
         if (!/^[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)$/.test(text)) fail(`float "${text.slice(0, 40)}"`);
-        push(floatNode(/inf$/.test(text) ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text)));
+        push(floatNode(text.endsWith('inf') ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text)));
         break;
       }
       case 0x47:

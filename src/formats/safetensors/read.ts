@@ -29,10 +29,9 @@ export async function readSafetensors(source: ByteSource): Promise<Header> {
   if (bytes[0] !== 0x7b) throw bad('its header does not begin with `{`');
   let parsed: { entries: readonly Entry[]; metadata: Record<string, string> };
   try {
-    parsed = parseHeader(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    parsed = parseHeader(decode(bytes));
   } catch (error) {
     if (error instanceof JsonSyntaxError) throw bad(`its header: ${error.message}`);
-    if (error instanceof TypeError) throw bad('its header is not valid UTF-8');
     throw error;
   }
   checkRanges(parsed.entries, source.size - data, bad);
@@ -68,6 +67,14 @@ export async function readSafetensors(source: ByteSource): Promise<Header> {
     globals: [],
     findings: [],
   };
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new JsonSyntaxError('it is not valid UTF-8');
+  }
 }
 
 function parseHeader(text: string): { entries: readonly Entry[]; metadata: Record<string, string> } {

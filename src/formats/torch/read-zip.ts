@@ -10,7 +10,7 @@ import type { Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
-import { readMember, type Archive, type Member } from '../zip/archive.ts';
+import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
 import { findStateDict } from './state-dict.ts';
 import { torchHost } from './tensors.ts';
 
@@ -44,6 +44,9 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
       `${uri} has more than one root: ${main.name} and ${stray?.name ?? mains.at(-1)?.name}. Readers disagree on which one counts.`,
       ['several roots'],
     );
+  // torch goes by local headers: one that says data.pkl behind another name would be what it loads. Those of storages are
+  // checked where their bytes are read.
+  for (const member of archive.members) if (!member.name.startsWith(`${root}data/`)) await dataOffset(source, member);
   const nodes: ValueNode[] = [];
   const storages: Storage[] = [];
   const tensors: Tensor[] = [];

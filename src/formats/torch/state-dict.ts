@@ -7,7 +7,7 @@ import { CheckpointValidationError } from '../../errors.ts';
 import type { Format, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 
-export const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
+const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
 const PYTORCH_MARKS = ['model_state_dict', 'optimizer_state_dict', 'scheduler_state_dict'];
 

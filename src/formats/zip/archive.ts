@@ -40,7 +40,7 @@ const END64_SIZE = 56;
 const LOCATOR64_SIZE = 20;
 const CENTRAL_SIZE = 46;
 /** Bytes of a local header before its name. */
-export const LOCAL_HEADER_SIZE = 30;
+const LOCAL_HEADER_SIZE = 30;
 const COMMENT_MAX = 0xffff;
 /** First read at the end of the file: holds the directory of most archives. */
 const TAIL = 128 * 1024;
@@ -225,7 +225,7 @@ function checkOverlap(uri: string, members: readonly Member[], directoryOffset: 
 }
 
 /** Checks the local header at the start of `bytes` against its directory entry; gives its length: the distance to the data. */
-export function checkLocalHeader(uri: string, member: Omit<Member, 'flags'> & { readonly flags?: number }, bytes: Uint8Array): number {
+function checkLocalHeader(uri: string, member: Omit<Member, 'flags'>, bytes: Uint8Array): number {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const bad = (what: string): CheckpointLoadError => corrupt(uri, `local header of ${member.name} at ${member.header}: ${what}`);
   if (view.length < LOCAL_HEADER_SIZE || view.readUInt32LE(0) !== LOCAL) throw bad('no local header begins here');
@@ -248,14 +248,18 @@ export function checkLocalHeader(uri: string, member: Omit<Member, 'flags'> & { 
   return LOCAL_HEADER_SIZE + nameLength + view.readUInt16LE(28);
 }
 
+/** Reads a member's local header, checks it against the directory, and gives the offset of its data. */
+export async function dataOffset(source: ByteSource, member: Omit<Member, 'flags'>): Promise<number> {
+  const fixed = Buffer.from(await source.read(member.header, LOCAL_HEADER_SIZE));
+  const length = LOCAL_HEADER_SIZE + fixed.readUInt16LE(26) + fixed.readUInt16LE(28);
+  return member.header + checkLocalHeader(source.uri, member, await source.read(member.header, length));
+}
+
 /** All bytes of a member, inflated and verified; refuses more than `limit` bytes. */
 export async function readMember(source: ByteSource, member: Member, limit: number): Promise<Uint8Array> {
   const bad = (what: string): CheckpointLoadError => corrupt(source.uri, `member ${member.name}: ${what}`);
   if (member.size > limit || member.compressed > limit) throw bad(`it has ${member.size} bytes, at most ${limit} are read here`);
-  const fixed = Buffer.from(await source.read(member.header, LOCAL_HEADER_SIZE));
-  const length = LOCAL_HEADER_SIZE + fixed.readUInt16LE(26) + fixed.readUInt16LE(28);
-  const whole = await source.read(member.header, length + member.compressed);
-  const data = whole.subarray(checkLocalHeader(source.uri, member, whole));
+  const data = await source.read(await dataOffset(source, member), member.compressed);
   const bytes = member.method === 'stored' ? data : inflate(data, member, bad);
   const sum = crc32(bytes);
   if (member.crc32 !== 0 && sum !== member.crc32)

@@ -1,0 +1,100 @@
+/** Every fixture from the bytes to the published file: good ones tensor by tensor, bad ones refused with a typed error. */
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { isCheckpointError } from '../../src/errors.ts';
+import { readHeader } from '../../src/formats/read-header.ts';
+import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
+import { readSafetensors } from '../../src/formats/safetensors/read.ts';
+import type { Copied } from '../../src/io/copy.ts';
+import { openLocalFile, openPinned } from '../../src/io/local-file.ts';
+import { publishLocal } from '../../src/io/publish-local.ts';
+import { DTYPES, type Dtype } from '../../src/model/dtype.ts';
+import { selectWeights } from '../../src/transform/select-weights.ts';
+import { EXPECTED, fixture } from '../support/project.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-fixtures-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function publish(path: string, target: string): Promise<Copied> {
+  const source = await openLocalFile(fixture(path));
+  const header = await readHeader(source).finally(() => source.close());
+  const plan = selectWeights(header, { skipUnsupported: false });
+  return publishLocal({
+    uri: target,
+    layout: layoutSafetensors(plan),
+    plan,
+    open: openPinned,
+    token: 'test',
+    heartbeat: () => undefined,
+    signal: new AbortController().signal,
+  });
+}
+
+async function readBack(path: string): Promise<Record<string, unknown>> {
+  const source = await openLocalFile(path);
+  const header = await readSafetensors(source);
+  const found: [string, unknown][] = [];
+  for (const { name, tensor } of header.weights) {
+    const { dtype, shape, storage } = header.tensors[tensor]!;
+    const { location, length } = header.storages[storage]!;
+    if (location.kind !== 'range') throw new Error('safetensors holds ranges');
+    found.push([
+      name,
+      {
+        dtype,
+        shape,
+        sha256: createHash('sha256')
+          .update(await source.read(location.offset, length))
+          .digest('hex'),
+      },
+    ]);
+  }
+  await source.close();
+  return Object.fromEntries(found);
+}
+
+const readable = Object.entries(EXPECTED.good).filter(([, { container }]) => container === 'zip' || container === 'safetensors');
+
+describe('good', () => {
+  test.each(readable)('%s', async (path, expected) => {
+    const target = join(folder, `${path.replaceAll('/', '-')}.safetensors`);
+    const unnamed = Object.entries(expected.tensors).filter(
+      ([name, { dtype, unsupported }]) => unsupported !== undefined || !DTYPES[dtype as Dtype].safetensors || name === '__metadata__',
+    );
+    const copied = await publish(path, target).catch((error: unknown) => error);
+    if (unnamed.length > 0 || (expected.may_refuse === true && isCheckpointError(copied))) {
+      expect(isCheckpointError(copied)).toBe(true);
+      return;
+    }
+    if (copied instanceof Error) throw copied;
+    expect(await readBack(target)).toEqual(expected.tensors);
+    const { sha256, tensors } = copied as Copied;
+    expect(sha256).toBe(
+      createHash('sha256')
+        .update(await readFile(target))
+        .digest('hex'),
+    );
+    expect(Object.fromEntries(tensors)).toEqual(
+      Object.fromEntries(Object.entries(expected.tensors).map(([name, tensor]) => [name, tensor.sha256])),
+    );
+  });
+});
+
+describe('bad', () => {
+  test.each(Object.entries(EXPECTED.bad))('%s', async (path, { also_ok }) => {
+    const target = join(folder, 'bad', 'out.safetensors');
+    const outcome = await publish(path, target).catch((error: unknown) => error);
+    if (!isCheckpointError(outcome)) {
+      if (outcome instanceof Error) throw outcome;
+      expect(also_ok ?? []).toContain('good');
+      await rm(target);
+    } else expect(['CheckpointLoadError', 'CheckpointValidationError', 'CheckpointIncompatibleError']).toContain(outcome.code);
+    expect(await readdir(join(folder, 'bad')).catch(() => [])).toEqual([]);
+  });
+});

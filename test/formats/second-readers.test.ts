@@ -28,10 +28,10 @@ test.each(archives)('yauzl reads the members of %s as we do', async (path) => {
   await source.close();
 });
 
-/** Generic stand-ins: pickleparser builds whatever a name is resolved to. */
+/** Generic stand-ins: pickleparser builds whatever a name is resolved to. Pickles with long ints are not among the files: it throws on them. */
 class Stand extends Map<unknown, unknown> {}
 
-test.each(['good/lightning_trained.ckpt', 'good/pytorch_training.pt', 'good/model_key.pt', 'good/protocol_2.pt'])(
+test.each(['good/lightning_trained.ckpt', 'good/pytorch_training.pt', 'good/model_key.pt'])(
   'pickleparser finds the same top-level keys in %s',
   async (path) => {
     const source = await openLocalFile(fixture(path));

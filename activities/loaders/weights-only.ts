@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../src/errors.ts';
 import type { Header } from '../../src/model/header.ts';
+import type { Plan } from '../../src/model/plan.ts';
 import { formatCount } from '../../src/pipeline/text.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { defineStage } from '../stage.ts';
@@ -31,7 +32,14 @@ export default defineStage({
     const metadata = { ...context.metadata, loading_strategy: 'weights_only', weights_initialized: plan.tensors.length > 0 };
     return {
       context: { ...context, plan: await workspace.putJson(plan), metadata, weightsLoaded: plan.tensors.length > 0 },
-      summary: `${formatCount(plan.tensors.length, 'tensor')} selected, ${plan.skipped.length} skipped, ${plan.dropped.length} other entries left out`,
+      summary: `${formatCount(plan.tensors.length, 'tensor')} selected, ${plan.skipped.length} skipped${leftOut(plan.dropped)}`,
     };
   },
 });
+
+/** Names of what stays behind: all are in the manifest, the first in the summary. */
+function leftOut(dropped: Plan['dropped']): string {
+  if (dropped.length === 0) return '';
+  const names = dropped.slice(0, 10).map(({ what }) => what.slice(0, 40));
+  return `; weights only, so left out: ${names.join(', ')}${dropped.length > names.length ? ' …' : ''}`;
+}

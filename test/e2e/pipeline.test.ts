@@ -126,6 +126,40 @@ test('an unknown option fails with its path', async () => {
   expect(failure.details![0]).toMatchObject({ config_path: 'stages[0].pth' });
 });
 
+test('cancelled in the middle of publish: the run says so, and nothing is left behind', async () => {
+  const services = servicesOf(join(folder, 'workspace'));
+  const slow: Services = {
+    ...services,
+    openPinned: async (file) => {
+      const source = await services.openPinned(file);
+      return {
+        ...source,
+        readInto: async (offset, target) => {
+          await new Promise((resolve) => setTimeout(resolve, 600));
+          await source.readInto(offset, target);
+        },
+      };
+    },
+  };
+  const taskQueue = `test-${randomUUID()}`;
+  const worker = await workerOf(environment, taskQueue, slow);
+  await worker.runUntil(async () => {
+    const handle = await environment.client.workflow.start('checkpointPipeline', {
+      taskQueue,
+      workflowId: `cancel-${randomUUID()}`,
+      args: [scrub(fixture('good/lightning_trained.ckpt'))],
+    });
+    const partial = async (): Promise<boolean> => (await readdir(folder)).some((name) => name.endsWith('.partial'));
+    while (!(await partial())) await new Promise((resolve) => setTimeout(resolve, 50));
+    await handle.cancel();
+    await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
+    const status = await handle.query<PipelineResult>('status');
+    expect(status.status).toBe('cancelled');
+    expect(status.stages.map((stage) => stage.status)).toEqual(['completed', 'completed', 'cancelled']);
+  });
+  expect(await readdir(folder)).toEqual(['workspace']);
+});
+
 test('a recorded history replays', async () => {
   const taskQueue = `test-${randomUUID()}`;
   const worker = await workerOf(environment, taskQueue, servicesOf(join(folder, 'workspace')));

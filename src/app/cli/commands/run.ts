@@ -50,6 +50,7 @@ export async function run(file: string, options: RunOptions): Promise<void> {
       if (options.json === true) printJson(result);
       else {
         process.stdout.write(`${resultText(result, link)}\n`);
+        if (temporal.kind === 'embedded') note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
         if (result.error !== null) note(errorText(result.error));
       }
       process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;

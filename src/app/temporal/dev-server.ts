@@ -12,8 +12,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { CheckpointError } from '../../errors.ts';
+import type { Environment } from '../environment.ts';
 import { findTemporalBinary } from './binary.ts';
-import { stateFolder } from './folders.ts';
 
 const PORT = 7233;
 const UI_PORT = 8233;
@@ -39,6 +39,11 @@ const SERVER_ARGS = [
   ].flatMap((value) => ['--dynamic-config-value', value]),
 ];
 
+interface BringUp {
+  readonly log: (line: string) => void;
+  readonly environment: Environment;
+}
+
 interface ServerRecord {
   readonly pid: number;
   readonly port: number;
@@ -53,13 +58,13 @@ export interface DevServer {
   release(): Promise<void>;
 }
 
-export async function acquireDevServer({ log }: { readonly log: (line: string) => void }): Promise<DevServer> {
-  const folder = stateFolder();
+export async function acquireDevServer({ log, environment }: BringUp): Promise<DevServer> {
+  const folder = environment.stateFolder;
   await mkdir(join(folder, 'leases'), { recursive: true });
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);
-    const found = living ?? (await start(folder, log));
+    const found = living ?? (await start({ log, environment }));
     await writeFile(lease, '');
     return found;
   });
@@ -85,8 +90,9 @@ export async function runningServer(folder: string): Promise<ServerRecord | null
   return (await isTemporal(record.pid)) ? record : null;
 }
 
-async function start(folder: string, log: (line: string) => void): Promise<ServerRecord> {
-  const program = await findTemporalBinary({ log });
+async function start({ log, environment }: BringUp): Promise<ServerRecord> {
+  const folder = environment.stateFolder;
+  const program = await findTemporalBinary({ log, environment });
   const port = await freePort(PORT);
   const uiPort = await freePort(UI_PORT);
   const output = await open(join(folder, 'server.log'), 'a');

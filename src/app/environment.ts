@@ -4,7 +4,7 @@
  * Everything else takes what it needs as a value, so that a test can give it another machine. What libraries read for
  * themselves (Temporal's `TEMPORAL_*` connection settings, the AWS credential chain) is theirs and not listed.
  */
-import { homedir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 const NAME = 'checkpoint-pipeline';
@@ -20,6 +20,8 @@ export interface Environment {
   readonly stateFolder: string;
   /** `XDG_CACHE_HOME`: what can be had again. */
   readonly cacheFolder: string;
+  /** As Node finds it: `TMPDIR` and its like. */
+  readonly temporaryFolder: string;
   /** `CKPT_WORKSPACE`: the worker's own workspace; by default in the state folder. */
   readonly workspace: string;
   /** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. */
@@ -36,6 +38,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     uiUrl: read('TEMPORAL_UI_URL'),
     stateFolder,
     cacheFolder: join(read('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), NAME),
+    temporaryFolder: read('TMPDIR') ?? tmpdir(),
     workspace: read('CKPT_WORKSPACE') ?? join(stateFolder, 'workspace'),
     callerFolder: (read('npm_lifecycle_event') === 'start' ? read('INIT_CWD') : null) ?? process.cwd(),
   };

@@ -1,6 +1,6 @@
 /** Environment variables enter in one file; everything else takes values. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { readEnvironment } from '../../src/app/environment.ts';
@@ -21,6 +21,7 @@ test('nothing set: folders as XDG says', () => {
     uiUrl: null,
     stateFolder: join(homedir(), '.local/state/checkpoint-pipeline'),
     cacheFolder: join(homedir(), '.cache/checkpoint-pipeline'),
+    temporaryFolder: tmpdir(),
     workspace: join(homedir(), '.local/state/checkpoint-pipeline/workspace'),
     callerFolder: process.cwd(),
   });
@@ -33,6 +34,7 @@ test('each variable is taken, and an empty one counts as unset', () => {
     TEMPORAL_UI_URL: 'http://ui.example',
     XDG_STATE_HOME: '/state',
     XDG_CACHE_HOME: '/cache',
+    TMPDIR: '/scratch',
     CKPT_WORKSPACE: '/data/workspace',
     npm_lifecycle_event: 'start',
     INIT_CWD: '/home/me/models',
@@ -43,6 +45,7 @@ test('each variable is taken, and an empty one counts as unset', () => {
     uiUrl: 'http://ui.example',
     stateFolder: '/state/checkpoint-pipeline',
     cacheFolder: '/cache/checkpoint-pipeline',
+    temporaryFolder: '/scratch',
     workspace: '/data/workspace',
     callerFolder: '/home/me/models',
   });

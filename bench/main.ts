@@ -1,12 +1,13 @@
 /** `npm run bench`: plays the rows, prints a table of ratios, writes JSON. See `--help`. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import type { Measurement } from './measurement.ts';
-import { PROJECT_ROOT } from './project.ts';
+import { profileSummary } from './profile.ts';
+import { CKPT, PROJECT_ROOT } from './project.ts';
 import { markdown, textTable, thisMachine, type Report } from './report.ts';
-import { ROWS } from './rows/index.ts';
+import { ROWS, type Row } from './rows/index.ts';
 import { openScene } from './scene.ts';
 
 interface Options {
@@ -16,6 +17,8 @@ interface Options {
   readonly inputs: string;
   readonly json: string;
   readonly write?: boolean;
+  readonly profile?: string;
+  readonly profiles: string;
 }
 
 const names = ROWS.map(({ name }) => name).join(', ');
@@ -27,6 +30,8 @@ const program = new Command('bench')
   .option('--inputs <folder>', 'keeps the inputs (3 GB) from run to run', join(tmpdir(), 'checkpoint-pipeline-bench'))
   .option('--json <file>', 'where the results go as JSON', join(PROJECT_ROOT, 'bench', 'results.json'))
   .option('--write', 'write bench/RESULTS.md, too')
+  .option('--profile <row>', 'run the command of one row once under the CPU profiler, and say where its time goes')
+  .option('--profiles <folder>', 'where the .cpuprofile files go', join(PROJECT_ROOT, 'bench', 'profiles'))
   .addHelpText('after', '\nBENCH_PYTHON names a Python with torch and safetensors; without it their rows are left out.')
   .parse();
 const options = program.opts<Options>();
@@ -38,15 +43,24 @@ if (unknown.length > 0) program.error(`error: no row ${unknown.join(', ')}; ther
 const runs = options.runs === undefined ? null : Number(options.runs);
 if (runs !== null && !(Number.isInteger(runs) && runs > 0)) program.error('error: --runs takes a positive integer', { exitCode: 2 });
 
+const profiled = options.profile === undefined ? null : (ROWS.find(({ name }) => name === options.profile) ?? null);
+if (options.profile !== undefined && profiled === null)
+  program.error(`error: no row ${options.profile}; there are: ${names}`, { exitCode: 2 });
+
 const scene = await openScene({
   quick: options.quick === true,
   runs,
   inputs: resolve(options.inputs),
   python: process.env['BENCH_PYTHON'] || null,
-  profiles: null,
   say,
 });
 try {
+  await (profiled === null ? play() : takeProfile(profiled));
+} finally {
+  await scene.close();
+}
+
+async function play(): Promise<void> {
   const rows: Measurement[] = [];
   const leftOut: string[] = [];
   for (const row of ROWS.filter(({ name }) => wanted?.includes(name) ?? true)) {
@@ -68,9 +82,19 @@ try {
     leftOut,
   };
   process.stdout.write(`${textTable(rows)}\n`);
-  await mkdir(resolve(options.json, '..'), { recursive: true });
+  await mkdir(dirname(resolve(options.json)), { recursive: true });
   await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
   if (options.write === true) await writeFile(join(PROJECT_ROOT, 'bench', 'RESULTS.md'), markdown(report));
-} finally {
-  await scene.close();
+}
+
+async function takeProfile(row: Row): Promise<void> {
+  if (row.profile === undefined) return program.error(`error: ${row.name} runs no command that could be profiled`, { exitCode: 2 });
+  const folder = join(resolve(options.profiles), row.name);
+  await rm(folder, { recursive: true, force: true });
+  await row.profile({
+    ...scene,
+    ckpt: (...args) => scene.node('--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${folder}`, CKPT, ...args),
+  });
+  process.stdout.write(`${await profileSummary(folder)}\n`);
+  say(`profiles: ${folder}`);
 }

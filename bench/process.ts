@@ -70,3 +70,35 @@ export function watchMemory(pid: number | undefined): MemoryWatch {
     stop: () => clearInterval(timer),
   };
 }
+
+export interface StartedProgram {
+  readonly pid: number;
+  /** Asks it to end, and waits until it has. */
+  stop(): Promise<void>;
+}
+
+/** Starts a Node program and waits until its stderr has a line that says it is up. */
+export async function startProgram(
+  args: readonly string[],
+  ready: RegExp,
+  options: { readonly env: NodeJS.ProcessEnv },
+): Promise<StartedProgram> {
+  const child = spawn(process.execPath, args, { ...options, stdio: ['ignore', 'ignore', 'pipe'] });
+  const exited = new Promise<void>((resolve) => child.on('exit', () => resolve()));
+  let text = '';
+  await new Promise<void>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => reject(new Error(`${args.join(' ')} ended with ${code} before it was up:\n${text}`)));
+    child.stderr.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      if (ready.test(text)) resolve();
+    });
+  });
+  return {
+    pid: child.pid!,
+    async stop() {
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}

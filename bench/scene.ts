@@ -21,8 +21,6 @@ export interface SceneOptions {
   readonly inputs: string;
   /** A Python with torch and safetensors. */
   readonly python: string | null;
-  /** Folder for CPU profiles of the command; null: none are made. */
-  readonly profiles: string | null;
   readonly say: (line: string) => void;
 }
 
@@ -37,8 +35,10 @@ export interface Scene extends SceneOptions {
   readonly env: NodeJS.ProcessEnv;
   input(name: InputName): Promise<Input>;
   server(): Promise<Server>;
-  /** Runs the command to its end, under the profiler where profiles are wanted. */
+  /** Runs the command to its end. */
   ckpt(...args: readonly string[]): Promise<Finished>;
+  /** A bare Node, under the same conditions. */
+  node(...args: readonly string[]): Promise<Finished>;
   close(): Promise<void>;
 }
 
@@ -58,16 +58,13 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
     env,
     input: (name) => provideInput(options.inputs, RECIPES[options.quick ? 'quick' : 'full'][name], options.say),
     server: () => (server ??= startServer()),
-    ckpt: (...args) => runProgram(process.execPath, [...profiling(options.profiles), CKPT, ...args], { env, cwd: scratch }),
+    ckpt: (...args) => runProgram(process.execPath, [CKPT, ...args], { env, cwd: scratch }),
+    node: (...args) => runProgram(process.execPath, args, { env, cwd: scratch }),
     async close() {
       await server?.then(({ stop }) => stop());
       await rm(scratch, { recursive: true, force: true });
     },
   };
-}
-
-function profiling(folder: string | null): readonly string[] {
-  return folder === null ? [] : ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${folder}`];
 }
 
 async function startServer(): Promise<Server & { readonly stop: () => Promise<void> }> {
@@ -80,13 +77,20 @@ async function startServer(): Promise<Server & { readonly stop: () => Promise<vo
   };
 }
 
+export interface Conversion extends Finished {
+  /** Epoch milliseconds. */
+  readonly began: number;
+  readonly result: PipelineResult;
+}
+
 /** The usual pipeline over a checkpoint, run by the command with its worker in its own process. */
-export async function convert(scene: Scene, source: string, target: string): Promise<Finished & { readonly result: PipelineResult }> {
+export async function convert(scene: Scene, source: string, target: string): Promise<Conversion> {
   await scene.server();
   const document = join(scene.scratch, 'pipeline.json');
   await writeFile(document, JSON.stringify(conversion(source, target)));
+  const began = Date.now();
   const finished = await scene.ckpt('run', document, '--json');
-  return { ...finished, result: JSON.parse(finished.stdout) as PipelineResult };
+  return { ...finished, began, result: JSON.parse(finished.stdout) as PipelineResult };
 }
 
 export function conversion(source: string, target: string): { name: string; stages: { type: string; [option: string]: string }[] } {
@@ -96,14 +100,21 @@ export function conversion(source: string, target: string): { name: string; stag
   };
 }
 
-/** Milliseconds of each activity of a run, from its start on the worker to its completion, as the server's history has them. */
-export async function stageTimes(scene: Scene, workflowId: string): Promise<ReadonlyMap<string, number>> {
+/** A run by the server's clock, which on an embedded server is this machine's: epoch milliseconds, and milliseconds of each stage. */
+export interface RunTimes {
+  readonly started: number;
+  readonly closed: number;
+  /** From the start of the activity on the worker to its completion. */
+  readonly stages: ReadonlyMap<string, number>;
+}
+
+export async function runTimes(scene: Scene, workflowId: string): Promise<RunTimes> {
   const { client } = await scene.server();
   const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
   const types = new Map<string, string>();
   const starts = new Map<string, { readonly type: string; readonly at: number }>();
-  const times = new Map<string, number>();
-  for (const event of events ?? []) {
+  const stages = new Map<string, number>();
+  const times = (events ?? []).map((event) => {
     const at = Number(event.eventTime?.seconds ?? 0) * 1000 + (event.eventTime?.nanos ?? 0) / 1e6;
     const scheduled = event.activityTaskScheduledEventAttributes;
     const started = event.activityTaskStartedEventAttributes;
@@ -111,7 +122,8 @@ export async function stageTimes(scene: Scene, workflowId: string): Promise<Read
     if (scheduled) types.set(String(event.eventId), scheduled.activityType?.name ?? '');
     if (started) starts.set(String(event.eventId), { type: types.get(String(started.scheduledEventId)) ?? '', at });
     const start = completed ? starts.get(String(completed.startedEventId)) : undefined;
-    if (start !== undefined) times.set(start.type, at - start.at);
-  }
-  return times;
+    if (start !== undefined) stages.set(start.type, at - start.at);
+    return at;
+  });
+  return { started: times[0] ?? Number.NaN, closed: times.at(-1) ?? Number.NaN, stages };
 }

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { measurement, sampleOf, type Measurement } from '../measurement.ts';
 import { runProgram } from '../process.ts';
-import { convert, stageTimes, type Scene } from '../scene.ts';
+import { convert, runTimes, type Scene } from '../scene.ts';
 import type { InputName } from '../inputs/recipes.ts';
 
 const RUNS = 5;
@@ -28,7 +28,10 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
   const whole: number[] = [];
   const rss: number[] = [];
   const cpu: number[] = [];
-  const stages = new Map<string, number[]>();
+  const before: number[] = [];
+  const between: number[] = [];
+  const after: number[] = [];
+  const publish: number[] = [];
   const copy: number[] = [];
   const synced: number[] = [];
   const target = join(scene.scratch, `${row}.target.safetensors`);
@@ -39,7 +42,11 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
       whole.push(done.ms);
       if (done.peakRss !== null) rss.push(done.peakRss);
       if (done.cpuMs !== null) cpu.push(done.cpuMs);
-      for (const [type, ms] of await stageTimes(scene, done.result.workflow_id)) stages.set(type, [...(stages.get(type) ?? []), ms]);
+      const { started, closed, stages } = await runTimes(scene, done.result.workflow_id);
+      before.push(started - done.began);
+      after.push(done.began + done.ms - closed);
+      between.push(closed - started - [...stages.values()].reduce((sum, ms) => sum + ms, 0));
+      publish.push(stages.get('sink.publish')!);
       await rm(`${target}.manifest.json`);
     },
     async () => void copy.push((await cp(reference, target)).ms),
@@ -59,7 +66,6 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
   }
   await rm(reference);
   const limit = SHARE * sampleOf(copy).median + ORCHESTRATION;
-  const publish = stages.get('sink.publish') ?? [];
   return [
     measurement({
       row,
@@ -72,6 +78,9 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
     measurement({ row, what: `${label}: whole process`, unit: 'ms', ours: whole, peer: { name: 'cp and fsync', runs: synced } }),
     measurement({ row, what: `${label}: sink.publish alone`, unit: 'ms', ours: publish, peer: { name: 'cp of the weights', runs: copy } }),
     measurement({ row, what: `${label}: sink.publish alone`, unit: 'ms', ours: publish, peer: { name: 'cp and fsync', runs: synced } }),
+    measurement({ row, what: `${label}: until the workflow starts`, unit: 'ms', ours: before }),
+    measurement({ row, what: `${label}: in the workflow, outside its stages`, unit: 'ms', ours: between }),
+    measurement({ row, what: `${label}: after the workflow has ended`, unit: 'ms', ours: after }),
     ...(cpu.length === 0 ? [] : [measurement({ row, what: `${label}: CPU time of the process`, unit: 'ms', ours: cpu })]),
     ...(rss.length === 0
       ? []

@@ -1,7 +1,8 @@
 /** CPU profiles of the command: where its own time goes, by function, summed over its threads' profiles. */
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { PROJECT_ROOT } from './project.ts';
 
 interface CpuProfile {
   readonly nodes: readonly {
@@ -15,6 +16,8 @@ interface CpuProfile {
 
 /** Lines of the summary of one profile. */
 const MOST_LINES = 20;
+/** URLs of our own code begin so. */
+const OURS = `${pathToFileURL(join(PROJECT_ROOT, 'dist')).href}/`;
 /** V8's names for what is no work of the program. */
 const IDLE = new Set(['(idle)', '(root)']);
 
@@ -46,7 +49,7 @@ async function summary(path: string): Promise<string> {
     const seen = new Set<string>();
     for (let at: number | undefined = sample; at !== undefined; at = parents.get(at)) {
       const frame = nodes.get(at);
-      if (frame !== undefined && frame.url.includes('/dist/')) seen.add(label(frame));
+      if (frame !== undefined && frame.url.startsWith(OURS)) seen.add(label(frame));
     }
     for (const caller of seen) total.set(caller, (total.get(caller) ?? 0) + ms);
   }

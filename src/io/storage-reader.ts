@@ -1,5 +1,6 @@
 /** Bytes of one storage by offset, wherever its container keeps them. A member's local header is checked before its data is believed. */
 import { CheckpointLoadError } from '../errors.ts';
+import { checkCount } from '../formats/torch/legacy.ts';
 import { dataOffset, readMember, type Member } from '../formats/zip/archive.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import type { Storage } from '../model/header.ts';
@@ -15,7 +16,10 @@ export interface StorageReader {
 
 export async function openStorage(source: ByteSource, storage: Storage): Promise<StorageReader> {
   const { location, length } = storage;
-  if (location.kind === 'range') return ranged(source, location.offset, length);
+  if (location.kind === 'range') {
+    if (location.counted !== undefined) await checkCount(source, location.counted.at, location.counted.elements);
+    return ranged(source, location.offset, length);
+  }
   const member: Member = {
     name: location.name,
     method: location.method,

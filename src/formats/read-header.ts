@@ -2,10 +2,11 @@
  * Any checkpoint → its header. The container is told by the first bytes, never by the name.
  */
 import { CheckpointLoadError, isCheckpointError } from '../errors.ts';
-import type { ByteSource } from '../model/byte-source.ts';
+import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
 import { readPickle } from './pickle/read.ts';
 import { readSafetensors } from './safetensors/read.ts';
+import { isIndexName, readSharded } from './sharded/read.ts';
 import { isBarePickle, readLegacy } from './torch/legacy.ts';
 import { readTorchZip } from './torch/read-zip.ts';
 import { readArchive } from './zip/archive.ts';
@@ -29,12 +30,21 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
   { starts: 'PK\x05\x06', says: 'it is an empty zip archive' },
 ];
 
-/** Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe. */
-export async function readHeader(source: ByteSource): Promise<Header> {
+/**
+ * Reads a header; `openSibling` opens the other files of a checkpoint that has several.
+ *
+ * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe.
+ */
+export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
   if (source.size === 0)
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
   if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source));
+  if (isIndexName(source.uri) || isJson(start)) {
+    if (openSibling === undefined)
+      throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);
+    return readSharded(source, openSibling, (shard) => readHeader(shard));
+  }
   if (isBarePickle(start)) return readLegacy(source);
   const text = start.toString('latin1');
   if (text.slice(TAR_MAGIC_AT).startsWith('ustar'))
@@ -50,6 +60,11 @@ export async function readHeader(source: ByteSource): Promise<Header> {
   throw new CheckpointLoadError(`${source.uri} is no checkpoint: ${says}. Expected a torch zip archive or safetensors.`, source.uri, {
     details: { first_bytes: start.subarray(0, 16).toString('hex') },
   });
+}
+
+/** A brace first, and not 8 bytes of length before another as in safetensors: as a number, text would be above any length. */
+function isJson(start: Uint8Array): boolean {
+  return start[0] === 0x7b && !(start[8] === 0x7b && start[7] === 0);
 }
 
 /** A pickle of protocol 0 or 1 has no mark at its start: its names are judged whatever else the file may be. */

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { openStorage } from '../../../src/io/storage-reader.ts';
-import { memorySource, type Produce } from '../../support/bytes-source.ts';
+import { memorySource, type Made } from '../../support/memory-source.ts';
 import { pickle, type Pickled } from '../../support/pickle.ts';
 
 const MAGIC = 0x1950a86a20f9469cfc6cn;
@@ -29,7 +29,7 @@ function legacy(object: Pickled, keys: readonly string[], storages: readonly Buf
 }
 
 /** A file with so many zeros between two parts. */
-function sparse(front: Uint8Array, zeros: number, rest: Uint8Array): { readonly size: number; readonly at: Produce } {
+function sparse(front: Uint8Array, zeros: number, rest: Uint8Array): Made {
   const restAt = front.length + zeros;
   return {
     size: restAt + rest.length,
@@ -96,7 +96,7 @@ describe('legacy container', () => {
     const source = memorySource(sparse(front, 4 * large, rest));
     const header = await readHeader(source);
     expect(header.weights).toHaveLength(keys.length);
-    expect(source.reads.length).toBeLessThan(12);
+    expect(source.asked.requests).toBeLessThan(12);
     const open = async (index: number): Promise<number> => {
       const bytes = Buffer.alloc(4);
       await (await openStorage(source, header.storages[header.tensors[index]!.storage]!)).readInto(0, bytes);
@@ -112,8 +112,8 @@ describe('legacy container', () => {
     const source = memorySource(sparse(front, 4 * elements, Buffer.alloc(0)));
     const header = await readHeader(source);
     expect(header.tensors[0]!.shape).toEqual([elements]);
-    expect(source.reads.length).toBeLessThanOrEqual(3);
-    expect(source.reads.reduce((sum, { length }) => sum + length, 0)).toBeLessThan(2 ** 18);
+    expect(source.asked.requests).toBeLessThanOrEqual(3);
+    expect(source.asked.bytes).toBeLessThan(2 ** 18);
   });
 
   test('a bare pickle and a tar archive are named for what they are', async () => {

@@ -7,6 +7,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
+import { readEnvironment } from '../src/app/environment.ts';
 import { acquireDevServer } from '../src/app/temporal/dev-server.ts';
 import type { PipelineResult } from '../src/pipeline/contract.ts';
 import { provideInput, RECIPES, type Input, type InputName } from './inputs/recipes.ts';
@@ -68,7 +69,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
 }
 
 async function startServer(): Promise<Server & { readonly stop: () => Promise<void> }> {
-  const { address, release } = await acquireDevServer({ log: () => undefined });
+  const { address, release } = await acquireDevServer({ log: () => undefined, environment: readEnvironment() });
   const connection = await Connection.connect({ address });
   return {
     address,

@@ -19,11 +19,12 @@ export async function openStorage(source: ByteSource, storage: Storage): Promise
   const member: Member = {
     name: location.name,
     method: location.method,
-    flags: 0,
+    flags: location.flags,
     crc32: location.crc32,
     compressed: location.stored,
     size: length,
     header: location.header,
+    end: location.end,
   };
   if (location.method === 'deflated') {
     if (length > INFLATED_MAX) {

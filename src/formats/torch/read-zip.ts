@@ -54,10 +54,10 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
   const locate = (key: string): ReturnType<Parameters<typeof torchHost>[0]['locate']> => {
     const member = members.get(`${root}data/${key}`);
     if (member === undefined) return undefined;
-    const { name, header, method, compressed: stored, crc32, size: length } = member;
+    const { name, header, method, compressed: stored, crc32, flags, end, size: length } = member;
     return {
       file: 0,
-      location: { kind: 'member', name, header, method, stored, crc32 },
+      location: { kind: 'member', name, header, method, stored, crc32, flags, end },
       length,
       ...(bigEndian ? { byteOrder: 'big' as const } : {}),
     };

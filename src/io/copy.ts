@@ -102,6 +102,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   }
 
   try {
+    if (resume !== undefined && resume.offset > layout.size) throw new ResumeMismatch();
     let offset = 0;
     let turn = 0;
     for (const parts of blocksOf(layout)) {
@@ -109,6 +110,8 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       const slot = turn++ % RING;
       await busy[slot];
       const length = parts.reduce((sum, part) => sum + part.length, 0);
+      // What is taken over must end with a block, else its digest would never be compared.
+      if (resume !== undefined && offset < resume.offset && offset + length > resume.offset) throw new ResumeMismatch();
       const bytes = memory[slot]!.subarray(0, length);
       const pieces = await fill(parts, offset, bytes, signal);
       const done = finish(slot, offset, bytes, pieces, busy[(slot + RING - 1) % RING] ?? Promise.resolve());

@@ -98,6 +98,13 @@ export interface Finding {
   readonly member?: string;
 }
 
+/** A member beside the pickle, by its path in the archive's root folder. */
+export interface Attachment {
+  readonly name: string;
+  /** Index into `storages`: its bytes. */
+  readonly storage: number;
+}
+
 export interface Header {
   readonly format: Format;
   readonly container: Container;
@@ -118,6 +125,8 @@ export interface Header {
   readonly metadata: Readonly<Record<string, string>>;
   /** JSON of an `anemoi-metadata` member. */
   readonly anemoiMetadata?: JsonObject;
+  /** Members that a writer carries along: everything in the archive's `anemoi-metadata` folder. */
+  readonly attachments?: readonly Attachment[];
   readonly globals: readonly GlobalUse[];
   readonly findings: readonly Finding[];
 }

@@ -107,12 +107,8 @@ async function readBack(path: string): Promise<Record<string, unknown>> {
   return Object.fromEntries(found);
 }
 
-const readable = Object.entries(EXPECTED.good).filter(([, { container }]) =>
-  ['zip', 'legacy', 'safetensors', 'sharded'].includes(container),
-);
-
 describe('good', () => {
-  test.each(readable)('%s', async (path, expected) => {
+  test.each(Object.entries(EXPECTED.good))('%s', async (path, expected) => {
     const target = join(folder, `${path.replaceAll('/', '-')}.safetensors`);
     const unnamed = Object.entries(expected.tensors).filter(
       ([name, { dtype, unsupported }]) => unsupported !== undefined || !DTYPES[dtype as Dtype].safetensors || name === '__metadata__',

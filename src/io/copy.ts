@@ -102,6 +102,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   }
 
   try {
+    if (resume !== undefined && resume.offset > layout.size) throw new ResumeMismatch();
     let offset = 0;
     let turn = 0;
     for (const parts of blocksOf(layout)) {
@@ -109,6 +110,8 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       const slot = turn++ % RING;
       await busy[slot];
       const length = parts.reduce((sum, part) => sum + part.length, 0);
+      // What is taken over must end with a block, else its digest would never be compared.
+      if (resume !== undefined && offset < resume.offset && offset + length > resume.offset) throw new ResumeMismatch();
       const bytes = memory[slot]!.subarray(0, length);
       const pieces = await fill(parts, offset, bytes, signal);
       const done = finish(slot, offset, bytes, pieces, busy[(slot + RING - 1) % RING] ?? Promise.resolve());
@@ -202,7 +205,10 @@ function smallRanges(layout: Layout, storages: readonly Storage[], parts: readon
     if (length > SMALL) continue;
     const range =
       location.kind === 'range'
-        ? { offset: location.offset, length }
+        ? // With the count in front of it, where the container has one.
+          location.counted === undefined
+          ? { offset: location.offset, length }
+          : { offset: location.offset - 8, length: length + 8 }
         : { offset: location.header, length: LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored };
     const ranges = files.get(file);
     if (ranges === undefined) files.set(file, [range]);

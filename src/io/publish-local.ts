@@ -15,6 +15,9 @@ import type { Plan } from '../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
 import { localPath } from './local-file.ts';
 
+/** Bytes between two requests to the operating system to put on the disk what was written. */
+const FLUSH_EVERY = 64 * 1024 * 1024;
+
 /** What an attempt reports, and the next one goes on from. */
 export interface PartialProgress extends Progress {
   /** Name of the partial file, beside the output. */
@@ -46,7 +49,11 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
     await discardPartials(options.uri, token, name);
     await checkRoom(path, layout.size - (taken?.offset ?? 0));
     const copy = (resume: Progress | undefined): Promise<Copied> =>
-      writeFile(partial, { ...options, onProgress: (progress) => options.onProgress({ ...progress, partial: name }) }, resume);
+      writeFile(
+        partial,
+        { layout, plan, signal, open: options.open, onProgress: (progress) => options.onProgress({ ...progress, partial: name }) },
+        resume,
+      );
     const copied = await copy(taken).catch(async (error: unknown) => {
       if (!(error instanceof ResumeMismatch)) throw error;
       await rm(partial, { force: true });
@@ -102,19 +109,41 @@ async function writeFile(
   resume: Progress | undefined,
 ): Promise<Copied> {
   const file = await open(partial, resume === undefined ? 'wx' : 'r+');
+  const flush = flushing(file);
   try {
     const copied = await copyLayout({
       ...options,
-      write: (bytes, offset) => writeAll(file, bytes, offset),
+      write: async (bytes, offset) => {
+        await writeAll(file, bytes, offset);
+        flush.wrote(bytes.length);
+      },
       ...(resume === undefined ? {} : { resume: { ...resume, readInto: (offset, target) => readAll(file, target, offset) } }),
     });
     // A file that was taken over may be longer than what is published.
     if (resume !== undefined) await file.truncate(options.layout.size);
+    await flush.done();
     await file.sync();
     return copied;
   } finally {
+    await flush.done().catch(() => undefined);
     await file.close();
   }
+}
+
+/** Starts writing to the disk while the rest is still being copied, so that the last sync has little left to wait for. */
+function flushing(file: FileHandle): { wrote(bytes: number): void; done(): Promise<void> } {
+  let unflushed = 0;
+  let running: Promise<void> | undefined;
+  return {
+    wrote(bytes) {
+      unflushed += bytes;
+      if (unflushed < FLUSH_EVERY || running !== undefined) return;
+      unflushed = 0;
+      running = file.datasync().finally(() => (running = undefined));
+      running.catch(() => undefined);
+    },
+    done: async () => running,
+  };
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {

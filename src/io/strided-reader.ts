@@ -8,10 +8,13 @@
 import type { StorageReader } from './storage-reader.ts';
 import type { TensorFill } from './tensor-reader.ts';
 
-/** Bytes of output made at a time: what of a transposed matrix one pass over its storage yields. */
-const WINDOW = 64 * 1024 * 1024;
-/** Bytes of source read at a time. */
-const TILE = 4 * 1024 * 1024;
+const MEMORY = {
+  /** Bytes of output made at a time: what of a transposed matrix one pass over its storage yields. */
+  window: 64 * 1024 * 1024,
+  /** Bytes of source read at a time. */
+  tile: 4 * 1024 * 1024,
+} as const;
+type Memory = { readonly [name in keyof typeof MEMORY]: number };
 /** Rows of a view that lie at most this far apart (bytes) are read together with what lies between them. */
 const DENSE = 64 * 1024;
 
@@ -33,13 +36,13 @@ interface Axis {
 }
 
 /** Fills `target` with output bytes from `offset`, both multiples of the element size. */
-export function stridedFill(reader: StorageReader, view: StridedView): TensorFill {
+export function stridedFill(reader: StorageReader, view: StridedView, memory: Memory = MEMORY): TensorFill {
   const { shape, size } = view;
   // Windows cut the first axis below which everything fits into one.
   let axis = 0;
-  while (axis < shape.length && bytesBelow(shape, axis, size) > WINDOW) axis++;
+  while (axis < shape.length && bytesBelow(shape, axis, size) > memory.window) axis++;
   const row = bytesBelow(shape, axis, size);
-  const rows = Math.max(1, Math.min(shape[axis] ?? 1, Math.floor(WINDOW / row)));
+  const rows = Math.max(1, Math.min(shape[axis] ?? 1, Math.floor(memory.window / row)));
   const plane = (shape[axis] ?? 1) * row;
   const buffer = new Uint8Array(rows * row);
   let held: { readonly start: number; readonly bytes: Uint8Array } | undefined;
@@ -55,7 +58,8 @@ export function stridedFill(reader: StorageReader, view: StridedView): TensorFil
         held = undefined;
         const count = Math.min(rows, (shape[axis] ?? 1) - firstRow);
         const bytes = buffer.subarray(0, count * row);
-        await gather(reader, size, firstElement(view, axis, outer, firstRow), axesOf(view, axis, count), bytes, signal);
+        const first = firstElement(view, axis, outer, firstRow);
+        await gather({ reader, size, first, axes: axesOf(view, axis, count), window: bytes, tileBytes: memory.tile, signal });
         held = { start, bytes };
       }
       const from = at - held.start;
@@ -99,14 +103,18 @@ function axesOf({ shape, stride }: StridedView, axis: number, rows: number): rea
   return axes;
 }
 
-async function gather(
-  reader: StorageReader,
-  size: number,
-  first: number,
-  axes: readonly Axis[],
-  window: Uint8Array,
-  signal?: AbortSignal,
-): Promise<void> {
+interface Gathering {
+  readonly reader: StorageReader;
+  readonly size: number;
+  /** Source element of the window's first. */
+  readonly first: number;
+  readonly axes: readonly Axis[];
+  readonly window: Uint8Array;
+  readonly tileBytes: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function gather({ reader, size, first, axes, window, tileBytes, signal }: Gathering): Promise<void> {
   // Repeated axes are filled once and copied afterwards.
   const moving = axes.filter(({ from }) => from > 0).sort((a, b) => b.from - a.from || b.to - a.to);
   let inner = moving.length;
@@ -114,13 +122,13 @@ async function gather(
   while (inner > 0) {
     const { extent, from } = moving[inner - 1]!;
     const wider = span + (extent - 1) * from;
-    if (wider * size > TILE || !isDense(from, span, size)) break;
+    if (wider * size > tileBytes || !isDense(from, span, size)) break;
     span = wider;
     inner--;
   }
   // The next axis outward is cut into as many of its rows as fit.
   const cut = inner > 0 && isDense(moving[inner - 1]!.from, span, size) ? moving[inner - 1]! : undefined;
-  const count = cut === undefined ? 1 : Math.min(cut.extent, Math.max(1, Math.floor((TILE / size - span) / cut.from) + 1));
+  const count = cut === undefined ? 1 : Math.min(cut.extent, Math.max(1, Math.floor((tileBytes / size - span) / cut.from) + 1));
   const outer = moving.slice(0, cut === undefined ? inner : inner - 1);
   const within = moving.slice(inner);
   const tile = new Uint8Array((span + (count - 1) * (cut?.from ?? 0)) * size);

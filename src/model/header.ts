@@ -17,8 +17,11 @@ export type Container = 'zip' | 'legacy' | 'torchscript' | 'safetensors' | 'shar
 
 /** Where the bytes of one storage lie in its file. */
 export type StorageLocation =
-  /** `length` bytes from `offset`. */
-  | { readonly kind: 'range'; readonly offset: number }
+  /**
+   * `length` bytes from `offset`. `counted`: the file repeats the number of elements in 8 bytes at `at`, which are compared
+   * before the data is believed, as a member's local header is.
+   */
+  | { readonly kind: 'range'; readonly offset: number; readonly counted?: { readonly at: number; readonly elements: number } }
   /**
    * A zip member, known from the central directory only: `header` is the offset of its local header, which is read and
    * compared just before the data, where a reader passes it anyway. `stored` is the length in the file.

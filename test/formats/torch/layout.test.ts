@@ -15,7 +15,7 @@ import { EXPECTED, fixture } from '../../support/project.ts';
 import { bytesOf, digestsOf, headerOf, memorySource } from '../../support/publish.ts';
 
 const good = Object.entries(EXPECTED.good).filter(
-  ([, { container, tensors }]) => (container === 'zip' || container === 'safetensors') && Object.keys(tensors).length > 0,
+  ([, { container, tensors }]) => ['zip', 'legacy', 'safetensors'].includes(container) && Object.keys(tensors).length > 0,
 );
 const FORMATS = ['pytorch', 'lightning', 'state_dict'] as const;
 

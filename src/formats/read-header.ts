@@ -4,6 +4,7 @@
 import { CheckpointLoadError, isCheckpointError } from '../errors.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
+import { isDistributedIndex, readDistributed } from './distributed/read.ts';
 import { readPickle } from './pickle/read.ts';
 import { readSafetensors } from './safetensors/read.ts';
 import { isIndexName, readSharded } from './sharded/read.ts';
@@ -40,6 +41,7 @@ export async function readHeader(source: ByteSource, openSibling?: OpenSibling):
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
   if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source));
+  if (isDistributedIndex(source.uri) && openSibling !== undefined) return readDistributed(source, openSibling);
   if (isIndexName(source.uri) || isJson(start)) {
     if (openSibling === undefined)
       throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);

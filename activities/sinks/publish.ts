@@ -62,6 +62,7 @@ export default defineStage<Options>({
       });
     }
     const uri = localUri(call.options.uri);
+    await services.storage.check(uri);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
     const plan = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
     const { format, shard_size: shardSize, training_state: trainingState } = call.options;
@@ -121,6 +122,7 @@ export default defineStage<Options>({
     return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false });
   },
   async discard(call) {
+    await call.services.storage.check(localUri(call.options.uri));
     const uri = localUri(call.options.uri);
     await discardPartials(uri, partialToken(call));
     if (call.options.shard_size === undefined || call.context.plan === undefined) return;

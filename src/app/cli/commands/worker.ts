@@ -3,15 +3,18 @@ import { hostname } from 'node:os';
 import { CheckpointError } from '../../../errors.ts';
 import { pollersOf } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
+import { configuredStorage } from '../../storage.ts';
 import { TASK_QUEUE } from '../../../pipeline/contract.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 
-export async function worker(options: OutputOptions & { readonly check?: boolean }): Promise<void> {
+export async function worker(options: OutputOptions & { readonly check?: boolean; readonly storage?: string }): Promise<void> {
   if (options.check === true) return check(options);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     const { startWorker } = await import('../../worker.ts');
-    const running = await startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace });
+    // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
+    const storage = await configuredStorage({ file: options.storage, inputs: temporal.kind === 'configured' ? 'anybody' : 'own' });
+    const running = await startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, storage });
     note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
     if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
     const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));

@@ -4,6 +4,7 @@
 import { CheckpointLoadError, isCheckpointError } from '../errors.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
+import { pruned } from '../model/tree.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
 import { readPickle } from './pickle/read.ts';
 import { readSafetensors } from './safetensors/read.ts';
@@ -37,6 +38,11 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
  * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe.
  */
 export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
+  const header = await readContainer(source, openSibling);
+  return header.tree === undefined ? header : { ...header, tree: pruned(header.tree) };
+}
+
+async function readContainer(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
   if (source.size === 0)
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
@@ -45,7 +51,7 @@ export async function readHeader(source: ByteSource, openSibling?: OpenSibling):
   if (isIndexName(source.uri) || isJson(start)) {
     if (openSibling === undefined)
       throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);
-    return readSharded(source, openSibling, (shard) => readHeader(shard));
+    return readSharded(source, openSibling, (shard) => readContainer(shard));
   }
   if (isBarePickle(start)) return readLegacy(source);
   const text = start.toString('latin1');

@@ -19,7 +19,7 @@ export function layoutSafetensors(plan: Plan): Layout {
   keyed.sort((a, b) => RANK.get(b.tensor.dtype)! - RANK.get(a.tensor.dtype)! || Buffer.compare(a.key, b.key));
   const entries: string[] = [];
   const segments: Segment[] = [];
-  const metadata = Object.entries(plan.metadata).sort(([a], [b]) => (a < b ? -1 : 1));
+  const metadata = Object.entries(plan.metadata).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   if (metadata.length > 0)
     entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;
@@ -40,7 +40,12 @@ export function layoutSafetensors(plan: Plan): Layout {
   const start = Buffer.alloc(8 + padded, ' ');
   start.writeBigUInt64LE(BigInt(padded), 0);
   json.copy(start, 8);
-  return { format: 'safetensors', size: start.length + end, segments: [{ kind: 'bytes', bytes: start }, ...segments] };
+  return {
+    format: 'safetensors',
+    size: start.length + end,
+    tensors: plan.tensors,
+    segments: [{ kind: 'bytes', bytes: start }, ...segments],
+  };
 }
 
 function checkTensors(tensors: readonly PlannedTensor[]): void {

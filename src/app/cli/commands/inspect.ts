@@ -1,7 +1,10 @@
 /** `ckpt inspect`: what a checkpoint says of itself, by a few small reads. */
 import { resolve } from 'node:path';
+import type { Json } from '../../../errors.ts';
 import { readHeader } from '../../../formats/read-header.ts';
+import { renderTree } from '../../../formats/torch/render-tree.ts';
 import { openSource } from '../../../io/open.ts';
+import { siblingsOf } from '../../../io/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
 import { formatBytes, formatCount } from '../../../pipeline/text.ts';
@@ -15,8 +18,23 @@ const MOST_ROWS = 40;
 export async function inspect(uri: string, options: OutputOptions): Promise<void> {
   const source = await openSource(uri.includes('://') ? uri : resolve(callerFolder(), uri));
   try {
-    const header = await readHeader(source);
-    const report = reportOn(header, source);
+    const opened = [source];
+    const openSibling = siblingsOf(source.uri, async (sibling) => {
+      const shard = await openSource(sibling);
+      opened.push(shard);
+      return shard;
+    });
+    const header = await readHeader(source, openSibling);
+    const requests = { count: 0, bytes: 0 };
+    for (const each of opened) {
+      requests.count += each.requests.count;
+      requests.bytes += each.requests.bytes;
+    }
+    const size = Math.max(
+      source.size,
+      header.files.reduce((sum, file) => sum + file.size, 0),
+    );
+    const report = reportOn(header, { uri: source.uri, size, identity: source.identity, requests });
     if (options.json === true) printJson(report);
     else process.stdout.write(`${table(report, header)}\n`);
   } finally {
@@ -42,11 +60,25 @@ function reportOn(header: Header, source: { uri: string; size: number; identity:
     training: header.training,
     state_dict_key: header.stateDictKey,
     other_content: otherContent(header),
+    ...trainingState(header),
     metadata: header.metadata,
     ...(header.anemoiMetadata === undefined ? {} : { anemoi_metadata: header.anemoiMetadata }),
     globals: header.globals.map(({ module, name, verdict }) => ({ module, name, verdict })),
     findings: header.findings,
     requests: { count: source.requests.count, bytes: source.requests.bytes },
+  };
+}
+
+/** What lies beside the weights, bounded: hyper-parameters on their own, all else under its key. */
+function trainingState(header: Header): { readonly hyper_parameters?: Json; readonly training_state?: Json } {
+  const { tree, tensors, storages } = header;
+  const root = tree?.nodes[tree.root];
+  if (tree === undefined || typeof root !== 'object' || root?.kind !== 'dict' || header.stateDictKey === null) return {};
+  const source = { tree, tensors, storages };
+  const hyperParameters = root.entries.find(([key]) => tree.nodes[key] === 'hyper_parameters')?.[1];
+  return {
+    ...(hyperParameters === undefined ? {} : { hyper_parameters: renderTree(source, hyperParameters) }),
+    training_state: renderTree(source, tree.root, { without: new Set([header.stateDictKey, 'hyper_parameters']) }),
   };
 }
 

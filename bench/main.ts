@@ -61,6 +61,7 @@ try {
 }
 
 async function play(): Promise<void> {
+  const machine = thisMachine();
   const rows: Measurement[] = [];
   const leftOut: string[] = [];
   for (const row of ROWS.filter(({ name }) => wanted?.includes(name) ?? true)) {
@@ -77,7 +78,7 @@ async function play(): Promise<void> {
     date: new Date().toISOString(),
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
     quick: scene.quick,
-    machine: thisMachine(),
+    machine,
     rows,
     leftOut,
   };

@@ -38,8 +38,8 @@ export async function openStorage(source: ByteSource, storage: Storage, access?:
     if (location.counted !== undefined) await checkCount(source, location.counted.at, location.counted.elements);
     return ranged(source, location.offset, length);
   }
-  const { name, method, stored: compressed, crc32, header } = location;
-  const offset = await dataOffset(source, { name, method, crc32, compressed, size: length, header });
+  const { name, method, flags, stored: compressed, crc32, header, end } = location;
+  const offset = await dataOffset(source, { name, method, flags, crc32, compressed, size: length, header, end });
   return method === 'deflated'
     ? inflatingReader(source, { name, offset, compressed, size: length, crc32 })
     : ranged(source, offset, length);

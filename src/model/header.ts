@@ -34,6 +34,10 @@ export type StorageLocation =
       readonly stored: number;
       /** CRC-32 of the uncompressed bytes; 0 where torch was told not to compute it. */
       readonly crc32: number;
+      /** General purpose bit flag, which the local header must repeat. */
+      readonly flags: number;
+      /** Offset of what follows in the file: the member's bytes end before it. */
+      readonly end: number;
     }
   /** The contiguous bytes of the one tensor in an archive of `torch.save` inside the file, which is looked into when it is read. */
   | ({ readonly kind: 'archive'; readonly dtype: Dtype; readonly shape: readonly number[] } & EmbeddedArchive)

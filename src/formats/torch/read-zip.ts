@@ -107,11 +107,11 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   return { tree: { root: top, nodes }, storages, tensors, globals, root };
 }
 
-function placeOf({ name, header, method, compressed: stored, crc32, size: length }: Member): {
+function placeOf({ name, header, method, compressed: stored, crc32, flags, end, size: length }: Member): {
   readonly location: StorageLocation;
   readonly length: number;
 } {
-  return { location: { kind: 'member', name, header, method, stored, crc32 }, length };
+  return { location: { kind: 'member', name, header, method, stored, crc32, flags, end }, length };
 }
 
 async function isBigEndian(source: ByteSource, member: Member | undefined): Promise<boolean> {

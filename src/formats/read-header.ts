@@ -47,8 +47,10 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling): Pro
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
   if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source));
+  // Before what goes by the first byte: that of a length may be any.
+  if (isSafetensors(start)) return readSafetensors(source);
   if (isDistributedIndex(source.uri) && openSibling !== undefined) return readDistributed(source, openSibling);
-  if (isIndexName(source.uri) || isJson(start)) {
+  if (isIndexName(source.uri) || start[0] === 0x7b) {
     if (openSibling === undefined)
       throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);
     return readSharded(source, openSibling, (shard) => readContainer(shard));
@@ -61,7 +63,6 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling): Pro
       source.uri,
     );
   const alike = LOOK_ALIKES.find(({ starts }) => text.startsWith(starts));
-  // A safetensors file starts with the length of its header in 8 bytes, then "{".
   if (start[8] === 0x7b || (alike === undefined && source.uri.endsWith('.safetensors'))) return readSafetensors(source);
   await refuseDangerousPickle(source);
   const says = alike?.says ?? (isText(start) ? 'it is a text file' : `its first bytes are ${start.subarray(0, 8).toString('hex')}`);
@@ -70,9 +71,9 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling): Pro
   });
 }
 
-/** A brace first, and not 8 bytes of length before another as in safetensors: as a number, text would be above any length. */
-function isJson(start: Uint8Array): boolean {
-  return start[0] === 0x7b && !(start[8] === 0x7b && start[7] === 0);
+/** A brace behind 8 bytes of a length that is not beyond all bounds. */
+function isSafetensors(start: Uint8Array): boolean {
+  return start[8] === 0x7b && start.subarray(4, 8).every((byte) => byte === 0);
 }
 
 /** A pickle of protocol 0 or 1 has no mark at its start: its names are judged whatever else the file may be. */

@@ -12,6 +12,7 @@ import { decodeText, openCursor, PickleSyntaxError, type Cursor, type Surrogates
 import { isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
+import { newMemo } from './memo.ts';
 import { keyReader } from './keys.ts';
 import { sweep } from './sweep.ts';
 import { rawUnicodeEscape, stringEscape } from './text.ts';
@@ -112,7 +113,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const { host, member } = options;
   const nodes = host.nodes;
   const cursor: Cursor = openCursor(bytes, start, limits);
-  const memo = new Map<number, NodeId>();
+  const memo = newMemo();
   const keys = new Map<NodeId, Map<string, number>>();
   const constants = new Map<unknown, NodeId>();
   /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
@@ -205,7 +206,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       opened(value)['attributes'] = state;
     } else fail(`a state set on a ${value.kind}`);
   };
-  const store = (index: number): void => void memo.set(index, top());
+  const store = (index: number): void => memo.set(index, top());
   const recall = (index: number): void => void stack.push(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
   const pushInteger = (value: number | string): void => push(typeof value === 'number' ? value : { kind: 'int', decimal: value });
   const pushText = (text: string | Surrogates): void => {

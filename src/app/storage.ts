@@ -1,4 +1,5 @@
 /** The stores of this process, from its environment and its storage settings. */
+import { join } from 'node:path';
 import { createStorage, type Storage } from '../io/storage/storage.ts';
 import { NO_SETTINGS, readStorageFile, type StorageSettings } from '../io/storage/settings.ts';
 import { readEnvironment, type Environment } from './environment.ts';
@@ -16,7 +17,8 @@ export interface StorageSetup {
 
 export async function configuredStorage({ file, inputs, environment = readEnvironment() }: StorageSetup): Promise<Storage> {
   const path = file ?? environment.storageFile;
-  return createStorage({ settings: withEnvironment(path === null ? NO_SETTINGS : await readStorageFile(path), environment, inputs) });
+  const settings = withEnvironment(path === null ? NO_SETTINGS : await readStorageFile(path), environment, inputs);
+  return createStorage({ settings, cacheFolder: join(environment.cacheFolder, 'http') });
 }
 
 /** A variable that is set replaces what the file says. */

@@ -1,6 +1,8 @@
 /** Pipelines and commands over a real S3 server. */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
@@ -126,6 +128,28 @@ test('a fenced worker refuses other buckets and folders', async () => {
   const misled = await failureOf(execute({ stages: stages(join(folder, 'allowed', 'out.safetensors')), workspace }, reading));
   expect(misled.details![0]).toMatchObject({ reason: 'outside_fence' });
   expect((await readdir(folder)).filter((name) => /^(out|allowed|my-workspace)/.test(name))).toEqual([]);
+});
+
+test('from a web server without ranges, by way of the cache; private networks are shut unless they are opened', async () => {
+  const bytes = await readFile(fixture(LIGHTNING));
+  const web = createServer((_, response) => response.writeHead(200).end(bytes));
+  await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+  try {
+    const url = `http://127.0.0.1:${(web.address() as AddressInfo).port}/last.ckpt`;
+    const uri = join(folder, 'from-web.safetensors');
+    const stages = [{ type: 'source.http', url }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri }];
+    const shut = createStorage({ settings: { s3: [], http: {}, allow: { private_addresses: false } } });
+    const failure = await failureOf(execute({ stages }, servicesOf(join(folder, 'workspace'), shut)));
+    expect(failure.details![0]).toMatchObject({ reason: 'outside_fence', attempts: 1 });
+    const opened = createStorage({ cacheFolder: join(folder, 'http') });
+    const result = await execute({ stages }, servicesOf(join(folder, 'workspace'), opened));
+    expect(result.status).toBe('completed');
+    expect(result.outputs[0]).toMatchObject({ sha256: await sha256Of(uri) });
+    expect(await readdir(join(folder, 'http'))).toEqual([await sha256Of(fixture(LIGHTNING))]);
+  } finally {
+    web.closeAllConnections();
+    await new Promise((resolve) => web.close(resolve));
+  }
 });
 
 test('inspect reads an object by its header: at most 4 requests and 1 MiB', async () => {

@@ -1,6 +1,11 @@
 /** All the places that a process can reach, by its settings: made once in `src/app` and handed on. */
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { CheckpointConfigError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { createHttpClient, isHttp } from '../http/client.ts';
+import { openHttp, openPinnedHttp, sha256OfHttp, type HttpPlace } from '../http/source.ts';
+import { createSpoolCache } from '../http/spool-cache.ts';
 import { localPath, openLocalFile, openPinned } from '../local-file.ts';
 import { RETRY, type RetryPolicy } from '../retry.ts';
 import { isS3, parseS3 } from '../s3/location.ts';
@@ -27,13 +32,23 @@ export interface Storage {
 }
 
 export interface StorageOptions {
+  /** Where copies of files from servers without ranges go, unless the settings say. */
+  readonly cacheFolder?: string;
   readonly settings?: StorageSettings;
   readonly policy?: RetryPolicy;
 }
 
-export function createStorage({ settings = NO_SETTINGS, policy = RETRY }: StorageOptions = {}): Storage {
+export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFolder }: StorageOptions = {}): Storage {
   const ports = new Map<S3Profile | null, Promise<S3Port>>();
   const fence = localFence(settings.allow.roots);
+  const http: HttpPlace = {
+    client: createHttpClient({ allowPrivate: settings.allow.private_addresses ?? true }),
+    cache: createSpoolCache(
+      settings.http.cache_dir ?? cacheFolder ?? join(tmpdir(), 'checkpoint-pipeline-http'),
+      settings.http.cache_bytes,
+    ),
+    policy,
+  };
 
   async function s3(uri: string): Promise<S3Port> {
     const { bucket, key } = parseS3(uri);
@@ -55,24 +70,29 @@ export function createStorage({ settings = NO_SETTINGS, policy = RETRY }: Storag
     s3,
     async check(uri) {
       if (isLocal(uri)) return fence.checkPath(localPath(uri));
-      if (!isS3(uri)) throw unknownScheme(uri);
+      // Nothing is written over HTTP.
+      if (!isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
       const { bucket, key } = parseS3(uri);
       checkBucket(settings.allow, bucket, key);
     },
     async open(uri, signal) {
       if (isLocal(uri)) return openLocalFile(uri, fence);
       if (isS3(uri)) return openS3(await s3(uri), uri, policy, signal);
+      if (isHttp(uri)) return openHttp(http, uri, signal);
       throw unknownScheme(uri);
     },
-    async openPinned(file) {
+    async openPinned(file, signal) {
       if (isLocal(file.uri)) return openPinned(file, fence);
       if (isS3(file.uri)) return openPinnedS3(await s3(file.uri), file, policy);
+      if (isHttp(file.uri)) return openPinnedHttp(http, file, signal);
       throw unknownScheme(file.uri);
     },
     async sha256(file, signal) {
+      if (isHttp(file.uri)) return sha256OfHttp(file);
       return isS3(file.uri) ? sha256OfS3(await s3(file.uri), file, policy, signal) : null;
     },
     close() {
+      http.client.close();
       for (const port of ports.values()) void port.then((open) => open.close()).catch(() => undefined);
       ports.clear();
     },
@@ -86,5 +106,7 @@ function isLocal(uri: string): boolean {
 
 function unknownScheme(uri: string): CheckpointConfigError {
   const scheme = uri.slice(0, uri.indexOf('://'));
-  return new CheckpointConfigError(`${uri}: the scheme ${scheme}:// is not supported. Supported: a local path, file://, s3://.`);
+  return new CheckpointConfigError(
+    `${uri}: the scheme ${scheme}:// is not supported. Supported: a local path, file://, s3://, http://, https://.`,
+  );
 }

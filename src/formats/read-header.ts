@@ -5,7 +5,8 @@ import { CheckpointLoadError, isCheckpointError } from '../errors.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
-import { readPickle } from './pickle/read.ts';
+import { readPickle, refuseDangerous } from './pickle/read.ts';
+import { globalsOf } from './scan/scan.ts';
 import { readSafetensors } from './safetensors/read.ts';
 import { isIndexName, readSharded } from './sharded/read.ts';
 import { isBarePickle, readLegacy } from './torch/legacy.ts';
@@ -37,6 +38,21 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
  * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe.
  */
 export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
+  try {
+    return await readAny(source, openSibling);
+  } catch (error) {
+    // A reader stops at the first pickle that it refuses; the owner must know of all.
+    if (namesDanger(error)) refuseDangerous(source.uri, await globalsOf(source));
+    throw error;
+  }
+}
+
+function namesDanger(error: unknown): boolean {
+  const globals = isCheckpointError(error) && error.code === 'CheckpointValidationError' ? error.details['globals'] : undefined;
+  return Array.isArray(globals) && globals.some((use: { readonly verdict?: unknown }) => use.verdict === 'dangerous');
+}
+
+async function readAny(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
   if (source.size === 0)
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));

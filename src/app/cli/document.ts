@@ -30,13 +30,18 @@ export async function readDocument(file: string): Promise<PipelineInput> {
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${broken.message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    const input = checkDocument(yaml.toJS({ maxAliasCount: 100 }));
-    const catalog = await loadCatalog();
-    return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, dirname(path))) };
+    return await checkInput(yaml.toJS({ maxAliasCount: 100 }), dirname(path));
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
     throw located(error, yaml, lines, path);
   }
+}
+
+/** A document that is no file: checked against the catalog, relative locations made absolute from `folder`. */
+export async function checkInput(document: unknown, folder: string): Promise<PipelineInput> {
+  const input = checkDocument(document);
+  const catalog = await loadCatalog();
+  return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, folder)) };
 }
 
 function checkStage(catalog: Catalog, stage: StageSpec, index: number, folder: string): StageSpec {

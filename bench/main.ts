@@ -61,6 +61,7 @@ try {
 }
 
 async function play(): Promise<void> {
+  const machine = thisMachine();
   const rows: Measurement[] = [];
   const leftOut: string[] = [];
   for (const row of ROWS.filter(({ name }) => wanted?.includes(name) ?? true)) {
@@ -71,13 +72,20 @@ async function play(): Promise<void> {
       continue;
     }
     say(`${row.name} …`);
-    rows.push(...(await row.play(scene)));
+    try {
+      rows.push(...(await row.play(scene)));
+    } catch (error) {
+      // What the other rows found must not be lost with it.
+      leftOut.push(`${row.name}: failed: ${error instanceof Error ? error.message : String(error)}`);
+      say(leftOut.at(-1)!);
+      process.exitCode = 1;
+    }
   }
   const report: Report = {
     date: new Date().toISOString(),
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
     quick: scene.quick,
-    machine: thisMachine(),
+    machine,
     rows,
     leftOut,
   };

@@ -29,7 +29,7 @@ export interface Measurement {
   readonly unit: Unit;
   readonly ours: Sample;
   readonly peer: Peer | null;
-  /** Median of ours by median of the peer's. */
+  /** Median of ours by median of the peer's; null without a peer, or where its figure is too small for the clock. */
   readonly ratio: number | null;
   readonly budget: Budget | null;
   /** null: there is no budget for it. */

@@ -12,7 +12,7 @@ export interface Finished {
   readonly ms: number;
   /** Bytes; null where there is no /proc. */
   readonly peakRss: number | null;
-  /** User and system time in milliseconds, to the last look; null where there is no /proc. */
+  /** User and system time in milliseconds, in the kernel's ticks of 10; null where there is no /proc. */
   readonly cpuMs: number | null;
   readonly stdout: string;
 }
@@ -23,6 +23,7 @@ export async function runProgram(
   args: readonly string[],
   options: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string } = {},
 ): Promise<Finished> {
+  const cpuBefore = endedChildrenCpu();
   const began = performance.now();
   const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
   const watch = watchMemory(child.pid);
@@ -39,26 +40,34 @@ export async function runProgram(
   const { code, ms } = await ended.finally(() => watch.stop());
   const text = Buffer.concat(stdout).toString();
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${Buffer.concat(stderr).toString()}\n${text}`);
-  return { ms, peakRss: watch.peakRss(), cpuMs: watch.cpuMs(), stdout: text };
+  const cpuAfter = endedChildrenCpu();
+  const cpuMs = cpuBefore === null || cpuAfter === null ? null : cpuAfter - cpuBefore;
+  return { ms, peakRss: watch.peakRss(), cpuMs, stdout: text };
+}
+
+/** What the kernel has added up for children that have ended: exact for one program, as programs are run one at a time. */
+function endedChildrenCpu(): number | null {
+  try {
+    // Fields 16 and 17 of proc(5), counted after the name in brackets, which is field 2.
+    const fields = readFileSync('/proc/self/stat', 'latin1').split(') ')[1]?.split(' ') ?? [];
+    return ((Number(fields[13]) + Number(fields[14])) * 1000) / TICKS;
+  } catch {
+    return null;
+  }
 }
 
 export interface MemoryWatch {
   peakRss(): number | null;
-  cpuMs(): number | null;
   stop(): void;
 }
 
 /** Looks at a process until stopped. The kernel keeps the peak, so nothing between two looks is lost, only what follows the last. */
 export function watchMemory(pid: number | undefined): MemoryWatch {
   let peakRss: number | null = null;
-  let cpuMs: number | null = null;
   const look = (): void => {
     try {
       const high = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
       if (high !== undefined) peakRss = Number(high) * 1024;
-      // Fields 14 and 15, counted after the name in brackets, which is field 2 (proc(5)).
-      const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-      if (fields.length > 12) cpuMs = ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS;
     } catch {
       // It has ended, or there is no /proc here.
     }
@@ -66,7 +75,6 @@ export function watchMemory(pid: number | undefined): MemoryWatch {
   const timer = setInterval(look, INTERVAL);
   return {
     peakRss: () => (look(), peakRss),
-    cpuMs: () => (look(), cpuMs),
     stop: () => clearInterval(timer),
   };
 }

@@ -1,5 +1,5 @@
 /** The bench's outcome for people: a table of ratios; for programs: JSON; for the repository: Markdown with the machine. */
-import { cpus, release, totalmem, type } from 'node:os';
+import { cpus, loadavg, release, totalmem, type } from 'node:os';
 import { formatBytes } from '../src/pipeline/text.ts';
 import type { Measurement, Sample, Unit } from './measurement.ts';
 
@@ -9,6 +9,8 @@ export interface Machine {
   readonly memory: number;
   readonly system: string;
   readonly node: string;
+  /** Load average of the minute before the rows: other work on the machine. */
+  readonly load: number;
 }
 
 export interface Report {
@@ -28,6 +30,7 @@ export function thisMachine(): Machine {
     memory: totalmem(),
     system: `${type()} ${release()}`,
     node: process.version,
+    load: loadavg()[0] ?? 0,
   };
 }
 
@@ -54,11 +57,12 @@ export function markdown({ date, command, machine, rows, leftOut }: Report): str
     'in brackets; ours and the peer take turns in the same run. Everything is read from the page cache.',
     '',
     `Machine: ${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memory)}; ${machine.system}; Node ${machine.node}.`,
+    `Load average before the first row: ${machine.load.toFixed(1)}; with other work on the machine, only ratios mean something.`,
     '',
     `| ${HEAD.join(' | ')} |`,
     `|${HEAD.map(() => '---').join('|')}|`,
     ...rows.map((row) => `| ${cellsOf(row).join(' | ')} |`),
-    ...(leftOut.length === 0 ? [] : ['', ...leftOut.map((line) => `- ${line}`)]),
+    ...(leftOut.length === 0 ? [] : ['', ...leftOut.map((line) => `- ${line.split('\n')[0]}`)]),
   ];
   return `${lines.join('\n')}\n`;
 }

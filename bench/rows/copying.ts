@@ -33,6 +33,7 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
   const after: number[] = [];
   const publish: number[] = [];
   const copy: number[] = [];
+  const copyCpu: number[] = [];
   const synced: number[] = [];
   const target = join(scene.scratch, `${row}.target.safetensors`);
   const players = [
@@ -49,10 +50,14 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
       publish.push(stages.get('sink.publish')!);
       await rm(`${target}.manifest.json`);
     },
-    async () => void copy.push((await cp(reference, target)).ms),
     async () => {
-      const began = (await cp(reference, target)).ms;
-      synced.push(began + (await runProgram('sync', [target])).ms);
+      const done = await cp(reference, target);
+      copy.push(done.ms);
+      if (done.cpuMs !== null) copyCpu.push(done.cpuMs);
+    },
+    async () => {
+      const { ms } = await cp(reference, target);
+      synced.push(ms + (await runProgram('sync', [target])).ms);
     },
   ];
   const runs = scene.runs ?? (scene.quick ? 1 : RUNS);
@@ -81,7 +86,17 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
     measurement({ row, what: `${label}: until the workflow starts`, unit: 'ms', ours: before }),
     measurement({ row, what: `${label}: in the workflow, outside its stages`, unit: 'ms', ours: between }),
     measurement({ row, what: `${label}: after the workflow has ended`, unit: 'ms', ours: after }),
-    ...(cpu.length === 0 ? [] : [measurement({ row, what: `${label}: CPU time of the process`, unit: 'ms', ours: cpu })]),
+    ...(cpu.length === 0
+      ? []
+      : [
+          measurement({
+            row,
+            what: `${label}: CPU time of the process`,
+            unit: 'ms',
+            ours: cpu,
+            peer: { name: 'cp of the weights', runs: copyCpu },
+          }),
+        ]),
     ...(rss.length === 0
       ? []
       : [

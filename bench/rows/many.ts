@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { measurement, type Measurement } from '../measurement.ts';
 import { convert, runTimes, type Scene } from '../scene.ts';
 
-const RUNS = 5;
+const RUNS = 3;
 /** Of the design, for all stages together. */
 const MOST_MS = 2000;
 const MOST_RSS = 512 * 1024 * 1024;

@@ -8,7 +8,7 @@ import { PIPELINE_WORKFLOW, TASK_QUEUE, type PipelineResult } from '../../src/pi
 import { measurement, type Measurement } from '../measurement.ts';
 import { CKPT, PROJECT_ROOT } from '../project.ts';
 import { startProgram, watchMemory } from '../process.ts';
-import { conversion, type Scene } from '../scene.ts';
+import { conversion, runTimes, type Scene } from '../scene.ts';
 
 const RUNS = 40;
 /** Runs of each kind before the first that counts: workers and server warm up. */
@@ -62,6 +62,11 @@ export async function orchestrationRows(scene: Scene): Promise<readonly Measurem
       ];
       for (const play of run % 2 === 0 ? players : players.toReversed()) await play();
     }
+    const stages = new Map<string, number[]>();
+    for (let run = 0; run < runs; run++) {
+      const times = await runTimes(scene, `fresh-${run}`);
+      for (const [type, ms] of times.stages) stages.set(type, [...(stages.get(type) ?? []), ms]);
+    }
     const row = 'orchestration';
     const name = 'three no-op activities';
     const budget = { text: `${SHARE}×`, limit: SHARE, of: 'ratio' } as const;
@@ -69,6 +74,7 @@ export async function orchestrationRows(scene: Scene): Promise<readonly Measurem
     return [
       measurement({ row, what: 'tiny checkpoint, published', unit: 'ms', ours: fresh, peer: { name, runs: peer }, budget }),
       measurement({ row, what: 'tiny checkpoint, unchanged', unit: 'ms', ours: unchanged, peer: { name, runs: peer } }),
+      ...[...stages].map(([type, ours]) => measurement({ row, what: `tiny checkpoint, published: ${type}`, unit: 'ms', ours })),
       ...(rss === null ? [] : [measurement({ row, what: 'peak RSS of the worker', unit: 'bytes', ours: [rss] })]),
     ];
   } finally {

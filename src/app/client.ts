@@ -16,6 +16,7 @@ import {
   type PipelineResult,
   type TransferProgress,
 } from '../pipeline/contract.ts';
+import { startDetails } from '../pipeline/start-details.ts';
 
 export interface StartedRun {
   readonly workflowId: string;
@@ -37,6 +38,7 @@ export async function startPipeline(client: Client, workflowId: string, input: P
       taskQueue: TASK_QUEUE,
       args: [input],
       staticSummary: `${input.name ?? 'pipeline'}: ${input.stages.map(({ type }) => type).join(' → ')}`.slice(0, 200),
+      staticDetails: startDetails(input),
       workflowIdConflictPolicy: 'FAIL',
     });
     return { workflowId, runId: handle.firstExecutionRunId };
@@ -97,6 +99,13 @@ export async function transferProgress(client: Client, workflowId: string): Prom
   if (data === undefined || data === null) return null;
   const details = JSON.parse(Buffer.from(data).toString('utf8')) as Partial<TransferProgress> | null;
   return typeof details?.offset === 'number' && typeof details.size === 'number' ? { offset: details.offset, size: details.size } : null;
+}
+
+/** Identities of the workers that have asked for work in the last minutes. */
+export async function pollersOf(connection: Connection, namespace: string): Promise<readonly string[]> {
+  // 2: of activities.
+  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: 2 });
+  return (pollers ?? []).map(({ identity }) => identity ?? '');
 }
 
 function notFound(error: unknown, workflowId: string): unknown {

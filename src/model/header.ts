@@ -34,10 +34,32 @@ export type StorageLocation =
       readonly stored: number;
       /** CRC-32 of the uncompressed bytes; 0 where torch was told not to compute it. */
       readonly crc32: number;
-    };
+      /** General purpose bit flag, which the local header must repeat. */
+      readonly flags: number;
+      /** Offset of what follows in the file: the member's bytes end before it. */
+      readonly end: number;
+    }
+  /** The contiguous bytes of the one tensor in an archive of `torch.save` inside the file, which is looked into when it is read. */
+  | ({ readonly kind: 'archive'; readonly dtype: Dtype; readonly shape: readonly number[] } & EmbeddedArchive)
+  /** The contiguous bytes of a tensor that is cut into blocks, which fill it without overlap; they may lie in several files. */
+  | { readonly kind: 'blocks'; readonly dtype: Dtype; readonly shape: readonly number[]; readonly blocks: readonly Block[] };
+
+/** `stored` bytes from `offset` of a file are a zip archive of their own. */
+export interface EmbeddedArchive {
+  readonly offset: number;
+  readonly stored: number;
+}
+
+/** A box of a tensor, from the coordinates `start` on. */
+export interface Block extends EmbeddedArchive {
+  /** Index into `files`. */
+  readonly file: number;
+  readonly start: readonly number[];
+  readonly shape: readonly number[];
+}
 
 export interface Storage {
-  /** Index into `files`. */
+  /** Index into `files`; of blocks, the file of the first. */
   readonly file: number;
   readonly location: StorageLocation;
   /** Uncompressed length in bytes. */
@@ -94,6 +116,13 @@ export interface Finding {
   readonly member?: string;
 }
 
+/** A member beside the pickle, by its path in the archive's root folder. */
+export interface Attachment {
+  readonly name: string;
+  /** Index into `storages`: its bytes. */
+  readonly storage: number;
+}
+
 export interface Header {
   readonly format: Format;
   readonly container: Container;
@@ -114,6 +143,8 @@ export interface Header {
   readonly metadata: Readonly<Record<string, string>>;
   /** JSON of an `anemoi-metadata` member. */
   readonly anemoiMetadata?: JsonObject;
+  /** Members that a writer carries along: everything in the archive's `anemoi-metadata` folder. */
+  readonly attachments?: readonly Attachment[];
   readonly globals: readonly GlobalUse[];
   readonly findings: readonly Finding[];
 }

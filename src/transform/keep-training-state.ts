@@ -40,8 +40,17 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
   return { ...plan, trainingState: { root: top, nodes }, stateTensors: tensors, dropped: unnamed };
 }
 
+/** What goes along with the weights wherever a format has a place for it, training state or not. */
+export function carriedAlong(header: Header): Pick<Plan, 'stateDictAttributes' | 'attachments'> {
+  const attributes = stateDictAttributes(header);
+  return {
+    ...(attributes === undefined ? {} : { stateDictAttributes: attributes }),
+    ...(header.attachments === undefined ? {} : { attachments: header.attachments }),
+  };
+}
+
 /** What a module's state dict carries beside its tensors (`_metadata`), or undefined. */
-export function stateDictAttributes(header: Header): ValueTree | undefined {
+function stateDictAttributes(header: Header): ValueTree | undefined {
   const { tree, stateDictKey } = header;
   const root = tree?.nodes[tree.root];
   if (tree === undefined || !isDict(root)) return undefined;

@@ -7,8 +7,9 @@ import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import type { Services } from '../../activities/services.ts';
 import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
-import { openPinned } from '../../src/io/local-file.ts';
+import { openPinned, transfers: slots(4) } from '../../src/io/local-file.ts';
 import { openSource } from '../../src/io/open.ts';
+import { slots } from '../../src/io/slots.ts';
 import { openWorkspace } from '../../src/io/workspace.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));

@@ -1,4 +1,5 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
+import type { Slots } from '../src/io/slots.ts';
 import type { BlobReference } from '../src/model/context.ts';
 import type { Storage } from '../src/io/storage/storage.ts';
 import type { ByteSource, PinnedFile } from '../src/model/byte-source.ts';
@@ -17,4 +18,6 @@ export interface Services {
   openPinned(file: PinnedFile): Promise<ByteSource>;
   /** The places this worker can reach, and may. */
   readonly storage: Storage;
+  /** Turns of copying: each holds some tens of MiB. */
+  readonly transfers: Slots;
 }

@@ -2,10 +2,14 @@
 import { CheckpointConfigError } from '../errors.ts';
 import { openSource } from '../io/open.ts';
 import type { Storage } from '../io/storage/storage.ts';
+import { slots } from '../io/slots.ts';
 import { openWorkspace } from '../io/workspace.ts';
 import { localUri } from '../io/local-file.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
 import { readEnvironment } from './environment.ts';
+
+/** Copies at a time in one process: with up to 100 MiB each (a strided tensor's window, the blocks in flight) they stay below half a GiB. */
+const TRANSFERS = 4;
 
 export function createServices(storage: Storage, { workspace }: { readonly workspace: string } = readEnvironment()): Services {
   return {
@@ -13,6 +17,7 @@ export function createServices(storage: Storage, { workspace }: { readonly works
     workspace: (uri) => fencedWorkspace(storage, uri, workspace),
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file) => storage.openPinned(file),
+    transfers: slots(TRANSFERS),
   };
 }
 

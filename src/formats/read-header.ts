@@ -6,7 +6,8 @@ import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
 import { pruned } from '../model/tree.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
-import { readPickle } from './pickle/read.ts';
+import { readPickle, refuseDangerous } from './pickle/read.ts';
+import { globalsOf } from './scan/scan.ts';
 import { readSafetensors } from './safetensors/read.ts';
 import { isIndexName, readSharded } from './sharded/read.ts';
 import { isBarePickle, readLegacy } from './torch/legacy.ts';
@@ -38,8 +39,19 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
  * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe.
  */
 export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
-  const header = await readContainer(source, openSibling);
-  return header.tree === undefined ? header : { ...header, tree: pruned(header.tree) };
+  try {
+    const header = await readContainer(source, openSibling);
+    return header.tree === undefined ? header : { ...header, tree: pruned(header.tree) };
+  } catch (error) {
+    // A reader stops at the first pickle that it refuses; the owner must know of all.
+    if (namesDanger(error)) refuseDangerous(source.uri, await globalsOf(source));
+    throw error;
+  }
+}
+
+function namesDanger(error: unknown): boolean {
+  const globals = isCheckpointError(error) && error.code === 'CheckpointValidationError' ? error.details['globals'] : undefined;
+  return Array.isArray(globals) && globals.some((use: { readonly verdict?: unknown }) => use.verdict === 'dangerous');
 }
 
 async function readContainer(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {

@@ -3,7 +3,7 @@ import { CheckpointIncompatibleError } from '../errors.ts';
 import type { Header } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { ValueTree } from '../model/value.ts';
-import { stateDictAttributes } from './keep-training-state.ts';
+import { carriedAlong } from './keep-training-state.ts';
 
 export interface SelectOptions {
   /** Leave out tensors that have no plain dense form instead of failing. */
@@ -20,13 +20,12 @@ export function selectWeights(header: Header, options: SelectOptions): Plan {
     else tensors.push({ name, dtype: origin.dtype, shape: origin.shape, origin });
   }
   if (unsupported.length > 0 && !options.skipUnsupported) throw noDenseForm(unsupported);
-  const attributes = stateDictAttributes(header);
   const nonTensors = header.nonTensors.map(({ name, is }) => ({ what: name, reason: 'not_a_tensor', details: { is } }));
   return {
     files: header.files,
     storages: header.storages,
     tensors,
-    ...(attributes === undefined ? {} : { stateDictAttributes: attributes }),
+    ...carriedAlong(header),
     frozen: [],
     skipped: [...unsupported, ...nonTensors],
     dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),

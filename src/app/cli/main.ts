@@ -76,6 +76,14 @@ program
   );
 
 program
+  .command('scan')
+  .argument('<uri...>', 'checkpoints, or folders of them')
+  .description('judge every name in the pickles of checkpoints; exit 1 on anything but safe')
+  .addOption(json())
+  .option('--sarif', 'SARIF 2.1.0 on stdout')
+  .action(async (uris: string[], _options, command: Command) => (await import('./commands/scan.ts')).scan(uris, command.optsWithGlobals()));
+
+program
   .command('validate')
   .argument('<pipeline>', 'pipeline document (YAML or JSON)')
   .description('check a pipeline document without running it')

@@ -58,6 +58,7 @@ export default defineStage<Options>({
       skipped: plan.skipped,
       dropped: plan.dropped,
       frozen: plan.frozen,
+      record: { ...context.metadata, ...plan.record },
     });
     return outcome(call, { uri, size: published.size, sha256: published.sha256, tensors: plan.tensors.length, unchanged: false });
   },

@@ -6,7 +6,7 @@ import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
 import { isUnchanged, manifestPath, readManifest, writeManifest } from '../../src/io/manifest.ts';
-import { discardPartial, publishLocal } from '../../src/io/publish-local.ts';
+import { discardPartials, publishLocal, type PartialProgress } from '../../src/io/publish-local.ts';
 import { localUri } from '../../src/io/local-file.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
@@ -45,7 +45,9 @@ export default defineStage<Options>({
       plan,
       open: (file) => services.openPinned(file),
       token: partialToken(call),
-      heartbeat: (progress) => call.heartbeat({ ...progress }),
+      // Heartbeats of this stage are all made here, by an attempt before this one.
+      ...(call.resume === undefined ? {} : { resume: call.resume as unknown as PartialProgress }),
+      onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
       signal: call.signal,
     });
     await writeManifest(uri, {
@@ -54,7 +56,7 @@ export default defineStage<Options>({
       sha256: published.sha256,
       planSha256,
       source: plan.files,
-      tensors: plan.tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape, sha256: published.tensors.get(name)! })),
+      tensors: layout.tensors.map(({ name, dtype, shape }, index) => ({ name, dtype, shape, sha256: published.tensors.get(index)! })),
       skipped: plan.skipped,
       dropped: plan.dropped,
       frozen: plan.frozen,
@@ -63,7 +65,7 @@ export default defineStage<Options>({
     return outcome(call, { uri, size: published.size, sha256: published.sha256, tensors: plan.tensors.length, unchanged: false });
   },
   async discard(call) {
-    await discardPartial(localUri(call.options.uri), partialToken(call));
+    await discardPartials(localUri(call.options.uri), partialToken(call));
   },
 });
 

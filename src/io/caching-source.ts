@@ -13,25 +13,32 @@ export interface CountedSource extends ByteSource {
   readonly requests: Requests;
 }
 
+interface Window {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 /** Serves reads that lie within the first 64 KiB or the last 128 KiB from one read each; others go through, and stay for the next. */
 export function windowed(source: ByteSource): CountedSource {
   const requests = { count: 0, bytes: 0 };
-  const fetch = async (offset: number, length: number, signal?: AbortSignal): Promise<{ offset: number; bytes: Uint8Array }> => {
+  const fetch = async (offset: number, length: number, signal?: AbortSignal): Promise<Window> => {
     requests.count++;
     requests.bytes += length;
     return { offset, bytes: await source.read(offset, length, signal) };
   };
-  let head: ReturnType<typeof fetch> | undefined;
-  let tail: ReturnType<typeof fetch> | undefined;
-  let last: { offset: number; bytes: Uint8Array } | undefined;
+  let head: Window | undefined;
+  let tail: Window | undefined;
+  let last: Window | undefined;
 
   async function read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     const end = offset + length;
-    if (last !== undefined && within(last, offset, end)) return slice(last, offset, length);
-    if (end <= Math.min(HEAD, source.size)) return slice(await (head ??= fetch(0, Math.min(HEAD, source.size), signal)), offset, length);
+    // A window is kept once it is there: a failed read leaves nothing that a retry would meet again.
+    const held = [last, head, tail].find((window) => window !== undefined && within(window, offset, end));
+    if (held !== undefined) return slice(held, offset, length);
+    if (end <= Math.min(HEAD, source.size)) return slice((head = await fetch(0, Math.min(HEAD, source.size), signal)), offset, length);
     const tailOffset = Math.max(0, source.size - TAIL);
     if (offset >= tailOffset && end <= source.size)
-      return slice(await (tail ??= fetch(tailOffset, source.size - tailOffset, signal)), offset, length);
+      return slice((tail = await fetch(tailOffset, source.size - tailOffset, signal)), offset, length);
     last = await fetch(offset, length, signal);
     return last.bytes.slice();
   }
@@ -47,10 +54,10 @@ export function windowed(source: ByteSource): CountedSource {
   };
 }
 
-function within(window: { offset: number; bytes: Uint8Array }, offset: number, end: number): boolean {
+function within(window: Window, offset: number, end: number): boolean {
   return offset >= window.offset && end <= window.offset + window.bytes.length;
 }
 
-function slice(window: { offset: number; bytes: Uint8Array }, offset: number, length: number): Uint8Array {
+function slice(window: Window, offset: number, length: number): Uint8Array {
   return window.bytes.slice(offset - window.offset, offset - window.offset + length);
 }

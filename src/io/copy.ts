@@ -1,181 +1,255 @@
 /**
  * Walks a layout into a sink: one pass, a few blocks of memory, digests in flight.
  *
- * The next block is read while the current one is hashed and written. Blocks hold whole elements only where a tensor is
- * transformed; every range of the output can be made on its own, so a transfer may begin anywhere.
+ * The next block is read while earlier ones are digested and written. Every range of the output can be made on its own, so a
+ * transfer may go on where an interrupted one stopped. Invariant: when the promise settles, nothing of the transfer runs any more.
  */
-import { createHash, type Hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { CheckpointLoadError } from '../errors.ts';
-import type { Layout, Segment } from '../formats/layout.ts';
+import { segmentLength, type Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Storage } from '../model/header.ts';
+import type { Plan, PlannedTensor } from '../model/plan.ts';
+import { BLOCK, blocksOf, type Part } from './blocks.ts';
+import { coalescing, type ByteRange, type CoalescingSource } from './coalescing-source.ts';
+import { inlineDigester, threadDigester, type DigestPiece } from './digest.ts';
+import { openFiles } from './open-files.ts';
 import { openStorage, type StorageReader } from './storage-reader.ts';
 import { isWholeStorage, tensorFill, type TensorFill } from './tensor-reader.ts';
 
-/** Bytes of a block: a multiple of every element size. */
-const BLOCK = 4 * 1024 * 1024;
+/** Blocks of memory: one being read, the others being digested and written. */
+const RING = 4;
+/** Outputs from this size on are digested in threads of their own, which take some 20 ms to start. */
+const THREADS_FROM = 32 * 1024 * 1024;
+/** Tensors up to this size are read together with their neighbours. */
+const SMALL = 256 * 1024;
+/** Bytes of a zip member's local header beside its name; torch pads it to 64. */
+const LOCAL_HEADER = 30 + 128;
+/** Milliseconds between two progress reports with the digest of all so far. */
+const SNAPSHOT_EVERY = 500;
+/** The digester's key of the file itself; tensors have their index. */
+const WHOLE = -1;
+
+/** How far a transfer is: enough to go on from there and to prove that what is there is right. */
+export interface Progress {
+  /** Bytes that are written, from the first on. */
+  readonly offset: number;
+  /** Of these bytes. */
+  readonly sha256: string;
+}
 
 export interface CopyOptions {
   readonly layout: Layout;
   readonly plan: Plan;
   readonly open: (file: PinnedFile) => Promise<ByteSource>;
-  /** Called with consecutive bytes; the memory is reused when its promise resolves. */
-  readonly write: (bytes: Uint8Array) => Promise<void>;
+  /** Called with consecutive blocks, several at a time; the memory is reused when the promise resolves. */
+  readonly write: (bytes: Uint8Array, offset: number) => Promise<void>;
   readonly signal: AbortSignal;
-  /** Called after each block is written, with the bytes done and the digest of all of them so far. */
-  readonly onBlock: (done: number, digest: () => string) => Promise<void>;
+  readonly onProgress: (progress: Progress) => void;
+  /** What an interrupted transfer left: these bytes are read from it and verified instead of written again. */
+  readonly resume?: Progress & { readonly readInto: (offset: number, target: Uint8Array) => Promise<void> };
 }
 
 export interface Copied {
   readonly size: number;
   readonly sha256: string;
-  /** SHA-256 of each tensor by name. */
-  readonly tensors: ReadonlyMap<string, string>;
+  /** SHA-256 of each tensor, by its index in the layout. */
+  readonly tensors: ReadonlyMap<number, string>;
 }
 
-interface Piece {
-  readonly segment: number;
-  /** Where in its segment it begins. */
-  readonly offset: number;
-  readonly bytes: Uint8Array;
-}
+/** What was left is not what was written: the transfer must begin anew. */
+export class ResumeMismatch extends Error {}
 
 export async function copyLayout(options: CopyOptions): Promise<Copied> {
-  const { layout, plan, signal } = options;
-  const sources = await openSources(plan, options.open);
-  const whole = createHash('sha256');
-  const tensors = new Map<string, string>();
-  const digest = tensorDigests(plan, layout, tensors);
-  try {
-    const fill = filler(plan, layout, sources);
-    const blocks = blocksOf(layout);
-    const memory = [new Uint8Array(BLOCK), new Uint8Array(BLOCK)] as const;
-    let done = 0;
-    let turn = 0;
-    let pending = nextBlock(blocks, memory[turn % 2]!, fill, signal);
-    for (;;) {
-      const block = await pending;
-      if (block === null) break;
-      turn++;
-      pending = nextBlock(blocks, memory[turn % 2]!, fill, signal);
-      // A failed read surfaces when it is awaited; until then it must not count as unhandled.
-      pending.catch(() => undefined);
-      signal.throwIfAborted();
-      const written = options.write(block.bytes);
-      whole.update(block.bytes);
-      for (const piece of block.pieces) digest(piece);
-      await written;
-      done += block.bytes.length;
-      await options.onBlock(done, () => whole.copy().digest('hex'));
-    }
-    return { size: done, sha256: whole.digest('hex'), tensors };
-  } finally {
-    await Promise.all(sources.map((source) => source.close()));
+  const { layout, plan, signal, write, onProgress, resume } = options;
+  const threaded = layout.size >= THREADS_FROM;
+  const memory = Array.from({ length: RING }, () =>
+    threaded ? new Uint8Array(new SharedArrayBuffer(BLOCK)) : new Uint8Array(Math.min(BLOCK, layout.size)),
+  );
+  const start = threaded ? threadDigester : inlineDigester;
+  const digesters = { whole: start(memory), tensors: start(memory) };
+  const files = openFiles(plan.files, async (file) => coalescing(await options.open(file)));
+  const fill = filler(layout, plan, files.source, resume);
+  const tensors = new Map<number, string>();
+  const busy: Promise<void>[] = [];
+  let whole = '';
+  let reported = 0;
+
+  /** Everything that happens to a block once it is read; blocks are done in order. */
+  async function finish(
+    slot: number,
+    offset: number,
+    bytes: Uint8Array,
+    pieces: readonly DigestPiece[],
+    before: Promise<void>,
+  ): Promise<void> {
+    const end = offset + bytes.length;
+    const last = end === layout.size;
+    const resumed = resume !== undefined && end <= resume.offset;
+    const due = !resumed && Date.now() - reported >= SNAPSHOT_EVERY;
+    if (due) reported = Date.now();
+    const all = digesters.whole.update({
+      slot,
+      pieces: [{ key: WHOLE, from: 0, to: bytes.length, ends: last }],
+      snapshot: !last && (due || end === resume?.offset),
+    });
+    const each = pieces.length === 0 ? undefined : digesters.tensors.update({ slot, pieces, snapshot: false });
+    const [, sum, parts] = await settle([resumed ? undefined : write(bytes, offset), all, each, before]);
+    for (const { key, sha256 } of parts?.ended ?? []) tensors.set(key, sha256);
+    if (last) whole = sum!.ended[0]!.sha256;
+    if (end === resume?.offset && (sum!.snapshot ?? whole) !== resume.sha256) throw new ResumeMismatch();
+    if (due && sum!.snapshot !== null && sum!.snapshot !== undefined) onProgress({ offset: end, sha256: sum!.snapshot });
   }
-}
 
-async function openSources(plan: Plan, open: CopyOptions['open']): Promise<readonly ByteSource[]> {
-  const opened: ByteSource[] = [];
   try {
-    for (const file of plan.files) opened.push(await open(file));
-    return opened;
-  } catch (error) {
-    await Promise.all(opened.map((source) => source.close().catch(() => undefined)));
-    throw error;
-  }
-}
-
-type Part = { readonly segment: number; readonly offset: number; readonly length: number };
-
-/** The layout cut into blocks of at most `BLOCK` bytes; each a list of parts of segments. */
-function* blocksOf(layout: Layout): Generator<readonly Part[]> {
-  let parts: Part[] = [];
-  let room = BLOCK;
-  for (const [segment, { kind, ...rest }] of layout.segments.entries()) {
-    const length = kind === 'bytes' ? (rest as { bytes: Uint8Array }).bytes.length : (rest as { length: number }).length;
+    if (resume !== undefined && resume.offset > layout.size) throw new ResumeMismatch();
     let offset = 0;
-    do {
-      // Cut at multiples of 16, so that no element is ever cut in two.
-      const take = length - offset <= room ? length - offset : Math.floor(room / 16) * 16;
-      if (take > 0 || length === 0) parts.push({ segment, offset, length: take });
-      offset += take;
-      room -= take;
-      if (offset < length || room === 0) {
-        yield parts;
-        parts = [];
-        room = BLOCK;
-      }
-    } while (offset < length);
+    let turn = 0;
+    for (const parts of blocksOf(layout)) {
+      signal.throwIfAborted();
+      const slot = turn++ % RING;
+      await busy[slot];
+      const length = parts.reduce((sum, part) => sum + part.length, 0);
+      // What is taken over must end with a block, else its digest would never be compared.
+      if (resume !== undefined && offset < resume.offset && offset + length > resume.offset) throw new ResumeMismatch();
+      const bytes = memory[slot]!.subarray(0, length);
+      const pieces = await fill(parts, offset, bytes, signal);
+      const done = finish(slot, offset, bytes, pieces, busy[(slot + RING - 1) % RING] ?? Promise.resolve());
+      // A failure surfaces when the slot is used again or at the end; until then it must not count as unhandled.
+      done.catch(() => undefined);
+      busy[slot] = done;
+      offset += length;
+    }
+    await settle(busy);
+  } catch (error) {
+    const settled = await Promise.allSettled(busy);
+    await Promise.allSettled([digesters.whole.close(), digesters.tensors.close(), files.close()]);
+    // Damage in what was left shows as damage of the source, too.
+    const reasons = settled.map((each) => (each.status === 'rejected' ? (each.reason as unknown) : undefined));
+    throw reasons.find((reason) => reason instanceof ResumeMismatch) ?? error;
   }
-  if (parts.length > 0) yield parts;
+  await settle([digesters.whole.close(), digesters.tensors.close(), files.close()]);
+  return { size: layout.size, sha256: whole, tensors };
 }
 
-async function nextBlock(
-  blocks: Iterator<readonly Part[]>,
-  memory: Uint8Array,
-  fill: SegmentFill,
-  signal: AbortSignal,
-): Promise<{ bytes: Uint8Array; pieces: readonly Piece[] } | null> {
-  const { value: parts, done } = blocks.next();
-  if (done === true) return null;
-  const pieces: Piece[] = [];
-  let at = 0;
-  for (const { segment, offset, length } of parts) {
-    const bytes = memory.subarray(at, at + length);
-    if (length > 0) await fill(segment, offset, bytes, signal);
-    pieces.push({ segment, offset, bytes });
-    at += length;
-  }
-  return { bytes: memory.subarray(0, at), pieces };
+/** Waits for all, then throws the first error if there was one: nothing goes on behind a caller's back. */
+async function settle<T extends readonly unknown[]>(promises: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const settled = await Promise.allSettled(promises);
+  for (const each of settled) if (each.status === 'rejected') throw each.reason;
+  // Every one is fulfilled here.
+  return settled.map((each) => (each as PromiseFulfilledResult<unknown>).value) as { -readonly [K in keyof T]: Awaited<T[K]> };
 }
 
-type SegmentFill = (segment: number, offset: number, target: Uint8Array, signal: AbortSignal) => Promise<void>;
+/** Fills a block's memory and says which bytes of it belong to which tensor. */
+type BlockFill = (parts: readonly Part[], offset: number, bytes: Uint8Array, signal: AbortSignal) => Promise<readonly DigestPiece[]>;
 
-/** Keeps the reader of the segment under way; segments come in order, so no other is needed. */
-function filler(plan: Plan, layout: Layout, sources: readonly ByteSource[]): SegmentFill {
+/** Segments come in order, so only the reader of the one under way is kept. */
+function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<CoalescingSource>, resume: CopyOptions['resume']): BlockFill {
+  const { storages } = plan;
+  const sums = checksums(layout, plan);
   let held: { readonly segment: number; readonly fill: TensorFill } | undefined;
   let storage: { readonly index: number; readonly reader: StorageReader } | undefined;
-  return async (index, offset, target, signal) => {
-    const segment = layout.segments[index]!;
-    if (segment.kind === 'bytes') return target.set(segment.bytes.subarray(offset, offset + target.length));
-    if (held?.segment !== index) {
-      const { origin } = plan.tensors[segment.index]!;
-      const place = plan.storages[origin.storage]!;
-      if (storage?.index !== origin.storage) storage = { index: origin.storage, reader: await openStorage(sources[place.file]!, place) };
-      held = { segment: index, fill: tensorFill(storage.reader, place, origin) };
+
+  async function fillTensor(
+    segment: number,
+    tensor: PlannedTensor,
+    offset: number,
+    target: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (held?.segment !== segment) {
+      const { origin } = tensor;
+      const place = storages[origin.storage]!;
+      if (storage?.index !== origin.storage) {
+        storage?.reader.close();
+        storage = { index: origin.storage, reader: await openStorage(await open(place.file), place) };
+      }
+      held = { segment, fill: tensorFill(storage.reader, place, origin) };
     }
     await held.fill(offset, target, signal);
+  }
+
+  return async (parts, offset, bytes, signal) => {
+    const resumed = resume !== undefined && offset + bytes.length <= resume.offset;
+    if (resumed) await resume.readInto(offset, bytes);
+    else for (const [file, ranges] of smallRanges(layout, storages, parts)) await (await open(file)).prefetch(ranges, signal);
+    const pieces: DigestPiece[] = [];
+    let from = 0;
+    for (const { segment: index, offset: within, length } of parts) {
+      const to = from + length;
+      const target = bytes.subarray(from, to);
+      const segment = layout.segments[index]!;
+      if (segment.kind === 'tensor') {
+        if (!resumed && length > 0) await fillTensor(index, layout.tensors[segment.index]!, within, target, signal);
+        sums.add(segment, within, target);
+        pieces.push({ key: segment.index, from, to, ends: within + length === segment.length });
+      } else if (!resumed) {
+        const whole = segment.kind === 'bytes' ? segment.bytes : segment.bytes(sums.of);
+        target.set(whole.subarray(within, within + length));
+      }
+      from = to;
+    }
+    return pieces;
   };
 }
 
-/** Takes pieces in order; a tensor's digest is final with its last piece, when its archive's CRC-32 is compared, too. */
-function tensorDigests(plan: Plan, layout: Layout, found: Map<string, string>): (piece: Piece) => void {
-  let hash: Hash | undefined;
+/** The source bytes of a block's small tensors by file, local headers of zip members included. */
+function smallRanges(layout: Layout, storages: readonly Storage[], parts: readonly Part[]): ReadonlyMap<number, readonly ByteRange[]> {
+  const files = new Map<number, ByteRange[]>();
+  if (parts.length < 2) return files;
+  for (const part of parts) {
+    const segment = layout.segments[part.segment]!;
+    if (segment.kind !== 'tensor' || segmentLength(segment) > SMALL) continue;
+    const { origin } = layout.tensors[segment.index]!;
+    const { file, location, length } = storages[origin.storage]!;
+    if (length > SMALL) continue;
+    const range =
+      location.kind === 'range'
+        ? { offset: location.offset, length }
+        : { offset: location.header, length: LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored };
+    const ranges = files.get(file);
+    if (ranges === undefined) files.set(file, [range]);
+    else ranges.push(range);
+  }
+  return files;
+}
+
+/** CRC-32 of the tensors as they pass, for those whose archive says what it should be and for layouts that write it. */
+function checksums(layout: Layout, plan: Plan) {
+  const wanted = layout.segments.some(({ kind }) => kind === 'late');
+  const found = new Map<number, number>();
   let sum = 0;
-  return ({ segment: index, offset, bytes }) => {
-    const segment: Segment = layout.segments[index]!;
-    if (segment.kind === 'bytes') return;
-    const { name, origin } = plan.tensors[segment.index]!;
+  let expected = 0;
+
+  /** What the archive says of exactly these bytes; 0: nothing. */
+  function expectedOf({ index, length }: { readonly index: number; readonly length: number }): number {
+    const { dtype, origin } = layout.tensors[index]!;
     const storage = plan.storages[origin.storage]!;
     const { location } = storage;
-    const expected =
-      location.kind === 'member' && location.method === 'stored' && isWholeStorage(storage, origin, segment.length) ? location.crc32 : 0;
-    if (offset === 0) {
-      hash = createHash('sha256');
-      sum = 0;
-    }
-    hash!.update(bytes);
-    if (expected !== 0) sum = crc32(bytes, sum);
-    if (offset + bytes.length < segment.length) return;
-    found.set(name, hash!.digest('hex'));
-    if (expected !== 0 && sum !== expected) {
-      const uri = plan.files[storage.file]!.uri;
+    const told = location.kind === 'member' && location.method === 'stored' && dtype === origin.dtype;
+    return told && isWholeStorage(storage, origin, length) ? location.crc32 : 0;
+  }
+
+  return {
+    /** Takes a segment's bytes in order; throws `CheckpointLoadError` with the last of a damaged one. */
+    add(segment: { readonly index: number; readonly length: number }, offset: number, bytes: Uint8Array): void {
+      if (offset === 0) {
+        sum = 0;
+        expected = expectedOf(segment);
+      }
+      if (expected === 0 && !wanted) return;
+      sum = crc32(bytes, sum);
+      if (offset + bytes.length < segment.length) return;
+      if (wanted) found.set(segment.index, sum);
+      if (expected === 0 || sum === expected) return;
+      const { name, origin } = layout.tensors[segment.index]!;
+      const { uri } = plan.files[plan.storages[origin.storage]!.file]!;
       throw new CheckpointLoadError(
         `${uri}: the bytes of ${name} are damaged: CRC-32 is ${sum.toString(16)}, the archive says ${expected.toString(16)}. Copy the file again from where it came.`,
         uri,
         { details: { tensor: name } },
       );
-    }
+    },
+    of: (index: number): number => found.get(index)!,
   };
 }

@@ -1,72 +1,161 @@
 /**
  * Publishing to a local file: written aside, synced, renamed, so that the name never stands for a partial file.
  *
- * Invariant: a call that throws leaves nothing behind, and neither does a killed one once `discardPartial` or the next attempt
- * has run: all attempts of a stage share one partial file, named by its token.
+ * Every attempt writes a partial file of its own name and says so in its progress. The next attempt takes that file over by
+ * renaming it, reads what is there, compares its digest with the reported one, and goes on behind it. An attempt that is
+ * believed dead but still runs finds its file gone and fails. `discardPartials` removes those of all attempts.
  */
-import { mkdir, open, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, realpath, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
-import { copyLayout, type Copied } from './copy.ts';
+import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
 import { localPath } from './local-file.ts';
+
+/** Bytes between two requests to the operating system to put on the disk what was written. */
+const FLUSH_EVERY = 64 * 1024 * 1024;
+
+/** What an attempt reports, and the next one goes on from. */
+export interface PartialProgress extends Progress {
+  /** Name of the partial file, beside the output. */
+  readonly partial: string;
+}
 
 export interface PublishOptions {
   readonly uri: string;
   readonly layout: Layout;
   readonly plan: Plan;
   readonly open: (file: PinnedFile) => Promise<ByteSource>;
-  /** Names the partial file of this stage of this run. */
+  /** Marks the partial files of this stage of this run. */
   readonly token: string;
-  readonly heartbeat: (progress: { readonly offset: number; readonly size: number }) => void;
+  /** What an earlier attempt reported last. */
+  readonly resume?: PartialProgress;
+  readonly onProgress: (progress: PartialProgress) => void;
   readonly signal: AbortSignal;
 }
 
 export async function publishLocal(options: PublishOptions): Promise<Copied> {
-  const { layout, plan, signal } = options;
+  const { layout, plan, signal, token } = options;
   const path = localPath(options.uri);
   await checkDestination(path, plan);
-  const partial = partialPath(path, options.token);
+  const name = `${partialPrefix(path, token)}${randomUUID().slice(0, 8)}.partial`;
+  const partial = join(dirname(path), name);
   try {
     await mkdir(dirname(path), { recursive: true });
-    await checkRoom(path, layout.size);
-    const file = await open(partial, 'w');
-    let copied: Copied;
-    try {
-      copied = await copyLayout({
-        layout,
-        plan,
-        open: options.open,
-        signal,
-        write: async (bytes) => {
-          let done = 0;
-          while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done)).bytesWritten;
-        },
-        onBlock: async (offset) => options.heartbeat({ offset, size: layout.size }),
-      });
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    const taken = await takeOver(options.resume, path, token, partial);
+    await discardPartials(options.uri, token, name);
+    await checkRoom(path, layout.size - (taken?.offset ?? 0));
+    const copy = (resume: Progress | undefined): Promise<Copied> =>
+      writeFile(
+        partial,
+        { layout, plan, signal, open: options.open, onProgress: (progress) => options.onProgress({ ...progress, partial: name }) },
+        resume,
+      );
+    const copied = await copy(taken).catch(async (error: unknown) => {
+      if (!(error instanceof ResumeMismatch)) throw error;
+      await rm(partial, { force: true });
+      return copy(undefined);
+    });
     signal.throwIfAborted();
     await rename(partial, path);
     await syncFolder(dirname(path));
     return copied;
   } catch (error) {
-    await rm(partial, { force: true }).catch(() => undefined);
-    throw explain(error, path, layout.size);
+    const explained = explain(error, path, layout.size);
+    // What may be tried again goes on from here; after the last attempt the run discards it.
+    const goesOn = signal.aborted ? isShutdown(signal) : !(isCheckpointError(explained) && !explained.retryable);
+    if (!goesOn) await rm(partial, { force: true }).catch(() => undefined);
+    throw explained;
   }
 }
 
-/** Removes what a killed attempt may have left; nothing there is fine. */
-export async function discardPartial(uri: string, token: string): Promise<void> {
-  await rm(partialPath(localPath(uri), token), { force: true }).catch(() => undefined);
+/** Removes what attempts of a stage left, but for the file `keep`; nothing there is fine. */
+export async function discardPartials(uri: string, token: string, keep?: string): Promise<void> {
+  const path = localPath(uri);
+  const prefix = partialPrefix(path, token);
+  const names = await readdir(dirname(path)).catch(() => []);
+  const left = names.filter((name) => name.startsWith(prefix) && name.endsWith('.partial') && name !== keep);
+  await Promise.all(left.map((name) => rm(join(dirname(path), name), { force: true }).catch(() => undefined)));
 }
 
-function partialPath(path: string, token: string): string {
-  return join(dirname(path), `.${basename(path)}.${token}.partial`);
+function partialPrefix(path: string, token: string): string {
+  return `.${basename(path)}.${token}.`;
+}
+
+/** True where the worker stops and another one is to go on. */
+function isShutdown(signal: AbortSignal): boolean {
+  return signal.reason instanceof Error && signal.reason.message === 'WORKER_SHUTDOWN';
+}
+
+/** Makes an earlier attempt's partial file ours, if it is there and long enough. */
+async function takeOver(resume: PartialProgress | undefined, path: string, token: string, partial: string): Promise<Progress | undefined> {
+  if (resume === undefined || !resume.partial.startsWith(partialPrefix(path, token)) || basename(resume.partial) !== resume.partial)
+    return undefined;
+  const left = join(dirname(path), resume.partial);
+  const there = await stat(left).catch(() => null);
+  if (there === null || !there.isFile() || there.size < resume.offset || resume.offset === 0) return undefined;
+  return rename(left, partial).then(
+    () => resume,
+    () => undefined,
+  );
+}
+
+async function writeFile(
+  partial: string,
+  options: Pick<CopyOptions, 'layout' | 'plan' | 'open' | 'signal' | 'onProgress'>,
+  resume: Progress | undefined,
+): Promise<Copied> {
+  const file = await open(partial, resume === undefined ? 'wx' : 'r+');
+  const flush = flushing(file);
+  try {
+    const copied = await copyLayout({
+      ...options,
+      write: async (bytes, offset) => {
+        await writeAll(file, bytes, offset);
+        flush.wrote(bytes.length);
+      },
+      ...(resume === undefined ? {} : { resume: { ...resume, readInto: (offset, target) => readAll(file, target, offset) } }),
+    });
+    // A file that was taken over may be longer than what is published.
+    if (resume !== undefined) await file.truncate(options.layout.size);
+    await flush.done();
+    await file.sync();
+    return copied;
+  } finally {
+    await flush.done().catch(() => undefined);
+    await file.close();
+  }
+}
+
+/** Starts writing to the disk while the rest is still being copied, so that the last sync has little left to wait for. */
+function flushing(file: FileHandle): { wrote(bytes: number): void; done(): Promise<void> } {
+  let unflushed = 0;
+  let running: Promise<void> | undefined;
+  return {
+    wrote(bytes) {
+      unflushed += bytes;
+      if (unflushed < FLUSH_EVERY || running !== undefined) return;
+      unflushed = 0;
+      running = file.datasync().finally(() => (running = undefined));
+      running.catch(() => undefined);
+    },
+    done: async () => running,
+  };
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+}
+
+async function readAll(file: FileHandle, target: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < target.length;) {
+    const { bytesRead } = await file.read(target, done, target.length - done, offset + done);
+    if (bytesRead === 0) throw new ResumeMismatch();
+    done += bytesRead;
+  }
 }
 
 async function checkDestination(path: string, plan: Plan): Promise<void> {

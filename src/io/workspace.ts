@@ -2,8 +2,8 @@
  * Headers and plans of a deployment's runs, by content: a reference names its bytes, so that a blob is written once, never
  * changed, and verified whenever it is read.
  */
-import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { hash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
@@ -20,10 +20,11 @@ export function openWorkspace(uri: string): {
     async putJson(value) {
       const text = JSON.stringify(value);
       const size = Buffer.byteLength(text);
-      const sha256 = createHash('sha256').update(text).digest('hex');
+      const sha256 = sha256Of(text);
       const path = join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
-      const known = await stat(path).catch(() => null);
-      if (known?.size !== size) {
+      // What is there is read before it is relied on: a damaged blob is written anew.
+      const known = await readFile(path).catch(() => null);
+      if (known === null || sha256Of(known) !== sha256) {
         await writeAtomically(path, text).catch((cause: Error) => {
           throw new CheckpointSourceError(
             `The workspace ${root} cannot be written: ${cause.message}. Set CKPT_WORKSPACE to a folder that all workers can write.`,
@@ -43,10 +44,14 @@ export function openWorkspace(uri: string): {
           { cause },
         );
       });
-      const sha256 = createHash('sha256').update(text).digest('hex');
+      const sha256 = sha256Of(text);
       if (sha256 !== reference.sha256)
         throw new CheckpointLoadError(`${path} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`, reference.uri);
       return JSON.parse(text.toString('utf8'));
     },
   };
+}
+
+function sha256Of(content: string | Uint8Array): string {
+  return hash('sha256', content);
 }

@@ -128,21 +128,20 @@ test('an unknown option fails with its path', async () => {
 
 test('cancelled in the middle of publish: the run says so, and nothing is left behind', async () => {
   const services = servicesOf(join(folder, 'workspace'));
-  const slow: Services = {
+  const stalled: Services = {
     ...services,
     openPinned: async (file) => {
       const source = await services.openPinned(file);
       return {
         ...source,
-        readInto: async (offset, target) => {
-          await new Promise((resolve) => setTimeout(resolve, 600));
-          await source.readInto(offset, target);
-        },
+        // The middle of publish lasts until the run is cancelled.
+        readInto: (_offset, _target, signal) =>
+          new Promise((_resolve, reject) => signal!.addEventListener('abort', () => reject(signal!.reason as Error))),
       };
     },
   };
   const taskQueue = `test-${randomUUID()}`;
-  const worker = await workerOf(environment, taskQueue, slow);
+  const worker = await workerOf(environment, taskQueue, stalled);
   await worker.runUntil(async () => {
     const handle = await environment.client.workflow.start('checkpointPipeline', {
       taskQueue,

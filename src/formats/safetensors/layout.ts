@@ -40,7 +40,12 @@ export function layoutSafetensors(plan: Plan): Layout {
   const start = Buffer.alloc(8 + padded, ' ');
   start.writeBigUInt64LE(BigInt(padded), 0);
   json.copy(start, 8);
-  return { format: 'safetensors', size: start.length + end, segments: [{ kind: 'bytes', bytes: start }, ...segments] };
+  return {
+    format: 'safetensors',
+    size: start.length + end,
+    tensors: plan.tensors,
+    segments: [{ kind: 'bytes', bytes: start }, ...segments],
+  };
 }
 
 function checkTensors(tensors: readonly PlannedTensor[]): void {

@@ -1,0 +1,87 @@
+/**
+ * A layer over a byte source that reads neighbours together: who knows which ranges come next announces them, and reads inside
+ * them are served from memory.
+ */
+import type { ByteSource } from '../model/byte-source.ts';
+
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface CoalescingSource extends ByteSource {
+  /** Reads these ranges, those that lie close together in one request; forgets what was read before. */
+  prefetch(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<void>;
+}
+
+/** Bytes between two ranges that are cheaper read than asked for around. */
+const GAP = 64 * 1024;
+/** Bytes of one request. */
+const SPAN = 4 * 1024 * 1024;
+/** Bytes held in all. */
+const HELD_MAX = 16 * 1024 * 1024;
+
+interface Span {
+  readonly offset: number;
+  readonly end: number;
+}
+
+/** Ranges as few requests; what does not fit into `HELD_MAX`, and what stands alone, is left to direct reads. */
+export function spansOf(ranges: readonly ByteRange[], size: number): readonly Span[] {
+  const sorted = ranges.map(({ offset, length }) => ({ offset, end: Math.min(size, offset + length) })).sort((a, b) => a.offset - b.offset);
+  const spans: { offset: number; end: number; members: number }[] = [];
+  for (const { offset, end } of sorted) {
+    const last = spans.at(-1);
+    if (last !== undefined && offset <= last.end + GAP && Math.max(end, last.end) - last.offset <= SPAN) {
+      last.end = Math.max(end, last.end);
+      last.members++;
+    } else spans.push({ offset, end, members: 1 });
+  }
+  let held = 0;
+  return spans.filter(({ offset, end, members }) => members > 1 && (held += end - offset) <= HELD_MAX);
+}
+
+export function coalescing(source: ByteSource): CoalescingSource {
+  let held: readonly { readonly offset: number; readonly end: number; readonly bytes: Uint8Array }[] = [];
+
+  /** The held bytes of a range. Spans are in order and do not overlap. */
+  function find(offset: number, length: number): Uint8Array | undefined {
+    let low = 0;
+    let high = held.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (held[middle]!.offset <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const span = held[low - 1];
+    return span !== undefined && offset + length <= span.end
+      ? span.bytes.subarray(offset - span.offset, offset - span.offset + length)
+      : undefined;
+  }
+
+  return {
+    uri: source.uri,
+    size: source.size,
+    identity: source.identity,
+    async prefetch(ranges, signal) {
+      held = [];
+      const spans = spansOf(ranges, source.size);
+      held = await Promise.all(
+        spans.map(async ({ offset, end }) => {
+          const bytes = new Uint8Array(end - offset);
+          await source.readInto(offset, bytes, signal);
+          return { offset, end, bytes };
+        }),
+      );
+    },
+    async read(offset, length, signal) {
+      return find(offset, length)?.slice() ?? source.read(offset, length, signal);
+    },
+    async readInto(offset, target, signal) {
+      const bytes = find(offset, target.length);
+      if (bytes === undefined) return source.readInto(offset, target, signal);
+      target.set(bytes);
+    },
+    close: () => source.close(),
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * SHA-256 of the byte strings that a sequence of blocks holds, end to end: one string may span many blocks, one block may hold many strings.
+ *
+ * Runs in the caller's thread or, where there is much to do, in one of its own over shared memory: at some 1.4 GB/s for a core,
+ * digests would otherwise be what a copy waits for.
+ */
+import { createHash, hash, type Hash } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+
+/** Bytes `from`–`to` of a block belong to the string `key`; `ends` with its last. */
+export interface DigestPiece {
+  readonly key: number;
+  readonly from: number;
+  readonly to: number;
+  readonly ends: boolean;
+}
+
+export interface DigestRequest {
+  /** Which of the blocks of memory. */
+  readonly slot: number;
+  readonly pieces: readonly DigestPiece[];
+  /** Asks for the digest of the unfinished string so far. */
+  readonly snapshot: boolean;
+}
+
+export interface DigestAnswer {
+  /** Strings that ended in this block. */
+  readonly ended: readonly { readonly key: number; readonly sha256: string }[];
+  readonly snapshot: string | null;
+}
+
+export interface Digester {
+  /** Requests are served in order; the memory may be reused when the promise resolves. */
+  update(request: DigestRequest): Promise<DigestAnswer>;
+  close(): Promise<void>;
+}
+
+/** The state of one sequence of requests. */
+export function digestSequence(memory: readonly Uint8Array[]): (request: DigestRequest) => DigestAnswer {
+  let running: Hash | undefined;
+  return ({ slot, pieces, snapshot }) => {
+    const ended: { key: number; sha256: string }[] = [];
+    for (const { key, from, to, ends } of pieces) {
+      const bytes = memory[slot]!.subarray(from, to);
+      if (running === undefined && ends) {
+        ended.push({ key, sha256: hash('sha256', bytes) });
+        continue;
+      }
+      running ??= createHash('sha256');
+      running.update(bytes);
+      if (ends) {
+        ended.push({ key, sha256: running.digest('hex') });
+        running = undefined;
+      }
+    }
+    return { ended, snapshot: snapshot && running !== undefined ? running.copy().digest('hex') : null };
+  };
+}
+
+export function inlineDigester(memory: readonly Uint8Array[]): Digester {
+  const step = digestSequence(memory);
+  return { update: async (request) => step(request), close: async () => undefined };
+}
+
+/** `memory` must lie in shared buffers. */
+export function threadDigester(memory: readonly Uint8Array[]): Digester {
+  const worker = new Worker(new URL('./digest-thread.js', import.meta.url), { workerData: memory });
+  const waiting: { resolve: (answer: DigestAnswer) => void; reject: (error: unknown) => void }[] = [];
+  let failure: unknown;
+  const fail = (error: unknown): void => {
+    failure = error;
+    for (const { reject } of waiting.splice(0)) reject(error);
+  };
+  worker.on('message', (answer: DigestAnswer) => waiting.shift()?.resolve(answer));
+  worker.on('error', fail);
+  worker.on('exit', (code) => fail(new Error(`the digest thread ended with code ${code}`)));
+  return {
+    update: (request) =>
+      new Promise((resolve, reject) => {
+        if (failure !== undefined) return reject(failure);
+        waiting.push({ resolve, reject });
+        worker.postMessage(request);
+      }),
+    async close() {
+      await worker.terminate();
+    },
+  };
+}

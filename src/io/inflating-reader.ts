@@ -1,0 +1,113 @@
+/**
+ * A deflated storage by offset, in constant memory: inflated forward, from the start again where a reader goes back.
+ *
+ * torch never writes such members, people who re-zip checkpoints do. Invariant: whoever reads to the end has the length and the
+ * CRC-32 of the archive checked.
+ */
+import { Readable } from 'node:stream';
+import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
+import { CheckpointLoadError } from '../errors.ts';
+import type { ByteSource } from '../model/byte-source.ts';
+import type { StorageReader } from './storage-reader.ts';
+
+const CHUNK = 256 * 1024;
+
+export interface DeflatedMember {
+  readonly name: string;
+  /** Of the compressed bytes in the file. */
+  readonly offset: number;
+  readonly compressed: number;
+  readonly size: number;
+  /** 0: unknown. */
+  readonly crc32: number;
+}
+
+export function inflatingReader(source: ByteSource, member: DeflatedMember): StorageReader {
+  let pass: Pass | undefined;
+  return {
+    length: member.size,
+    async readInto(offset, target, signal) {
+      if (pass === undefined || offset < pass.position) {
+        pass?.stop();
+        pass = startPass(source, member);
+      }
+      await pass.skip(offset - pass.position, signal);
+      await pass.fill(target, signal);
+    },
+    close: () => pass?.stop(),
+  };
+}
+
+interface Pass {
+  readonly position: number;
+  skip(count: number, signal?: AbortSignal): Promise<void>;
+  fill(target: Uint8Array, signal?: AbortSignal): Promise<void>;
+  stop(): void;
+}
+
+function startPass(source: ByteSource, member: DeflatedMember): Pass {
+  const { uri } = source;
+  const bad = (what: string): CheckpointLoadError =>
+    new CheckpointLoadError(`${uri} is no sound zip archive: member ${member.name}: ${what}.`, uri);
+  const compressed = Readable.from(compressedChunks(source, member), { objectMode: true });
+  const inflate: InflateRaw = compressed.pipe(createInflateRaw({ chunkSize: CHUNK }));
+  compressed.on('error', (error) => inflate.destroy(error));
+  const chunks = inflate[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  let chunk: Buffer = Buffer.alloc(0);
+  let used = 0;
+  let position = 0;
+  let sum = 0;
+
+  /** Hands out the next bytes that are there, at most `most`. */
+  async function take(most: number, signal?: AbortSignal): Promise<Buffer> {
+    while (used === chunk.length) {
+      signal?.throwIfAborted();
+      const next = await chunks.next().catch((cause: Error & { code?: string }) => {
+        throw cause.code?.startsWith('Z_') === true ? bad(`it does not inflate (${cause.message})`) : cause;
+      });
+      if (next.done === true) throw bad(`it inflates to ${position} bytes, expected ${member.size}`);
+      chunk = next.value;
+      used = 0;
+    }
+    const bytes = chunk.subarray(used, used + most);
+    used += bytes.length;
+    position += bytes.length;
+    sum = crc32(bytes, sum);
+    if (position === member.size) await checkEnd();
+    return bytes;
+  }
+
+  async function checkEnd(): Promise<void> {
+    if (used < chunk.length || (await chunks.next()).done !== true) throw bad(`it inflates to more than its ${member.size} bytes`);
+    if (inflate.bytesWritten !== member.compressed)
+      throw bad(`its deflate stream ends after ${inflate.bytesWritten} of ${member.compressed} bytes`);
+    if (member.crc32 !== 0 && sum !== member.crc32)
+      throw bad(`its CRC-32 is ${sum.toString(16)}, expected ${member.crc32.toString(16)}: the bytes are damaged`);
+  }
+
+  return {
+    get position() {
+      return position;
+    },
+    async skip(count, signal) {
+      for (let left = count; left > 0;) left -= (await take(left, signal)).length;
+    },
+    async fill(target, signal) {
+      for (let at = 0; at < target.length;) {
+        const bytes = await take(target.length - at, signal);
+        target.set(bytes, at);
+        at += bytes.length;
+      }
+    },
+    stop() {
+      compressed.destroy();
+      inflate.destroy();
+    },
+  };
+}
+
+async function* compressedChunks(source: ByteSource, member: DeflatedMember): AsyncGenerator<Uint8Array> {
+  for (let done = 0; done < member.compressed; done += CHUNK) {
+    yield await source.read(member.offset + done, Math.min(CHUNK, member.compressed - done));
+  }
+}

@@ -1,0 +1,58 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { coalescing, spansOf } from '../../src/io/coalescing-source.ts';
+import { windowed } from '../../src/io/caching-source.ts';
+import { memorySource, noise } from '../support/memory-source.ts';
+
+test('whatever was announced, reads give the bytes of the file', async () => {
+  const bytes = noise(400_000);
+  const range = fc
+    .tuple(fc.nat({ max: 400_000 }), fc.nat({ max: 90_000 }))
+    .map(([offset, length]) => ({ offset, length: Math.min(length, 400_000 - offset) }));
+  await fc.assert(
+    fc.asyncProperty(fc.array(range), fc.array(range), async (announced, wanted) => {
+      const source = coalescing(memorySource(bytes));
+      await source.prefetch(announced);
+      for (const { offset, length } of [...wanted, ...announced]) {
+        const target = new Uint8Array(length);
+        await source.readInto(offset, target);
+        expect(Buffer.compare(target, bytes.subarray(offset, offset + length))).toBe(0);
+        expect(Buffer.compare(await source.read(offset, length), target)).toBe(0);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('ten thousand neighbours are one request', async () => {
+  const source = memorySource(noise(10_000 * 320));
+  const near = coalescing(source);
+  const ranges = Array.from({ length: 10_000 }, (_, index) => ({ offset: index * 320, length: 256 }));
+  await near.prefetch(ranges);
+  for (const { offset, length } of ranges) await near.read(offset, length);
+  expect(source.asked.requests).toBe(1);
+});
+
+test('spans are bounded, whatever is announced', () => {
+  const far = Array.from({ length: 100 }, (_, index) => ({ offset: index * 2 ** 22, length: 2 ** 20 }));
+  const twins = far.flatMap((range) => [range, { ...range, offset: range.offset + 2 ** 20 }]);
+  const spans = spansOf(twins, 2 ** 40);
+  expect(spans.reduce((sum, { offset, end }) => sum + end - offset, 0)).toBeLessThanOrEqual(16 * 2 ** 20);
+});
+
+test('a window that failed once is asked for again', async () => {
+  const source = memorySource(noise(300_000));
+  let fails = 2;
+  const flaky = {
+    ...source,
+    read: async (offset: number, length: number) => {
+      if (fails-- > 0) throw new Error('reset');
+      return source.read(offset, length);
+    },
+  };
+  const header = windowed(flaky);
+  await expect(header.read(0, 10)).rejects.toThrow('reset');
+  await expect(header.read(299_990, 10)).rejects.toThrow('reset');
+  expect(await header.read(0, 10)).toEqual(await source.read(0, 10));
+  expect(await header.read(299_990, 10)).toEqual(await source.read(299_990, 10));
+});

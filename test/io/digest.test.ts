@@ -1,0 +1,71 @@
+import { expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import { inlineDigester, threadDigester } from '../../src/io/digest.ts';
+import { blocksOf, BLOCK } from '../../src/io/blocks.ts';
+import type { Layout } from '../../src/formats/layout.ts';
+import { noise } from '../support/memory-source.ts';
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+test.each(['thread', 'inline'])('strings over many blocks and many in one: %s', async (where) => {
+  const memory = [0, 1].map(() => new Uint8Array(new SharedArrayBuffer(1000)));
+  const digester = where === 'thread' ? threadDigester(memory) : inlineDigester(memory);
+  const [first, second] = [noise(1000, 2), noise(1000, 3)];
+  memory[0]!.set(first);
+  memory[1]!.set(second);
+  const one = digester.update({
+    slot: 0,
+    pieces: [
+      { key: 4, from: 0, to: 10, ends: true },
+      { key: 5, from: 10, to: 1000, ends: false },
+    ],
+    snapshot: true,
+  });
+  const two = digester.update({
+    slot: 1,
+    pieces: [
+      { key: 5, from: 0, to: 600, ends: true },
+      { key: 6, from: 600, to: 600, ends: true },
+    ],
+    snapshot: true,
+  });
+  expect(await one).toEqual({ ended: [{ key: 4, sha256: sha256(first.subarray(0, 10)) }], snapshot: sha256(first.subarray(10)) });
+  expect(await two).toEqual({
+    ended: [
+      { key: 5, sha256: sha256(Buffer.concat([first.subarray(10), second.subarray(0, 600)])) },
+      { key: 6, sha256: sha256(new Uint8Array()) },
+    ],
+    snapshot: null,
+  });
+  await digester.close();
+});
+
+test('a closed thread answers nothing more', async () => {
+  const digester = threadDigester([new Uint8Array(new SharedArrayBuffer(10))]);
+  await digester.close();
+  await expect(digester.update({ slot: 0, pieces: [], snapshot: false })).rejects.toThrow('ended');
+});
+
+test('blocks hold every byte of a layout once, in order', () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat({ max: 3 * BLOCK }), { maxLength: 20 }), (lengths) => {
+      const segments = lengths.map((length, index) => ({ kind: 'tensor' as const, index, length }));
+      const layout: Layout = { format: 'test', size: 0, tensors: [], segments };
+      const next = lengths.map(() => 0);
+      let latest = 0;
+      for (const block of blocksOf(layout)) {
+        expect(block.reduce((sum, part) => sum + part.length, 0)).toBeLessThanOrEqual(BLOCK);
+        for (const { segment, offset, length } of block) {
+          expect(segment).toBeGreaterThanOrEqual(latest);
+          expect(offset).toBe(next[segment]);
+          expect(offset % 16).toBe(0);
+          next[segment]! += length;
+          latest = segment;
+        }
+      }
+      expect(next).toEqual(lengths);
+    }),
+    { numRuns: 50 },
+  );
+});

@@ -1,0 +1,38 @@
+/** A byte source over memory that counts what it is asked for. */
+import type { ByteSource } from '../../src/model/byte-source.ts';
+
+export interface MemorySource extends ByteSource {
+  readonly asked: { requests: number; bytes: number };
+}
+
+export function memorySource(bytes: Uint8Array, uri = 'memory:///file'): MemorySource {
+  const asked = { requests: 0, bytes: 0 };
+  const take = (offset: number, length: number): Uint8Array => {
+    if (offset < 0 || length < 0 || offset + length > bytes.length) throw new Error(`read of ${length} at ${offset} of ${bytes.length}`);
+    asked.requests++;
+    asked.bytes += length;
+    return bytes.subarray(offset, offset + length);
+  };
+  return {
+    uri,
+    size: bytes.length,
+    identity: 'memory',
+    asked,
+    read: async (offset, length) => take(offset, length).slice(),
+    readInto: async (offset, target) => target.set(take(offset, target.length)),
+    close: async () => undefined,
+  };
+}
+
+/** Bytes that repeat nowhere near. */
+export function noise(length: number, seed = 1): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let state = seed >>> 0 || 1;
+  for (let at = 0; at < length; at++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[at] = state;
+  }
+  return bytes;
+}

@@ -20,6 +20,13 @@ export function briefMap(entries: readonly (readonly [string, Json])[]): JsonObj
   return Object.fromEntries(firstOf(entries.map(([key, value]) => [key, value])) as readonly [string, Json][]);
 }
 
+/** An entry with its own lists cut to their first entries. */
+export function briefEntry(entry: JsonObject): JsonObject {
+  return Object.fromEntries(
+    Object.entries(entry).map(([key, value]) => [key, Array.isArray(value) ? firstOf(value as readonly Json[]) : value]),
+  );
+}
+
 function firstOf(entries: readonly Json[]): readonly Json[] {
   const kept: Json[] = [];
   let room = MOST_CHARACTERS;

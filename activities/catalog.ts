@@ -36,13 +36,16 @@ export function stageOfType(catalog: Catalog, type: string, index: number): Stag
 export function parseOptions(stage: StageDefinition, options: JsonObject, index: number): unknown {
   const parsed = stage.options.safeParse(options);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
+  const { issues } = parsed.error;
+  // A name that is not known is most often the cause of one that is missing.
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const path = [`stages[${index}]`, ...issue.path.map(String), ...(unknown === undefined ? [] : [unknown])].join('.');
   const known = optionNames(stage);
+  const missing = issue.path.length === 1 && options[String(issue.path[0])] === undefined;
   const message =
     unknown === undefined
-      ? `${stage.type}: option \`${issue.path.join('.')}\`: ${issue.message}.`
+      ? `${stage.type}: option \`${issue.path.join('.')}\`${missing ? ' is missing' : `: ${issue.message}`}.`
       : `${stage.type} has no option \`${unknown}\`.${didYouMean(unknown, known)} Its options: ${known.join(', ') || 'none'}.`;
   throw new CheckpointConfigError(message, path);
 }

@@ -49,8 +49,10 @@ export interface LoaderRules {
   /** Fill from a target that is a checkpoint unless told otherwise. */
   readonly fillByDefault: boolean;
   readonly needsTarget: boolean;
-  /** Further keys of the record. */
-  readonly metadata?: JsonObject;
+  /** Everything that the source keeps beside its weights goes along. */
+  readonly keepTrainingState?: boolean;
+  /** Further keys of the record, from what the header says. */
+  readonly metadata?: (header: Header) => JsonObject;
 }
 
 export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRules): Promise<StageOutcome> {
@@ -74,17 +76,20 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
         fill,
         refreshStates: options.refresh_states,
         refreshTendencies: options.refresh_tendencies,
+        keepTrainingState: rules.keepTrainingState === true,
       },
       earlier,
     ),
   );
+  const { warnings: ofHeader, ...more } = rules.metadata?.(header) ?? {};
+  const warnings = [...loaded.warnings, ...(Array.isArray(ofHeader) ? (ofHeader as readonly Json[]) : [])];
   const plan = withRecord(loaded.plan, completeRecord(loaded));
   return {
     context: {
       ...context,
       plan: await workspace.putJson(plan),
       ...(target === undefined ? {} : { target: await workspace.putJson(target) }),
-      metadata: { ...context.metadata, ...briefRecord(loaded, rules), ...rules.metadata },
+      metadata: { ...context.metadata, ...briefRecord(loaded, rules), ...more, ...(warnings.length === 0 ? {} : { warnings }) },
       weightsLoaded: context.weightsLoaded || loaded.transferred.length > 0,
     },
     summary: summaryOf(loaded),
@@ -151,7 +156,6 @@ function briefRecord(loaded: Loaded, rules: LoaderRules): Record<string, Json> {
     ...list('filled_params', 'num_filled', loaded.filled),
     ...list('refreshed_params', 'num_refreshed', loaded.refreshed),
     ...(loaded.migrated === 0 ? {} : { migrations_applied: { chunking_fix: loaded.migrated } }),
-    ...(loaded.warnings.length === 0 ? {} : { warnings: loaded.warnings }),
     ...(loaded.nameToIndex === undefined ? {} : { ckpt_model_name_to_index: briefMap(Object.entries(loaded.nameToIndex)) }),
   };
 }
@@ -169,7 +173,8 @@ function summaryOf(loaded: Loaded): string {
     ...(casts.length > 0 ? [`${casts.length} cast`] : []),
     ...(loaded.migrated > 0 ? [`${loaded.migrated} renamed by the chunking fix`] : []),
   ];
-  return `${formatCount(transferred.length, 'tensor')} selected, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${leftOut(plan.dropped)}`;
+  const state = plan.trainingState === undefined ? '' : `, training state with ${formatCount(plan.stateTensors?.length ?? 0, 'tensor')}`;
+  return `${formatCount(transferred.length, 'tensor')} selected, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${state}${leftOut(plan.dropped)}`;
 }
 
 /** Names of what stays behind: all are in the manifest, the first in the summary. */

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { CheckpointConfigError, CheckpointLoadError, isCheckpointError, type JsonObject } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
+import { siblingsOf } from '../src/io/siblings.ts';
 import type { ByteSource } from '../src/model/byte-source.ts';
 import type { Target } from '../src/model/target.ts';
 import { targetOfHeader, targetOfSpec } from '../src/transform/target.ts';
@@ -30,7 +31,9 @@ export async function readTarget(call: StageCall<unknown>, target: string | Json
   });
   try {
     const spec = await specIn(source);
-    return spec === undefined ? targetOfHeader(await readHeader(source), source.uri) : targetOfSpec(spec, { uri: source.uri });
+    if (spec !== undefined) return targetOfSpec(spec, { uri: source.uri });
+    const siblings = siblingsOf(source.uri, (sibling) => call.services.open(sibling));
+    return targetOfHeader(await readHeader(source, siblings), source.uri);
   } finally {
     await source.close();
   }

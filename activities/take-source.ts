@@ -2,7 +2,8 @@
 import { fileURLToPath } from 'node:url';
 import type { Json } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
-import { pin } from '../src/model/byte-source.ts';
+import { siblingsOf } from '../src/io/siblings.ts';
+import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
 import { formatBytes, formatCount } from '../src/pipeline/text.ts';
@@ -10,23 +11,32 @@ import { formatBytes, formatCount } from '../src/pipeline/text.ts';
 export async function takeSource(call: StageCall<unknown>, uri: string, sourceType: string): Promise<StageOutcome> {
   const source = await call.services.open(uri);
   try {
-    const header = await readHeader(source);
+    const header = await readHeader(
+      source,
+      siblingsOf(source.uri, (sibling) => call.services.open(sibling)),
+    );
     const reference = await call.services.workspace(call.run.workspace).putJson(header);
+    const size = Math.max(source.size, sumOf(header.files));
     const bytes = header.weights.reduce((sum, { tensor }) => sum + sizeOf(header.tensors[tensor]!), 0);
     const metadata: Record<string, Json> = {
       ...call.context.metadata,
       source_type: sourceType,
       ...(source.uri.startsWith('file:') ? { source_path: fileURLToPath(source.uri) } : { source_url: source.uri }),
-      source_bytes: source.size,
+      source_bytes: size,
       checkpoint_format: header.format,
     };
     return {
       context: { ...call.context, source: pin(source), header: reference, format: header.format, container: header.container, metadata },
-      summary: `${header.format} in ${header.container}: ${formatCount(header.weights.length, 'tensor')}, ${formatBytes(bytes)} of ${formatBytes(source.size)}`,
+      summary: `${header.format} in ${header.container}: ${formatCount(header.weights.length, 'tensor')}, ${formatBytes(bytes)} of ${formatBytes(size)}`,
     };
   } finally {
     await source.close();
   }
+}
+
+/** A checkpoint of several files counts them all. */
+function sumOf(files: readonly PinnedFile[]): number {
+  return files.reduce((sum, { size }) => sum + size, 0);
 }
 
 function sizeOf(tensor: {

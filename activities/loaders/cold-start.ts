@@ -20,6 +20,6 @@ export default defineStage<LoaderOptions & { readonly strict: boolean }>({
       skipMismatched: false,
       fillByDefault: false,
       needsTarget: false,
-      metadata: { epoch: 0, global_step: 0, pretrained_from: call.context.source?.uri ?? null },
+      metadata: () => ({ epoch: 0, global_step: 0, pretrained_from: call.context.source?.uri ?? null }),
     }),
 });

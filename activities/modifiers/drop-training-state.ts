@@ -8,7 +8,7 @@ export default defineStage({
   description: 'Leave optimizer, schedulers and all other training state out of what is published',
   options: z.strictObject({}),
   run: (call) =>
-    modifyPlan(call, ({ trainingState, ...plan }) => {
+    modifyPlan(call, ({ trainingState, stateTensors: _state, ...plan }) => {
       if (trainingState === undefined) return { plan, summary: 'there was no training state' };
       const root = trainingState.nodes[trainingState.root];
       const keys = typeof root === 'object' && root?.kind === 'dict' ? root.entries.map(([key]) => String(trainingState.nodes[key])) : [];

@@ -1,18 +1,50 @@
-/** `sink.publish`: plan → file, in one pass, atomically, with a manifest beside it. */
+/**
+ * `sink.publish`: plan → file, in one pass, atomically, with a manifest beside it.
+ *
+ * Shards are published one by one, their index last: without it a set is not there. An older index goes before the first shard.
+ */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CheckpointError, type Json } from '../../src/errors.ts';
-import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
-import type { Plan } from '../../src/model/plan.ts';
+import { layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
+import { FORMATS } from '../../src/model/header.ts';
+import type { LeftOut, Plan } from '../../src/model/plan.ts';
 import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
+import type { Copied } from '../../src/io/copy.ts';
+import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { isUnchanged, manifestPath, readManifest, writeManifest } from '../../src/io/manifest.ts';
 import { discardPartials, publishLocal, type PartialProgress } from '../../src/io/publish-local.ts';
+import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { localUri } from '../../src/io/local-file.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+  TIB: 2 ** 40,
+};
+const SIZE = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i;
+/** Entries of a list in the run's record; the manifest has all. */
+const LISTED = 20;
+
 const options = z.strictObject({
   uri: z.string().min(1).describe('where to publish: absolute path or file:// URI'),
-  format: z.enum(['safetensors']).default('safetensors').describe('container of the published file'),
+  format: z.enum(FORMATS).default('safetensors').describe('safetensors, or what torch.load(weights_only=True) and Lightning read'),
+  shard_size: z
+    .union([z.number().int().positive(), z.string().regex(SIZE, 'expected a size such as 5GB or 512MiB')])
+    .describe('most bytes of tensors in a file (`5GB`, `512MiB`): larger outputs become shards with an index; safetensors only')
+    .optional(),
+  training_state: z
+    .boolean()
+    .default(true)
+    .describe('publish the training state that the loader kept, where the format has a place for it'),
 });
 type Options = z.infer<typeof options>;
 
@@ -32,52 +64,129 @@ export default defineStage<Options>({
     const uri = localUri(call.options.uri);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
     const plan = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
-    const planSha256 = createHash('sha256').update(context.plan.sha256).update(call.options.format).digest('hex');
-    if (await isUnchanged(uri, planSha256)) {
-      const manifest = await readManifest(uri);
+    const { format, shard_size: shardSize, training_state: trainingState } = call.options;
+    const asked = JSON.stringify([format, shardSize ?? null, trainingState]);
+    const planSha256 = createHash('sha256').update(context.plan.sha256).update(asked).digest('hex');
+    const outputs = outputsOf(plan, call.options);
+    const target = outputs.index === null ? uri : sibling(uri, outputs.index.name);
+    if (await isUnchanged(target, planSha256)) {
+      const manifest = await readManifest(target);
       if (manifest !== null)
-        return outcome(call, { uri, size: manifest.size, sha256: manifest.sha256, tensors: plan.tensors.length, unchanged: true });
+        return outcome(call, [...plan.dropped, ...outputs.dropped], {
+          uri: target,
+          size: manifest.size,
+          sha256: manifest.sha256,
+          tensors: plan.tensors.length,
+          unchanged: true,
+        });
     }
-    const layout = layoutSafetensors(plan);
-    const published = await publishLocal({
-      uri,
-      layout,
-      plan,
-      open: (file) => services.openPinned(file),
-      token: partialToken(call),
-      // Heartbeats of this stage are all made here, by an attempt before this one.
-      ...(call.resume === undefined ? {} : { resume: call.resume as unknown as PartialProgress }),
-      onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
-      signal: call.signal,
-    });
-    await writeManifest(uri, {
-      format: layout.format,
-      size: published.size,
-      sha256: published.sha256,
+    if (outputs.index !== null) await removeIndex(target);
+    const published: Copied[] = [];
+    for (const { name, layout } of outputs.files) {
+      const copied = await publishLocal({
+        uri: name === null ? uri : sibling(uri, name),
+        layout,
+        plan,
+        open: (file) => services.openPinned(file),
+        token: partialToken(call),
+        // Heartbeats of this stage are all made here, by an attempt before this one; they name the file they are about.
+        ...(call.resume === undefined ? {} : { resume: call.resume as unknown as PartialProgress }),
+        onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
+        signal: call.signal,
+      });
+      published.push(copied);
+    }
+    const digests = await digestsOf(plan, outputs, published, call);
+    let shards: readonly Shard[] | undefined;
+    let { size, sha256 } = published[0]!;
+    if (outputs.index !== null) {
+      shards = await shardsOf(outputs.files.map(({ name }, index) => ({ uri: sibling(uri, name!), sha256: published[index]!.sha256 })));
+      sha256 = await publishIndex(target, outputs.index.text);
+      size = published.reduce((sum, file) => sum + file.size, Buffer.byteLength(outputs.index.text));
+    }
+    const dropped = [...plan.dropped, ...outputs.dropped];
+    await writeManifest(target, {
+      format,
+      size,
+      sha256,
       planSha256,
       source: plan.files,
-      tensors: layout.tensors.map(({ name, dtype, shape }, index) => ({ name, dtype, shape, sha256: published.tensors.get(index)! })),
+      tensors: plan.tensors.map(({ name, dtype, shape }, index) => ({ name, dtype, shape, sha256: digests[index]! })),
       skipped: plan.skipped,
-      dropped: plan.dropped,
+      dropped,
       frozen: plan.frozen,
       record: { ...context.metadata, ...plan.record },
+      ...(outputs.tied.length === 0 ? {} : { tied: outputs.tied }),
+      ...(shards === undefined ? {} : { shards }),
     });
-    return outcome(call, { uri, size: published.size, sha256: published.sha256, tensors: plan.tensors.length, unchanged: false });
+    return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false });
   },
   async discard(call) {
-    await discardPartials(localUri(call.options.uri), partialToken(call));
+    const uri = localUri(call.options.uri);
+    await discardPartials(uri, partialToken(call));
+    if (call.options.shard_size === undefined || call.context.plan === undefined) return;
+    const plan = (await call.services.workspace(call.run.workspace).getJson(call.context.plan)) as Plan;
+    const { files, index } = outputsOf(plan, call.options);
+    if (index === null) return;
+    const shards = files.map(({ name }) => sibling(uri, name!));
+    for (const shard of shards) await discardPartials(shard, partialToken(call));
+    await discardIncomplete(sibling(uri, index.name), shards);
   },
 });
+
+function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options): Outputs {
+  const name = decodeURIComponent(localUri(uri).split('/').at(-1)!);
+  return layoutOutputs(plan, { format, name, shardSize: shardSize === undefined ? null : bytesOf(shardSize), trainingState });
+}
+
+function bytesOf(size: number | string): number {
+  if (typeof size === 'number') return size;
+  // The schema has let nothing else through.
+  const [, count, unit] = SIZE.exec(size)!;
+  return Math.max(1, Math.floor(Number(count) * UNITS[(unit ?? '').toUpperCase()]!));
+}
+
+/** The URI of a file beside another. */
+function sibling(uri: string, name: string): string {
+  return uri.slice(0, uri.lastIndexOf('/') + 1) + encodeURIComponent(name);
+}
+
+/** SHA-256 of each of the plan's tensors: known from writing it, or for a view of a larger one read again. */
+async function digestsOf(
+  plan: Plan,
+  { places }: Outputs,
+  published: readonly { readonly tensors: ReadonlyMap<number, string> }[],
+  { services, signal }: StageCall<Options>,
+): Promise<readonly string[]> {
+  const views = plan.tensors.filter((_, index) => places[index] === null);
+  const read = await digestTensors({ tensors: views, plan, open: (file) => services.openPinned(file), signal });
+  let next = 0;
+  return places.map((place) => (place === null ? read[next++]! : published[place.file]!.tensors.get(place.tensor)!));
+}
 
 /** One name for the partial file of all attempts of this stage in this run, and of no other. */
 function partialToken({ run, stage }: Pick<StageCall<unknown>, 'run' | 'stage'>): string {
   return createHash('sha256').update(`${run.runId}/${stage.index}`).digest('hex').slice(0, 16);
 }
 
-function outcome(call: StageCall<Options>, done: { uri: string; size: number; sha256: string; tensors: number; unchanged: boolean }) {
+function outcome(
+  call: StageCall<Options>,
+  dropped: readonly LeftOut[],
+  done: { uri: string; size: number; sha256: string; tensors: number; unchanged: boolean },
+) {
   const { context } = call;
   const output = { ...done, format: call.options.format, manifest: manifestPath(done.uri) };
-  const metadata: Record<string, Json> = { ...context.metadata, output_path: done.uri, output_sha256: done.sha256 };
+  const metadata: Record<string, Json> = {
+    ...context.metadata,
+    output_path: done.uri,
+    output_sha256: done.sha256,
+    ...(dropped.length === 0
+      ? {}
+      : {
+          dropped: dropped.slice(0, LISTED).map(({ what, reason }) => ({ what: what.slice(0, 120), reason: reason.slice(0, 120) })),
+          num_dropped: dropped.length,
+        }),
+  };
   const what = `${formatCount(done.tensors, 'tensor')}, ${formatBytes(done.size)}`;
   return {
     context: { ...context, outputs: [...context.outputs, output], metadata },

@@ -99,6 +99,13 @@ export async function transferProgress(client: Client, workflowId: string): Prom
   return typeof details?.offset === 'number' && typeof details.size === 'number' ? { offset: details.offset, size: details.size } : null;
 }
 
+/** Identities of the workers that have asked for work in the last minutes. */
+export async function pollersOf(connection: Connection, namespace: string): Promise<readonly string[]> {
+  // 2: of activities.
+  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: 2 });
+  return (pollers ?? []).map(({ identity }) => identity ?? '');
+}
+
 function notFound(error: unknown, workflowId: string): unknown {
   if (!(error instanceof WorkflowNotFoundError)) return error;
   return new CheckpointNotFoundError(`There is no run ${workflowId} on this server, or it has ended long ago.`, workflowId, {

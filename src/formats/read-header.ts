@@ -1,14 +1,21 @@
 /**
  * Any checkpoint → its header. The container is told by the first bytes, never by the name.
  */
-import { CheckpointLoadError } from '../errors.ts';
-import type { ByteSource } from '../model/byte-source.ts';
+import { CheckpointLoadError, isCheckpointError } from '../errors.ts';
+import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
+import { readPickle } from './pickle/read.ts';
 import { readSafetensors } from './safetensors/read.ts';
+import { isIndexName, readSharded } from './sharded/read.ts';
+import { isBarePickle, readLegacy } from './torch/legacy.ts';
 import { readTorchZip } from './torch/read-zip.ts';
 import { readArchive } from './zip/archive.ts';
 
-const SNIFF = 64;
+/** A tar archive names itself at 257. */
+const SNIFF = 512;
+const TAR_MAGIC_AT = 257;
+/** Of a file that is nothing we know: looked through for a pickle's dangerous names. */
+const JUDGED = 1024 * 1024;
 
 /** First bytes of what people take for checkpoints, and what to say. */
 const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[] = [
@@ -21,26 +28,54 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
   { starts: '<', says: 'it is an HTML or XML page, perhaps an error page saved by a download: download it again' },
   { starts: '\x89HDF', says: 'it is an HDF5 file, which is not of the PyTorch family' },
   { starts: 'PK\x05\x06', says: 'it is an empty zip archive' },
-  {
-    starts: '\x80',
-    says: 'it is a bare pickle or a file of torch before 1.6, which this version does not read: load and save it again with torch 1.6 or newer',
-  },
 ];
 
-/** Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe. */
-export async function readHeader(source: ByteSource): Promise<Header> {
+/**
+ * Reads a header; `openSibling` opens the other files of a checkpoint that has several.
+ *
+ * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe.
+ */
+export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
   if (source.size === 0)
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
   if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source));
+  if (isIndexName(source.uri) || isJson(start)) {
+    if (openSibling === undefined)
+      throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);
+    return readSharded(source, openSibling, (shard) => readHeader(shard));
+  }
+  if (isBarePickle(start)) return readLegacy(source);
   const text = start.toString('latin1');
+  if (text.slice(TAR_MAGIC_AT).startsWith('ustar'))
+    throw new CheckpointLoadError(
+      `${source.uri} is a tar archive, perhaps a checkpoint of torch before 0.1.10: load and save it again with torch 0.4 to 2.5.`,
+      source.uri,
+    );
   const alike = LOOK_ALIKES.find(({ starts }) => text.startsWith(starts));
   // A safetensors file starts with the length of its header in 8 bytes, then "{".
   if (start[8] === 0x7b || (alike === undefined && source.uri.endsWith('.safetensors'))) return readSafetensors(source);
+  await refuseDangerousPickle(source);
   const says = alike?.says ?? (isText(start) ? 'it is a text file' : `its first bytes are ${start.subarray(0, 8).toString('hex')}`);
   throw new CheckpointLoadError(`${source.uri} is no checkpoint: ${says}. Expected a torch zip archive or safetensors.`, source.uri, {
     details: { first_bytes: start.subarray(0, 16).toString('hex') },
   });
+}
+
+/** A brace first, and not 8 bytes of length before another as in safetensors: as a number, text would be above any length. */
+function isJson(start: Uint8Array): boolean {
+  return start[0] === 0x7b && !(start[8] === 0x7b && start[7] === 0);
+}
+
+/** A pickle of protocol 0 or 1 has no mark at its start: its names are judged whatever else the file may be. */
+async function refuseDangerousPickle(source: ByteSource): Promise<void> {
+  const bytes = await source.read(0, Math.min(JUDGED, source.size));
+  try {
+    readPickle(bytes, { member: 'file', uri: source.uri, more: true, host: { nodes: [], globals: [] } });
+  } catch (error) {
+    const globals = isCheckpointError(error) ? error.details['globals'] : [];
+    if (Array.isArray(globals) && globals.length > 0) throw error;
+  }
 }
 
 function isText(bytes: Uint8Array): boolean {

@@ -3,6 +3,8 @@ import type { ByteSource } from '../model/byte-source.ts';
 
 const HEAD = 64 * 1024;
 const TAIL = 128 * 1024;
+/** Read behind a request that goes through: what is asked for next mostly lies there. */
+const AHEAD = 64 * 1024;
 
 export interface Requests {
   readonly count: number;
@@ -18,7 +20,7 @@ interface Window {
   readonly bytes: Uint8Array;
 }
 
-/** Serves reads that lie within the first 64 KiB or the last 128 KiB from one read each; others go through, and stay for the next. */
+/** Serves reads that lie within the first 64 KiB or the last 128 KiB from one read each; others go through with what lies behind them, and stay for the next. */
 export function windowed(source: ByteSource): CountedSource {
   const requests = { count: 0, bytes: 0 };
   const fetch = async (offset: number, length: number, signal?: AbortSignal): Promise<Window> => {
@@ -39,8 +41,8 @@ export function windowed(source: ByteSource): CountedSource {
     const tailOffset = Math.max(0, source.size - TAIL);
     if (offset >= tailOffset && end <= source.size)
       return slice((tail = await fetch(tailOffset, source.size - tailOffset, signal)), offset, length);
-    last = await fetch(offset, length, signal);
-    return last.bytes.slice();
+    last = await fetch(offset, Math.max(length, Math.min(length + AHEAD, source.size - offset)), signal);
+    return slice(last, offset, length);
   }
 
   return {

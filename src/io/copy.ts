@@ -205,7 +205,10 @@ function smallRanges(layout: Layout, storages: readonly Storage[], parts: readon
     if (length > SMALL) continue;
     const range =
       location.kind === 'range'
-        ? { offset: location.offset, length }
+        ? // With the count in front of it, where the container has one.
+          location.counted === undefined
+          ? { offset: location.offset, length }
+          : { offset: location.offset - 8, length: length + 8 }
         : { offset: location.header, length: LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored };
     const ranges = files.get(file);
     if (ranges === undefined) files.set(file, [range]);

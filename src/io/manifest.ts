@@ -23,6 +23,19 @@ export interface ManifestContent {
   readonly frozen: readonly string[];
   /** The run's record with its lists complete. */
   readonly record: JsonObject;
+  /** Names of one tensor that the format had to write under each of them. */
+  readonly tied?: readonly (readonly string[])[];
+  /** The files that the output, an index, names. */
+  readonly shards?: readonly Shard[];
+}
+
+/** One file of a sharded output. */
+export interface Shard {
+  readonly uri: string;
+  readonly size: number;
+  readonly sha256: string;
+  /** As of a whole output. */
+  readonly identity: string;
 }
 
 export interface Manifest extends ManifestContent {
@@ -61,6 +74,9 @@ export async function readManifest(uri: string): Promise<Manifest | null> {
 export async function isUnchanged(uri: string, planSha256: string): Promise<boolean> {
   const manifest = await readManifest(uri);
   if (manifest?.planSha256 !== planSha256) return false;
-  const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
-  return stats !== null && localIdentity(stats) === manifest.identity;
+  for (const file of [{ uri, identity: manifest.identity }, ...(manifest.shards ?? [])]) {
+    const stats = await stat(localPath(file.uri), { bigint: true }).catch(() => null);
+    if (stats === null || localIdentity(stats) !== file.identity) return false;
+  }
+  return true;
 }

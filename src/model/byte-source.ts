@@ -28,3 +28,9 @@ export interface PinnedFile {
 export function pin(source: ByteSource): PinnedFile {
   return { uri: source.uri, size: source.size, identity: source.identity };
 }
+
+/**
+ * Opens a file of the same folder by its plain name (no separators). What lies outside the folder is never opened, whatever the
+ * name says; a missing one is a `CheckpointNotFoundError`.
+ */
+export type OpenSibling = (name: string) => Promise<ByteSource>;

@@ -17,8 +17,11 @@ export type Container = 'zip' | 'legacy' | 'torchscript' | 'safetensors' | 'shar
 
 /** Where the bytes of one storage lie in its file. */
 export type StorageLocation =
-  /** `length` bytes from `offset`. */
-  | { readonly kind: 'range'; readonly offset: number }
+  /**
+   * `length` bytes from `offset`. `counted`: the file repeats the number of elements in 8 bytes at `at`, which are compared
+   * before the data is believed, as a member's local header is.
+   */
+  | { readonly kind: 'range'; readonly offset: number; readonly counted?: { readonly at: number; readonly elements: number } }
   /**
    * A zip member, known from the central directory only: `header` is the offset of its local header, which is read and
    * compared just before the data, where a reader passes it anyway. `stored` is the length in the file.
@@ -31,6 +34,10 @@ export type StorageLocation =
       readonly stored: number;
       /** CRC-32 of the uncompressed bytes; 0 where torch was told not to compute it. */
       readonly crc32: number;
+      /** General purpose bit flag, which the local header must repeat. */
+      readonly flags: number;
+      /** Offset of what follows in the file: the member's bytes end before it. */
+      readonly end: number;
     };
 
 export interface Storage {
@@ -91,6 +98,13 @@ export interface Finding {
   readonly member?: string;
 }
 
+/** A member beside the pickle, by its path in the archive's root folder. */
+export interface Attachment {
+  readonly name: string;
+  /** Index into `storages`: its bytes. */
+  readonly storage: number;
+}
+
 export interface Header {
   readonly format: Format;
   readonly container: Container;
@@ -111,6 +125,8 @@ export interface Header {
   readonly metadata: Readonly<Record<string, string>>;
   /** JSON of an `anemoi-metadata` member. */
   readonly anemoiMetadata?: JsonObject;
+  /** Members that a writer carries along: everything in the archive's `anemoi-metadata` folder. */
+  readonly attachments?: readonly Attachment[];
   readonly globals: readonly GlobalUse[];
   readonly findings: readonly Finding[];
 }

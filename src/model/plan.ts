@@ -31,8 +31,15 @@ export interface Plan {
   readonly storages: readonly Storage[];
   /** In the source's order; a container may write them in its own. */
   readonly tensors: readonly PlannedTensor[];
-  /** Training state that goes along: a dict of what Lightning or torch keeps beside the weights. */
+  /**
+   * Training state that goes along: a dict of everything the source keeps beside the weights, under the source's own keys. Its
+   * `tensor` nodes index `stateTensors`.
+   */
   readonly trainingState?: ValueTree;
+  /** Tensors of the training state, named by their path in it. One may be `unsupported`: a format then leaves it out. */
+  readonly stateTensors?: readonly PlannedTensor[];
+  /** Attributes of the state dict itself, as `_metadata` with the versions of a module's parts: a dict. Holds no tensor. */
+  readonly stateDictAttributes?: ValueTree;
   /** Names of parameters to be frozen by whoever loads the file. */
   readonly frozen: readonly string[];
   /** Tensors of the state dict that are not published. */

@@ -12,6 +12,7 @@ import type { Target } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
 import { matchTarget, type Match, type NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
+import { keepTrainingState, stateDictAttributes } from './keep-training-state.ts';
 import { noDenseForm, otherContent } from './left-out.ts';
 
 export type Fill = 'target' | 'none';
@@ -25,6 +26,8 @@ export interface LoadRules {
   /** Take the target's own values for the processors' statistics, whatever the source has. */
   readonly refreshStates: boolean;
   readonly refreshTendencies: boolean;
+  /** Take along everything that the source keeps beside its weights. */
+  readonly keepTrainingState?: boolean;
 }
 
 export interface Loaded {
@@ -61,14 +64,17 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
       ? withoutTarget(header, source, rules)
       : withTarget(header, source, target, rules, isRefreshed, new Set(header.nonTensors.map(({ name }) => name)));
   const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
-  const fresh: Plan = {
+  const attributes = stateDictAttributes(header);
+  const weights: Plan = {
     ...chosen.bytes,
     tensors: chosen.tensors,
+    ...(attributes === undefined ? {} : { stateDictAttributes: attributes }),
     frozen: earlier?.frozen ?? [],
     skipped: [...chosen.skipped, ...nonTensors],
     dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),
     metadata: header.metadata,
   };
+  const fresh = rules.keepTrainingState === true ? keepTrainingState(header, weights) : weights;
   const skipped = fresh.skipped;
   return {
     plan: earlier === undefined ? fresh : overlaid(earlier, fresh, new Set(chosen.transferred)),
@@ -205,6 +211,7 @@ function overlaid(earlier: Plan, later: Plan, transferred: ReadonlySet<string>):
     ...later,
     ...appended(earlier, later),
     tensors,
+    ...(later.stateTensors === undefined ? {} : { stateTensors: later.stateTensors.map(moved) }),
     skipped: later.skipped.filter(({ what }) => !covered.has(what)),
     metadata: { ...earlier.metadata, ...later.metadata },
   };

@@ -54,7 +54,9 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
     taken.set(next, name);
     names.set(name, next);
   }
-  const renamed = { ...plan, tensors: plan.tensors.map((tensor) => ({ ...tensor, name: names.get(tensor.name)! })) };
+  // Attributes of the state dict name modules by their old paths.
+  const { stateDictAttributes: _attributes, ...others } = plan;
+  const renamed = { ...others, tensors: plan.tensors.map((tensor) => ({ ...tensor, name: names.get(tensor.name)! })) };
   return {
     plan: withFrozen(
       renamed,

@@ -5,17 +5,24 @@ export interface MemorySource extends ByteSource {
   readonly asked: { requests: number; bytes: number };
 }
 
-export function memorySource(bytes: Uint8Array, uri = 'memory:///file'): MemorySource {
+/** Bytes that are made when asked for, so that a test needs no large file. */
+export interface Made {
+  readonly size: number;
+  readonly at: (offset: number, length: number) => Uint8Array;
+}
+
+export function memorySource(content: Uint8Array | Made, uri = 'memory:///file'): MemorySource {
+  const size = content instanceof Uint8Array ? content.length : content.size;
   const asked = { requests: 0, bytes: 0 };
   const take = (offset: number, length: number): Uint8Array => {
-    if (offset < 0 || length < 0 || offset + length > bytes.length) throw new Error(`read of ${length} at ${offset} of ${bytes.length}`);
+    if (offset < 0 || length < 0 || offset + length > size) throw new Error(`read of ${length} at ${offset} of ${size}`);
     asked.requests++;
     asked.bytes += length;
-    return bytes.subarray(offset, offset + length);
+    return content instanceof Uint8Array ? content.subarray(offset, offset + length) : content.at(offset, length);
   };
   return {
     uri,
-    size: bytes.length,
+    size,
     identity: 'memory',
     asked,
     read: async (offset, length) => take(offset, length).slice(),

@@ -55,3 +55,8 @@ export const EXPECTED = JSON.parse(readFileSync(join(FIXTURES, 'expected.json'),
 export function fixture(path: string): string {
   return join(FIXTURES, path);
 }
+
+/** Absolute path of a compiled module: `src/app/cli/main.js`. */
+export function compiled(path: string): string {
+  return join(PROJECT_ROOT, 'dist', path);
+}

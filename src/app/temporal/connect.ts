@@ -3,8 +3,8 @@ import { Connection, type ConnectionOptions } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
+import { readEnvironment, type Environment } from '../environment.ts';
 import { acquireDevServer, answers, runningServer, type DevServer } from './dev-server.ts';
-import { stateFolder } from './folders.ts';
 
 const LOCAL_ADDRESS = '127.0.0.1:7233';
 const LOCAL_UI = 'http://127.0.0.1:8233';
@@ -22,9 +22,15 @@ export interface TemporalAccess {
   close(): Promise<void>;
 }
 
-export async function connectTemporal({ log }: { readonly log: (line: string) => void }): Promise<TemporalAccess> {
+export async function connectTemporal({
+  log,
+  environment = readEnvironment(),
+}: {
+  readonly log: (line: string) => void;
+  readonly environment?: Environment;
+}): Promise<TemporalAccess> {
   const { connectionOptions, namespace = 'default' } = configuration();
-  const uiUrl = process.env['TEMPORAL_UI_URL'] ?? null;
+  const { uiUrl } = environment;
   if (connectionOptions.address !== undefined) {
     const address = connectionOptions.address;
     log(`temporal: configured server ${address}`);
@@ -39,12 +45,12 @@ export async function connectTemporal({ log }: { readonly log: (line: string) =>
       close: () => connection.close(),
     };
   }
-  const ours = await runningServer(stateFolder());
+  const ours = await runningServer(environment.stateFolder);
   if (ours === null && (await answers(LOCAL_ADDRESS))) {
     log(`temporal: server on the default local port`);
     return access('local', LOCAL_ADDRESS, uiUrl ?? LOCAL_UI, namespace, async () => undefined);
   }
-  const server: DevServer = await acquireDevServer({ log });
+  const server: DevServer = await acquireDevServer({ log, environment });
   try {
     return await access('embedded', server.address, uiUrl ?? server.uiUrl, namespace, () => server.release());
   } catch (error) {

@@ -3,24 +3,26 @@
  * processes of the user.
  *
  * Each process holds a lease (a file named by its pid); the last one to leave stops the server, and a lease of a process that
- * is gone counts for nothing. So a killed CLI leaves a server that the next one finds, uses and finally stops.
+ * is gone counts for nothing, also where its pid is taken again. So a killed CLI leaves a server that the next one finds, uses and finally stops.
  */
 import { spawn } from 'node:child_process';
-import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { CheckpointError } from '../../errors.ts';
+import { writeAtomically } from '../../io/atomic-file.ts';
+import type { Environment } from '../environment.ts';
 import { findTemporalBinary } from './binary.ts';
-import { stateFolder } from './folders.ts';
+import { processMark } from './process-mark.ts';
 
 const PORT = 7233;
 const UI_PORT = 8233;
 /** Milliseconds. */
 const READY_TIMEOUT = 60_000;
 const STOP_TIMEOUT = 5000;
-const LOCK_STALE = 90_000;
 
 /** Without these a three-activity workflow takes 200 ms instead of 52, and timers below a second take a second. */
 const SERVER_ARGS = [
@@ -39,6 +41,11 @@ const SERVER_ARGS = [
   ].flatMap((value) => ['--dynamic-config-value', value]),
 ];
 
+interface BringUp {
+  readonly log: (line: string) => void;
+  readonly environment: Environment;
+}
+
 interface ServerRecord {
   readonly pid: number;
   readonly port: number;
@@ -53,14 +60,14 @@ export interface DevServer {
   release(): Promise<void>;
 }
 
-export async function acquireDevServer({ log }: { readonly log: (line: string) => void }): Promise<DevServer> {
-  const folder = stateFolder();
+export async function acquireDevServer({ log, environment }: BringUp): Promise<DevServer> {
+  const folder = environment.stateFolder;
   await mkdir(join(folder, 'leases'), { recursive: true });
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);
-    const found = living ?? (await start(folder, log));
-    await writeFile(lease, '');
+    const found = living ?? (await start({ log, environment }));
+    await writeFile(lease, processMark(process.pid) ?? '');
     return found;
   });
   return {
@@ -77,16 +84,26 @@ export async function acquireDevServer({ log }: { readonly log: (line: string) =
   };
 }
 
-/** The server of a record whose process lives; null otherwise. */
+/** The server of a record whose process lives; null otherwise, a damaged record included. */
 export async function runningServer(folder: string): Promise<ServerRecord | null> {
   const text = await readFile(join(folder, 'server.json'), 'utf8').catch(() => null);
-  if (text === null) return null;
-  const record = JSON.parse(text) as ServerRecord;
-  return (await isTemporal(record.pid)) ? record : null;
+  const record = text === null ? null : parseRecord(text);
+  return record !== null && (await isTemporal(record.pid)) ? record : null;
 }
 
-async function start(folder: string, log: (line: string) => void): Promise<ServerRecord> {
-  const program = await findTemporalBinary({ log });
+function parseRecord(text: string): ServerRecord | null {
+  try {
+    const record = JSON.parse(text) as Partial<ServerRecord> | null;
+    const whole = [record?.pid, record?.port, record?.uiPort].every(Number.isSafeInteger);
+    return whole ? (record as ServerRecord) : null;
+  } catch {
+    return null;
+  }
+}
+
+async function start({ log, environment }: BringUp): Promise<ServerRecord> {
+  const folder = environment.stateFolder;
+  const program = await findTemporalBinary({ log, environment });
   const port = await freePort(PORT);
   const uiPort = await freePort(UI_PORT);
   const output = await open(join(folder, 'server.log'), 'a');
@@ -124,7 +141,7 @@ async function start(folder: string, log: (line: string) => void): Promise<Serve
     );
   }
   const record: ServerRecord = { pid: child.pid!, port, uiPort };
-  await writeFile(join(folder, 'server.json'), JSON.stringify(record));
+  await writeAtomically(join(folder, 'server.json'), JSON.stringify(record));
   log(`temporal: server ${child.pid} up at 127.0.0.1:${port}, UI at ${uiPort}`);
   return record;
 }
@@ -156,24 +173,17 @@ async function stop(pid: number): Promise<void> {
 
 async function someLease(folder: string): Promise<boolean> {
   for (const name of await readdir(join(folder, 'leases'))) {
-    if (isAlive(Number(name))) return true;
-    await rm(join(folder, 'leases', name), { force: true });
+    const lease = join(folder, 'leases', name);
+    const mark = await readFile(lease, 'utf8').catch(() => null);
+    if (mark !== null && processMark(Number(name)) === mark) return true;
+    await rm(lease, { force: true });
   }
   return false;
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Pids are used again: where the system says what a process runs, it must be `temporal`, and no zombie. */
 async function isTemporal(pid: number): Promise<boolean> {
-  if (!isAlive(pid)) return false;
+  if (processMark(pid) === null) return false;
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null);
   return command === null ? process.platform !== 'linux' : command.includes('start-dev');
 }
@@ -194,25 +204,39 @@ function tryListen(port: number): Promise<number | null> {
   });
 }
 
-/** One process at a time starts or stops the server; a lock this old was left by one that is gone. */
+/** One process at a time starts or stops the server; a lock whose process is gone is taken over. */
 async function locked<T>(folder: string, work: () => Promise<T>): Promise<T> {
   const lock = join(folder, 'lock');
-  for (;;) {
-    const taken = await mkdir(lock).then(
-      () => true,
-      () => false,
-    );
-    if (taken) break;
-    const age = await stat(lock).then(
-      ({ mtimeMs }) => Date.now() - mtimeMs,
-      () => 0,
-    );
-    if (age > LOCK_STALE) await rm(lock, { recursive: true, force: true });
-    await sleep(50);
-  }
+  const mine = join(folder, `lock.${process.pid}.${randomUUID()}`);
+  // Made aside and linked, so that a lock always says whose it is.
+  await writeFile(mine, `${process.pid} ${processMark(process.pid)}`);
   try {
-    return await work();
+    while (!(await link(mine, lock).then(yes, no))) {
+      const holder = await readFile(lock, 'utf8').catch(() => null);
+      if (holder !== null && !holds(holder)) await breakLock(lock, `${mine}.broken`, holder);
+      else await sleep(50);
+    }
+    try {
+      return await work();
+    } finally {
+      await rm(lock, { force: true });
+    }
   } finally {
-    await rm(lock, { recursive: true, force: true });
+    await rm(mine, { force: true });
   }
 }
+
+/** Of several that see the same dead lock one moves it away; what turns out to be a newer one is put back. */
+async function breakLock(lock: string, aside: string, holder: string): Promise<void> {
+  if (!(await rename(lock, aside).then(yes, no))) return;
+  if ((await readFile(aside, 'utf8')) !== holder) await link(aside, lock).catch(() => undefined);
+  await rm(aside, { force: true });
+}
+
+function holds(holder: string): boolean {
+  const [pid = '', ...mark] = holder.split(' ');
+  return processMark(Number(pid)) === mark.join(' ');
+}
+
+const yes = (): boolean => true;
+const no = (): boolean => false;

@@ -31,10 +31,38 @@ export interface Cursor {
   /** An unsigned 8-byte length; refused above what is left. */
   readonly u64: () => number;
   readonly take: (length: number) => Uint8Array;
-  readonly utf8: (length: number) => string;
-  /** Up to the newline, as UTF-8, without it. */
+  /** As Python decodes it, surrogates included. */
+  readonly utf8: (length: number) => string | Surrogates;
+  /** Up to the newline, without it. */
+  readonly rawLine: () => Uint8Array;
+  /** The same as UTF-8. */
   readonly line: () => string;
   readonly enterFrame: (length: number) => void;
+}
+
+/** A Python str that is no Unicode text: it holds a lone surrogate, as file names that are no UTF-8 do. In WTF-8. */
+export interface Surrogates {
+  readonly wtf8: Uint8Array;
+}
+
+/** UTF-8 as CPython and torch read it (`surrogatepass`); what no reader takes is refused. */
+export function decodeText(bytes: Uint8Array, position: number): string | Surrogates {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    // Every surrogate is three bytes, ed a0..bf 80..bf; with another character in its place the text must be sound.
+    const rest = new Uint8Array(bytes);
+    for (let at = 0; at + 2 < rest.length; at++) {
+      const [second = 0, third = 0] = [rest[at + 1], rest[at + 2]];
+      if (rest[at] === 0xed && second >= 0xa0 && second <= 0xbf && (third & 0xc0) === 0x80) rest.fill(0x3f, at, at + 3);
+    }
+    try {
+      UTF8.decode(rest);
+    } catch {
+      throw new PickleSyntaxError('a string is not valid UTF-8', position);
+    }
+    return { wtf8: bytes };
+  }
 }
 
 export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimits): Cursor {
@@ -67,18 +95,21 @@ export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimit
     },
     utf8: (length) => {
       const at = advance(length);
-      try {
-        return UTF8.decode(bytes.subarray(at, at + length));
-      } catch {
-        throw new PickleSyntaxError('a string is not valid UTF-8', at);
-      }
+      return decodeText(bytes.subarray(at, at + length), at);
     },
-    line: () => {
+    rawLine: () => {
       const at = cursor.position;
       const end = bytes.subarray(at, at + limits.line).indexOf(10);
       if (end === -1) throw new PickleSyntaxError(`no end of line within ${limits.line} bytes`, at);
-      const text = cursor.utf8(end + 1);
-      return text.slice(0, -1);
+      return cursor.take(end + 1).subarray(0, -1);
+    },
+    line: () => {
+      const at = cursor.position;
+      try {
+        return UTF8.decode(cursor.rawLine());
+      } catch (error) {
+        throw error instanceof PickleSyntaxError ? error : new PickleSyntaxError('a line is not valid UTF-8', at);
+      }
     },
     enterFrame: (length) => {
       const at = cursor.position;

@@ -23,7 +23,9 @@ const SAFE: Readonly<Record<string, string>> = {
   argparse: 'Namespace',
   types: 'SimpleNamespace',
   typing: 'Any',
-  numpy: 'dtype ndarray',
+  numpy:
+    'dtype ndarray bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 intc uintc intp uintp longlong ulonglong float16 float32 float64 longdouble ' +
+    'complex64 complex128 clongdouble str_ bytes_ unicode_ string_ datetime64 timedelta64 generic number integer floating inexact',
   'numpy.core.multiarray': 'scalar _reconstruct',
   'numpy._core.multiarray': 'scalar _reconstruct',
   'numpy.core.numeric': '_frombuffer',
@@ -96,7 +98,7 @@ const DANGEROUS_MODULES = new Set(
     'commands popen2 platform inspect ast atexit gc site sysconfig distutils idlelib lib2to3 doctest unittest xmlrpc socketserver sqlite3 venv pydoc turtle tkinter antigravity ' +
     'linecache readline rlcompleter resource mmap faulthandler tracemalloc nntplib poplib imaplib aifc py_compile compileall ' +
     'torch.hub torch.jit torch.package torch.utils torch._inductor torch._dynamo torch.distributed torch.multiprocessing torch.testing torch.fx torch.onnx torch.ops torch._ops torch.cpp torch.classes ' +
-    'torch.autograd.function torch.overrides torch.library torch._C numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib numpy.compat cffi paramiko fabric'
+    'torch.autograd.function torch.overrides torch.library torch._C numpy.testing numpy.f2py numpy.distutils numpy._distutils numpy.ctypeslib numpy.lib numpy.compat cffi paramiko fabric'
   ).split(' '),
 );
 
@@ -135,14 +137,53 @@ const DANGEROUS_PAIRS = new Set([
   'torch os',
   'torch sys',
   'collections namedtuple',
-  ...'load save savez savetxt loadtxt genfromtxt fromfile fromregex memmap vectorize frompyfunc fromfunction apply_along_axis apply_over_axes piecewise DataSource f2py testing __builtins__'
-    .split(' ')
-    .map((name) => `numpy ${name}`),
   'collections abc',
   'typing get_type_hints',
   'decimal os',
   'omegaconf.omegaconf OmegaConf',
 ]);
+
+/** Of NumPy, under whichever of its modules: names that read or write files, run text, or call what they are given. */
+const NUMPY_NAMES = new Set(
+  (
+    'load loads save savez savez_compressed savetxt loadtxt genfromtxt recfromtxt recfromcsv fromfile tofile fromregex fromstring memmap open_memmap DataSource vectorize frompyfunc ' +
+    'fromfunction fromiter apply_along_axis apply_over_axes piecewise set_printoptions seterrcall setbufsize add_newdoc deprecate lookfor source info runstring rundocs ' +
+    'exec_command execfile safe_eval NpzFile _exec_command'
+  ).split(' '),
+);
+
+/** On the table, and no classes: `__new__` of them is an error in Python. */
+const FUNCTION_MODULES = new Set([
+  '_codecs',
+  'copyreg',
+  'copy_reg',
+  'torch._utils',
+  'torch._tensor',
+  'torch.serialization',
+  'torch.jit._pickle',
+]);
+const FUNCTIONS = new Set(['scalar', '_reconstruct', '_frombuffer']);
+
+/** Classes whose fresh object is unusable, and in C++ not even initialised, until BUILD gives it its state. */
+const STATEFUL: Readonly<Record<string, string>> = {
+  torch: 'Tensor',
+  'torch.storage': 'TypedStorage UntypedStorage _UntypedStorage',
+  'numpy.core.multiarray': '_reconstruct',
+  'numpy._core.multiarray': '_reconstruct',
+  uuid: 'UUID',
+  'omegaconf.dictconfig': 'DictConfig',
+  'omegaconf.listconfig': 'ListConfig',
+};
+const STATEFUL_PAIRS = new Set(Object.entries(STATEFUL).flatMap(([module, names]) => names.split(' ').map((name) => `${module} ${name}`)));
+
+export function isFunction(module: string, name: string): boolean {
+  return judge(module, name) === 'safe' && (FUNCTION_MODULES.has(module) || (module.startsWith('numpy') && FUNCTIONS.has(name)));
+}
+
+/** Whether what a call or `__new__` (`isNew`) of it gives is unusable before BUILD. */
+export function needsState(module: string, name: string, isNew: boolean): boolean {
+  return (isNew || name === '_reconstruct') && STATEFUL_PAIRS.has(`${module} ${name}`);
+}
 
 const SAFE_PAIRS = new Set(Object.entries(SAFE).flatMap(([module, names]) => names.split(' ').map((name) => `${module} ${name}`)));
 
@@ -153,6 +194,7 @@ export function judge(module: string, name: string): Verdict {
   if (SAFE_PAIRS.has(pair) || EXCEPTIONS.has(pair)) return 'safe';
   if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) return 'safe';
   if (DANGEROUS_PAIRS.has(pair) || CLOSED_MODULES.has(module)) return 'dangerous';
+  if (/^numpy(\.|$)/.test(module) && (NUMPY_NAMES.has(name) || name.startsWith('__'))) return 'dangerous';
   for (let end = module.length; end > 0; end = module.lastIndexOf('.', end - 1))
     if (DANGEROUS_MODULES.has(module.slice(0, end))) return 'dangerous';
   return 'unknown';

@@ -17,3 +17,15 @@ function fit(value: bigint): number | string {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value.toString();
 }
+
+/** Shortest little-endian two's complement, as LONG1 wants it; 0 is no bytes. */
+export function encodeLong(value: bigint): Uint8Array {
+  if (value === 0n) return new Uint8Array();
+  // For a negative number the magnitude is one less: -128 fits into a byte, 128 does not.
+  const magnitude = (value < 0n ? -value - 1n : value).toString(2).length;
+  const length = Math.floor(magnitude / 8) + 1;
+  const hex = BigInt.asUintN(length * 8, value)
+    .toString(16)
+    .padStart(length * 2, '0');
+  return new Uint8Array(Buffer.from(hex, 'hex').reverse());
+}

@@ -5,13 +5,16 @@
  * One loop, explicit stack, so the depth of the input costs no stack of ours.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
-import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
+import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
-import { openCursor, PickleSyntaxError, type Cursor } from './cursor.ts';
-import { judge, TORCH_DTYPES } from './globals.ts';
+import { decodeText, openCursor, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
+import { isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
+import { keyReader } from './keys.ts';
+import { sweep } from './sweep.ts';
+import { rawUnicodeEscape, stringEscape } from './text.ts';
 
 /** What a pickle cannot say itself. Both throw `PickleSyntaxError` or a checkpoint error for what they refuse. */
 export interface PickleHost {
@@ -58,6 +61,7 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
     }
   } catch (error) {
     failure ??= error;
+    if (error instanceof PickleSyntaxError) sweepRest(bytes, error.position, options, limits);
   }
   refuseDangerous(options, options.host.globals.slice(from));
   if (failure === undefined && result !== undefined) return result;
@@ -72,6 +76,14 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
     cause: failure,
     details: { member: options.member, position: failure.position },
   });
+}
+
+/** A broken pickle may still be read by others: the names behind the break belong into the report. */
+function sweepRest(bytes: Uint8Array, from: number, { host, member }: PickleOptions, limits: PickleLimits): void {
+  const known = new Set(host.globals.filter((use) => use.member === member).map(({ position }) => position));
+  for (const { module, name, position } of sweep(bytes, from, (...pair) => judge(...pair) === 'dangerous'))
+    if (!known.has(position) && host.globals.length < limits.globals)
+      host.globals.push({ module, name, verdict: judge(module, name), member, position });
 }
 
 /** Throws one `CheckpointValidationError` that names every dangerous global among `globals`. */
@@ -103,6 +115,8 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const memo = new Map<number, NodeId>();
   const keys = new Map<NodeId, Map<string, number>>();
   const constants = new Map<unknown, NodeId>();
+  /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
+  const unfinished = new Map<NodeId, number>();
   let stack: NodeId[] = [];
   const marks: NodeId[][] = [];
   let at = start;
@@ -131,18 +145,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const value = nodes[id];
     return typeof value === 'object' && value !== null ? value : { kind: 'atom' };
   };
-  const keyOf = (id: NodeId): string => {
-    const value = nodes[id];
-    if (typeof value === 'string') return `s${value}`;
-    if (typeof value === 'number' || typeof value === 'boolean') return `n${Number(value)}`;
-    if (value === null) return 'null';
-    const known = node(id);
-    if (known.kind === 'float') return `n${known.value === '-0' ? 0 : known.value}`;
-    if (known.kind === 'int') return `n${known.decimal}`;
-    if (known.kind === 'list' || known.kind === 'dict' || known.kind === 'set' || known.kind === 'bytearray')
-      fail(`a ${known.kind} is no dict key`);
-    return `i${id}`;
-  };
+  const keyOf = keyReader(nodes, fail);
   const setItems = (target: NodeId, items: readonly NodeId[]): void => {
     if (items.length % 2 !== 0) fail('an odd number of items for a dict');
     const value = node(target);
@@ -158,8 +161,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     for (let position = 0; position < items.length; position += 2) {
       const key = items[position] ?? 0;
       const entry = [key, items[position + 1] ?? 0] as const;
-      const known = index.get(keyOf(key));
-      if (known === undefined) index.set(keyOf(key), entries.push(entry) - 1);
+      const text = keyOf(key);
+      const known = index.get(text);
+      if (known === undefined) index.set(text, entries.push(entry) - 1);
       else entries[known] = [entries[known]?.[0] ?? key, entry[1]];
     }
   };
@@ -176,23 +180,27 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) push({ kind: 'plain', class: 'torch.dtype', value: add(name) });
     else push({ kind: 'global', module, name });
   };
-  const call = (callee: NodeId, args: NodeId, kwargs?: NodeId): void => {
+  const call = (callee: NodeId, args: NodeId, isNew: boolean, kwargs?: NodeId): void => {
     const target = node(callee);
     const tuple = node(args);
     if (target.kind !== 'global') return fail(`a call of something that is no global (${target.kind})`);
     if (tuple.kind !== 'tuple') return fail(`call arguments that are no tuple (${tuple.kind})`);
     const { module, name } = target;
+    if (isNew && isFunction(module, name)) return fail(`a new object of ${module}.${name}, which is a function`);
     if (kwargs === undefined && judge(module, name) === 'safe') {
       const made = plainCall(table, module, name, tuple.items) ?? host.call?.(module, name, tuple.items, at);
       if (typeof made === 'number') return void stack.push(made);
       if (made !== undefined) return push(made);
     }
     push({ kind: 'object', module, name, args, ...(kwargs === undefined ? {} : { kwargs }) });
+    if (needsState(module, name, isNew)) unfinished.set(top(), at);
   };
   const build = (target: NodeId, state: NodeId): void => {
     const value = node(target);
-    if (value.kind === 'object') opened(value)['state'] = state;
-    else if (value.kind === 'dict') {
+    if (value.kind === 'object') {
+      opened(value)['state'] = state;
+      unfinished.delete(target);
+    } else if (value.kind === 'dict') {
       if (value.class === undefined || node(state).kind !== 'dict') fail('a state set on a plain dict, or one that is no dict');
       opened(value)['attributes'] = state;
     } else fail(`a state set on a ${value.kind}`);
@@ -200,6 +208,10 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const store = (index: number): void => void memo.set(index, top());
   const recall = (index: number): void => void stack.push(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
   const pushInteger = (value: number | string): void => push(typeof value === 'number' ? value : { kind: 'int', decimal: value });
+  const pushText = (text: string | Surrogates): void => {
+    if (typeof text === 'string') push(text);
+    else push({ kind: 'plain', class: 'str', value: add({ kind: 'bytes', base64: base64(text.wtf8) }) });
+  };
   const base64 = (data: Uint8Array): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
   const index = (text: string): number => (/^\d{1,10}$/.test(text) ? Number(text) : fail(`memo index "${text.slice(0, 40)}"`));
   let proto = false;
@@ -221,6 +233,10 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       case 0x2e: {
         const id = pop();
         if (stack.length > 0 || marks.length > 0) fail('values are left on the stack at STOP');
+        for (const [object, position] of unfinished) {
+          const { module, name } = node(object) as GlobalName; // Only objects are put there.
+          throw new PickleSyntaxError(`an object of ${module}.${name} that never gets its state`, position, true);
+        }
         return { id, end: cursor.position };
       }
       case 0x28:
@@ -289,34 +305,28 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         push(floatNode(cursor.f64()));
         break; // BINFLOAT
       case 0x58:
-        push(cursor.utf8(cursor.u32()));
+        pushText(cursor.utf8(cursor.u32()));
         break; // BINUNICODE
       case 0x8c:
-        push(cursor.utf8(cursor.u8()));
+        pushText(cursor.utf8(cursor.u8()));
         break; // SHORT_BINUNICODE
       case 0x8d:
-        push(cursor.utf8(cursor.u64()));
+        pushText(cursor.utf8(cursor.u64()));
         break; // BINUNICODE8
       case 0x54:
-        push(cursor.utf8(cursor.i32()));
+        pushText(cursor.utf8(cursor.i32()));
         break; // BINSTRING; torch reads Python 2 strings as UTF-8
       case 0x55:
-        push(cursor.utf8(cursor.u8()));
+        pushText(cursor.utf8(cursor.u8()));
         break; // SHORT_BINSTRING
-      case 0x53: {
-        // STRING: quoted, and here without escapes, as names are written
-        const text = cursor.line();
-        const inner = /^(['"])([^\\]*)\1$/.exec(text)?.[2] ?? fail('a text string that is not quoted, or has escapes');
-        push(inner);
+      case 0x53:
+        // STRING
+        pushText(decodeText(stringEscape(cursor.rawLine()) ?? fail('a text string that is not quoted, or with a broken escape'), at));
         break;
-      }
-      case 0x56: {
+      case 0x56:
         // UNICODE
-        const text = cursor.line();
-        if (text.includes('\\')) fail('a text string with escapes');
-        push(text);
+        pushText(decodeText(rawUnicodeEscape(cursor.rawLine()) ?? fail('a text string with a broken escape'), at));
         break;
-      }
       case 0x42:
         push({ kind: 'bytes', base64: base64(cursor.take(cursor.u32())) });
         break;
@@ -457,19 +467,19 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           name = cursor.line(),
           args = popMark();
         pushGlobal(module, name);
-        call(pop(), add({ kind: 'tuple', items: args }));
+        call(pop(), add({ kind: 'tuple', items: args }), false);
         break;
       }
       case 0x6f: {
         // OBJ
         const [callee, ...args] = popMark();
-        call(callee ?? fail('OBJ without a class'), add({ kind: 'tuple', items: args }));
+        call(callee ?? fail('OBJ without a class'), add({ kind: 'tuple', items: args }), false);
         break;
       }
       case 0x52:
       case 0x81: {
         const args = pop();
-        call(pop(), args);
+        call(pop(), args, opcode === 0x81);
         break;
       } // REDUCE, NEWOBJ
       case 0x92: {
@@ -482,7 +492,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           fail('keyword arguments that are no dict');
           break;
         }
-        call(callee, args, named.entries.length === 0 ? undefined : kwargs);
+        call(callee, args, true, named.entries.length === 0 ? undefined : kwargs);
         break;
       }
       case 0x62: {

@@ -86,6 +86,19 @@ export class JsonScanner {
     this.expect('}');
   }
 
+  /** Passes over any value, for text that is known to be valid JSON. */
+  skip(): void {
+    let depth = 0;
+    do {
+      this.#space();
+      if (this.#at >= this.#text.length) throw this.error('expected a value');
+      if (this.#text.charCodeAt(this.#at) === QUOTE) this.string();
+      else if ('{['.includes(this.#text[this.#at++] ?? '')) depth++;
+      else if ('}]'.includes(this.#text[this.#at - 1] ?? '')) depth--;
+      else if (depth === 0) while (/[^\s,:\]}]/.test(this.#text[this.#at] ?? ',')) this.#at++;
+    } while (depth > 0);
+  }
+
   /** Only white space may follow. */
   end(): void {
     this.#space();

@@ -19,7 +19,7 @@ export function layoutSafetensors(plan: Plan): Layout {
   keyed.sort((a, b) => RANK.get(b.tensor.dtype)! - RANK.get(a.tensor.dtype)! || Buffer.compare(a.key, b.key));
   const entries: string[] = [];
   const segments: Segment[] = [];
-  const metadata = Object.entries(plan.metadata).sort(([a], [b]) => (a < b ? -1 : 1));
+  const metadata = Object.entries(plan.metadata).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   if (metadata.length > 0)
     entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;

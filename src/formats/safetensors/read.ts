@@ -7,7 +7,7 @@ import { JsonScanner, JsonSyntaxError } from './json-scanner.ts';
 import { HEADER_MAX } from './layout.ts';
 
 const LENGTH_SIZE = 8;
-const DIMENSIONS_MAX = 64;
+const MAX_U64 = 2n ** 64n - 1n;
 
 interface Entry {
   readonly name: string;
@@ -107,12 +107,22 @@ function parseEntry(json: JsonScanner, name: string): Entry {
   const [begin, end] = offsets;
   if (offsets.length !== 2 || begin === undefined || end === undefined || end < begin)
     throw json.error(`tensor ${name}: data_offsets must be [begin, end]`);
-  if (shape.length > DIMENSIONS_MAX) throw json.error(`tensor ${name} has ${shape.length} dimensions, at most ${DIMENSIONS_MAX} are read`);
-  const bits = shape.reduce((product, size) => product * BigInt(size), BigInt(DTYPES[dtype].bits));
+  const bits = elements(shape) * BigInt(DTYPES[dtype].bits);
+  if (bits > MAX_U64) throw json.error(`tensor ${name}: its shape ${JSON.stringify(shape.slice(0, 10))} overflows 64 bits`);
   if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are no whole number of bytes`);
   if (bits / 8n !== BigInt(end - begin))
     throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${end - begin}`);
   return { name, dtype, shape, begin, end };
+}
+
+/** Multiplied in order, as the reference does: an overflow on the way stays one, whatever 0 follows. Stops there. */
+function elements(shape: readonly number[]): bigint {
+  let product = 1n;
+  for (const size of shape) {
+    product *= BigInt(size);
+    if (product > MAX_U64) return product;
+  }
+  return product;
 }
 
 /** The reference demands that the tensors fill the data without overlap or hole. */

@@ -6,30 +6,73 @@
  */
 import { CheckpointLoadError, CheckpointValidationError, type JsonObject } from '../../errors.ts';
 import { pin, type ByteSource } from '../../model/byte-source.ts';
-import type { Header, Storage, Tensor } from '../../model/header.ts';
-import type { GlobalUse, ValueNode } from '../../model/value.ts';
+import type { Attachment, Finding, Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
+import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
 import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
-import { findStateDict } from './state-dict.ts';
+import { findStateDict, type StateDict } from './state-dict.ts';
 import { torchHost } from './tensors.ts';
+import { findModuleWeights } from './torchscript.ts';
 
 const METADATA_LIMIT = 64 * 2 ** 20;
+const METADATA_FOLDER = 'anemoi-metadata/';
+/** Members beside the storages: each costs a look at its local header. TorchScript of large models has some hundreds. */
+const OTHERS_MAX = 10_000;
+
+/** What an archive's pickle describes. */
+export interface TorchObject {
+  readonly tree: ValueTree;
+  readonly storages: readonly Storage[];
+  readonly tensors: readonly Tensor[];
+  readonly globals: readonly GlobalUse[];
+  /** The archive's one folder, with its slash. */
+  readonly root: string;
+}
 
 /** Reads a torch zip archive; throws `CheckpointLoadError` for malformed and `CheckpointValidationError` for unsafe content. */
 export async function readTorchZip(source: ByteSource, archive: Archive): Promise<Header> {
+  const { uri } = source;
+  const { root, tree, storages, tensors, globals } = await readTorchObject(source, archive);
+  const names = archive.members.map(({ name }) => name);
+  const code = names.filter((name) => name.startsWith(`${root}code/`));
+  const isScript = code.length > 0 || names.includes(`${root}constants.pkl`);
+  const { findings: scriptFindings = [], ...found }: StateDict & { readonly findings?: readonly Finding[] } = isScript
+    ? findModuleWeights(tree, tensors, uri, code)
+    : findStateDict(tree, uri, globals);
+  const extra = await readAnemoiMetadata(source, archive, root);
+  const attachments = extra.members.map(({ name, ...place }, index) => ({ name, storage: storages.length + index, ...place }));
+  return {
+    ...found,
+    container: isScript ? 'torchscript' : 'zip',
+    files: [pin(source)],
+    storages: [...storages, ...attachments.map(({ location, length }) => ({ file: 0, location, length }))],
+    tensors,
+    tree,
+    metadata: {},
+    globals,
+    findings: [...archive.findings, ...scriptFindings],
+    ...(extra.json === undefined ? {} : { anemoiMetadata: extra.json }),
+    ...(attachments.length === 0 ? {} : { attachments: attachments.map(({ name, storage }): Attachment => ({ name, storage })) }),
+  };
+}
+
+/** Reads what `torch.save` put into an archive, whatever it is. */
+export async function readTorchObject(source: ByteSource, archive: Archive): Promise<TorchObject> {
   const { uri } = source;
   const members = new Map(archive.members.map((member) => [member.name, member]));
   const mains = archive.members.filter(({ name }) => /(^|\/)data\.pkl$/i.test(name));
   const main = mains.find(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
   const globals: GlobalUse[] = [];
-  // Others first: whatever else is wrong with the file, its dangerous names are what its owner must know.
+  // The pickle first: read whole, it brings the small members behind it along. Others are judged before it, though: whatever
+  // else is wrong with the file, its dangerous names are what its owner must know.
+  const pickle = main === undefined ? undefined : await readMember(source, main, PICKLE_LIMITS.bytes);
   for (const member of archive.members) {
-    if (member === main || !/\.pkl$/i.test(member.name)) continue;
+    if (member === main || !/\.(debug_)?pkl$/i.test(member.name)) continue;
     const bytes = await readMember(source, member, PICKLE_LIMITS.bytes);
     readPickle(bytes, { member: member.name, uri, host: { nodes: [], globals, persistent: () => null } });
   }
-  if (main === undefined) {
+  if (main === undefined || pickle === undefined) {
     const names = archive.members.slice(0, 10).map(({ name }) => name);
     throw new CheckpointLoadError(
       `${uri} is a zip archive but no torch checkpoint: it has no <folder>/data.pkl among its ${members.size} members (${names.join(', ') || 'none'}).`,
@@ -46,7 +89,10 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
     );
   // torch goes by local headers: one that says data.pkl behind another name would be what it loads. Those of storages are
   // checked where their bytes are read.
-  for (const member of archive.members) if (!member.name.startsWith(`${root}data/`)) await dataOffset(source, member);
+  const others = archive.members.filter(({ name }) => !name.startsWith(`${root}data/`));
+  if (others.length > OTHERS_MAX)
+    throw new CheckpointLoadError(`${uri} has ${others.length} members beside its storages, at most ${OTHERS_MAX} are read.`, uri);
+  for (const member of others) await dataOffset(source, member);
   const nodes: ValueNode[] = [];
   const storages: Storage[] = [];
   const tensors: Tensor[] = [];
@@ -54,39 +100,18 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
   const locate = (key: string): ReturnType<Parameters<typeof torchHost>[0]['locate']> => {
     const member = members.get(`${root}data/${key}`);
     if (member === undefined) return undefined;
-    const { name, header, method, compressed: stored, crc32, size: length } = member;
-    return {
-      file: 0,
-      location: { kind: 'member', name, header, method, stored, crc32 },
-      length,
-      ...(bigEndian ? { byteOrder: 'big' as const } : {}),
-    };
+    return { file: 0, ...placeOf(member), ...(bigEndian ? { byteOrder: 'big' as const } : {}) };
   };
-  const pickle = await readMember(source, main, PICKLE_LIMITS.bytes);
   const host = torchHost({ nodes, storages, tensors, locate });
   const { root: top } = readPickle(pickle, { member: main.name, uri, host: { nodes, globals, ...host } });
-  if (members.has(`${root}constants.pkl`) || archive.members.some(({ name }) => name.startsWith(`${root}code/`))) {
-    throw new CheckpointValidationError(
-      `${uri} is a TorchScript archive, which holds a program. Save model.state_dict() with torch.save instead.`,
-      ['TorchScript'],
-    );
-  }
-  const tree = { root: top, nodes };
-  const found = findStateDict(tree, uri, globals);
-  const anemoi = members.get(`${root}anemoi-metadata/anemoi.json`) ?? members.get(`${root}anemoi-metadata/ai-models.json`);
-  const anemoiMetadata = anemoi === undefined ? undefined : await readJson(source, anemoi);
-  return {
-    ...found,
-    container: 'zip',
-    files: [pin(source)],
-    storages,
-    tensors,
-    tree,
-    metadata: {},
-    globals,
-    findings: archive.findings,
-    ...(anemoiMetadata === undefined ? {} : { anemoiMetadata }),
-  };
+  return { tree: { root: top, nodes }, storages, tensors, globals, root };
+}
+
+function placeOf({ name, header, method, compressed: stored, crc32, flags, end, size: length }: Member): {
+  readonly location: StorageLocation;
+  readonly length: number;
+} {
+  return { location: { kind: 'member', name, header, method, stored, crc32, flags, end }, length };
 }
 
 async function isBigEndian(source: ByteSource, member: Member | undefined): Promise<boolean> {
@@ -95,6 +120,25 @@ async function isBigEndian(source: ByteSource, member: Member | undefined): Prom
   if (text !== 'little' && text !== 'big')
     throw new CheckpointLoadError(`${source.uri}: ${member.name} says ${JSON.stringify(text)}, expected little or big.`, source.uri);
   return text === 'big';
+}
+
+/** The metadata that Anemoi adds to a checkpoint, and where all members of its folder lie: a writer carries them along. */
+async function readAnemoiMetadata(
+  source: ByteSource,
+  archive: Archive,
+  root: string,
+): Promise<{
+  readonly json?: JsonObject;
+  readonly members: readonly { readonly name: string; readonly location: StorageLocation; readonly length: number }[];
+}> {
+  const folder = `${root}${METADATA_FOLDER}`;
+  const members = archive.members
+    .filter(({ name }) => name.startsWith(folder) && !name.endsWith('/'))
+    .map((member) => ({ ...placeOf(member), name: member.name.slice(root.length) }));
+  const main = ['anemoi.json', 'ai-models.json']
+    .map((name) => archive.members.find((member) => member.name === `${folder}${name}`))
+    .find((member) => member !== undefined);
+  return main === undefined ? { members } : { members, json: await readJson(source, main) };
 }
 
 async function readJson(source: ByteSource, member: Member): Promise<JsonObject> {

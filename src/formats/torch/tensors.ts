@@ -12,7 +12,9 @@ import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '
 import { PickleSyntaxError } from '../pickle/cursor.ts';
 import { TORCH_DTYPES } from '../pickle/globals.ts';
 
-const STORAGE_DTYPES: Readonly<Record<string, Dtype | 'quantized' | 'untyped'>> = {
+type Kind = Dtype | 'quantized' | 'untyped';
+
+const STORAGE_DTYPES: Readonly<Record<string, Kind>> = {
   FloatStorage: 'F32',
   DoubleStorage: 'F64',
   HalfStorage: 'F16',
@@ -46,8 +48,16 @@ export interface TensorTable {
   readonly nodes: ValueNode[];
   readonly storages: Storage[];
   readonly tensors: Tensor[];
-  /** The bytes behind a storage key, or undefined where the container has none. */
-  readonly locate: (key: string) => Pick<Storage, 'file' | 'location' | 'length' | 'byteOrder'> | undefined;
+  /** The bytes behind a storage key, or undefined where the container has none. `described` is what the pickle says of them. */
+  readonly locate: (key: string, described: DescribedStorage) => Pick<Storage, 'file' | 'location' | 'length' | 'byteOrder'> | undefined;
+  /** Told of storages that are part of another, `offset` bytes into it, as torch before 0.4 wrote them; absent: refused. */
+  readonly view?: (storage: number, root: number, offset: number) => void;
+}
+
+export interface DescribedStorage {
+  readonly elements: number;
+  /** Bytes of one element. */
+  readonly size: number;
 }
 
 export interface TensorHost {
@@ -59,7 +69,8 @@ export interface TensorHost {
 export function torchHost(table: TensorTable): TensorHost {
   const { nodes, storages, tensors } = table;
   const known = new Map<string, { id: number; kind: string; numel: number }>();
-  const kinds = new Map<number, Dtype | 'quantized' | 'untyped'>();
+  const kinds = new Map<number, Kind>();
+  const parts = new Map<string, { id: number; root: number; offset: number; length: number }>();
 
   const objectAt = (id: NodeId | undefined): Exclude<ValueNode, null | boolean | number | string> | undefined => {
     const node = id === undefined ? undefined : nodes[id];
@@ -92,7 +103,6 @@ export function torchHost(table: TensorTable): TensorHost {
     const [tag, type, keyId, location, numelId, view] = node.items;
     if (text(tag, 'the kind of a persistent id', position) !== 'storage')
       throw new PickleSyntaxError('a persistent id that is no storage', position);
-    if (view !== undefined && nodes[view] !== null) throw new PickleSyntaxError('a storage that is a view of another', position);
     const global = objectAt(type);
     if (
       global?.kind !== 'global' ||
@@ -108,10 +118,10 @@ export function torchHost(table: TensorTable): TensorHost {
     if (before !== undefined) {
       if (before.kind !== global.name || before.numel !== numel)
         throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
-      return { kind: 'storage', storage: before.id };
+      return { kind: 'storage', storage: part(before.id, view, kind, numel, position) };
     }
     const size = kind === 'untyped' ? 1 : kind === 'quantized' ? (QUANTIZED_BYTES[global.name] ?? 1) : bytesPerElement(kind);
-    const place = table.locate(key);
+    const place = table.locate(key, { elements: numel, size });
     if (place === undefined) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is not in the file`, position);
     if (!Number.isSafeInteger(numel * size) || numel * size !== place.length)
       throw new PickleSyntaxError(
@@ -121,7 +131,33 @@ export function torchHost(table: TensorTable): TensorHost {
     const index = storages.push({ ...place, ...(device === 'cpu' ? {} : { device }) }) - 1;
     known.set(key, { id: index, kind: global.name, numel });
     kinds.set(index, kind);
-    return { kind: 'storage', storage: index };
+    return { kind: 'storage', storage: part(index, view, kind, numel, position) };
+  };
+
+  /** The part of a storage that a persistent id's `(key, offset, length)` names; `None` names all of it. */
+  const part = (root: number, view: NodeId | undefined, kind: Kind, numel: number, position: number): number => {
+    if (view === undefined || nodes[view] === null) return root;
+    if (table.view === undefined) throw new PickleSyntaxError('a storage that is a view of another', position);
+    const [keyId, offsetId, lengthId, more] = tupleOf(view, 'a storage view', position);
+    const key = text(keyId, 'the key of a storage view', position);
+    const offset = count(offsetId, 'the offset of a storage view', position);
+    const length = count(lengthId, 'the length of a storage view', position);
+    if (more !== undefined || offset + length > numel)
+      throw new PickleSyntaxError(`a storage view of ${length} elements from ${offset} in a storage of ${numel}`, position);
+    const before = parts.get(key);
+    if (before !== undefined) {
+      if (before.root !== root || before.offset !== offset || before.length !== length)
+        throw new PickleSyntaxError(`storage view ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
+      return before.id;
+    }
+    const whole = storages[root];
+    if (whole === undefined) throw new PickleSyntaxError('a view of no storage', position);
+    const size = numel === 0 ? 0 : whole.length / numel;
+    const id = storages.push({ ...whole, length: length * size }) - 1;
+    parts.set(key, { id, root, offset, length });
+    kinds.set(id, kind);
+    table.view(id, root, offset * size);
+    return id;
   };
 
   const unsupported = (reason: string): ValueNode => ({

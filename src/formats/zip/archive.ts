@@ -23,6 +23,8 @@ export interface Member {
   readonly size: number;
   /** Offset of the local header. */
   readonly header: number;
+  /** Offset of what follows in the file: the next member, or the directory. Nothing of the member lies at or behind it. */
+  readonly end: number;
 }
 
 export interface Archive {
@@ -49,6 +51,13 @@ const DIRECTORY_MAX = 256 * 1024 * 1024;
 /** Encryption, compressed patched data, strong encryption, masked headers. */
 const REFUSED_FLAGS = 0x1 | 0x20 | 0x40 | 0x2000;
 const HAS_DESCRIPTOR = 0x8;
+const DESCRIPTOR = 0x08074b50;
+/** Signature, CRC-32 and two sizes; the zip64 form has sizes of 8 bytes. */
+const DESCRIPTOR_SIZE = 16;
+const DESCRIPTOR64_SIZE = 24;
+const ZIP64_EXTRA = 0x0001;
+/** Info-ZIP's Unicode path: readers that know it take the name from there. */
+const UNICODE_PATH_EXTRA = 0x7075;
 
 interface Directory {
   readonly offset: number;
@@ -63,10 +72,29 @@ export async function readArchive(source: ByteSource): Promise<Archive> {
   const start = directory.offset - tailOffset;
   const bytes =
     start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
-  const members = parseDirectory(source.uri, bytes, directory);
-  checkNames(source.uri, members);
-  checkOverlap(source.uri, members, directory.offset);
-  return { members, findings };
+  const entries = parseDirectory(source.uri, bytes, directory);
+  checkNames(source.uri, entries);
+  const ends = checkOverlap(source.uri, entries, directory.offset);
+  const members = entries.map((entry) => ({ ...entry, end: ends.get(entry.header) ?? directory.offset }));
+  return { members, findings: [...findings, ...oddities(members)] };
+}
+
+/** What is legal, and yet worth a line: sums that were never computed, bytes that belong to no member. */
+function oddities(members: readonly Member[]): readonly Finding[] {
+  const found: Finding[] = [];
+  const unsummed = members.filter(({ crc32, size }) => crc32 === 0 && size > 0);
+  if (unsummed[0] !== undefined)
+    found.push({
+      code: 'crc_not_computed',
+      message: `${unsummed.length} members have a CRC-32 of 0, as torch writes it when told not to compute any: damage to them cannot be seen`,
+      member: unsummed[0].name,
+    });
+  for (const member of members) {
+    const rest = member.end - member.header - LOCAL_HEADER_SIZE - Buffer.byteLength(member.name) - member.compressed;
+    if (rest > 0xffff + DESCRIPTOR64_SIZE)
+      found.push({ code: 'archive_gap', message: `${rest} bytes behind it belong to no member`, member: member.name });
+  }
+  return found;
 }
 
 function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { directory: Directory; findings: readonly Finding[] } {
@@ -85,20 +113,30 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   let entries = tail.readUInt16LE(end + 10);
   let size = tail.readUInt32LE(end + 12);
   let offset = tail.readUInt32LE(end + 16);
-  if (tail.readUInt16LE(end + 4) !== 0 && tail.readUInt16LE(end + 4) !== 0xffff)
-    throw bad(`number of this disk is ${tail.readUInt16LE(end + 4)}, expected 0`);
-  if (tail.readUInt16LE(end + 6) !== 0 && tail.readUInt16LE(end + 6) !== 0xffff)
-    throw bad(`disk of the central directory is ${tail.readUInt16LE(end + 6)}, expected 0`);
+  const locator = end - LOCATOR64_SIZE;
+  const wide = locator >= 0 && tail.readUInt32LE(locator) === LOCATOR64;
+  for (const [field, disk] of [
+    ['number of this disk', tail.readUInt16LE(end + 4)],
+    ['disk of the central directory', tail.readUInt16LE(end + 6)],
+  ] as const)
+    if (disk !== 0 && !(wide && disk === 0xffff)) throw bad(`${field} is ${disk}, expected 0`);
   if (tail.readUInt16LE(end + 8) !== entries) throw bad(`entries on this disk are ${tail.readUInt16LE(end + 8)}, in all ${entries}`);
   let directoryEnd = tailOffset + end;
-  const locator = end - LOCATOR64_SIZE;
   const saturated = entries === 0xffff || size === 0xffffffff || offset === 0xffffffff;
-  if (locator >= 0 && tail.readUInt32LE(locator) === LOCATOR64) {
+  if (wide) {
+    if (tail.readUInt32LE(locator + 4) !== 0)
+      throw bad(`its zip64 locator says disk ${tail.readUInt32LE(locator + 4)} for the zip64 record, expected 0`);
+    if (tail.readUInt32LE(locator + 16) > 1) throw bad(`its zip64 locator counts ${tail.readUInt32LE(locator + 16)} disks, expected 1`);
     const at = safe(tail.readBigUInt64LE(locator + 8), 'zip64 end of central directory offset', bad) - tailOffset;
     if (at < 0 || at + END64_SIZE > locator || tail.readUInt32LE(at) !== END64)
       throw bad('its zip64 locator does not point at a zip64 end of central directory record');
     if (12 + safe(tail.readBigUInt64LE(at + 4), 'zip64 record size', bad) !== locator - at)
       throw bad('its zip64 end of central directory record does not end at the locator');
+    for (const [field, disk] of [
+      ['number of this disk', tail.readUInt32LE(at + 16)],
+      ['disk of the central directory', tail.readUInt32LE(at + 20)],
+    ] as const)
+      if (disk !== 0) throw bad(`in its zip64 record, ${field} is ${disk}, expected 0`);
     const entries64 = safe(tail.readBigUInt64LE(at + 32), 'zip64 entries', bad);
     const size64 = safe(tail.readBigUInt64LE(at + 40), 'zip64 directory size', bad);
     const offset64 = safe(tail.readBigUInt64LE(at + 48), 'zip64 directory offset', bad);
@@ -120,8 +158,10 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   return { directory: { offset, size, entries }, findings };
 }
 
-function parseDirectory(uri: string, bytes: Buffer, directory: Directory): readonly Member[] {
-  const members: Member[] = [];
+type Entry = Omit<Member, 'end'>;
+
+function parseDirectory(uri: string, bytes: Buffer, directory: Directory): readonly Entry[] {
+  const members: Entry[] = [];
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   let at = 0;
   while (at < bytes.length) {
@@ -145,6 +185,8 @@ function parseDirectory(uri: string, bytes: Buffer, directory: Directory): reado
     if ((flags & REFUSED_FLAGS) !== 0) throw bad(`${name}: flags 0x${flags.toString(16)} say it is encrypted or patched`);
     if (method !== 0 && method !== 8) throw bad(`${name}: compression method ${method}; 0 (stored) and 8 (deflated) are read`);
     const extra = bytes.subarray(at + CENTRAL_SIZE + nameLength, at + CENTRAL_SIZE + nameLength + extraLength);
+    const path = extraField(extra, UNICODE_PATH_EXTRA, bad)?.subarray(5);
+    if (path !== undefined && !path.equals(raw)) throw bad(`${name}: its Unicode path field says ${JSON.stringify(path.toString())}`);
     const wide = zip64Fields(extra, bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42), bad);
     if (bytes.readUInt16LE(at + 34) !== 0) throw bad(`${name}: disk number ${bytes.readUInt16LE(at + 34)}, expected 0`);
     if (method === 0 && wide.size !== wide.compressed) throw bad(`${name}: stored, but its sizes are ${wide.size} and ${wide.compressed}`);
@@ -167,20 +209,34 @@ function zip64Fields(
   bad: Bad,
 ): { size: number; compressed: number; header: number } {
   const wanted = [size, compressed, header].map((value) => value === 0xffffffff);
+  const field = extraField(extra, ZIP64_EXTRA, bad);
   if (!wanted.includes(true)) return { size, compressed, header };
+  if (field === undefined) throw bad('a size of 0xffffffff without a zip64 extra field');
+  let read = 0;
+  const take = (narrow: number, isWanted: boolean | undefined): number => {
+    if (isWanted !== true) return narrow;
+    if (read + 8 > field.length) throw bad('its zip64 extra field is too short');
+    read += 8;
+    return safe(field.readBigUInt64LE(read - 8), 'zip64 field', bad);
+  };
+  return { size: take(size, wanted[0]), compressed: take(compressed, wanted[1]), header: take(header, wanted[2]) };
+}
+
+/** The one extra field of that id: two of them are refused, because readers take either. */
+function extraField(extra: Buffer, id: number, bad: Bad): Buffer | undefined {
+  let found: Buffer | undefined;
   for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
-    if (extra.readUInt16LE(at) !== 1) continue;
-    const field = extra.subarray(at + 4, at + 4 + extra.readUInt16LE(at + 2));
-    let read = 0;
-    const take = (narrow: number, isWanted: boolean | undefined): number => {
-      if (isWanted !== true) return narrow;
-      if (read + 8 > field.length) throw bad('its zip64 extra field is too short');
-      read += 8;
-      return safe(field.readBigUInt64LE(read - 8), 'zip64 field', bad);
-    };
-    return { size: take(size, wanted[0]), compressed: take(compressed, wanted[1]), header: take(header, wanted[2]) };
+    const next = at + 4 + extra.readUInt16LE(at + 2);
+    if (extra.readUInt16LE(at) !== id) continue;
+    if (next > extra.length) throw bad(`its extra field 0x${hex4(id)} reaches past the end of the extra fields`);
+    if (found !== undefined) throw bad(`it has two extra fields 0x${hex4(id)}`);
+    found = extra.subarray(at + 4, next);
   }
-  throw bad('a size of 0xffffffff without a zip64 extra field');
+  return found;
+}
+
+function hex4(value: number): string {
+  return value.toString(16).padStart(4, '0');
 }
 
 function checkName(name: string, bad: Bad): void {
@@ -196,7 +252,7 @@ function checkName(name: string, bad: Bad): void {
   }
 }
 
-function checkNames(uri: string, members: readonly Member[]): void {
+function checkNames(uri: string, members: readonly Entry[]): void {
   const seen = new Map<string, string>();
   for (const { name } of members) {
     const folded = name.toLowerCase();
@@ -209,7 +265,8 @@ function checkNames(uri: string, members: readonly Member[]): void {
   }
 }
 
-function checkOverlap(uri: string, members: readonly Member[], directoryOffset: number): void {
+/** Gives for each local header's offset where the next thing begins. How long a local header is, only `dataOffset` learns. */
+function checkOverlap(uri: string, members: readonly Entry[], directoryOffset: number): ReadonlyMap<number, number> {
   const inOrder = [...members].sort((a, b) => a.header - b.header);
   let end = 0;
   let before = 'the start of the file';
@@ -222,44 +279,84 @@ function checkOverlap(uri: string, members: readonly Member[], directoryOffset: 
     before = member.name;
   }
   if (end > directoryOffset) throw corrupt(uri, `member ${before} ends at ${end}, past the central directory at ${directoryOffset}`);
+  return new Map(inOrder.map(({ header }, index) => [header, inOrder[index + 1]?.header ?? directoryOffset]));
 }
 
-/** Checks the local header at the start of `bytes` against its directory entry; gives its length: the distance to the data. */
-function checkLocalHeader(uri: string, member: Omit<Member, 'flags'>, bytes: Uint8Array): number {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const bad = (what: string): CheckpointLoadError => corrupt(uri, `local header of ${member.name} at ${member.header}: ${what}`);
-  if (view.length < LOCAL_HEADER_SIZE || view.readUInt32LE(0) !== LOCAL) throw bad('no local header begins here');
-  const flags = view.readUInt16LE(6);
-  if ((flags & REFUSED_FLAGS) !== 0) throw bad(`flags 0x${flags.toString(16)} say it is encrypted or patched, the directory does not`);
-  const method = view.readUInt16LE(8) === 0 ? 'stored' : view.readUInt16LE(8) === 8 ? 'deflated' : `method ${view.readUInt16LE(8)}`;
-  if (method !== member.method) throw bad(`it says ${method}, the directory ${member.method}`);
-  const nameLength = view.readUInt16LE(26);
-  const name = view.subarray(LOCAL_HEADER_SIZE, LOCAL_HEADER_SIZE + nameLength).toString('utf8');
-  if (name !== member.name) throw bad(`its name is ${JSON.stringify(name)}, the directory's ${JSON.stringify(member.name)}`);
-  if ((flags & HAS_DESCRIPTOR) === 0) {
-    for (const [field, got, expected] of [
-      ['CRC-32', view.readUInt32LE(14), member.crc32],
-      ['compressed size', view.readUInt32LE(18), member.compressed],
-      ['size', view.readUInt32LE(22), member.size],
-    ] as const) {
-      if (got !== expected && got !== 0xffffffff) throw bad(`${field} is ${got}, the directory says ${expected}`);
-    }
-  }
-  return LOCAL_HEADER_SIZE + nameLength + view.readUInt16LE(28);
+interface Local {
+  /** Offset of the data. */
+  readonly data: number;
+  /** Bytes of the data descriptor behind the data, at most: its signature is optional. */
+  readonly descriptor: number;
+  readonly wide: boolean;
 }
 
-/** Reads a member's local header, checks it against the directory, and gives the offset of its data. */
-export async function dataOffset(source: ByteSource, member: Omit<Member, 'flags'>): Promise<number> {
+/** Reads a local header and checks it against its directory entry: name byte for byte, flags, method, and every sum and size it gives. */
+async function readLocal(source: ByteSource, member: Member): Promise<Local> {
+  const bad = (what: string): CheckpointLoadError => corrupt(source.uri, `local header of ${member.name} at ${member.header}: ${what}`);
   const fixed = Buffer.from(await source.read(member.header, LOCAL_HEADER_SIZE));
-  const length = LOCAL_HEADER_SIZE + fixed.readUInt16LE(26) + fixed.readUInt16LE(28);
-  return member.header + checkLocalHeader(source.uri, member, await source.read(member.header, length));
+  if (fixed.readUInt32LE(0) !== LOCAL) throw bad('no local header begins here');
+  const flags = fixed.readUInt16LE(6);
+  if (flags !== member.flags) throw bad(`its flags are 0x${hex4(flags)}, the directory's 0x${hex4(member.flags)}`);
+  const method = fixed.readUInt16LE(8) === 0 ? 'stored' : fixed.readUInt16LE(8) === 8 ? 'deflated' : `method ${fixed.readUInt16LE(8)}`;
+  if (method !== member.method) throw bad(`it says ${method}, the directory ${member.method}`);
+  const nameLength = fixed.readUInt16LE(26);
+  const data = member.header + LOCAL_HEADER_SIZE + nameLength + fixed.readUInt16LE(28);
+  const room = member.end - data;
+  if (member.compressed > room) throw bad(`its ${member.compressed} bytes from ${data} run into what begins at ${member.end}`);
+  const rest = Buffer.from(await source.read(member.header + LOCAL_HEADER_SIZE, data - member.header - LOCAL_HEADER_SIZE));
+  const name = rest.subarray(0, nameLength);
+  if (!name.equals(Buffer.from(member.name)))
+    throw bad(
+      `its name is ${JSON.stringify(name.toString())} (${name.toString('hex').slice(0, 80)}), the directory's ${JSON.stringify(member.name)}`,
+    );
+  const zip64 = extraField(rest.subarray(nameLength), ZIP64_EXTRA, bad);
+  const later = (flags & HAS_DESCRIPTOR) !== 0;
+  for (const [field, got, expected, at] of [
+    ['CRC-32', fixed.readUInt32LE(14), member.crc32, -1],
+    ['compressed size', fixed.readUInt32LE(18), member.compressed, 8],
+    ['size', fixed.readUInt32LE(22), member.size, 0],
+  ] as const) {
+    if (later && got === 0) continue;
+    // Saturated sizes stand in the zip64 field, both of them (APPNOTE 4.5.3).
+    const saturated = at >= 0 && got === 0xffffffff && zip64 !== undefined && zip64.length >= 16;
+    const value = saturated ? safe(zip64.readBigUInt64LE(at), `zip64 ${field}`, bad) : got;
+    if (value !== expected && !(later && value === 0)) throw bad(`its ${field} is ${value}, the directory says ${expected}`);
+  }
+  const wide = zip64 !== undefined;
+  const descriptor = later ? (wide ? DESCRIPTOR64_SIZE : DESCRIPTOR_SIZE) : 0;
+  if (member.compressed + descriptor - (later ? 4 : 0) > room)
+    throw bad(`its data and data descriptor run into what begins at ${member.end}`);
+  return { data, descriptor: Math.min(descriptor, room - member.compressed), wide };
+}
+
+/** Compares a data descriptor, with or without its signature, with the directory. */
+function checkDescriptor(bytes: Buffer, member: Member, wide: boolean, bad: Bad): void {
+  const at = bytes.length >= (wide ? DESCRIPTOR64_SIZE : DESCRIPTOR_SIZE) && bytes.readUInt32LE(0) === DESCRIPTOR ? 4 : 0;
+  for (const [field, got, expected] of [
+    ['CRC-32', bytes.readUInt32LE(at), member.crc32],
+    ['compressed size', wide ? safe(bytes.readBigUInt64LE(at + 4), 'size', bad) : bytes.readUInt32LE(at + 4), member.compressed],
+    ['size', wide ? safe(bytes.readBigUInt64LE(at + 12), 'size', bad) : bytes.readUInt32LE(at + 8), member.size],
+  ] as const)
+    if (got !== expected) throw bad(`its data descriptor says ${field} ${got}, the directory ${expected}`);
+}
+
+/**
+ * Reads a member's local header, checks it against the directory, and gives the offset of its data. Local headers and data never
+ * reach what follows in the file. A data descriptor is checked by `readMember` only: the directory's word is what counts here.
+ */
+export async function dataOffset(source: ByteSource, member: Member): Promise<number> {
+  return (await readLocal(source, member)).data;
 }
 
 /** All bytes of a member, inflated and verified; refuses more than `limit` bytes. */
 export async function readMember(source: ByteSource, member: Member, limit: number): Promise<Uint8Array> {
   const bad = (what: string): CheckpointLoadError => corrupt(source.uri, `member ${member.name}: ${what}`);
   if (member.size > limit || member.compressed > limit) throw bad(`it has ${member.size} bytes, at most ${limit} are read here`);
-  const data = await source.read(await dataOffset(source, member), member.compressed);
+  const local = await readLocal(source, member);
+  const read = await source.read(local.data, member.compressed + local.descriptor);
+  const data = read.subarray(0, member.compressed);
+  if (local.descriptor > 0)
+    checkDescriptor(Buffer.from(read.buffer, read.byteOffset + member.compressed, local.descriptor), member, local.wide, bad);
   const bytes = member.method === 'stored' ? data : inflate(data, member, bad);
   const sum = crc32(bytes);
   if (member.crc32 !== 0 && sum !== member.crc32)
@@ -268,14 +365,18 @@ export async function readMember(source: ByteSource, member: Member, limit: numb
 }
 
 function inflate(data: Uint8Array, member: Member, bad: Bad): Uint8Array {
-  let bytes: Uint8Array;
+  let inflated: { readonly buffer: Uint8Array; readonly engine: { readonly bytesWritten: number } };
   try {
-    bytes = inflateRawSync(data, { maxOutputLength: Math.max(1, member.size) });
+    // With `info`, node gives the stream beside the bytes; @types/node does not say so.
+    inflated = inflateRawSync(data, { maxOutputLength: Math.max(1, member.size), info: true }) as unknown as typeof inflated;
   } catch (cause) {
     throw bad(`it does not inflate to its ${member.size} bytes (${(cause as Error).message})`);
   }
-  if (bytes.length !== member.size) throw bad(`it inflates to ${bytes.length} bytes, expected ${member.size}`);
-  return bytes;
+  const { buffer, engine } = inflated;
+  if (buffer.length !== member.size) throw bad(`it inflates to ${buffer.length} bytes, expected ${member.size}`);
+  if (engine.bytesWritten !== data.length)
+    throw bad(`its deflate stream ends after ${engine.bytesWritten} of ${data.length} bytes: what follows is no part of it`);
+  return buffer;
 }
 
 function safe(value: bigint, field: string, bad: Bad): number {

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { readHeader } from '../../../formats/read-header.ts';
 import { openSource } from '../../../io/open.ts';
+import { siblingsOf } from '../../../io/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
 import { formatBytes, formatCount } from '../../../pipeline/text.ts';
@@ -15,8 +16,23 @@ const MOST_ROWS = 40;
 export async function inspect(uri: string, options: OutputOptions): Promise<void> {
   const source = await openSource(uri.includes('://') ? uri : resolve(callerFolder(), uri));
   try {
-    const header = await readHeader(source);
-    const report = reportOn(header, source);
+    const opened = [source];
+    const openSibling = siblingsOf(source.uri, async (sibling) => {
+      const shard = await openSource(sibling);
+      opened.push(shard);
+      return shard;
+    });
+    const header = await readHeader(source, openSibling);
+    const requests = { count: 0, bytes: 0 };
+    for (const each of opened) {
+      requests.count += each.requests.count;
+      requests.bytes += each.requests.bytes;
+    }
+    const size = Math.max(
+      source.size,
+      header.files.reduce((sum, file) => sum + file.size, 0),
+    );
+    const report = reportOn(header, { uri: source.uri, size, identity: source.identity, requests });
     if (options.json === true) printJson(report);
     else process.stdout.write(`${table(report, header)}\n`);
   } finally {

@@ -1,0 +1,37 @@
+# A worker (`ckpt worker`), or any other command of `ckpt`: Debian slim, production dependencies only, not root.
+ARG NODE_IMAGE=node:24.21.0-bookworm-slim
+
+FROM ${NODE_IMAGE} AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# Not `npm ci`: see scripts/setup.mjs.
+RUN npm install --no-save --omit=dev --loglevel=error
+
+FROM ${NODE_IMAGE} AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc tsconfig.json ./
+COPY scripts scripts
+COPY src src
+COPY activities activities
+COPY workflows workflows
+RUN node scripts/setup.mjs
+
+FROM ${NODE_IMAGE}
+LABEL org.opencontainers.image.title="checkpoint-pipeline" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV NODE_ENV=production \
+    CKPT_WORKSPACE=/var/lib/ckpt/workspace
+WORKDIR /app
+COPY package.json LICENSE ./
+COPY bin bin
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+RUN ln -s /app/bin/ckpt.js /usr/local/bin/ckpt && mkdir -p /var/lib/ckpt /data && chown node:node /var/lib/ckpt /data
+USER node
+WORKDIR /data
+VOLUME ["/data", "/var/lib/ckpt"]
+# Healthy: the server names this container among those that poll the task queue.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["ckpt", "worker", "--check"]
+# `ckpt` stops its work cleanly on SIGTERM and waits up to 20 seconds for it; give it 30.
+ENTRYPOINT ["ckpt"]
+CMD ["worker"]

@@ -1,0 +1,38 @@
+/** The rows, in the order they are played. */
+import { join } from 'node:path';
+import type { InputName } from '../inputs/recipes.ts';
+import type { Measurement } from '../measurement.ts';
+import { convert, type Scene } from '../scene.ts';
+import { conversionRows, smallRows } from './copying.ts';
+import { inspectRows } from './inspect.ts';
+import { manyRows } from './many.ts';
+import { orchestrationRows } from './orchestration.ts';
+import { torchRows, withoutPython } from './torch.ts';
+
+export interface Row {
+  readonly name: string;
+  /** Why it cannot be played here; null: it can. */
+  leftOut?(scene: Scene): string | null;
+  play(scene: Scene): Promise<readonly Measurement[]>;
+  /** Runs the row's commands once, for a profile of them. */
+  profile?(scene: Scene): Promise<void>;
+}
+
+export const ROWS: readonly Row[] = [
+  { name: 'conversion', play: conversionRows, profile: conversionsOf('lightning') },
+  {
+    name: 'inspect',
+    play: inspectRows,
+    profile: async (scene) => void (await scene.ckpt('inspect', (await scene.input('lightning')).path)),
+  },
+  { name: 'small', play: smallRows, profile: conversionsOf('small') },
+  { name: 'many', play: manyRows, profile: conversionsOf('many-zip', 'many-safetensors') },
+  { name: 'orchestration', play: orchestrationRows, profile: conversionsOf('tiny') },
+  { name: 'torch', play: torchRows, leftOut: withoutPython },
+];
+
+function conversionsOf(...names: readonly InputName[]): NonNullable<Row['profile']> {
+  return async (scene) => {
+    for (const name of names) await convert(scene, (await scene.input(name)).path, join(scene.scratch, `${name}.safetensors`));
+  };
+}

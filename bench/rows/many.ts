@@ -1,0 +1,53 @@
+/** A header of 100 000 tensors through every stage: each stage's time by the server's clock, all of them together, peak RSS. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { measurement, type Measurement } from '../measurement.ts';
+import { convert, runTimes, type Scene } from '../scene.ts';
+
+const RUNS = 3;
+/** Of the design, for all stages together. */
+const MOST_MS = 2000;
+const MOST_RSS = 512 * 1024 * 1024;
+
+export async function manyRows(scene: Scene): Promise<readonly Measurement[]> {
+  return [...(await through(scene, 'many-zip', 'torch zip')), ...(await through(scene, 'many-safetensors', 'safetensors'))];
+}
+
+async function through(scene: Scene, name: 'many-zip' | 'many-safetensors', label: string): Promise<readonly Measurement[]> {
+  const input = await scene.input(name);
+  const target = join(scene.scratch, `${name}.target.safetensors`);
+  const stages = new Map<string, number[]>();
+  const all: number[] = [];
+  const whole: number[] = [];
+  const rss: number[] = [];
+  for (let run = 0; run < (scene.runs ?? (scene.quick ? 1 : RUNS)); run++) {
+    const done = await convert(scene, input.path, target);
+    const published = done.result.outputs[0]?.tensors;
+    if (published !== input.tensors) throw new Error(`${done.result.status}: ${published} tensors published of ${input.tensors}`);
+    const { stages: times } = await runTimes(scene, done.result.workflow_id);
+    for (const [type, ms] of times) stages.set(type, [...(stages.get(type) ?? []), ms]);
+    all.push([...times.values()].reduce((sum, ms) => sum + ms, 0));
+    whole.push(done.ms);
+    if (done.peakRss !== null) rss.push(done.peakRss);
+    await rm(target);
+    await rm(`${target}.manifest.json`);
+  }
+  const row = 'many';
+  const what = `${input.tensors.toLocaleString('en-US')} tensors, ${label}`;
+  return [
+    ...[...stages].map(([type, ours]) => measurement({ row, what: `${what}: ${type}`, unit: 'ms', ours })),
+    measurement({ row, what: `${what}: all stages`, unit: 'ms', ours: all, budget: { text: '2 s', limit: MOST_MS, of: 'ours' } }),
+    measurement({ row, what: `${what}: whole process`, unit: 'ms', ours: whole }),
+    ...(rss.length === 0
+      ? []
+      : [
+          measurement({
+            row,
+            what: `${what}: peak RSS of client and worker`,
+            unit: 'bytes',
+            ours: rss,
+            budget: { text: '512 MiB', limit: MOST_RSS, of: 'ours' },
+          }),
+        ]),
+  ];
+}

@@ -1,0 +1,45 @@
+/**
+ * The environment variables that this project reads: all of them, and in this file alone.
+ *
+ * Everything else takes what it needs as a value, so that a test can give it another machine. What libraries read for
+ * themselves (Temporal's `TEMPORAL_*` connection settings, the AWS credential chain) is theirs and not listed.
+ */
+import { homedir, tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+const NAME = 'checkpoint-pipeline';
+
+export interface Environment {
+  /** `TEMPORAL_CLI_PATH`: the `temporal` program to use, whatever else is there. */
+  readonly temporalProgram: string | null;
+  /** `PATH`, its folders in order. */
+  readonly searchPath: readonly string[];
+  /** `TEMPORAL_UI_URL`: where links to runs point. */
+  readonly uiUrl: string | null;
+  /** `XDG_STATE_HOME`: what must survive a restart. */
+  readonly stateFolder: string;
+  /** `XDG_CACHE_HOME`: what can be had again. */
+  readonly cacheFolder: string;
+  /** As Node finds it: `TMPDIR` and its like. */
+  readonly temporaryFolder: string;
+  /** `CKPT_WORKSPACE`: the worker's own workspace; by default in the state folder. */
+  readonly workspace: string;
+  /** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. */
+  readonly callerFolder: string;
+}
+
+export function readEnvironment(variables: Readonly<Record<string, string | undefined>> = process.env): Environment {
+  // An empty variable counts as unset, as XDG says.
+  const read = (name: string): string | null => variables[name] || null;
+  const stateFolder = join(read('XDG_STATE_HOME') ?? join(homedir(), '.local', 'state'), NAME);
+  return {
+    temporalProgram: read('TEMPORAL_CLI_PATH'),
+    searchPath: (read('PATH') ?? '').split(delimiter).filter((folder) => folder !== ''),
+    uiUrl: read('TEMPORAL_UI_URL'),
+    stateFolder,
+    cacheFolder: join(read('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), NAME),
+    temporaryFolder: read('TMPDIR') ?? tmpdir(),
+    workspace: read('CKPT_WORKSPACE') ?? join(stateFolder, 'workspace'),
+    callerFolder: (read('npm_lifecycle_event') === 'start' ? read('INIT_CWD') : null) ?? process.cwd(),
+  };
+}

@@ -1,0 +1,113 @@
+/**
+ * What publishing a plan in a format comes to: one file, or shards and the index that names them.
+ *
+ * Invariant: files are listed in the order of publishing, the one that makes the set complete last; every tensor of the plan
+ * stands in exactly one of them.
+ */
+import { CheckpointConfigError } from '../errors.ts';
+import { tensorBytes } from '../model/dtype.ts';
+import type { Format } from '../model/header.ts';
+import type { LeftOut, Plan } from '../model/plan.ts';
+import type { Layout } from './layout.ts';
+import { layoutSafetensors } from './safetensors/layout.ts';
+import { tiedNames } from './shared-bytes.ts';
+import { layoutTorch } from './torch/layout.ts';
+
+export interface OutputFile {
+  /** Replaces the last part of the output's URI; null: the URI itself. */
+  readonly name: string | null;
+  readonly layout: Layout;
+}
+
+export interface Outputs {
+  readonly files: readonly OutputFile[];
+  /** The index of shards, to be written when they are there. */
+  readonly index: { readonly name: string; readonly text: string } | null;
+  /** For each of the plan's tensors: its file and place among the layout's tensors; null: a view of one of them. */
+  readonly places: readonly ({ readonly file: number; readonly tensor: number } | null)[];
+  /** What the format leaves out, beside what the plan has left out before. */
+  readonly dropped: readonly LeftOut[];
+  /** Names of one tensor that the format had to write under each of them. */
+  readonly tied: readonly (readonly string[])[];
+}
+
+export interface OutputOptions {
+  readonly format: Format;
+  /** The last part of the output's URI. */
+  readonly name: string;
+  /** Most bytes of tensors in a file; null: one file, whatever its size. */
+  readonly shardSize: number | null;
+  /** Whether training state that the plan carries goes along where the format has a place for it. */
+  readonly trainingState: boolean;
+}
+
+/** Throws `CheckpointIncompatibleError` where the format has no form for a weight. */
+export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
+  const { format, shardSize } = options;
+  const kept = options.trainingState || given.trainingState === undefined;
+  const plan = kept ? given : withoutTrainingState(given);
+  const left = kept ? [] : trainingKeys(given).map((what) => ({ what, reason: 'not asked for' }));
+  if (format === 'safetensors') {
+    const dropped = trainingKeys(plan).map((what) => ({ what, reason: 'safetensors holds tensors only; lightning and pytorch keep it' }));
+    const sharded = shardSize === null ? [plan.tensors.map((_, index) => index)] : shards(plan, shardSize);
+    return { ...safetensors(plan, sharded, options.name), dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
+  }
+  if (shardSize !== null) throw new CheckpointConfigError(`\`shard_size\` is for safetensors; ${format} is written as one file.`);
+  const layout = layoutTorch(plan, format);
+  return {
+    files: [{ name: null, layout }],
+    index: null,
+    places: layout.heldBy.map((tensor) => (tensor === null ? null : { file: 0, tensor })),
+    dropped: [...left, ...layout.dropped],
+    tied: [],
+  };
+}
+
+function safetensors(plan: Plan, sharded: readonly (readonly number[])[], name: string): Pick<Outputs, 'files' | 'index' | 'places'> {
+  const places: { file: number; tensor: number }[] = [];
+  const stem = name.replace(/\.safetensors$/i, '');
+  const nameOf = (shard: number): string => `${stem}-${number5(shard + 1)}-of-${number5(sharded.length)}.safetensors`;
+  const files = sharded.map((members, shard): OutputFile => {
+    members.forEach((index, tensor) => void (places[index] = { file: shard, tensor }));
+    const layout = layoutSafetensors({ ...plan, tensors: members.map((index) => plan.tensors[index]!) });
+    return { name: sharded.length === 1 ? null : nameOf(shard), layout };
+  });
+  if (sharded.length === 1) return { files, index: null, places };
+  const total = plan.tensors.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0);
+  const names = plan.tensors.map((tensor, index) => [tensor.name, nameOf(places[index]!.file)] as const);
+  names.sort(([a], [b]) => (a < b ? -1 : 1));
+  // Written by hand: as an object, a tensor named __proto__ or 7 would be lost or moved.
+  const map = names.map(([tensor, file]) => `    ${JSON.stringify(tensor)}: ${JSON.stringify(file)}`);
+  const text = `{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${map.join(',\n')}\n  }\n}\n`;
+  return { files, index: { name: `${stem}.safetensors.index.json`, text }, places };
+}
+
+/** In the plan's order; a tensor larger than the limit has a file of its own. */
+function shards({ tensors }: Plan, limit: number): readonly (readonly number[])[] {
+  const found: number[][] = [[]];
+  let room = limit;
+  for (const [index, { dtype, shape }] of tensors.entries()) {
+    const bytes = tensorBytes(dtype, shape);
+    if (bytes > room && found.at(-1)!.length > 0) {
+      found.push([]);
+      room = limit;
+    }
+    found.at(-1)!.push(index);
+    room -= bytes;
+  }
+  return found;
+}
+
+function number5(value: number): string {
+  return String(value).padStart(5, '0');
+}
+
+function trainingKeys({ trainingState }: Plan): readonly string[] {
+  const top = trainingState?.nodes[trainingState.root];
+  if (typeof top !== 'object' || top === null || top.kind !== 'dict') return [];
+  return top.entries.map(([key]) => String(trainingState!.nodes[key]));
+}
+
+function withoutTrainingState({ trainingState: _state, stateTensors: _tensors, ...plan }: Plan): Plan {
+  return plan;
+}

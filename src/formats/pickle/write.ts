@@ -1,0 +1,581 @@
+/**
+ * Values → pickle protocol 2 that torch's `weights_only` unpickler takes: only its opcodes, only names on its list.
+ *
+ * Invariant: the same tree gives the same bytes; every value that has no such form is left out or replaced, and said. A value
+ * left out of a dict takes its key along; in a list or tuple `None` holds its place. One loop over an explicit stack.
+ *
+ * Opcodes and names are those of torch 2.15, `torch/_weights_only_unpickler.py`: no LONG4, no POP, no frozenset, no defaultdict.
+ */
+import { DTYPES } from '../../model/dtype.ts';
+import type { LeftOut } from '../../model/plan.ts';
+import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { encodeLong } from './integers.ts';
+
+/** How a tensor stands in the pickle. */
+export interface PickledTensor {
+  /** Name of its storage's member under `data/`. */
+  readonly key: string;
+  /** `FloatStorage` …; null: an untyped storage, and the dtype beside it. */
+  readonly storageClass: string | null;
+  /** Elements of the storage; bytes of an untyped one. */
+  readonly numel: number;
+  /** torch's name of the dtype. */
+  readonly dtype: string;
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly stride: readonly number[];
+  readonly requiresGrad: boolean;
+  readonly parameter: boolean;
+}
+
+export interface PickleWriteOptions {
+  /** The tensor of a `tensor` node, or why it cannot be written. Asked once for each node, in the order of writing. */
+  readonly tensor: (index: number) => PickledTensor | string;
+}
+
+export interface WrittenPickle {
+  readonly bytes: Uint8Array;
+  /** What is not in it, or not as it was: paths and reasons. */
+  readonly dropped: readonly LeftOut[];
+}
+
+/** Items between two SETITEMS or APPENDS, as CPython batches them. */
+const BATCH = 1000;
+/** LONG1 counts its bytes in one byte. */
+const LONG_MAX = 255;
+const TORCH_NAMES = new Set(Object.values(DTYPES).flatMap(({ torch }) => (torch === null ? [] : [torch])));
+/** Dtypes without bytes that we read, yet names that `weights_only` accepts. */
+const QUANTIZED = new Set(['qint8', 'quint8', 'qint32', 'quint4x2', 'quint2x4']);
+const LAYOUTS = new Set([
+  'torch.strided',
+  'torch.sparse_coo',
+  'torch.sparse_csr',
+  'torch.sparse_csc',
+  'torch.sparse_bsr',
+  'torch.sparse_bsc',
+]);
+
+type Composite = Exclude<ValueNode, null | boolean | number | string>;
+type Steps = Generator<NodeId, void, void>;
+
+/** Writes the whole tree; the root must have a form of its own. */
+export function writePickle(tree: ValueTree, options: PickleWriteOptions): WrittenPickle {
+  const { nodes } = tree;
+  const out = byteBuffer();
+  const counts = countUses(tree);
+  const memo = new Map<string, number>();
+  const begun = new Set<NodeId>();
+  const dropped: LeftOut[] = [];
+  const path: { readonly steps: Steps; step: string }[] = [];
+
+  const where = (last: string): string => {
+    const text = [...path.map(({ step }) => step), last].join('');
+    return text.startsWith('.') ? text.slice(1) : text;
+  };
+  const leave = (reason: string, details?: LeftOut['details']): void =>
+    void dropped.push({ what: where('') || 'the root', reason, ...(details === undefined ? {} : { details }) });
+
+  const put = (key: string): void => {
+    const index = memo.size;
+    memo.set(key, index);
+    if (index < 256) out.byte(0x71).byte(index);
+    else out.byte(0x72).u32(index);
+  };
+  const get = (key: string): boolean => {
+    const index = memo.get(key);
+    if (index === undefined) return false;
+    if (index < 256) out.byte(0x68).byte(index);
+    else out.byte(0x6a).u32(index);
+    return true;
+  };
+  const remember = (id: NodeId): void => {
+    if ((counts.nodes[id] ?? 0) > 1) put(`n${id}`);
+  };
+  const global = (module: string, name: string): void => {
+    if (get(`g${module} ${name}`)) return;
+    out.byte(0x63).ascii(`${module}\n${name}\n`);
+    put(`g${module} ${name}`);
+  };
+  /** `shared`: worth a memo entry, as it comes again. */
+  const text = (value: string, shared: boolean): void => {
+    if (get(`s${value}`)) return;
+    const bytes = Buffer.from(value, 'utf8');
+    out.byte(0x58).u32(bytes.length).bytes(bytes);
+    if (shared) put(`s${value}`);
+  };
+  const integer = (value: number): void => {
+    if (value >= 0 && value < 256) out.byte(0x4b).byte(value);
+    else if (value >= 0 && value < 65536)
+      out
+        .byte(0x4d)
+        .byte(value & 255)
+        .byte(value >> 8);
+    else if (value >= -(2 ** 31) && value < 2 ** 31) out.byte(0x4a).u32(value >>> 0);
+    else long(encodeLong(BigInt(value)));
+  };
+  const long = (bytes: Uint8Array): void => void out.byte(0x8a).byte(bytes.length).bytes(bytes);
+  const integers = (values: readonly number[]): void => {
+    if (values.length === 0) return void out.byte(0x29);
+    if (values.length > 3) out.byte(0x28);
+    values.forEach(integer);
+    out.byte(values.length > 3 ? 0x74 : 0x84 + values.length);
+  };
+  const emptyOrdered = (): void => {
+    global('collections', 'OrderedDict');
+    out.byte(0x29).byte(0x52);
+  };
+  const encoded = (latin: string): void => {
+    global('_codecs', 'encode');
+    text(latin, false);
+    text('latin1', true);
+    out.byte(0x86).byte(0x52);
+  };
+
+  const tensor = (given: PickledTensor): void => {
+    if (given.parameter) global('torch._utils', '_rebuild_parameter');
+    const typed = given.storageClass !== null;
+    global('torch._utils', typed ? '_rebuild_tensor_v2' : '_rebuild_tensor_v3');
+    out.byte(0x28).byte(0x28);
+    text('storage', true);
+    if (given.storageClass === null) global('torch.storage', 'UntypedStorage');
+    else global('torch', given.storageClass);
+    text(given.key, false);
+    text('cpu', true);
+    integer(given.numel);
+    out.byte(0x74).byte(0x51);
+    integer(given.offset);
+    integers(given.shape);
+    integers(given.stride);
+    out.byte(given.requiresGrad && !given.parameter ? 0x88 : 0x89);
+    emptyOrdered();
+    if (!typed) global('torch', given.dtype);
+    out.byte(0x74).byte(0x52);
+    if (!given.parameter) return;
+    out.byte(given.requiresGrad ? 0x88 : 0x89);
+    emptyOrdered();
+    out.byte(0x87).byte(0x52);
+  };
+
+  const found = new Map<number, PickledTensor | string>();
+  const tensorAt = (index: number): PickledTensor | string => {
+    let given = found.get(index);
+    if (given === undefined) found.set(index, (given = options.tensor(index)));
+    return given;
+  };
+
+  /** Why a value cannot be written, or undefined. Looks at the node alone, never below it. */
+  const refusal = (id: NodeId): string | undefined => {
+    const node = nodes[id];
+    if (typeof node !== 'object' || node === null) return undefined;
+    if (begun.has(id)) return 'it contains itself by way of a tuple';
+    switch (node.kind) {
+      case 'int':
+        return encodeLong(BigInt(node.decimal)).length > LONG_MAX ? `an integer of more than ${LONG_MAX} bytes` : undefined;
+      case 'tensor': {
+        const given = tensorAt(node.tensor);
+        return typeof given === 'string' ? `a tensor without a plain form: ${given}` : undefined;
+      }
+      case 'storage':
+        return 'a bare storage';
+      case 'global':
+        return `the class or function ${node.module}.${node.name}`;
+      case 'object':
+        return asPlain(nodes, node) === undefined ? `an object of ${node.module}.${node.name}` : undefined;
+      case 'plain':
+        return plainText(nodes, node) === undefined && !isTorchPlain(nodes, node) ? `a ${node.class}` : undefined;
+      case 'complex':
+        return [node.real, node.imag].every((part) => isNumber(nodes[part])) ? undefined : 'a complex number of unknown parts';
+      default:
+        return undefined;
+    }
+  };
+
+  function* sequence(items: readonly NodeId[]): Steps {
+    for (const [index, item] of items.entries()) {
+      path.at(-1)!.step = `[${index}]`;
+      const why = refusal(item);
+      if (why === undefined) yield item;
+      else {
+        leave(why);
+        out.byte(0x4e);
+      }
+    }
+  }
+  function* appends(items: readonly NodeId[]): Steps {
+    for (let from = 0; from < items.length; from += BATCH) {
+      out.byte(0x28);
+      for (const [offset, item] of items.slice(from, from + BATCH).entries()) {
+        path.at(-1)!.step = `[${from + offset}]`;
+        const why = refusal(item);
+        if (why === undefined) yield item;
+        else {
+          leave(why);
+          out.byte(0x4e);
+        }
+      }
+      out.byte(0x65);
+    }
+  }
+  function* setItems(entries: readonly (readonly [NodeId, NodeId])[]): Steps {
+    let open = 0;
+    for (const [key, value] of entries) {
+      path.at(-1)!.step = `.${label(nodes, key)}`;
+      const why = isPlainKey(nodes, key) ? refusal(value) : 'a key without a plain form';
+      if (why !== undefined) {
+        leave(why);
+        continue;
+      }
+      if (open === 0) out.byte(0x28);
+      yield key;
+      yield value;
+      if (++open < BATCH) continue;
+      out.byte(0x75);
+      open = 0;
+    }
+    if (open > 0) out.byte(0x75);
+  }
+
+  function* compose(id: NodeId, node: Composite): Steps {
+    switch (node.kind) {
+      case 'list':
+        out.byte(0x5d);
+        remember(id);
+        return yield* appends(node.items);
+      case 'frozenset':
+      case 'tuple': {
+        if (node.kind === 'frozenset') leave('replaced by a tuple: a frozenset');
+        begun.add(id);
+        const { items } = node;
+        if (items.length > 3) out.byte(0x28);
+        yield* sequence(items);
+        out.byte(items.length === 0 ? 0x29 : items.length > 3 ? 0x74 : 0x84 + items.length);
+        begun.delete(id);
+        if (items.length > 0) remember(id);
+        return;
+      }
+      case 'set': {
+        begun.add(id);
+        global('__builtin__', 'set');
+        out.byte(0x5d);
+        const kept = node.items.filter((item) => isPlainKey(nodes, item));
+        if (kept.length < node.items.length) leave(`${node.items.length - kept.length} items of a set without a plain form`);
+        yield* appends(kept);
+        out.byte(0x85).byte(0x52);
+        begun.delete(id);
+        return remember(id);
+      }
+      case 'dict': {
+        if (node.class === 'OrderedDict') emptyOrdered();
+        else if (node.class === 'Counter') {
+          global('collections', 'Counter');
+          out.byte(0x29).byte(0x52);
+        } else {
+          if (node.class === 'defaultdict') leave('replaced by a dict: a defaultdict');
+          out.byte(0x7d);
+        }
+        remember(id);
+        yield* setItems(node.entries);
+        if (node.attributes === undefined) return;
+        path.at(-1)!.step = '.__dict__';
+        if (node.class !== 'OrderedDict') return leave('attributes of a dict');
+        yield node.attributes;
+        out.byte(0x62);
+        return;
+      }
+      case 'object': {
+        const plain = asPlain(nodes, node)!;
+        leave(`replaced by a ${plain.kind}: an object of ${node.module}.${node.name}`);
+        if (plain.kind === 'list') {
+          out.byte(0x5d);
+          remember(id);
+          return yield* appends(plain.items);
+        }
+        out.byte(0x7d);
+        remember(id);
+        return yield* setItems(plain.entries);
+      }
+      case 'plain': {
+        const replaced = plainText(nodes, node);
+        if (replaced !== undefined) {
+          leave(`replaced by text: a ${node.class}`);
+          return text(replaced, false);
+        }
+        if (node.class === 'torch.dtype') return global('torch', String(nodes[node.value]));
+        if (node.class === 'torch.layout') {
+          global('torch.serialization', '_get_layout');
+        } else global('torch', node.class.slice('torch.'.length));
+        yield node.value;
+        out.byte(0x52);
+        return remember(id);
+      }
+      default:
+        return atom(id, node);
+    }
+  }
+
+  const atom = (id: NodeId, node: Composite): void => {
+    switch (node.kind) {
+      case 'int':
+        return long(encodeLong(BigInt(node.decimal)));
+      case 'float':
+        return void out.byte(0x47).f64(floatOf(node.value));
+      case 'complex':
+        global('__builtin__', 'complex');
+        out.byte(0x47).f64(numberOf(nodes[node.real])).byte(0x47).f64(numberOf(nodes[node.imag]));
+        out.byte(0x86).byte(0x52);
+        return remember(id);
+      case 'bytes':
+        encoded(Buffer.from(node.base64, 'base64').toString('latin1'));
+        return remember(id);
+      case 'bytearray':
+        global('__builtin__', 'bytearray');
+        encoded(Buffer.from(node.base64, 'base64').toString('latin1'));
+        out.byte(0x85).byte(0x52);
+        return remember(id);
+      case 'tensor': {
+        const given = tensorAt(node.tensor);
+        if (typeof given === 'string') throw new Error('a tensor was to be left out');
+        tensor(given);
+        return remember(id);
+      }
+      default:
+        throw new Error(`a ${node.kind} was to be left out`);
+    }
+  };
+
+  /** Writes a value at once, or begins it: then its steps are on the path. */
+  const visit = (id: NodeId): void => {
+    const node = nodes[id]!;
+    if (node === null) return void out.byte(0x4e);
+    if (typeof node === 'boolean') return void out.byte(node ? 0x88 : 0x89);
+    if (typeof node === 'number') return integer(node);
+    if (typeof node === 'string') return text(node, (counts.texts.get(node) ?? 0) > 1);
+    if (get(`n${id}`)) return;
+    path.push({ steps: compose(id, node), step: '' });
+  };
+
+  const why = refusal(tree.root);
+  if (why !== undefined) throw new TypeError(`the root of a pickle cannot be ${why}`);
+  out.byte(0x80).byte(2);
+  visit(tree.root);
+  for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
+    const { value, done } = frame.steps.next();
+    if (done === true) path.pop();
+    else visit(value);
+  }
+  out.byte(0x2e);
+  return { bytes: out.done(), dropped };
+}
+
+/** How often each node and each text comes, from the root. */
+function countUses(tree: ValueTree): { readonly nodes: Uint32Array; readonly texts: ReadonlyMap<string, number> } {
+  const uses = new Uint32Array(tree.nodes.length);
+  const texts = new Map<string, number>();
+  const pending = [tree.root];
+  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+    const node = tree.nodes[id];
+    if (typeof node === 'string') texts.set(node, (texts.get(node) ?? 0) + 1);
+    if (++uses[id]! > 1 || typeof node !== 'object' || node === null) continue;
+    for (const child of childrenOf(tree.nodes, node)) pending.push(child);
+  }
+  return { nodes: uses, texts };
+}
+
+function childrenOf(nodes: readonly ValueNode[], node: Composite): readonly NodeId[] {
+  switch (node.kind) {
+    case 'list':
+    case 'tuple':
+    case 'set':
+    case 'frozenset':
+      return node.items;
+    case 'dict':
+      return [...node.entries.flat(), ...(node.attributes === undefined ? [] : [node.attributes])];
+    case 'plain':
+      return [node.value];
+    case 'object': {
+      const plain = asPlain(nodes, node);
+      return plain === undefined ? [] : plain.kind === 'list' ? plain.items : plain.entries.flat();
+    }
+    default:
+      return [];
+  }
+}
+
+type Plain =
+  | { readonly kind: 'list'; readonly items: readonly NodeId[] }
+  | { readonly kind: 'dict'; readonly entries: readonly (readonly [NodeId, NodeId])[] };
+
+/** The plain form of an object of a class that is nothing but a container. */
+function asPlain(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'object' }>): Plain | undefined {
+  switch (`${node.module}.${node.name}`) {
+    case 'argparse.Namespace':
+    case 'types.SimpleNamespace': {
+      const state = node.state === undefined ? undefined : nodes[node.state];
+      return typeof state === 'object' && state !== null && state.kind === 'dict' ? { kind: 'dict', entries: state.entries } : undefined;
+    }
+    case 'collections.deque':
+      return node.items === undefined ? undefined : { kind: 'list', items: node.items };
+    case 'lightning_fabric.utilities.data.AttributeDict':
+    case 'lightning.fabric.utilities.data.AttributeDict':
+    case 'pytorch_lightning.utilities.parsing.AttributeDict':
+    case 'lightning.pytorch.utilities.parsing.AttributeDict':
+      return { kind: 'dict', entries: node.entries ?? [] };
+    default:
+      return undefined;
+  }
+}
+
+/** The text of a path: what replaces it. */
+function plainText(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'plain' }>): string | undefined {
+  if (!node.class.startsWith('pathlib')) return undefined;
+  const value = nodes[node.value];
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null || value.kind !== 'tuple') return undefined;
+  const parts = value.items.map((item) => nodes[item]);
+  if (!parts.every((part) => typeof part === 'string')) return undefined;
+  const windows = node.class.includes('Windows');
+  const [first = '.', ...rest] = parts as readonly string[]; // Checked in the line above.
+  if (rest.length === 0) return first;
+  const separator = windows ? '\\' : '/';
+  return `${first}${first.endsWith(separator) ? '' : separator}${rest.join(separator)}`;
+}
+
+/** torch's own small values, where their arguments are as torch itself writes them. */
+function isTorchPlain(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'plain' }>): boolean {
+  const value = nodes[node.value];
+  if (node.class === 'torch.dtype') return typeof value === 'string' && (TORCH_NAMES.has(value as never) || QUANTIZED.has(value));
+  if (typeof value !== 'object' || value === null || value.kind !== 'tuple') return false;
+  const args = value.items.map((item) => nodes[item]);
+  switch (node.class) {
+    case 'torch.layout':
+      return args.length === 1 && typeof args[0] === 'string' && LAYOUTS.has(args[0]);
+    case 'torch.device':
+      return typeof args[0] === 'string' && (args.length === 1 || (args.length === 2 && typeof args[1] === 'number'));
+    case 'torch.Size': {
+      const sizes = args[0];
+      return (
+        args.length === 1 &&
+        typeof sizes === 'object' &&
+        sizes !== null &&
+        (sizes.kind === 'tuple' || sizes.kind === 'list') &&
+        sizes.items.every((item) => typeof nodes[item] === 'number')
+      );
+    }
+    default:
+      return false;
+  }
+}
+
+/** Whether a value may be a dict's key or a set's item in the file: hashable, and with a form of its own all the way down. */
+function isPlainKey(nodes: readonly ValueNode[], root: NodeId): boolean {
+  const pending = [root];
+  const seen = new Set<NodeId>();
+  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+    const node = nodes[id];
+    if (typeof node !== 'object' || node === null) continue;
+    switch (node.kind) {
+      case 'tuple':
+      case 'frozenset':
+        if (seen.has(id)) break;
+        seen.add(id);
+        for (const item of node.items) pending.push(item);
+        break;
+      case 'int':
+        if (encodeLong(BigInt(node.decimal)).length > LONG_MAX) return false;
+        break;
+      case 'float':
+      case 'bytes':
+        break;
+      case 'plain':
+        if (plainText(nodes, node) === undefined && !isTorchPlain(nodes, node)) return false;
+        break;
+      default:
+        return false;
+    }
+  }
+  return true;
+}
+
+/** A key as it stands in a path. */
+function label(nodes: readonly ValueNode[], id: NodeId): string {
+  const node = nodes[id];
+  if (typeof node === 'object' && node !== null) return node.kind === 'int' ? node.decimal : `<${node.kind}>`;
+  return String(node).slice(0, 200);
+}
+
+function isNumber(node: ValueNode | undefined): boolean {
+  return typeof node === 'number' || (typeof node === 'object' && node !== null && node.kind === 'float');
+}
+
+function numberOf(node: ValueNode | undefined): number {
+  if (typeof node === 'number') return node;
+  return typeof node === 'object' && node !== null && node.kind === 'float' ? floatOf(node.value) : Number.NaN;
+}
+
+function floatOf(value: number | 'nan' | 'inf' | '-inf' | '-0'): number {
+  switch (value) {
+    case 'nan':
+      return Number.NaN;
+    case 'inf':
+      return Infinity;
+    case '-inf':
+      return -Infinity;
+    case '-0':
+      return -0;
+    default:
+      return value;
+  }
+}
+
+interface ByteBuffer {
+  byte(value: number): ByteBuffer;
+  u32(value: number): ByteBuffer;
+  f64(value: number): ByteBuffer;
+  ascii(value: string): ByteBuffer;
+  bytes(value: Uint8Array): ByteBuffer;
+  done(): Uint8Array;
+}
+
+/** Bytes in a row; the memory doubles, so that a write costs the same whatever was written. */
+function byteBuffer(): ByteBuffer {
+  let memory = Buffer.allocUnsafe(64 * 1024);
+  let at = 0;
+  const room = (length: number): void => {
+    if (at + length <= memory.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(memory.length * 2, at + length));
+    memory.copy(larger, 0, 0, at);
+    memory = larger;
+  };
+  const buffer: ByteBuffer = {
+    byte(value) {
+      room(1);
+      memory[at++] = value;
+      return buffer;
+    },
+    u32(value) {
+      room(4);
+      at = memory.writeUInt32LE(value, at);
+      return buffer;
+    },
+    f64(value) {
+      room(8);
+      // One NaN for all: the payload of Number.NaN is the platform's.
+      if (Number.isNaN(value)) at = memory.writeBigUInt64BE(0x7ff8000000000000n, at);
+      else at = memory.writeDoubleBE(value, at);
+      return buffer;
+    },
+    ascii(value) {
+      room(value.length);
+      at += memory.write(value, at, 'latin1');
+      return buffer;
+    },
+    bytes(value) {
+      room(value.length);
+      memory.set(value, at);
+      at += value.length;
+      return buffer;
+    },
+    done: () => new Uint8Array(memory.subarray(0, at)),
+  };
+  return buffer;
+}

@@ -1,0 +1,172 @@
+/**
+ * A set of shards behind an index (`model.safetensors.index.json`, `pytorch_model.bin.index.json`) → one header over all files.
+ *
+ * Invariant: the index only names; every tensor is what its shard's own header says, and nothing outside the index's folder is
+ * opened. Like the reference (transformers), tensors of a shard that the index does not name are read, too; unlike it, one name in
+ * two shards is refused, as the result would depend on the order of loading.
+ */
+import { CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
+import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
+import type { Finding, Header, Storage, Tensor, Weight } from '../../model/header.ts';
+import { JsonScanner } from '../safetensors/json-scanner.ts';
+
+/** Bytes of an index: 100 000 tensors take about 12 MB. */
+const INDEX_MAX = 64 * 2 ** 20;
+/** Shards of one set; the largest public models have about 200. */
+const SHARDS_MAX = 10_000;
+/** Shards whose headers are read at once: hides latency, keeps memory at a few headers. */
+const AT_ONCE = 4;
+/** Names that a finding lists. */
+const LISTED = 10;
+
+/** True for a file name that says it is an index of shards. */
+export function isIndexName(uri: string): boolean {
+  return /\.index\.json$/i.test(uri);
+}
+
+/** Reads an index and the headers of its shards by `readShard`. */
+export async function readSharded(
+  source: ByteSource,
+  openSibling: OpenSibling,
+  readShard: (source: ByteSource) => Promise<Header>,
+): Promise<Header> {
+  const weightMap = await readIndex(source);
+  const shards = [...new Set(weightMap.values())];
+  if (shards.length > SHARDS_MAX) throw unsound(source.uri, `it names ${shards.length} shards, at most ${SHARDS_MAX} are read`);
+  const headers = new Map<string, Header>();
+  for (let at = 0; at < shards.length; at += AT_ONCE) {
+    const read = await Promise.allSettled(shards.slice(at, at + AT_ONCE).map((name) => headerOf(name)));
+    read.forEach((result, index) => {
+      if (result.status === 'rejected') throw result.reason;
+      headers.set(shards[at + index] ?? '', result.value);
+    });
+  }
+  return merge(source.uri, weightMap, headers);
+
+  async function headerOf(name: string): Promise<Header> {
+    const shard = await openSibling(name).catch((cause: unknown) => {
+      if (isCheckpointError(cause) && cause.code === 'CheckpointNotFoundError') throw missing(source.uri, name, cause);
+      throw cause;
+    });
+    try {
+      const header = await readShard(shard);
+      if (header.stateDictKey === null) return header;
+      throw unsound(source.uri, `its shard ${name} holds more than tensors: its state dict lies under ${header.stateDictKey}`);
+    } finally {
+      await shard.close();
+    }
+  }
+}
+
+/** Tensor name → name of its shard, in the index's order. */
+async function readIndex(source: ByteSource): Promise<ReadonlyMap<string, string>> {
+  if (source.size > INDEX_MAX) throw unsound(source.uri, `it has ${source.size} bytes, at most ${INDEX_MAX} are read`);
+  const weightMap = new Map<string, string>();
+  let found = false;
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
+    JSON.parse(text);
+    // Valid JSON so far; a name that stands twice is lost on JSON.parse.
+    const json = new JsonScanner(text);
+    json.object((key) => {
+      if (key !== 'weight_map') return json.skip();
+      found = true;
+      json.object((name) => void weightMap.set(name, json.string()));
+    });
+  } catch (cause) {
+    if (isCheckpointError(cause)) throw cause;
+    throw unsound(source.uri, `it is no JSON object with a weight_map of names (${(cause as Error).message})`, cause);
+  }
+  if (!found || weightMap.size === 0) throw unsound(source.uri, 'it has no weight_map, or an empty one');
+  for (const [name, shard] of weightMap) checkShardName(source.uri, name, shard);
+  return weightMap;
+}
+
+function checkShardName(uri: string, tensor: string, shard: string): void {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is refused
+  if (shard !== '' && !/[/\\:\u0000-\u001f\u007f]|^\.{1,2}$/.test(shard) && !isIndexName(shard)) return;
+  throw new CheckpointValidationError(
+    `${uri}: the shard of ${JSON.stringify(tensor)} is ${JSON.stringify(shard.slice(0, 200))}, expected the plain name of a file in the same folder. Nothing outside the folder is opened.`,
+    [`shard name ${JSON.stringify(shard.slice(0, 200))}`],
+  );
+}
+
+function merge(uri: string, weightMap: ReadonlyMap<string, string>, headers: ReadonlyMap<string, Header>): Header {
+  const files: Header['files'][number][] = [];
+  const storages: Storage[] = [];
+  const tensors: Tensor[] = [];
+  const byName = new Map<string, { readonly shard: string; readonly weight: Weight }>();
+  const globals: Header['globals'][number][] = [];
+  const findings: Finding[] = [];
+  for (const [shard, header] of headers) {
+    const [file, storage, tensor] = [files.length, storages.length, tensors.length];
+    files.push(...header.files);
+    for (const each of header.storages) storages.push({ ...each, file: each.file + file });
+    for (const each of header.tensors) tensors.push({ ...each, storage: each.storage === -1 ? -1 : each.storage + storage });
+    for (const weight of header.weights) {
+      const twin = byName.get(weight.name);
+      if (twin !== undefined)
+        throw new CheckpointValidationError(
+          `${uri}: ${JSON.stringify(weight.name)} is in two shards, ${twin.shard} and ${shard}; which one counts depends on the reader.`,
+          [`${weight.name} is in two shards`],
+          { details: { tensor: weight.name, shards: [twin.shard, shard] } },
+        );
+      byName.set(weight.name, { shard, weight: { name: weight.name, tensor: weight.tensor + tensor } });
+    }
+    for (const each of header.globals) globals.push({ ...each, member: `${shard}/${each.member}` });
+    for (const each of header.findings) findings.push({ ...each, member: each.member === undefined ? shard : `${shard}/${each.member}` });
+  }
+  const weights: Weight[] = [];
+  for (const [name, shard] of weightMap) {
+    const held = byName.get(name);
+    if (held?.shard !== shard)
+      throw new CheckpointLoadError(
+        `${uri}: ${JSON.stringify(name)} should be in ${shard}, ${held === undefined ? 'which does not hold it' : `but is in ${held.shard}`}. Copy the whole set again.`,
+        uri,
+        { details: { tensor: name, shard } },
+      );
+    weights.push(held.weight);
+    byName.delete(name);
+  }
+  if (byName.size > 0) {
+    const names = [...byName.keys()].slice(0, LISTED).map((name) => JSON.stringify(name));
+    findings.push({
+      code: 'unlisted_tensors',
+      message: `the shards hold ${byName.size} tensors that the index does not name: ${names.join(', ')}${byName.size > LISTED ? ', …' : ''}`,
+    });
+    for (const { weight } of byName.values()) weights.push(weight);
+  }
+  const all = [...headers.values()];
+  return {
+    format: all.every(({ format }) => format === 'safetensors') ? 'safetensors' : 'state_dict',
+    container: 'sharded',
+    files,
+    storages,
+    tensors,
+    weights,
+    nonTensors: all.flatMap(({ nonTensors }) => nonTensors),
+    stateDictKey: null,
+    training: {
+      epoch: null,
+      global_step: null,
+      has_optimizer: false,
+      has_scheduler: false,
+      has_callbacks: false,
+      has_loops: false,
+      has_hyper_parameters: false,
+      lightning_version: null,
+    },
+    // The first shard's word counts, as all are written by one call.
+    metadata: Object.assign({}, ...all.map(({ metadata }) => metadata).toReversed()) as Record<string, string>,
+    globals,
+    findings,
+  };
+}
+
+function missing(uri: string, shard: string, cause: unknown): CheckpointNotFoundError {
+  return new CheckpointNotFoundError(`${uri} names the shard ${shard}, which is not beside it. Copy the whole set.`, shard, { cause });
+}
+
+function unsound(uri: string, what: string, cause?: unknown): CheckpointLoadError {
+  return new CheckpointLoadError(`${uri} is no sound index of shards: ${what}.`, uri, cause === undefined ? {} : { cause });
+}

@@ -1,0 +1,146 @@
+/**
+ * The tree that a torch file of a format holds: the weights under the format's key, and of the training state what the format
+ * has a place for, under the names that its readers look for.
+ *
+ * Invariant: whatever is not taken over is named in `dropped`. Tensor nodes of the result count weights first, then those of
+ * the training state.
+ */
+import type { Format } from '../../model/header.ts';
+import type { LeftOut, Plan } from '../../model/plan.ts';
+import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+
+export type TorchFormat = Exclude<Format, 'safetensors'>;
+
+export interface Composed {
+  readonly tree: ValueTree;
+  readonly dropped: readonly LeftOut[];
+}
+
+const VERSION_KEY = 'pytorch-lightning_version';
+/** For weights that no Lightning wrote: late enough that nothing is migrated. */
+const VERSION = '2.0.0';
+const LIGHTNING_MARKS = [VERSION_KEY, 'optimizer_states', 'lr_schedulers', 'loops', 'callbacks'];
+/** Lightning's names, and those of torch's tutorial that its users follow. */
+const OPTIMIZERS = ['optimizer_states', 'optimizer_state_dict'] as const;
+const SCHEDULERS = ['lr_schedulers', 'scheduler_state_dict'] as const;
+const METADATA = 'metadata';
+
+type Entry = readonly [key: NodeId, value: NodeId];
+
+export function composeTree(plan: Plan, format: TorchFormat): Composed {
+  const nodes: ValueNode[] = [];
+  const dropped: LeftOut[] = [];
+  const add = (node: ValueNode): NodeId => nodes.push(node) - 1;
+  const state = plan.trainingState === undefined ? new Map<string, Entry>() : topLevel(plan.trainingState, nodes, plan.tensors.length);
+  const weights = addWeights(plan, nodes);
+  if (format === 'state_dict') {
+    for (const key of state.keys()) dropped.push({ what: key, reason: 'a state dict has no place for it' });
+    if (Object.keys(plan.metadata).length > 0) dropped.push({ what: METADATA, reason: 'a state dict has no place for it' });
+    return { tree: { root: weights, nodes }, dropped };
+  }
+  const entries = new Map<string, Entry>();
+  const put = (key: string, value: NodeId): void => void entries.set(key, [add(key), value]);
+  const listOf = (value: NodeId): NodeId => (itemsOf(nodes[value]) === undefined ? add({ kind: 'list', items: [value] }) : value);
+  const alone = (value: NodeId): NodeId => {
+    const items = itemsOf(nodes[value]);
+    return items?.length === 1 ? items[0]! : value;
+  };
+  const taken = new Set<string>();
+  /** The value under one of the names, or undefined. */
+  const take = (...names: readonly string[]): NodeId | undefined => {
+    const name = names.find((each) => state.has(each));
+    if (name === undefined) return undefined;
+    taken.add(name);
+    return state.get(name)![1];
+  };
+  const weightsKey = format === 'lightning' ? 'state_dict' : 'model_state_dict';
+  const fromLightning = LIGHTNING_MARKS.some((key) => state.has(key));
+  const optimizers = (): NodeId | undefined => take(...OPTIMIZERS);
+  const schedulers = (): NodeId | undefined => take(...SCHEDULERS);
+  if (format === 'lightning') {
+    put('epoch', take('epoch') ?? add(0));
+    put('global_step', take('global_step') ?? add(0));
+    put(VERSION_KEY, take(VERSION_KEY) ?? add(VERSION));
+    put(weightsKey, weights);
+    // Where Lightning wrote it, its own order; else what Lightning looks for.
+    if (!fromLightning) {
+      const [optimizer, scheduler] = [optimizers(), schedulers()];
+      if (optimizer !== undefined) put(OPTIMIZERS[0], listOf(optimizer));
+      if (scheduler !== undefined) put(SCHEDULERS[0], listOf(scheduler));
+    }
+  } else {
+    put(weightsKey, weights);
+    const [optimizer, scheduler, epoch, step] = fromLightning ? [optimizers(), schedulers(), take('epoch'), take('global_step')] : [];
+    if (optimizer !== undefined) put(OPTIMIZERS[1], alone(optimizer));
+    if (scheduler !== undefined) put(SCHEDULERS[1], alone(scheduler));
+    if (epoch !== undefined) put('epoch', epoch);
+    if (step !== undefined) put('global_step', step);
+  }
+  const keepsAll = format === 'lightning' || !fromLightning;
+  for (const [key, entry] of state) {
+    if (taken.has(key)) continue;
+    if (!keepsAll) dropped.push({ what: key, reason: 'the pytorch format has no place for it' });
+    else if (entries.has(key)) dropped.push({ what: key, reason: 'its key is taken by the weights or another part' });
+    else entries.set(key, entry);
+  }
+  const metadata = Object.entries(plan.metadata);
+  if (metadata.length > 0 && entries.has(METADATA)) dropped.push({ what: METADATA, reason: 'the training state has such a key' });
+  else if (metadata.length > 0)
+    put(METADATA, add({ kind: 'dict', entries: metadata.map(([key, value]) => [add(key), add(value)] as const) }));
+  return { tree: { root: add({ kind: 'dict', entries: [...entries.values()] }), nodes }, dropped };
+}
+
+/** Takes the training state's nodes over, its tensors counted behind the weights, and gives its top level by key. */
+function topLevel({ root, nodes: given }: ValueTree, nodes: ValueNode[], weights: number): Map<string, Entry> {
+  for (const node of given) {
+    const isTensor = typeof node === 'object' && node !== null && node.kind === 'tensor';
+    nodes.push(isTensor ? { kind: 'tensor', tensor: weights + node.tensor } : node);
+  }
+  const top = given[root];
+  if (typeof top !== 'object' || top === null || top.kind !== 'dict') throw new TypeError('a training state is a dict');
+  return new Map(top.entries.map((entry) => [String(given[entry[0]]), entry]));
+}
+
+function addWeights(plan: Plan, nodes: ValueNode[]): NodeId {
+  const entries = plan.tensors.map(({ name }, tensor): Entry => [nodes.push(name) - 1, nodes.push({ kind: 'tensor', tensor }) - 1]);
+  const attributes = plan.stateDictAttributes === undefined ? undefined : graft(plan.stateDictAttributes, nodes);
+  return nodes.push({ kind: 'dict', class: 'OrderedDict', entries, ...(attributes === undefined ? {} : { attributes }) }) - 1;
+}
+
+/** Adds a tree without tensors to a table; gives its root there. */
+function graft(tree: ValueTree, nodes: ValueNode[]): NodeId {
+  const by = nodes.length;
+  for (const node of tree.nodes) nodes.push(shifted(node, by));
+  return tree.root + by;
+}
+
+function shifted(node: ValueNode, by: number): ValueNode {
+  if (typeof node !== 'object' || node === null) return node;
+  const pair = ([key, value]: Entry): Entry => [key + by, value + by];
+  switch (node.kind) {
+    case 'list':
+    case 'tuple':
+    case 'set':
+    case 'frozenset':
+      return { ...node, items: node.items.map((id) => id + by) };
+    case 'dict':
+      return {
+        ...node,
+        entries: node.entries.map(pair),
+        ...(node.attributes === undefined ? {} : { attributes: node.attributes + by }),
+      };
+    case 'plain':
+      return { ...node, value: node.value + by };
+    case 'complex':
+      return { ...node, real: node.real + by, imag: node.imag + by };
+    case 'object':
+      // Nothing below it is ever written.
+      return { kind: 'object', module: node.module, name: node.name };
+    default:
+      return node;
+  }
+}
+
+function itemsOf(node: ValueNode | undefined): readonly NodeId[] | undefined {
+  return typeof node === 'object' && node !== null && (node.kind === 'list' || node.kind === 'tuple') ? node.items : undefined;
+}

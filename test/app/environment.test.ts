@@ -1,0 +1,60 @@
+/** Environment variables enter in one file; everything else takes values. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { readEnvironment } from '../../src/app/environment.ts';
+import { PROJECT_ROOT } from '../support/project.ts';
+
+test('no other module reads an environment variable', () => {
+  const readers = ['src', 'activities', 'workflows', 'bin']
+    .flatMap((folder) => readdirSync(join(PROJECT_ROOT, folder), { recursive: true }).map((name) => join(folder, String(name))))
+    .filter((name) => /\.[jt]s$/.test(name))
+    .filter((name) => /process\s*\.\s*env|\benv\b[^;]*from 'node:process'/.test(readFileSync(join(PROJECT_ROOT, name), 'utf8')));
+  expect(readers).toEqual([join('src', 'app', 'environment.ts')]);
+});
+
+test('nothing set: folders as XDG says', () => {
+  expect(readEnvironment({})).toEqual({
+    temporalProgram: null,
+    searchPath: [],
+    uiUrl: null,
+    stateFolder: join(homedir(), '.local/state/checkpoint-pipeline'),
+    cacheFolder: join(homedir(), '.cache/checkpoint-pipeline'),
+    temporaryFolder: tmpdir(),
+    workspace: join(homedir(), '.local/state/checkpoint-pipeline/workspace'),
+    callerFolder: process.cwd(),
+  });
+});
+
+test('each variable is taken, and an empty one counts as unset', () => {
+  const variables = {
+    TEMPORAL_CLI_PATH: '/opt/temporal',
+    PATH: '/usr/bin::/bin',
+    TEMPORAL_UI_URL: 'http://ui.example',
+    XDG_STATE_HOME: '/state',
+    XDG_CACHE_HOME: '/cache',
+    TMPDIR: '/scratch',
+    CKPT_WORKSPACE: '/data/workspace',
+    npm_lifecycle_event: 'start',
+    INIT_CWD: '/home/me/models',
+  };
+  expect(readEnvironment(variables)).toEqual({
+    temporalProgram: '/opt/temporal',
+    searchPath: ['/usr/bin', '/bin'],
+    uiUrl: 'http://ui.example',
+    stateFolder: '/state/checkpoint-pipeline',
+    cacheFolder: '/cache/checkpoint-pipeline',
+    temporaryFolder: '/scratch',
+    workspace: '/data/workspace',
+    callerFolder: '/home/me/models',
+  });
+  expect(readEnvironment({ ...variables, CKPT_WORKSPACE: '', TEMPORAL_CLI_PATH: '' })).toMatchObject({
+    temporalProgram: null,
+    workspace: '/state/checkpoint-pipeline/workspace',
+  });
+});
+
+test("npm's idea of the folder counts under `npm start` alone", () => {
+  expect(readEnvironment({ npm_lifecycle_event: 'test', INIT_CWD: '/elsewhere' }).callerFolder).toBe(process.cwd());
+});

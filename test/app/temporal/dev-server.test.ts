@@ -1,0 +1,140 @@
+/** Leases of the embedded server: real processes that share a real server. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { readEnvironment, type Environment } from '../../../src/app/environment.ts';
+import { acquireDevServer, answers, runningServer } from '../../../src/app/temporal/dev-server.ts';
+import { compiled } from '../../support/project.ts';
+
+let folder: string;
+let environment: Environment;
+let state: string;
+const holders: ChildProcess[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-lease-'));
+  environment = { ...readEnvironment(), stateFolder: join(folder, 'state') };
+  state = environment.stateFolder;
+});
+afterEach(async () => {
+  for (const holder of holders.splice(0)) holder.kill('SIGKILL');
+  const left = await runningServer(state);
+  if (left !== null) process.kill(left.pid, 'SIGKILL');
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Another process that holds a lease, until a line on its stdin or SIGKILL. */
+async function holder(): Promise<{ readonly pid: number; readonly server: number; release(): Promise<void>; kill(): Promise<void> }> {
+  const program = `
+    const { readEnvironment } = await import(${JSON.stringify(compiled('src/app/environment.js'))});
+    const { acquireDevServer } = await import(${JSON.stringify(compiled('src/app/temporal/dev-server.js'))});
+    const environment = { ...readEnvironment(), stateFolder: ${JSON.stringify(state)} };
+    const server = await acquireDevServer({ log: () => undefined, environment });
+    process.stdin.once('data', async () => { await server.release(); process.exit(0); });
+    process.stdout.write(String(server.pid) + '\\n');
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  holders.push(child);
+  const ended = once(child, 'exit');
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  return {
+    pid: child.pid!,
+    server: Number(line.toString()),
+    release: async () => {
+      child.stdin.write('\n');
+      await ended;
+    },
+    kill: async () => {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+const leases = async (): Promise<readonly string[]> => (await readdir(join(state, 'leases'))).sort();
+
+test('two commands share one server, and the last one ends it', async () => {
+  const first = await holder();
+  const second = await holder();
+  expect(second.server).toBe(first.server);
+  expect(await leases()).toEqual([String(first.pid), String(second.pid)].sort());
+
+  await first.release();
+  expect(await leases()).toEqual([String(second.pid)]);
+  const record = await runningServer(state);
+  expect(record?.pid).toBe(first.server);
+  expect(await answers(`127.0.0.1:${record!.port}`)).toBe(true);
+
+  await second.release();
+  expect(await leases()).toEqual([]);
+  expect(await runningServer(state)).toBeNull();
+  expect(await answers(`127.0.0.1:${record!.port}`)).toBe(false);
+  expect(await readdir(state)).not.toContain('server.json');
+});
+
+test('two commands that start at once bring up one server', async () => {
+  const [first, second] = await Promise.all([holder(), holder()]);
+  expect(second.server).toBe(first.server);
+  await Promise.all([first.release(), second.release()]);
+  expect(await runningServer(state)).toBeNull();
+});
+
+test('the lease of a killed command counts for nothing: the next one finds its server, and ends it', async () => {
+  const killed = await holder();
+  await killed.kill();
+  expect(await leases()).toEqual([String(killed.pid)]);
+
+  const next = await holder();
+  expect(next.server).toBe(killed.server);
+  const { port } = (await runningServer(state))!;
+  await next.release();
+  expect(await leases()).toEqual([]);
+  expect(await runningServer(state)).toBeNull();
+  expect(await answers(`127.0.0.1:${port}`)).toBe(false);
+});
+
+test('a lease whose pid is another program by now counts for nothing', async () => {
+  const { release } = await holder();
+  // This process lives, but began at another time than the lease says.
+  await writeFile(join(state, 'leases', String(process.pid)), 'started 1');
+  await release();
+  expect(await leases()).toEqual([]);
+  expect(await runningServer(state)).toBeNull();
+});
+
+test('a lock left by a killed command is taken over at once', async () => {
+  const { pid, kill } = await holder();
+  await kill();
+  await writeFile(join(state, 'lock'), `${pid} started 1`);
+  const [first, second] = await Promise.all([holder(), holder()]);
+  await Promise.all([first.release(), second.release()]);
+  expect(await runningServer(state)).toBeNull();
+  expect((await readdir(state)).filter((name) => name.startsWith('lock'))).toEqual([]);
+});
+
+test('a record whose server is gone, or whose pid is another program by now, is no server', async () => {
+  await mkdir(state, { recursive: true });
+  await writeFile(join(state, 'server.json'), JSON.stringify({ pid: process.pid, port: 7233, uiPort: 8233 }));
+  expect(await runningServer(state)).toBeNull();
+
+  const server = await acquireDevServer({ log: () => undefined, environment });
+  expect(server.pid).not.toBe(process.pid);
+  expect(await answers(server.address)).toBe(true);
+  process.kill(server.pid, 'SIGKILL');
+  while ((await runningServer(state)) !== null) await new Promise((resolve) => setTimeout(resolve, 20));
+
+  const again = await acquireDevServer({ log: () => undefined, environment });
+  expect(again.pid).not.toBe(server.pid);
+  expect(await answers(again.address)).toBe(true);
+  await again.release();
+  expect(await readFile(join(state, 'server.log'), 'utf8')).toEqual(expect.any(String));
+});
+
+test.each(['', '{', 'null', '{"pid":"x"}'])('a damaged record (%j) is no server', async (text) => {
+  await mkdir(state, { recursive: true });
+  await writeFile(join(state, 'server.json'), text);
+  expect(await runningServer(state)).toBeNull();
+});

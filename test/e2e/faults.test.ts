@@ -1,0 +1,275 @@
+/** What goes wrong around a run: killed workers, Ctrl-C, two runs with one id, full and read-only disks. */
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { queryStatus, startPipeline, transferProgress, waitForResult } from '../../src/app/client.ts';
+import { runningServer } from '../../src/app/temporal/dev-server.ts';
+import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
+import { ckpt, type Place, type Running } from '../support/cli.ts';
+import { writeLargeSafetensors } from '../support/large-file.ts';
+import { fixture } from '../support/project.ts';
+import { inSmallDisk, smallDisks } from '../support/small-disk.ts';
+import { devServer } from '../support/temporal.ts';
+
+/** Generous: a killed worker is missed after 10 seconds, and machines are slow. */
+const LONG = 300_000;
+
+let environment: TestWorkflowEnvironment;
+let shared: string;
+let large: string;
+let folder: string;
+let place: Place;
+const running: Running[] = [];
+
+beforeAll(async () => {
+  environment = await devServer();
+  shared = await mkdtemp(join(tmpdir(), 'ckpt-faults-'));
+  large = join(shared, 'large.safetensors');
+  await writeLargeSafetensors(large, 16, 32);
+}, LONG);
+afterAll(async () => {
+  await environment?.teardown();
+  await rm(shared, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  folder = await mkdtemp(join(shared, 'test-'));
+  await mkdir(join(folder, 'out'));
+  place = { cwd: folder, env: { TEMPORAL_ADDRESS: environment.address, CKPT_WORKSPACE: join(folder, 'workspace') } };
+});
+afterEach(async () => {
+  for (const one of running.splice(0)) {
+    one.process.kill('SIGKILL');
+    await one.ended;
+  }
+  const embedded = await runningServer(join(folder, 'state', 'checkpoint-pipeline'));
+  if (embedded !== null) process.kill(embedded.pid, 'SIGKILL');
+  await rm(folder, { recursive: true, force: true });
+});
+
+function launch(args: readonly string[], where: Place = place): Running {
+  const one = ckpt(args, where);
+  running.push(one);
+  return one;
+}
+
+async function worker(): Promise<Running> {
+  const one = launch(['worker']);
+  await until(() => one.said().includes('Worker polls'));
+  return one;
+}
+
+/** The embedded server of this test alone. */
+const embedded = (): Place => ({
+  cwd: folder,
+  env: { XDG_STATE_HOME: join(folder, 'state'), CKPT_WORKSPACE: join(folder, 'workspace') },
+});
+
+const stages = (source: string, target: string): PipelineInput => ({
+  stages: [{ type: 'source.local', path: source }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: target }],
+});
+
+async function document(source: string, target: string): Promise<string> {
+  const path = join(folder, 'pipeline.json');
+  await writeFile(path, JSON.stringify({ name: 'faults', ...stages(source, target) }));
+  return path;
+}
+
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await sleep(2);
+}
+
+/** Waits until a publish has written that much of a file that is not there yet. */
+async function midway(bytes: number): Promise<void> {
+  await until(async () => {
+    const names = await readdir(join(folder, 'out'));
+    if (names.includes('weights.safetensors')) throw new Error('the publish was over before it could be disturbed');
+    const partial = names.find((name) => name.endsWith('.partial'));
+    if (partial === undefined) return false;
+    const stats = await stat(join(folder, 'out', partial)).catch(() => null);
+    return stats !== null && stats.size >= bytes;
+  });
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+test(
+  'a worker killed in the middle of publish: another finishes the run, and the file is the same',
+  async () => {
+    const { client } = environment;
+    const target = join(folder, 'out', 'weights.safetensors');
+    const first = await worker();
+    const run = await startPipeline(client, `killed-${randomUUID()}`, stages(large, target));
+    await midway(64 * 1024 * 1024);
+    const progress = await transferProgress(client, run.workflowId);
+    first.process.kill('SIGKILL');
+    expect((await first.ended).signal).toBe('SIGKILL');
+    expect(await readdir(join(folder, 'out'))).toEqual([expect.stringMatching(/\.partial$/)]);
+    if (progress !== null) expect(progress.size).toBeGreaterThan(progress.offset);
+
+    await worker();
+    const result = await waitForResult(client, run);
+    expect(result.error).toBeNull();
+    expect(result.status).toBe('completed');
+    expect(result.stages.map(({ type, status, attempts }) => ({ type, status, attempts }))).toEqual([
+      { type: 'source.local', status: 'completed', attempts: 1 },
+      { type: 'loader.weights_only', status: 'completed', attempts: 1 },
+      { type: 'sink.publish', status: 'completed', attempts: 2 },
+    ]);
+    expect((await readdir(join(folder, 'out'))).sort()).toEqual(['weights.safetensors', 'weights.safetensors.manifest.json']);
+
+    const undisturbed = join(folder, 'undisturbed.safetensors');
+    const other = await waitForResult(client, await startPipeline(client, `calm-${randomUUID()}`, stages(large, undisturbed)));
+    expect(other.status).toBe('completed');
+    const digest = await sha256(undisturbed);
+    expect(await sha256(target)).toBe(digest);
+    expect(result.outputs[0]!.sha256).toBe(digest);
+    const manifest = async (path: string) => JSON.parse(await readFile(`${path}.manifest.json`, 'utf8')) as Record<string, unknown>;
+    const { uri: _uri, identity: _identity, created: _created, ...facts } = await manifest(target);
+    expect(await manifest(undisturbed)).toMatchObject(facts);
+  },
+  LONG,
+);
+
+describe('Ctrl-C in the middle of publish', () => {
+  test(
+    'once: the run is cancelled, nothing is left behind, exit 1',
+    async () => {
+      const command = launch(
+        ['run', await document(large, join(folder, 'out', 'weights.safetensors')), '--id', 'once', '--json'],
+        embedded(),
+      );
+      await midway(32 * 1024 * 1024);
+      command.process.kill('SIGINT');
+      const { code, stdout, stderr } = await command.ended;
+      expect(stderr).toContain('Cancelling the run');
+      expect(stderr).not.toContain('    at ');
+      const result = JSON.parse(stdout) as PipelineResult;
+      expect(result).toMatchObject({ workflow_id: 'once', status: 'cancelled', outputs: [] });
+      expect(result.stages.map(({ status }) => status)).toEqual(['completed', 'completed', 'cancelled']);
+      expect(code).toBe(1);
+      expect(await readdir(join(folder, 'out'))).toEqual([]);
+      expect(await runningServer(join(folder, 'state', 'checkpoint-pipeline'))).toBeNull();
+    },
+    LONG,
+  );
+
+  test(
+    'twice: the command leaves at once, and `ckpt cancel` removes what was left',
+    async () => {
+      const command = launch(['run', await document(large, join(folder, 'out', 'weights.safetensors')), '--id', 'twice'], embedded());
+      await midway(32 * 1024 * 1024);
+      command.process.kill('SIGINT');
+      await until(() => command.said().includes('Cancelling the run'));
+      command.process.kill('SIGINT');
+      // 1 where the clean-up was quicker than the second signal.
+      expect([130, 1]).toContain((await command.ended).code);
+
+      const after = launch(['cancel', 'twice', '--json'], embedded());
+      const { stdout } = await after.ended;
+      expect(JSON.parse(stdout)).toMatchObject({ workflow_id: 'twice', status: 'cancelled' });
+      expect(await readdir(join(folder, 'out'))).toEqual([]);
+      expect(await runningServer(join(folder, 'state', 'checkpoint-pipeline'))).toBeNull();
+    },
+    LONG,
+  );
+});
+
+test(
+  'two runs with one id: the second is refused and the first goes on',
+  async () => {
+    const file = await document(fixture('good/state_dict.pt'), join(folder, 'out', 'weights.safetensors'));
+    const first = await launch(['run', file, '--id', 'same', '--detach', '--json']).ended;
+    expect(first.code).toBe(0);
+    const { run_id: runId } = JSON.parse(first.stdout) as { run_id: string };
+
+    const [text, json] = await Promise.all([
+      launch(['run', file, '--id', 'same']).ended,
+      launch(['run', file, '--id', 'same', '--json', '--worker']).ended,
+    ]);
+    expect(text.code).toBe(2);
+    expect(text.stderr).toMatch(/^CheckpointConfigError: A run with the id same is going on\..*`ckpt status same`.*`--id`\.\n$/);
+    expect(json.code).toBe(2);
+    expect(JSON.parse(json.stdout)).toMatchObject({ error: { type: 'CheckpointConfigError', details: { workflow_id: 'same' } } });
+
+    await worker();
+    const result = await waitForResult(environment.client, { workflowId: 'same', runId });
+    expect(result).toMatchObject({ run_id: runId, status: 'completed' });
+    expect(await queryStatus(environment.client, 'same')).toMatchObject({ run_id: runId });
+  },
+  LONG,
+);
+
+describe('a destination on a disk of its own', () => {
+  const available = smallDisks();
+  if (!available) process.stderr.write('skipped: no user namespace to mount a small disk in (unshare -Urm), so full disks are not tried\n');
+  const onDisk = available ? test : test.skip;
+
+  onDisk(
+    'without room: said before anything is written',
+    async () => {
+      const disk = join(folder, 'out');
+      const file = await document(large, join(disk, 'sub', 'weights.safetensors'));
+      const { code, stdout, left } = await inSmallDisk({ disk, options: 'size=16m', args: ['run', file, '--worker', '--json'], place });
+      const { error, stages } = JSON.parse(stdout) as PipelineResult;
+      expect(error).toMatchObject({
+        type: 'CheckpointError',
+        details: { needed_bytes: expect.any(Number), free_bytes: expect.any(Number), pipeline_stage_index: 2 },
+      });
+      expect(error!.message).toMatch(/^No room to publish .*: \d+ bytes are needed, \d+ are free\. Free some space or choose another/);
+      expect(stages[2]).toMatchObject({ status: 'failed', attempts: 1 });
+      expect(code).toBe(1);
+      expect(left.filter((name) => name !== 'sub')).toEqual([]);
+    },
+    LONG,
+  );
+
+  onDisk(
+    'that fills up in the middle of publish: said, and nothing is left behind',
+    async () => {
+      const disk = join(folder, 'out');
+      const source = join(folder, 'source.safetensors');
+      await writeLargeSafetensors(source, 8, 24);
+      const file = await document(source, join(disk, 'weights.safetensors'));
+      const { code, stdout, left } = await inSmallDisk({
+        disk,
+        options: 'size=196m',
+        args: ['run', file, '--worker', '--json'],
+        place,
+        // Room for the file at first, until somebody else takes it.
+        meanwhile: `while ! ls -A "$DISK" | grep -q partial; do :; done; head -c 64m /dev/zero > "$DISK/of-somebody-else" 2>/dev/null`,
+      });
+      const { error, stages } = JSON.parse(stdout) as PipelineResult;
+      expect(error!.message).toMatch(/^No room to publish .*: \d+ bytes are needed/);
+      expect(error!.type).toBe('CheckpointError');
+      expect(stages[2]).toMatchObject({ status: 'failed', attempts: 1 });
+      expect(code).toBe(1);
+      expect(left).toEqual(['of-somebody-else']);
+    },
+    LONG,
+  );
+
+  onDisk(
+    'that is read-only',
+    async () => {
+      const disk = join(folder, 'out');
+      const file = await document(fixture('good/state_dict.pt'), join(disk, 'weights.safetensors'));
+      const { code, stdout, left } = await inSmallDisk({ disk, options: 'ro,size=16m', args: ['run', file, '--worker', '--json'], place });
+      expect(JSON.parse(stdout)).toMatchObject({
+        status: 'failed',
+        error: { type: 'CheckpointConfigError', message: expect.stringContaining('cannot be written') },
+      });
+      expect(code).toBe(1);
+      expect(left).toEqual([]);
+    },
+    LONG,
+  );
+});

@@ -1,0 +1,31 @@
+/** Where the reference (safetensors 0.8) draws the line between a header and none; each case was run through it. */
+import { expect, test } from '@jest/globals';
+import { readSafetensors } from '../../../src/formats/safetensors/read.ts';
+import { memorySource } from '../../support/bytes-source.ts';
+
+function file(header: unknown, data = 0): Uint8Array {
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([length, json, Buffer.alloc(data)]);
+}
+
+const tensor = (shape: readonly number[], bytes = 0, dtype = 'F32'): unknown => ({ a: { dtype, shape, data_offsets: [0, bytes] } });
+
+test.each([
+  ['a size of 0 first', [0, 2 ** 40, 2 ** 40], 0],
+  ['a product of 2^63, then 0', [2 ** 53 - 1, 2 ** 10, 0], 0],
+  ['65 dimensions', Array.from({ length: 65 }, () => 1), 4],
+  ['300 dimensions', Array.from({ length: 300 }, () => 1), 4],
+])('accepted: %s', async (_, shape, bytes) => {
+  expect((await readSafetensors(memorySource(file(tensor(shape, bytes), bytes)))).tensors[0]?.shape).toEqual(shape);
+});
+
+test.each([
+  ['a product that overflows 64 bits before its 0', [2 ** 40, 2 ** 40, 0]],
+  ['a product of just 2^64 before its 0', [2 ** 32, 2 ** 32, 0]],
+])('refused: %s', async (_, shape) => {
+  await expect(readSafetensors(memorySource(file(tensor(shape))))).rejects.toThrow(
+    expect.objectContaining({ code: 'CheckpointLoadError', message: expect.stringMatching(/tensor a: its shape .* overflows 64 bits/) }),
+  );
+});

@@ -1,0 +1,108 @@
+/** Sharded sets where the fixtures do not reach: names in two shards, links, folders, what is opened. */
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { openSource } from '../../../src/io/open.ts';
+import { siblingsOf } from '../../../src/io/siblings.ts';
+import type { Header } from '../../../src/model/header.ts';
+import { fixture } from '../../support/project.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-sharded-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+function safetensors(...names: readonly string[]): Buffer {
+  const entries = names.map((name, index) => [name, { dtype: 'U8', shape: [1], data_offsets: [index, index + 1] }]);
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  return Buffer.concat([length, header, Buffer.alloc(names.length)]);
+}
+
+async function set(weightMap: string, shards: Readonly<Record<string, Uint8Array>>, at = folder): Promise<string> {
+  for (const [name, bytes] of Object.entries(shards)) await writeFile(join(at, name), bytes);
+  const index = join(at, 'model.safetensors.index.json');
+  await writeFile(index, `{"metadata": {"note": ["}", {"deep": "\\""}], "n": 1.5e3}, "weight_map": ${weightMap}}`);
+  return index;
+}
+
+async function read(uri: string): Promise<Header> {
+  const source = await openSource(uri);
+  return readHeader(source, siblingsOf(source.uri, openSource)).finally(() => source.close());
+}
+
+function names(header: Header): readonly string[] {
+  return header.weights.map(({ name }) => name);
+}
+
+describe('sharded sets', () => {
+  test('come in the order of the index, each tensor over its own file', async () => {
+    const header = await read(await set('{"c": "2", "a": "1", "b": "2"}', { 1: safetensors('a'), 2: safetensors('b', 'c') }));
+    expect(names(header)).toEqual(['c', 'a', 'b']);
+    const files = header.weights.map(({ tensor }) => header.files[header.storages[header.tensors[tensor]!.storage]!.file]!.uri.slice(-1));
+    expect(files).toEqual(['2', '1', '2']);
+  });
+
+  test('tensors that the index does not name are read and reported', async () => {
+    const header = await read(await set('{"a": "1"}', { 1: safetensors('a', 'extra') }));
+    expect(names(header)).toEqual(['a', 'extra']);
+    expect(header.findings).toEqual([expect.objectContaining({ code: 'unlisted_tensors', message: expect.stringContaining('"extra"') })]);
+  });
+
+  test.each([
+    ['a tensor in two shards', '{"a": "1", "b": "2"}', 'CheckpointValidationError', '"a" is in two shards'],
+    ['a tensor listed twice', '{"a": "1", "b": "2", "\\u0061": "2"}', 'CheckpointLoadError', 'stands twice'],
+    ['an empty map', '{}', 'CheckpointLoadError', 'weight_map'],
+    ['a shard that is not there', '{"a": "3"}', 'CheckpointNotFoundError', 'shard 3'],
+    ['a shard that is a folder', '{"a": "folder"}', 'CheckpointLoadError', 'no regular file'],
+    ['a name with a line break', '{"a": "1\\n"}', 'CheckpointValidationError', 'plain name'],
+    ['a name with a backslash', '{"a": "..\\\\1"}', 'CheckpointValidationError', 'plain name'],
+    ['two dots', '{"a": ".."}', 'CheckpointValidationError', 'plain name'],
+    ['another index', '{"a": "other.index.json"}', 'CheckpointValidationError', 'plain name'],
+  ])('%s is refused', async (_, weightMap, code, message) => {
+    await mkdir(join(folder, 'folder'));
+    const index = await set(weightMap, { 1: safetensors('a'), 2: safetensors('b', 'a') });
+    await expect(read(index)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+  });
+
+  test('a shard that is an index itself is refused', async () => {
+    const index = await set('{"a": "1"}', { 1: Buffer.from('{"weight_map": {"a": "1"}}') });
+    await expect(read(index)).rejects.toMatchObject({ code: 'CheckpointLoadError' });
+  });
+
+  test('a link out of the folder is refused, one inside is followed', async () => {
+    await mkdir(join(folder, 'set'));
+    await writeFile(join(folder, 'outside'), safetensors('a'));
+    await symlink(join(folder, 'outside'), join(folder, 'set', '1'));
+    const index = await set('{"a": "1"}', {}, join(folder, 'set'));
+    await expect(read(index)).rejects.toMatchObject({
+      code: 'CheckpointValidationError',
+      message: expect.stringContaining('symbolic link'),
+    });
+    await rm(join(folder, 'set', '1'));
+    await writeFile(join(folder, 'set', 'inside'), safetensors('a'));
+    await symlink('inside', join(folder, 'set', '1'));
+    expect(names(await read(index))).toEqual(['a']);
+  });
+
+  test('a snapshot of the Hugging Face cache is read through its links', async () => {
+    const snapshot = join(folder, 'snapshots', 'revision');
+    await mkdir(snapshot, { recursive: true });
+    await mkdir(join(folder, 'blobs'));
+    await writeFile(join(folder, 'blobs', 'digest'), safetensors('a'));
+    await symlink('../../blobs/digest', join(snapshot, '1'));
+    expect(names(await read(await set('{"a": "1"}', {}, snapshot)))).toEqual(['a']);
+  });
+
+  test('a folder stands for its only index; none or several are an error that says so', async () => {
+    expect(names(await read(fixture('good/sharded_pytorch')))).toHaveLength(6);
+    await expect(read(folder)).rejects.toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('index.json') });
+    await writeFile(join(folder, 'a.index.json'), '{}');
+    await writeFile(join(folder, '.metadata'), '');
+    await expect(read(folder)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('a.index.json') });
+  });
+});

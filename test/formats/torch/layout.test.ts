@@ -1,0 +1,145 @@
+/** Our torch archives, read back by our reader and by jszip; torch itself reads them in test/oracle. */
+import { describe, expect, test } from '@jest/globals';
+import jszip from 'jszip';
+import { isCheckpointError } from '../../../src/errors.ts';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { layoutTorch } from '../../../src/formats/torch/layout.ts';
+import { readArchive } from '../../../src/formats/zip/archive.ts';
+import { crc32 } from 'node:zlib';
+import { openPinned } from '../../../src/io/local-file.ts';
+import type { Plan } from '../../../src/model/plan.ts';
+import type { ValueTree } from '../../../src/model/value.ts';
+import { keepTrainingState } from '../../../src/transform/keep-training-state.ts';
+import { selectWeights } from '../../../src/transform/select-weights.ts';
+import { EXPECTED, fixture } from '../../support/project.ts';
+import { bytesOf, digestsOf, headerOf, memorySource } from '../../support/publish.ts';
+
+const good = Object.entries(EXPECTED.good).filter(
+  ([, { container, tensors }]) => ['zip', 'legacy', 'safetensors'].includes(container) && Object.keys(tensors).length > 0,
+);
+const FORMATS = ['pytorch', 'lightning', 'state_dict'] as const;
+
+async function planOf(path: string): Promise<Plan> {
+  const header = await headerOf(fixture(path));
+  return keepTrainingState(header, selectWeights(header, { skipUnsupported: true }));
+}
+
+/** Top level of a tree: plain values, and `…` for all others. */
+function topLevel({ root, nodes }: ValueTree): Record<string, unknown> {
+  const top = nodes[root] as { readonly entries: readonly (readonly [number, number])[] };
+  return Object.fromEntries(top.entries.map(([key, value]) => [String(nodes[key]), typeof nodes[value] === 'object' ? '…' : nodes[value]]));
+}
+
+describe.each(FORMATS)('%s', (format) => {
+  test.each(good)('%s', async (path, expected) => {
+    const plan = await planOf(path).catch((error: unknown) => {
+      if (expected.may_refuse === true && isCheckpointError(error)) return null;
+      throw error;
+    });
+    if (plan === null) return;
+    const layout = layoutTorch(plan, format);
+    const bytes = await bytesOf(plan, layout);
+    expect(bytes.length).toBe(layout.size);
+    expect((await bytesOf(plan, layoutTorch(plan, format))).equals(bytes)).toBe(true);
+
+    const source = memorySource(bytes);
+    const header = await readHeader(source);
+    expect(header.format).toBe(format === 'state_dict' && plan.tensors.length > 0 ? 'state_dict' : format);
+    expect(header.globals.filter(({ verdict }) => verdict !== 'safe')).toEqual([]);
+    const back = selectWeights(header, { skipUnsupported: false });
+    const wanted = Object.entries(expected.tensors).filter(([, { unsupported }]) => unsupported === undefined);
+    const found = await digestsOf(back, back.tensors, async () => source);
+    expect(found).toEqual(new Map(wanted));
+    if (path.includes('tied_weights')) expect(groups(header)).toEqual(expected.shared);
+
+    const members = (await readArchive(source)).members;
+    const zip = await jszip.loadAsync(bytes, { checkCRC32: true });
+    expect(Object.keys(zip.files)).toEqual(members.map(({ name }) => name));
+    for (const { name, crc32: sum } of members) expect(crc32(await zip.file(name)!.async('nodebuffer'))).toBe(sum);
+    for (const { location, length } of header.storages)
+      if (location.kind === 'member' && length > 0) expect(dataStart(bytes, location.header) % 64).toBe(0);
+  });
+});
+
+function dataStart(bytes: Buffer, header: number): number {
+  return header + 30 + bytes.readUInt16LE(header + 26) + bytes.readUInt16LE(header + 28);
+}
+
+/** Names of weights that share a storage. */
+function groups({ weights, tensors }: Awaited<ReturnType<typeof headerOf>>): readonly (readonly string[])[] {
+  const found = new Map<number, string[]>();
+  for (const { name, tensor } of weights) {
+    const { storage } = tensors[tensor]!;
+    found.set(storage, [...(found.get(storage) ?? []), name]);
+  }
+  return [...found.values()].filter(({ length }) => length > 1);
+}
+
+describe('training state', () => {
+  const PATH = 'good/lightning_trained.ckpt';
+  const written = async (path: string, format: (typeof FORMATS)[number]) => {
+    const plan = await planOf(path);
+    const layout = layoutTorch(plan, format);
+    const source = memorySource(await bytesOf(plan, layout));
+    return { plan, layout, source, header: await readHeader(source) };
+  };
+
+  test('Lightning to Lightning keeps all of it', async () => {
+    const original = await headerOf(fixture(PATH));
+    const { layout, header } = await written(PATH, 'lightning');
+    expect(layout.dropped).toEqual([]);
+    expect(header.training).toEqual(original.training);
+    expect(topLevel(header.tree!)).toEqual(topLevel(original.tree!));
+    expect(header.tensors.length).toBe(original.tensors.length);
+  });
+
+  test('and the tensors of the optimizer are bit for bit the same', async () => {
+    const { plan, source, header } = await written(PATH, 'lightning');
+    const state = plan.stateTensors!;
+    const again = keepTrainingState(header, selectWeights(header, { skipUnsupported: false }));
+    expect(state.length).toBe(again.stateTensors!.length);
+    expect(await digestsOf(again, again.stateTensors!, async () => source)).toEqual(
+      await digestsOf(plan, state, () => openPinned(plan.files[0]!)),
+    );
+    expect(state.map(({ name }) => name)).toContain('optimizer_states[0].state.0.exp_avg');
+  });
+
+  test('Lightning to pytorch unwraps lists of one and names what it drops', async () => {
+    const { layout, header } = await written(PATH, 'pytorch');
+    expect(topLevel(header.tree!)).toEqual({
+      model_state_dict: '…',
+      optimizer_state_dict: '…',
+      scheduler_state_dict: '…',
+      epoch: 1,
+      global_step: 8,
+    });
+    expect(layout.dropped.map(({ what }) => what)).toEqual(expect.arrayContaining(['callbacks', 'loops', 'pytorch-lightning_version']));
+    expect(header.training).toMatchObject({ has_optimizer: true, has_scheduler: true });
+  });
+
+  test('pytorch to Lightning wraps them again', async () => {
+    const { header } = await written('good/pytorch_training.pt', 'lightning');
+    expect(header.training).toMatchObject({ has_optimizer: true, lightning_version: '2.0.0' });
+    expect(Object.keys(topLevel(header.tree!)).slice(0, 5)).toEqual([
+      'epoch',
+      'global_step',
+      'pytorch-lightning_version',
+      'state_dict',
+      'optimizer_states',
+    ]);
+  });
+
+  test('a state dict has no place for any of it', async () => {
+    const { layout, header } = await written(PATH, 'state_dict');
+    expect(header.stateDictKey).toBeNull();
+    expect(layout.dropped.map(({ what }) => what)).toContain('optimizer_states');
+  });
+
+  test('hyper-parameters without a plain form are left out and named, the others stay', async () => {
+    const { layout, header } = await written('good/lightning_rich_hparams_p2.ckpt', 'lightning');
+    expect(layout.dropped.length).toBeGreaterThan(0);
+    for (const { what } of layout.dropped) expect(what).toMatch(/^hyper_parameters\./);
+    expect(header.training.has_hyper_parameters).toBe(true);
+    expect(header.globals.every(({ verdict }) => verdict === 'safe')).toBe(true);
+  });
+});

@@ -1,0 +1,63 @@
+/** A checkpoint's bytes from a plan and a layout, and back: the real copier into memory. */
+import { createHash } from 'node:crypto';
+import type { Layout } from '../../src/formats/layout.ts';
+import { readHeader } from '../../src/formats/read-header.ts';
+import { copyLayout } from '../../src/io/copy.ts';
+import { openLocalFile, openPinned } from '../../src/io/local-file.ts';
+import type { ByteSource } from '../../src/model/byte-source.ts';
+import { tensorBytes } from '../../src/model/dtype.ts';
+import type { Header } from '../../src/model/header.ts';
+import type { Plan } from '../../src/model/plan.ts';
+
+export async function headerOf(path: string): Promise<Header> {
+  const source = await openLocalFile(path);
+  return readHeader(source).finally(() => source.close());
+}
+
+export async function bytesOf(
+  plan: Plan,
+  layout: Layout,
+  open: (file: Plan['files'][number]) => Promise<ByteSource> = openPinned,
+): Promise<Buffer> {
+  const bytes = Buffer.alloc(layout.size);
+  await copyLayout({
+    layout,
+    plan,
+    open,
+    write: async (block, offset) => void bytes.set(block, offset),
+    onProgress: () => undefined,
+    signal: new AbortController().signal,
+  });
+  return bytes;
+}
+
+export function memorySource(bytes: Uint8Array): ByteSource {
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    if (offset < 0 || offset + length > bytes.length) throw new Error(`bytes ${offset} to ${offset + length} of ${bytes.length}`);
+    return new Uint8Array(bytes.subarray(offset, offset + length));
+  };
+  return {
+    uri: 'memory:///file',
+    size: bytes.length,
+    identity: 'memory',
+    read,
+    readInto: async (offset, target) => target.set(await read(offset, target.length)),
+    close: async () => undefined,
+  };
+}
+
+/** Dtype, shape and digest of the contiguous bytes of tensors, read by the copier. */
+export async function digestsOf(
+  plan: Plan,
+  tensors: Plan['tensors'],
+  open: () => Promise<ByteSource>,
+): Promise<ReadonlyMap<string, unknown>> {
+  const found = new Map<string, unknown>();
+  for (const tensor of tensors) {
+    const length = tensorBytes(tensor.dtype, tensor.shape);
+    const layout: Layout = { format: 'one', size: length, tensors: [tensor], segments: [{ kind: 'tensor', index: 0, length }] };
+    const bytes = length === 0 ? Buffer.alloc(0) : await bytesOf(plan, layout, open);
+    found.set(tensor.name, { dtype: tensor.dtype, shape: tensor.shape, sha256: createHash('sha256').update(bytes).digest('hex') });
+  }
+  return found;
+}

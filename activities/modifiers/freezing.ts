@@ -13,6 +13,11 @@ const options = z.strictObject({
     .describe("modules whose parameters are frozen: full dotted paths from the model's root; empty text: all")
     .optional(),
   layers: paths.describe('alias of submodules_to_freeze').optional(),
+  prefix: z
+    .string()
+    .max(1000)
+    .default('')
+    .describe("put in front of every path where the model's names begin with it (`model.model.` for Anemoi's old settings)"),
   strict: z.boolean().default(false).describe('fail on a path that is no module instead of warning'),
   validate_gradients: z.boolean().default(true).describe('check that no parameter under a frozen path is left out'),
 });
@@ -22,7 +27,7 @@ export default defineStage({
   description: 'Mark the parameters of modules as frozen, in plan, manifest and the metadata of the published file',
   options,
   run(call) {
-    const { submodules_to_freeze: given, layers, strict, validate_gradients: validateGradients } = call.options;
+    const { submodules_to_freeze: given, layers, prefix, strict, validate_gradients: validateGradients } = call.options;
     const place = `stages[${call.stage.index}].submodules_to_freeze`;
     const submodules = given ?? layers;
     if (submodules === undefined || (given !== undefined && layers !== undefined))
@@ -31,7 +36,7 @@ export default defineStage({
         given === undefined ? place : `stages[${call.stage.index}].layers`,
       );
     return modifyPlan(call, (plan, target) => {
-      const frozen = freezeModules(plan, target, { submodules, strict, validateGradients }, place);
+      const frozen = freezeModules(plan, target, { submodules, prefix, strict, validateGradients }, place);
       return { ...frozen, summary: `${formatCount(frozen.newlyFrozen, 'parameter')} frozen, ${frozen.plan.frozen.length} in all` };
     });
   },

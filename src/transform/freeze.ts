@@ -23,14 +23,17 @@ export interface Frozen {
 interface FreezeRules {
   /** Full dotted paths from the model's root; empty text: the whole model. */
   readonly submodules: readonly string[];
+  /** Put in front of every path if any name of the model begins with it. */
+  readonly prefix?: string;
   readonly strict: boolean;
   readonly validateGradients: boolean;
 }
 
 /** With `strict` throws `CheckpointConfigError` naming all paths that are no module, before anything is frozen. */
-export function freezeModules(plan: Plan, target: Target | undefined, rules: FreezeRules, configPath: string): Frozen {
-  if (rules.submodules.length === 0) return { plan, newlyFrozen: 0, warnings: [] };
+export function freezeModules(plan: Plan, target: Target | undefined, given: FreezeRules, configPath: string): Frozen {
+  if (given.submodules.length === 0) return { plan, newlyFrozen: 0, warnings: [] };
   const parameters = namesOf(plan, target);
+  const rules = prefixed(given, parameters.keys());
   const modules = modulePaths(parameters.keys());
   const missing = [...new Set(rules.submodules.filter((path) => path !== '' && !modules.has(path)))];
   const suggestions = Object.fromEntries(missing.map((path) => [path, similarModules(path, modules)]));
@@ -68,6 +71,13 @@ export function freezeModules(plan: Plan, target: Target | undefined, rules: Fre
       ...(trainable.length === 0 ? [] : [`${trainable.length} parameters under frozen paths are still trainable.`]),
     ],
   };
+}
+
+function prefixed(rules: FreezeRules, names: Iterable<string>): FreezeRules {
+  const { prefix, submodules } = rules;
+  if (prefix === undefined || prefix === '') return rules;
+  for (const name of names) if (name.startsWith(prefix)) return { ...rules, submodules: submodules.map((path) => prefix + path) };
+  return rules;
 }
 
 function covers(path: string, name: string): boolean {

@@ -3,18 +3,18 @@ import { randomUUID } from 'node:crypto';
 import { CheckpointConfigError } from '../../../errors.ts';
 import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
-import { readDocument } from '../document.ts';
+import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 
-interface RunOptions extends OutputOptions {
+interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
-  const document = await readDocument(file);
+  const document = await readDocument(file, documentSettings(options, note));
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     if (options.detach === true && temporal.kind === 'embedded') {
@@ -28,7 +28,13 @@ export async function run(file: string, options: RunOptions): Promise<void> {
       temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
     const worker = local
-      ? await (await import('../../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace })
+      ? await (
+          await import('../../worker.ts')
+        ).startWorker({
+          connection: temporal.nativeOptions,
+          namespace: temporal.namespace,
+          plugins: options.plugins ?? [],
+        })
       : null;
     try {
       const started = await startPipeline(client, workflowId, document);

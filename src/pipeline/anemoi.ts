@@ -71,7 +71,6 @@ interface Draft {
 /** Any accepted form → ours. Documents that are ours already come back with their short names resolved and nothing else changed. */
 export function understandDocument(given: unknown, surroundings: Surroundings): Understood {
   if (!isMapping(given)) return { document: given, origins: [], notes: [] };
-  const run = runKeys(given, surroundings.parameters);
   const training = isMapping(given['training']) ? given['training'] : undefined;
   const pipeline = training?.['checkpoint_pipeline'] ?? given['checkpoint_pipeline'];
   const pipelineAt = training?.['checkpoint_pipeline'] === undefined ? 'checkpoint_pipeline' : 'training.checkpoint_pipeline';
@@ -86,6 +85,8 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
       `The document describes the pipeline ${forms.length} times: ${forms.join(', ')}. Keep one of them.`,
       forms[1],
     );
+  // In a document of ours a parameter is what `${param.x}` says and nothing else.
+  const run = runKeys(given, forms[0] === 'stages' && training === undefined ? {} : surroundings.parameters);
   const notes: string[] = [];
   let settings: Mapping = {};
   let drafts: readonly Draft[];
@@ -125,7 +126,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
   const flags = refreshFlags(training);
   const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
   const origins = drafts.map(({ origin }) => origin);
-  if (run.output !== undefined) {
+  if (run.output !== undefined && !stages.some(({ type }) => String(type).startsWith('sink.'))) {
     stages.push({ type: 'sink.publish', uri: run.output });
     origins.push('output');
   }
@@ -302,7 +303,7 @@ function completed(
   if (type === 'source.local' && stage['path'] === undefined && stage['uri'] === undefined) {
     if (run.checkpoint_path === undefined)
       throw new CheckpointConfigError(
-        'source.local has no `path` and the run has no `checkpoint_path`. Write one of them, or give `--param checkpoint_path=…`.',
+        'source.local has no `path` and the run has no `checkpoint_path`. Write one of them; to an Anemoi configuration it may be given as `--param checkpoint_path=…`.',
         `${origin}.path`,
       );
     return { ...stage, path: run.checkpoint_path };

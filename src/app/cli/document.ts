@@ -33,6 +33,9 @@ export function documentSettings({ param, plugins }: DocumentOptions, note: (lin
   return { ...(param === undefined ? {} : { parameters: param }), ...(plugins === undefined ? {} : { plugins }), note };
 }
 
+/** A location that begins with a parameter or variable counts from where the user stands. */
+const FROM_OUTSIDE = /^\$\{(param\.|oc\.env:|[A-Za-z_]\w*\})/;
+
 /** Settings of a pipeline that may come from the environment; all others say how it runs. */
 const OPEN_SETTINGS = ['name', 'workspace'];
 
@@ -63,7 +66,10 @@ export async function readDocument(file: string, settings: DocumentSettings = {}
     return inPlace(understood, () => {
       const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
       const input = checkDocument(resolved(understood, values));
-      return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, dirname(path))) };
+      const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
+      const folderOf = (index: number) => (option: string) =>
+        FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : dirname(path);
+      return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, folderOf(index))) };
     });
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
@@ -108,11 +114,11 @@ function inPlace<T>({ origins }: Understood, act: () => T): T {
   }
 }
 
-function checkStage(catalog: Catalog, stage: StageSpec, index: number, folder: string): StageSpec {
+function checkStage(catalog: Catalog, stage: StageSpec, index: number, folderOf: (option: string) => string): StageSpec {
   const definition = stageOfType(catalog, stage.type, index);
   const locations = definition.locations ?? [];
   const absolute = Object.entries(stage).map(
-    ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folder) : value] as const,
+    ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
   );
   const located = Object.fromEntries(absolute) as StageSpec;
   parseOptions(definition, optionsOf(located), index);

@@ -18,13 +18,13 @@ async function read(text: string, settings: DocumentSettings = {}) {
   return readDocument(file, settings);
 }
 
-test('locations count from the document, targets and parameters included', async () => {
+test('locations count from the document, those of parameters from where the user stands', async () => {
   const { stages } = await read(
     'stages:\n  - {type: local, path: "${param.name}.ckpt"}\n  - {type: weights_only, target: t.pt}\n  - {type: publish, uri: out/x.safetensors}\n',
     { parameters: { name: 'last' } },
   );
   expect(stages).toEqual([
-    { type: 'source.local', path: join(folder, 'last.ckpt') },
+    { type: 'source.local', path: join(process.cwd(), 'last.ckpt') },
     { type: 'loader.weights_only', target: join(folder, 't.pt') },
     { type: 'sink.publish', uri: join(folder, 'out/x.safetensors') },
   ]);

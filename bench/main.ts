@@ -72,7 +72,14 @@ async function play(): Promise<void> {
       continue;
     }
     say(`${row.name} …`);
-    rows.push(...(await row.play(scene)));
+    try {
+      rows.push(...(await row.play(scene)));
+    } catch (error) {
+      // What the other rows found must not be lost with it.
+      leftOut.push(`${row.name}: failed: ${error instanceof Error ? error.message : String(error)}`);
+      say(leftOut.at(-1)!);
+      process.exitCode = 1;
+    }
   }
   const report: Report = {
     date: new Date().toISOString(),

@@ -62,7 +62,7 @@ export function markdown({ date, command, machine, rows, leftOut }: Report): str
     `| ${HEAD.join(' | ')} |`,
     `|${HEAD.map(() => '---').join('|')}|`,
     ...rows.map((row) => `| ${cellsOf(row).join(' | ')} |`),
-    ...(leftOut.length === 0 ? [] : ['', ...leftOut.map((line) => `- ${line}`)]),
+    ...(leftOut.length === 0 ? [] : ['', ...leftOut.map((line) => `- ${line.split('\n')[0]}`)]),
   ];
   return `${lines.join('\n')}\n`;
 }

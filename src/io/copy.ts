@@ -7,8 +7,9 @@
 import { crc32 } from 'node:zlib';
 import { CheckpointLoadError } from '../errors.ts';
 import { segmentLength, type Layout } from '../formats/layout.ts';
+import { COUNT_SIZE } from '../formats/torch/legacy.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
-import type { Storage } from '../model/header.ts';
+import type { Storage, StorageLocation } from '../model/header.ts';
 import type { Plan, PlannedTensor } from '../model/plan.ts';
 import { BLOCK, blocksOf, type Part } from './blocks.ts';
 import { coalescing, type ByteRange, type CoalescingSource } from './coalescing-source.ts';
@@ -162,7 +163,7 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
       const place = storages[origin.storage]!;
       if (storage?.index !== origin.storage) {
         storage?.reader.close();
-        storage = { index: origin.storage, reader: await openStorage(await open(place.file), place) };
+        storage = { index: origin.storage, reader: await openStorage(await open(place.file), place, { files: plan.files, open }) };
       }
       held = { segment, fill: tensorFill(storage.reader, place, origin) };
     }
@@ -203,18 +204,29 @@ function smallRanges(layout: Layout, storages: readonly Storage[], parts: readon
     const { origin } = layout.tensors[segment.index]!;
     const { file, location, length } = storages[origin.storage]!;
     if (length > SMALL) continue;
-    const range =
-      location.kind === 'range'
-        ? // With the count in front of it, where the container has one.
-          location.counted === undefined
-          ? { offset: location.offset, length }
-          : { offset: location.offset - 8, length: length + 8 }
-        : { offset: location.header, length: LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored };
+    const range = rangeOf(location, length);
+    if (range === undefined) continue;
     const ranges = files.get(file);
     if (ranges === undefined) files.set(file, [range]);
     else ranges.push(range);
   }
   return files;
+}
+
+/** The bytes of a storage with what is checked in front of them; `undefined` for one in several places. */
+function rangeOf(location: StorageLocation, length: number): ByteRange | undefined {
+  switch (location.kind) {
+    case 'range': {
+      const ahead = location.counted === undefined ? 0 : COUNT_SIZE;
+      return { offset: location.offset - ahead, length: length + ahead };
+    }
+    case 'member':
+      return { offset: location.header, length: LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored };
+    case 'archive':
+      return { offset: location.offset, length: location.stored };
+    case 'blocks':
+      return undefined;
+  }
 }
 
 /** CRC-32 of the tensors as they pass, for those whose archive says what it should be and for layouts that write it. */

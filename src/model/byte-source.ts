@@ -34,3 +34,25 @@ export function pin(source: ByteSource): PinnedFile {
  * name says; a missing one is a `CheckpointNotFoundError`.
  */
 export type OpenSibling = (name: string) => Promise<ByteSource>;
+
+/** A part of a source as a source of its own; closing it closes nothing. */
+export function partOf(source: ByteSource, start: number, size: number): ByteSource {
+  const check = (offset: number, length: number): void => {
+    if (offset < 0 || length < 0 || offset + length > size)
+      throw new RangeError(`bytes ${offset} to ${offset + length} of a part of ${size} in ${source.uri}`);
+  };
+  return {
+    uri: source.uri,
+    size,
+    identity: source.identity,
+    async read(offset, length, signal) {
+      check(offset, length);
+      return source.read(start + offset, length, signal);
+    },
+    async readInto(offset, target, signal) {
+      check(offset, target.length);
+      return source.readInto(start + offset, target, signal);
+    },
+    close: async () => undefined,
+  };
+}

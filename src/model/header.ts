@@ -38,10 +38,28 @@ export type StorageLocation =
       readonly flags: number;
       /** Offset of what follows in the file: the member's bytes end before it. */
       readonly end: number;
-    };
+    }
+  /** The contiguous bytes of the one tensor in an archive of `torch.save` inside the file, which is looked into when it is read. */
+  | ({ readonly kind: 'archive'; readonly dtype: Dtype; readonly shape: readonly number[] } & EmbeddedArchive)
+  /** The contiguous bytes of a tensor that is cut into blocks, which fill it without overlap; they may lie in several files. */
+  | { readonly kind: 'blocks'; readonly dtype: Dtype; readonly shape: readonly number[]; readonly blocks: readonly Block[] };
+
+/** `stored` bytes from `offset` of a file are a zip archive of their own. */
+export interface EmbeddedArchive {
+  readonly offset: number;
+  readonly stored: number;
+}
+
+/** A box of a tensor, from the coordinates `start` on. */
+export interface Block extends EmbeddedArchive {
+  /** Index into `files`. */
+  readonly file: number;
+  readonly start: readonly number[];
+  readonly shape: readonly number[];
+}
 
 export interface Storage {
-  /** Index into `files`. */
+  /** Index into `files`; of blocks, the file of the first. */
   readonly file: number;
   readonly location: StorageLocation;
   /** Uncompressed length in bytes. */

@@ -6,7 +6,7 @@
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
 
-const PIPELINE_KEYS = ['name', 'stages', 'max_retries', 'timeout', 'continue_on_error', 'workspace'];
+export const PIPELINE_KEYS = ['name', 'stages', 'max_retries', 'timeout', 'continue_on_error', 'workspace'];
 
 /** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
 export function checkDocument(document: unknown): PipelineInput {

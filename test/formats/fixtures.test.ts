@@ -5,45 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { isCheckpointError } from '../../src/errors.ts';
-import { readHeader } from '../../src/formats/read-header.ts';
-import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
 import { readSafetensors } from '../../src/formats/safetensors/read.ts';
-import type { Copied } from '../../src/io/copy.ts';
-import { openLocalFile, openPinned } from '../../src/io/local-file.ts';
-import { publishLocal } from '../../src/io/publish-local.ts';
-import { siblingsOf } from '../../src/io/siblings.ts';
+import { openLocalFile } from '../../src/io/local-file.ts';
 import type { Header } from '../../src/model/header.ts';
 import { DTYPES, type Dtype } from '../../src/model/dtype.ts';
-import { selectWeights } from '../../src/transform/select-weights.ts';
 import { EXPECTED, fixture, type ExpectedGood } from '../support/project.ts';
+import { headerOf, publish } from '../support/published.ts';
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ckpt-fixtures-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-async function headerOf(path: string): Promise<Header> {
-  const source = await openLocalFile(fixture(path));
-  return readHeader(source, siblingsOf(source.uri, openLocalFile)).finally(() => source.close());
-}
-
-type Published = Omit<Copied, 'tensors'> & { readonly tensors: Record<string, string> };
-
-async function publish(header: Header, target: string): Promise<Published> {
-  const plan = selectWeights(header, { skipUnsupported: false });
-  const layout = layoutSafetensors(plan);
-  const { tensors, ...copied } = await publishLocal({
-    uri: target,
-    layout,
-    plan,
-    open: openPinned,
-    token: 'test',
-    onProgress: () => undefined,
-    signal: new AbortController().signal,
-  });
-  return { ...copied, tensors: Object.fromEntries([...tensors].map(([index, sha256]) => [layout.tensors[index]!.name, sha256])) };
-}
 
 /** What a header says, in the words of `expected.json`. */
 function described(header: Header): unknown {
@@ -113,7 +86,7 @@ describe('good', () => {
     const unnamed = Object.entries(expected.tensors).filter(
       ([name, { dtype, unsupported }]) => unsupported !== undefined || !DTYPES[dtype as Dtype].safetensors || name === '__metadata__',
     );
-    const header = await headerOf(path).catch((error: unknown) => {
+    const header = await headerOf(fixture(path)).catch((error: unknown) => {
       if (expected.may_refuse !== true || !isCheckpointError(error)) throw error;
     });
     if (header === undefined) return;
@@ -138,7 +111,7 @@ describe('good', () => {
 describe('bad', () => {
   test.each(Object.entries(EXPECTED.bad))('%s', async (path, { verdict, globals, also_ok = [] }) => {
     const target = join(folder, 'bad', 'out.safetensors');
-    const outcome = await headerOf(path)
+    const outcome = await headerOf(fixture(path))
       .then((header) => publish(header, target))
       .catch((error: unknown) => error);
     if (!isCheckpointError(outcome)) {

@@ -10,7 +10,9 @@ export type Pickled =
   | { readonly dict: readonly (readonly [Pickled, Pickled])[] }
   | { readonly global: string }
   | { readonly persistent: Pickled }
-  | { readonly call: string; readonly args: readonly Pickled[] };
+  | { readonly call: string; readonly args: readonly Pickled[] }
+  /** An instance with a state, as data classes are written. */
+  | { readonly object: string; readonly state: Pickled };
 
 export function pickle(value: Pickled): Buffer {
   return Buffer.concat([Buffer.from([0x80, 2]), ...parts(value, new Map()), Buffer.from('.')]);
@@ -50,6 +52,11 @@ function* parts(value: Pickled, memo: Map<string, number>): Generator<Buffer> {
   } else if ('persistent' in value) {
     yield* parts(value.persistent, memo);
     yield Buffer.from('Q');
+  } else if ('object' in value) {
+    yield* parts({ global: value.object }, memo);
+    yield Buffer.from(')\x81', 'latin1');
+    yield* parts(value.state, memo);
+    yield Buffer.from('b');
   } else {
     yield* parts({ global: value.call }, memo);
     yield* parts({ tuple: value.args }, memo);

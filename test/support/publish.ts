@@ -31,21 +31,6 @@ export async function bytesOf(
   return bytes;
 }
 
-export function memorySource(bytes: Uint8Array): ByteSource {
-  const read = async (offset: number, length: number): Promise<Uint8Array> => {
-    if (offset < 0 || offset + length > bytes.length) throw new Error(`bytes ${offset} to ${offset + length} of ${bytes.length}`);
-    return new Uint8Array(bytes.subarray(offset, offset + length));
-  };
-  return {
-    uri: 'memory:///file',
-    size: bytes.length,
-    identity: 'memory',
-    read,
-    readInto: async (offset, target) => target.set(await read(offset, target.length)),
-    close: async () => undefined,
-  };
-}
-
 /** Dtype, shape and digest of the contiguous bytes of tensors, read by the copier. */
 export async function digestsOf(
   plan: Plan,

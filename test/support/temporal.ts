@@ -13,11 +13,16 @@ import { openWorkspace } from '../../src/io/workspace.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
-export async function devServer(): Promise<TestWorkflowEnvironment> {
+/** `uiPort`: with the UI, on that port. */
+export async function devServer({ uiPort }: { readonly uiPort?: number } = {}): Promise<TestWorkflowEnvironment> {
   Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
   const path = await findTemporalBinary({ log: () => undefined });
   return TestWorkflowEnvironment.createLocal({
-    server: { executable: { type: 'existing-path', path }, log: { format: 'pretty', level: 'error' } },
+    server: {
+      executable: { type: 'existing-path', path },
+      log: { format: 'pretty', level: 'error' },
+      ...(uiPort === undefined ? {} : { ui: true, uiPort }),
+    },
   });
 }
 

@@ -58,23 +58,26 @@ export async function readDocument(file: string, settings: DocumentSettings = {}
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${broken.message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    const given: unknown = yaml.toJS({ maxAliasCount: 100 });
-    const catalog = await loadCatalog(settings.plugins);
-    const parameters = settings.parameters ?? {};
-    const understood = understandDocument(given, { types: [...catalog.keys()], parameters: fromCaller(parameters) });
-    for (const line of understood.notes) settings.note?.(line);
-    return inPlace(understood, () => {
-      const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
-      const input = checkDocument(resolved(understood, values));
-      const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
-      const folderOf = (index: number) => (option: string) =>
-        FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : dirname(path);
-      return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, folderOf(index))) };
-    });
+    return await checkInput(yaml.toJS({ maxAliasCount: 100 }), dirname(path), settings);
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
     throw located(error, yaml, lines, path);
   }
+}
+
+/** A document that is no file: references resolved, checked against the catalog, relative locations made absolute from `folder`. */
+export async function checkInput(given: unknown, folder: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
+  const catalog = await loadCatalog(settings.plugins);
+  const parameters = settings.parameters ?? {};
+  const understood = understandDocument(given, { types: [...catalog.keys()], parameters: fromCaller(parameters) });
+  for (const line of understood.notes) settings.note?.(line);
+  return inPlace(understood, () => {
+    const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
+    const input = checkDocument(resolved(understood, values));
+    const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
+    const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
+    return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, folderOf(index))) };
+  });
 }
 
 /** Locations on the command line count from where the user stands, not from the document. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { FORMATS } from '../../model/header.ts';
 import { printError, exitCodeOf } from './output.ts';
 
 interface Common {
@@ -43,6 +44,45 @@ program
   .action(async (file: string, _options, command: Command) => (await import('./commands/run.ts')).run(file, command.optsWithGlobals()));
 
 program
+  .command('convert')
+  .argument('<in>', 'checkpoint: path or URI')
+  .argument('<out>', 'where to publish')
+  .description('convert a checkpoint: the pipeline of a source, a loader and a sink, in one line')
+  .addOption(json())
+  .addOption(
+    new Option('--format <format>', 'default: by the name of <out>: .ckpt lightning; .pt, .pth, .bin pytorch; else safetensors').choices([
+      ...FORMATS,
+    ]),
+  )
+  .option('--weights-only', 'leave training state out, also where the format keeps it by default (lightning)')
+  .option('--training-state', 'keep training state also for pytorch')
+  .option('--shard-size <size>', 'most bytes of tensors in a file (5GB, 512MiB); safetensors only')
+  .option('--skip-unsupported', 'leave out tensors without a plain dense form')
+  .option('--worker', 'run a worker in this process also for a configured server')
+  .action(async (from: string, to: string, _options, command: Command) =>
+    (await import('./commands/convert.ts')).convert(from, to, command.optsWithGlobals()),
+  );
+
+program
+  .command('diff')
+  .argument('<source>', 'checkpoint: path or URI')
+  .argument('<target>', 'checkpoint: path or URI')
+  .description('compare the weights of two checkpoints; exit 1 where they differ')
+  .addOption(json())
+  .option('--values', 'compare the values, too: reads every tensor')
+  .action(async (source: string, target: string, _options, command: Command) =>
+    (await import('./commands/diff.ts')).diff(source, target, command.optsWithGlobals()),
+  );
+
+program
+  .command('verify')
+  .argument('<uri>', 'checkpoint: path or URI')
+  .description('read every tensor: structure, checksums, manifest, NaN and infinite values; exit 1 on a finding')
+  .addOption(json())
+  .option('--manifest [file]', 'the manifest must be there; default: it is compared where one is beside the file')
+  .action(async (uri: string, _options, command: Command) => (await import('./commands/verify.ts')).verify(uri, command.optsWithGlobals()));
+
+program
   .command('inspect')
   .argument('<uri>', 'checkpoint: path or URI')
   .description('show what a checkpoint holds, from its header alone')
@@ -50,6 +90,14 @@ program
   .action(async (uri: string, _options, command: Command) =>
     (await import('./commands/inspect.ts')).inspect(uri, command.optsWithGlobals()),
   );
+
+program
+  .command('scan')
+  .argument('<uri...>', 'checkpoints, or folders of them')
+  .description('judge every name in the pickles of checkpoints; exit 1 on anything but safe')
+  .addOption(json())
+  .option('--sarif', 'SARIF 2.1.0 on stdout')
+  .action(async (uris: string[], _options, command: Command) => (await import('./commands/scan.ts')).scan(uris, command.optsWithGlobals()));
 
 program
   .command('validate')

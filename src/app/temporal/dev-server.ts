@@ -23,6 +23,9 @@ const UI_PORT = 8233;
 /** Milliseconds. */
 const READY_TIMEOUT = 60_000;
 const STOP_TIMEOUT = 5000;
+const START_ATTEMPTS = 3;
+/** What the server prints once it serves. */
+const READY = 'Temporal Server:';
 
 /** Without these a three-activity workflow takes 200 ms instead of 52, and timers below a second take a second. */
 const SERVER_ARGS = [
@@ -102,48 +105,57 @@ function parseRecord(text: string): ServerRecord | null {
 }
 
 async function start({ log, environment }: BringUp): Promise<ServerRecord> {
-  const folder = environment.stateFolder;
   const program = await findTemporalBinary({ log, environment });
-  const port = await freePort(PORT);
-  const uiPort = await freePort(UI_PORT);
-  const output = await open(join(folder, 'server.log'), 'a');
-  const args = [
-    'server',
-    'start-dev',
-    '--ip',
-    '127.0.0.1',
-    '--port',
-    `${port}`,
-    '--ui-port',
-    `${uiPort}`,
-    '--log-level',
-    'error',
-    '--db-filename',
-    join(folder, 'temporal.db'),
-    ...SERVER_ARGS,
-  ];
+  const folder = environment.stateFolder;
+  for (let attempt = 1; ; attempt++) {
+    // Between looking for a free port and taking it, another process may take it: then the server ends at once.
+    const [port, uiPort] = attempt === 1 ? [await freePort(PORT), await freePort(UI_PORT)] : [await freePort(0), await freePort(0)];
+    const { pid, failure } = await startAt(program, { folder, port, uiPort });
+    if (failure === null) {
+      const record: ServerRecord = { pid, port, uiPort };
+      await writeAtomically(join(folder, 'server.json'), JSON.stringify(record));
+      log(`temporal: server ${pid} up at 127.0.0.1:${port}, UI at ${uiPort}`);
+      return record;
+    }
+    log(`temporal: the server did not come up at 127.0.0.1:${port} (${failure})`);
+    if (attempt === START_ATTEMPTS)
+      throw new CheckpointError(`The embedded Temporal server did not come up (${failure}). Its log: ${join(folder, 'server.log')}.`, {
+        retryable: false,
+      });
+  }
+}
+
+/** Waits for the server's own word that it is up: that something answers at the port proves nothing, it may be another's. */
+async function startAt(
+  program: string,
+  { folder, port, uiPort }: { readonly folder: string; readonly port: number; readonly uiPort: number },
+): Promise<{ readonly pid: number; readonly failure: string | null }> {
+  const output = await open(join(folder, 'server.log'), 'a+');
+  const { size: before } = await output.stat();
+  const args = ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--ui-port', `${uiPort}`];
+  const options = ['--log-level', 'error', '--db-filename', join(folder, 'temporal.db'), ...SERVER_ARGS];
   // Detached: Ctrl-C goes to the whole process group, and the server must outlive the clean-up.
-  const child = spawn(program, args, { detached: true, stdio: ['ignore', output.fd, output.fd] });
+  const child = spawn(program, [...args, ...options], { detached: true, stdio: ['ignore', output.fd, output.fd] });
   let ended: string | null = null;
   child.on('error', (error) => (ended = error.message)).on('exit', (code) => (ended = `it ended with code ${code}`));
   child.unref();
-  await output.close();
-  const deadline = Date.now() + READY_TIMEOUT;
-  while (!(await answers(`127.0.0.1:${port}`))) {
-    if (ended === null && Date.now() < deadline) {
+  const said = async (): Promise<string> => {
+    const { size } = await output.stat();
+    const { buffer } = await output.read(Buffer.alloc(size - before), 0, size - before, before);
+    return buffer.toString('utf8');
+  };
+  try {
+    const deadline = Date.now() + READY_TIMEOUT;
+    while (ended === null && Date.now() < deadline) {
+      if ((await said()).includes(READY) && (await answers(`127.0.0.1:${port}`))) return { pid: child.pid!, failure: null };
       await sleep(50);
-      continue;
     }
     if (child.pid !== undefined && ended === null) await stop(child.pid);
-    throw new CheckpointError(
-      `The embedded Temporal server did not come up (${ended ?? 'no answer in a minute'}). Its log: ${join(folder, 'server.log')}.`,
-      { retryable: false },
-    );
+    const last = (await said()).trim().split('\n').at(-1) ?? '';
+    return { pid: child.pid ?? 0, failure: `${ended ?? 'no answer in a minute'}${last === '' ? '' : `: ${last.slice(0, 300)}`}` };
+  } finally {
+    await output.close();
   }
-  const record: ServerRecord = { pid: child.pid!, port, uiPort };
-  await writeAtomically(join(folder, 'server.json'), JSON.stringify(record));
-  log(`temporal: server ${child.pid} up at 127.0.0.1:${port}, UI at ${uiPort}`);
-  return record;
 }
 
 /** True when a Temporal server at the address knows the namespace `default`. */

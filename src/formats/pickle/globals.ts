@@ -117,13 +117,19 @@ const CLOSED_MODULES = new Set([
   'pathlib',
   'uuid',
 ]);
-/** Harmless pairs inside dangerous modules: TorchScript's own list builders. */
+/** Harmless pairs inside dangerous modules: TorchScript's own list builders, the data classes of a distributed checkpoint's index. */
 const EXCEPTIONS = new Set([
   'torch.jit._pickle build_intlist',
   'torch.jit._pickle build_doublelist',
   'torch.jit._pickle build_boollist',
   'torch.jit._pickle build_tensorlist',
   'torch.jit._pickle restore_type_tag',
+  ...'Metadata TensorStorageMetadata BytesStorageMetadata ChunkStorageMetadata TensorProperties MetadataIndex StorageMeta _MEM_FORMAT_ENCODING'
+    .split(' ')
+    .map((name) => `torch.distributed.checkpoint.metadata ${name}`),
+  'torch.distributed.checkpoint.filesystem _StorageInfo',
+  'torch.distributed._shard.sharded_tensor.metadata TensorProperties',
+  'torch.distributed._shard.sharded_tensor.metadata MEM_FORMAT_ENCODING',
 ]);
 const DANGEROUS_PAIRS = new Set([
   'torch load',

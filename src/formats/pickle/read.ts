@@ -12,6 +12,7 @@ import { decodeText, openCursor, PickleSyntaxError, type Cursor, type Surrogates
 import { isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
+import { newMemo } from './memo.ts';
 import { keyReader } from './keys.ts';
 import { sweep } from './sweep.ts';
 import { rawUnicodeEscape, stringEscape } from './text.ts';
@@ -38,18 +39,21 @@ export interface PickleOptions {
   readonly more?: boolean;
 }
 
-/**
- * Reads one pickle into `host.nodes`. Throws `CheckpointValidationError` with every dangerous global in `details.globals`, else
- * `CheckpointLoadError` for malformed bytes.
- */
-export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonly root: NodeId; readonly consumed: number } {
+export interface PickleOutcome {
+  /** Absent where the pickle broke. */
+  readonly result?: { readonly root: NodeId; readonly consumed: number };
+  /** Why it is refused, dangerous names apart. */
+  readonly failure?: unknown;
+}
+
+/** Reads one pickle into `host.nodes` and judges nothing: every name that it holds is in `host.globals`, also where it breaks. */
+export function tryPickle(bytes: Uint8Array, options: PickleOptions): PickleOutcome {
   const limits = options.limits ?? PICKLE_LIMITS;
   const start = options.start ?? 0;
-  const from = options.host.globals.length;
-  let failure: unknown;
   let result: { root: NodeId; consumed: number } | undefined;
+  let failure: unknown;
   try {
-    if (bytes.length - start > limits.bytes)
+    if (bytes.length - start > limits.bytes && options.more !== true)
       throw new PickleSyntaxError(`${bytes.length - start} bytes, at most ${limits.bytes} are read`, start);
     const root = run(bytes, start, options, limits);
     checkExpansion(options.host.nodes, root.id, limits, root.end);
@@ -63,7 +67,17 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
     failure ??= error;
     if (error instanceof PickleSyntaxError) sweepRest(bytes, error.position, options, limits);
   }
-  refuseDangerous(options, options.host.globals.slice(from));
+  return { ...(result === undefined ? {} : { result }), ...(failure === undefined ? {} : { failure }) };
+}
+
+/**
+ * Reads one pickle into `host.nodes`. Throws `CheckpointValidationError` with every dangerous global in `details.globals`, else
+ * `CheckpointLoadError` for malformed bytes.
+ */
+export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonly root: NodeId; readonly consumed: number } {
+  const from = options.host.globals.length;
+  const { result, failure } = tryPickle(bytes, options);
+  refuseDangerous(options.uri, options.host.globals.slice(from));
   if (failure === undefined && result !== undefined) return result;
   if (!(failure instanceof PickleSyntaxError)) throw failure;
   const text = `${options.uri}: the pickle ${options.member} is malformed at byte ${failure.position}: ${failure.message}.`;
@@ -87,7 +101,7 @@ function sweepRest(bytes: Uint8Array, from: number, { host, member }: PickleOpti
 }
 
 /** Throws one `CheckpointValidationError` that names every dangerous global among `globals`. */
-function refuseDangerous(options: { readonly uri: string }, globals: readonly GlobalUse[]): void {
+export function refuseDangerous(uri: string, globals: readonly GlobalUse[]): void {
   const dangerous = globals.filter((use) => use.verdict === 'dangerous');
   if (dangerous.length === 0) return;
   const names = [...new Set(dangerous.map((use) => `${use.module}.${use.name}`))];
@@ -95,7 +109,7 @@ function refuseDangerous(options: { readonly uri: string }, globals: readonly Gl
     .slice(0, 100)
     .map((use) => ({ module: use.module, name: use.name, verdict: use.verdict, member: use.member, position: use.position }));
   throw new CheckpointValidationError(
-    `${options.uri} is unsafe: its pickle names ${names.slice(0, 20).join(', ')}, which could run code where the file is loaded. Nothing was executed here; do not load it elsewhere.`,
+    `${uri} is unsafe: its pickle names ${names.slice(0, 20).join(', ')}, which could run code where the file is loaded. Nothing was executed here; do not load it elsewhere.`,
     names.slice(0, 100).map((name) => `dangerous global ${name}`),
     { details: { globals: listed } },
   );
@@ -112,7 +126,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const { host, member } = options;
   const nodes = host.nodes;
   const cursor: Cursor = openCursor(bytes, start, limits);
-  const memo = new Map<number, NodeId>();
+  const memo = newMemo();
   const keys = new Map<NodeId, Map<string, number>>();
   const constants = new Map<unknown, NodeId>();
   /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
@@ -205,7 +219,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       opened(value)['attributes'] = state;
     } else fail(`a state set on a ${value.kind}`);
   };
-  const store = (index: number): void => void memo.set(index, top());
+  const store = (index: number): void => memo.set(index, top());
   const recall = (index: number): void => void stack.push(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
   const pushInteger = (value: number | string): void => push(typeof value === 'number' ? value : { kind: 'int', decimal: value });
   const pushText = (text: string | Surrogates): void => {

@@ -18,8 +18,8 @@ import { torchHost } from './tensors.ts';
 
 const MAGIC_NUMBER = '119547037146038801333356';
 const PROTOCOL_VERSION = 1001;
-/** Bytes of a storage's count. */
-const COUNT_SIZE = 8;
+/** Bytes of a storage's count, which stands in front of its data. */
+export const COUNT_SIZE = 8;
 /** The first read; each further one makes the buffer this many times larger. */
 const FIRST_READ = 64 * 1024;
 const GROWTH = 4;

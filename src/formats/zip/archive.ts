@@ -65,18 +65,31 @@ interface Directory {
   readonly entries: number;
 }
 
+/** Reads and checks the directory; members' own headers are checked where they are read. */
 export async function readArchive(source: ByteSource): Promise<Archive> {
+  const { entries, directoryOffset, findings } = await readDirectory(source);
+  checkNames(source.uri, entries);
+  const ends = checkOverlap(source.uri, entries, directoryOffset);
+  const members = entries.map((entry) => ({ ...entry, end: ends.get(entry.header) ?? directoryOffset }));
+  return { members, findings: [...findings, ...oddities(members)] };
+}
+
+/** The members of a directory that `readArchive` may refuse: twins and overlapping ones included. For looking, not for loading. */
+export async function readUncheckedMembers(source: ByteSource): Promise<readonly Member[]> {
+  const { entries, directoryOffset } = await readDirectory(source);
+  return entries.map((entry) => ({ ...entry, end: directoryOffset }));
+}
+
+async function readDirectory(
+  source: ByteSource,
+): Promise<{ readonly entries: readonly Entry[]; readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
   const tailOffset = Math.max(0, source.size - TAIL);
   const tail = Buffer.from(await source.read(tailOffset, source.size - tailOffset));
   const { directory, findings } = findDirectory(source, tail, tailOffset);
   const start = directory.offset - tailOffset;
   const bytes =
     start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
-  const entries = parseDirectory(source.uri, bytes, directory);
-  checkNames(source.uri, entries);
-  const ends = checkOverlap(source.uri, entries, directory.offset);
-  const members = entries.map((entry) => ({ ...entry, end: ends.get(entry.header) ?? directory.offset }));
-  return { members, findings: [...findings, ...oddities(members)] };
+  return { entries: parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
 }
 
 /** What is legal, and yet worth a line: sums that were never computed, bytes that belong to no member. */

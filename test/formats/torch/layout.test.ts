@@ -12,7 +12,8 @@ import type { ValueTree } from '../../../src/model/value.ts';
 import { keepTrainingState } from '../../../src/transform/keep-training-state.ts';
 import { selectWeights } from '../../../src/transform/select-weights.ts';
 import { EXPECTED, fixture } from '../../support/project.ts';
-import { bytesOf, digestsOf, headerOf, memorySource } from '../../support/publish.ts';
+import { memorySource } from '../../support/memory-source.ts';
+import { bytesOf, digestsOf, headerOf } from '../../support/publish.ts';
 
 const good = Object.entries(EXPECTED.good).filter(
   ([, { container, tensors }]) => ['zip', 'legacy', 'safetensors'].includes(container) && Object.keys(tensors).length > 0,

@@ -1,6 +1,8 @@
 /** `ckpt inspect`: what a checkpoint says of itself, by a few small reads. */
 import { resolve } from 'node:path';
+import type { Json } from '../../../errors.ts';
 import { readHeader } from '../../../formats/read-header.ts';
+import { renderTree } from '../../../formats/torch/render-tree.ts';
 import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
@@ -58,11 +60,25 @@ function reportOn(header: Header, source: { uri: string; size: number; identity:
     training: header.training,
     state_dict_key: header.stateDictKey,
     other_content: otherContent(header),
+    ...trainingState(header),
     metadata: header.metadata,
     ...(header.anemoiMetadata === undefined ? {} : { anemoi_metadata: header.anemoiMetadata }),
     globals: header.globals.map(({ module, name, verdict }) => ({ module, name, verdict })),
     findings: header.findings,
     requests: { count: source.requests.count, bytes: source.requests.bytes },
+  };
+}
+
+/** What lies beside the weights, bounded: hyper-parameters on their own, all else under its key. */
+function trainingState(header: Header): { readonly hyper_parameters?: Json; readonly training_state?: Json } {
+  const { tree, tensors, storages } = header;
+  const root = tree?.nodes[tree.root];
+  if (tree === undefined || typeof root !== 'object' || root?.kind !== 'dict' || header.stateDictKey === null) return {};
+  const source = { tree, tensors, storages };
+  const hyperParameters = root.entries.find(([key]) => tree.nodes[key] === 'hyper_parameters')?.[1];
+  return {
+    ...(hyperParameters === undefined ? {} : { hyper_parameters: renderTree(source, hyperParameters) }),
+    training_state: renderTree(source, tree.root, { without: new Set([header.stateDictKey, 'hyper_parameters']) }),
   };
 }
 

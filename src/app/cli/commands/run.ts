@@ -1,20 +1,25 @@
 /** `ckpt run`: the same workflow that schedules and services start, watched to its end. */
 import { randomUUID } from 'node:crypto';
 import { CheckpointConfigError } from '../../../errors.ts';
+import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 
-interface RunOptions extends OutputOptions, DocumentOptions {
+export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
-  const document = await readDocument(file, documentSettings(options, note));
+  await runDocument(await readDocument(file, documentSettings(options, note)), options);
+}
+
+/** Runs a document that was checked against the catalog. */
+export async function runDocument(document: PipelineInput, options: RunOptions): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     if (options.detach === true && temporal.kind === 'embedded') {

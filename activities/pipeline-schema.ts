@@ -1,0 +1,69 @@
+/**
+ * The JSON Schema of a pipeline document, made from the catalog, for editors and for programs that write documents.
+ *
+ * Invariant: it accepts what `checkDocument` and the stages' own schemas accept; where a rule cannot be said in JSON Schema
+ * (such as one option of two), the run says it.
+ */
+import { z } from 'zod';
+import type { STAGE_CONTROLS } from '../src/pipeline/contract.ts';
+import type { Catalog } from './catalog.ts';
+import type { StageDefinition } from './stage.ts';
+
+type Schema = Readonly<Record<string, unknown>>;
+
+const SETTINGS = {
+  max_retries: { type: 'integer', minimum: 1, description: 'attempts of a stage in all; default 3' },
+  timeout: { type: 'number', exclusiveMinimum: 0, description: 'seconds one attempt of a stage may take; default 300, for a sink a day' },
+  continue_on_error: { type: 'boolean', description: 'go on with the next stage after a failed one; default false' },
+} as const;
+
+/** Of a stage, beside the options of its type. */
+const CONTROLS: Readonly<Record<Exclude<(typeof STAGE_CONTROLS)[number], 'type'>, Schema>> = SETTINGS;
+
+export function pipelineSchema(catalog: Catalog): Schema {
+  const stages = [...catalog.values()];
+  return {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: 'checkpoint-pipeline',
+    description: 'A pipeline over one training checkpoint: what is read, what is kept, what is published',
+    type: 'object',
+    required: ['stages'],
+    additionalProperties: false,
+    properties: {
+      name: { type: 'string', description: 'first part of the workflow id' },
+      stages: {
+        type: 'array',
+        description: 'run in this order, each on what the one before it handed on',
+        items: {
+          type: 'object',
+          required: ['type'],
+          properties: { type: { enum: stages.map(({ type }) => type), description: 'what the stage does; `ckpt stages` lists all' } },
+          // By its type, so that an editor says what is wrong with this stage and not that it is none of the others.
+          allOf: stages.map((stage) => ({
+            if: { properties: { type: { const: stage.type } }, required: ['type'] },
+            // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+            then: { $ref: `#/definitions/${stage.type}` },
+          })),
+        },
+      },
+      ...SETTINGS,
+      workspace: { type: 'string', description: "where headers and plans are kept: path or URI; default: the worker's own" },
+    },
+    definitions: Object.fromEntries(stages.map((stage) => [stage.type, stageSchema(stage)])),
+  };
+}
+
+/** Type, controls and options of one stage. */
+function stageSchema(stage: StageDefinition): Schema {
+  const { $schema: _, ...options } = z.toJSONSchema(stage.options, { io: 'input', target: 'draft-7' }) as Record<string, unknown>;
+  return withControls(options, { type: { const: stage.type, description: stage.description }, ...CONTROLS });
+}
+
+/** A stage's options are one mapping, or a choice of several. */
+function withControls(options: Schema, controls: Schema): Schema {
+  for (const choice of ['anyOf', 'oneOf'] as const) {
+    const variants = options[choice];
+    if (Array.isArray(variants)) return { ...options, [choice]: variants.map((variant) => withControls(variant as Schema, controls)) };
+  }
+  return { ...options, properties: { ...controls, ...(options['properties'] as Schema | undefined) } };
+}

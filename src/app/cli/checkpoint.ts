@@ -1,0 +1,46 @@
+/** A checkpoint that a command looks at: its header, and its tensors' bytes if asked for. */
+import { resolve } from 'node:path';
+import { readHeader } from '../../formats/read-header.ts';
+import { digestTensors } from '../../io/digest-tensors.ts';
+import { openSource } from '../../io/open.ts';
+import { openPinned } from '../../io/local-file.ts';
+import { siblingsOf } from '../../io/siblings.ts';
+import type { Header, Tensor } from '../../model/header.ts';
+import { callerFolder } from './paths.ts';
+
+export interface Checkpoint {
+  readonly uri: string;
+  readonly size: number;
+  readonly header: Header;
+}
+
+/** Reads the header of a path or URI as the user wrote it. */
+export async function readCheckpoint(location: string): Promise<Checkpoint> {
+  const source = await openSource(absoluteUri(location));
+  try {
+    // Siblings are closed by who reads them.
+    const header = await readHeader(source, siblingsOf(source.uri, openSource));
+    return { uri: source.uri, size: source.size, header };
+  } finally {
+    await source.close();
+  }
+}
+
+function absoluteUri(location: string): string {
+  return location.includes('://') ? location : resolve(callerFolder(), location);
+}
+
+/** SHA-256 of tensors of a header, in order, read as they would be published. */
+export async function digestsOf(
+  header: Header,
+  tensors: readonly { readonly name: string; readonly tensor: Tensor }[],
+  onBytes?: (index: number, bytes: Uint8Array) => void,
+): Promise<readonly string[]> {
+  return digestTensors({
+    tensors: tensors.map(({ name, tensor }) => ({ name, dtype: tensor.dtype, shape: tensor.shape, origin: tensor })),
+    plan: header,
+    open: openPinned,
+    signal: new AbortController().signal,
+    ...(onBytes === undefined ? {} : { onBytes }),
+  });
+}

@@ -1,0 +1,63 @@
+/** `ckpt convert`: source, loader and sink in one line; what runs is the pipeline that they would be in a document. */
+import { CheckpointConfigError } from '../../../errors.ts';
+import type { Format } from '../../../model/header.ts';
+import type { PipelineInput } from '../../../pipeline/contract.ts';
+import { checkInput } from '../document.ts';
+import { callerFolder } from '../paths.ts';
+import { runDocument, type RunOptions } from './run.ts';
+
+export interface ConvertOptions extends RunOptions {
+  readonly format?: Format;
+  readonly weightsOnly?: boolean;
+  readonly trainingState?: boolean;
+  readonly shardSize?: string;
+  readonly skipUnsupported?: boolean;
+}
+
+export async function convert(from: string, to: string, options: ConvertOptions): Promise<void> {
+  await runDocument(await checkInput(documentOf(from, to, options), callerFolder()), options);
+}
+
+/** The pipeline document that the line stands for. */
+function documentOf(from: string, to: string, options: ConvertOptions): PipelineInput {
+  const format = options.format ?? formatOf(to);
+  if (options.weightsOnly === true && options.trainingState === true)
+    throw new CheckpointConfigError('`--weights-only` and `--training-state` exclude each other.');
+  if (options.trainingState === true && format !== 'lightning' && format !== 'pytorch')
+    throw new CheckpointConfigError(`${format} holds no training state; use \`--format lightning\` or \`--format pytorch\`.`);
+  const keeps = options.trainingState ?? (format === 'lightning' && options.weightsOnly !== true);
+  return {
+    name: 'convert',
+    stages: [
+      sourceOf(from),
+      {
+        type: keeps ? 'loader.warm_start' : 'loader.weights_only',
+        ...(options.skipUnsupported === true ? { skip_unsupported: true } : {}),
+      },
+      { type: 'sink.publish', uri: to, format, ...(options.shardSize === undefined ? {} : { shard_size: options.shardSize }) },
+    ],
+  };
+}
+
+function sourceOf(location: string): PipelineInput['stages'][number] {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase() ?? 'file';
+  switch (scheme) {
+    case 'file':
+      return { type: 'source.local', path: location };
+    case 's3':
+      return { type: 'source.s3', url: location };
+    case 'http':
+    case 'https':
+      return { type: 'source.http', url: location };
+    default:
+      throw new CheckpointConfigError(
+        `${location}: the scheme ${scheme}:// is not known. Known: a local path, file://, s3://, http://, https://.`,
+      );
+  }
+}
+
+function formatOf(location: string): Format {
+  const extension = /\.([a-z]+)$/i.exec(location)?.[1]?.toLowerCase();
+  if (extension === 'ckpt') return 'lightning';
+  return extension === 'pt' || extension === 'pth' || extension === 'bin' ? 'pytorch' : 'safetensors';
+}

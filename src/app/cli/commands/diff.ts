@@ -1,0 +1,90 @@
+/** `ckpt diff`: what two checkpoints' weights have not in common; exit 1 where there is anything. */
+import { compareWeights } from '../../../transform/compare-weights.ts';
+import { formatCount } from '../../../pipeline/text.ts';
+import { digestsOf, readCheckpoint } from '../checkpoint.ts';
+import { printJson, type OutputOptions } from '../output.ts';
+
+/** Names of a kind that are shown; `--json` has all. */
+const MOST_ROWS = 20;
+
+interface DiffOptions extends OutputOptions {
+  readonly values?: boolean;
+}
+
+export async function diff(source: string, target: string, options: DiffOptions): Promise<void> {
+  const [ours, theirs] = [await readCheckpoint(source), await readCheckpoint(target)];
+  const { alike, ...compared } = compareWeights(ours.header, theirs.header);
+  let differing: readonly string[] | null = null;
+  if (options.values === true) {
+    const mine = await digestsOf(
+      ours.header,
+      alike.map(({ name, source: tensor }) => ({ name, tensor })),
+    );
+    const other = await digestsOf(
+      theirs.header,
+      alike.map(({ name, target: tensor }) => ({ name, tensor })),
+    );
+    differing = alike.filter((_, index) => mine[index] !== other[index]).map(({ name }) => name);
+  }
+  const report = {
+    source: ours.uri,
+    target: theirs.uri,
+    equal: Object.values(compared).every(({ length }) => length === 0) && (differing?.length ?? 0) === 0,
+    missing_keys: compared.missing,
+    unexpected_keys: compared.unexpected,
+    shape_mismatches: compared.shapes,
+    dtype_mismatches: compared.dtypes,
+    /** Null: values were not looked at. */
+    value_mismatches: differing,
+    unsupported: compared.unsupported,
+    compared: alike.length,
+  };
+  if (options.json === true) printJson(report);
+  else process.stdout.write(`${textOf(report)}\n`);
+  process.exitCode = report.equal ? 0 : 1;
+}
+
+interface Report {
+  readonly source: string;
+  readonly target: string;
+  readonly equal: boolean;
+  readonly missing_keys: readonly string[];
+  readonly unexpected_keys: readonly string[];
+  readonly shape_mismatches: readonly { readonly name: string; readonly source: readonly number[]; readonly target: readonly number[] }[];
+  readonly dtype_mismatches: readonly { readonly name: string; readonly source: string; readonly target: string }[];
+  readonly value_mismatches: readonly string[] | null;
+  readonly unsupported: readonly string[];
+  readonly compared: number;
+}
+
+function textOf(report: Report): string {
+  const values = report.value_mismatches;
+  return [
+    `${report.source}\n${report.target}`,
+    ...listed('only in the second (missing)', report.missing_keys),
+    ...listed('only in the first (unexpected)', report.unexpected_keys),
+    ...listed(
+      'of another shape',
+      report.shape_mismatches.map(({ name, source, target }) => `${name}: [${source.join(', ')}] and [${target.join(', ')}]`),
+    ),
+    ...listed(
+      'of another dtype',
+      report.dtype_mismatches.map(({ name, source, target }) => `${name}: ${source} and ${target}`),
+    ),
+    ...listed('of other values', values ?? []),
+    ...listed('without a dense form, not compared', report.unsupported),
+    report.equal
+      ? `  ${formatCount(report.compared, 'tensor')} of equal name, shape and dtype${values === null ? '; --values compares their bytes' : ', and equal bytes'}`
+      : `  ${formatCount(report.compared, 'tensor')} alike`,
+  ].join('\n');
+}
+
+function listed(title: string, names: readonly string[]): readonly string[] {
+  if (names.length === 0) return [];
+  const rest = names.length - MOST_ROWS;
+  return [
+    `  ${names.length} ${title}:`,
+    ...names.slice(0, MOST_ROWS).map((name) => `    ${name}`),
+    ...(rest > 0 ? [`    … and ${rest} more (--json has all)`] : []),
+  ];
+}

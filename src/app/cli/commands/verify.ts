@@ -1,0 +1,197 @@
+/**
+ * `ckpt verify`: whether a checkpoint is whole, is what its manifest says, and holds no NaN or infinity; exit 1 where not.
+ *
+ * A file that cannot be read at all ends in that error, which names what is wrong with its structure.
+ */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { CheckpointNotFoundError, CheckpointValidationError } from '../../../errors.ts';
+import { manifestPath, readManifest, type Manifest } from '../../../io/manifest.ts';
+import { openLocalFile } from '../../../io/local-file.ts';
+import { formatBytes, formatCount } from '../../../pipeline/text.ts';
+import { tensorBytes } from '../../../model/dtype.ts';
+import type { Header, Tensor } from '../../../model/header.ts';
+import { keepTrainingState } from '../../../transform/keep-training-state.ts';
+import { countNonFinite } from '../../../transform/non-finite.ts';
+import { selectWeights } from '../../../transform/select-weights.ts';
+import { digestsOf, readCheckpoint } from '../checkpoint.ts';
+import { callerFolder } from '../paths.ts';
+import { printJson, type OutputOptions } from '../output.ts';
+
+/** Bytes of one read of a whole file. */
+const BLOCK = 4 * 1024 * 1024;
+const MOST_ROWS = 40;
+
+interface VerifyOptions extends OutputOptions {
+  /** True: the one beside the file, which must be there. */
+  readonly manifest?: string | true;
+}
+
+interface Finding {
+  readonly code: string;
+  readonly message: string;
+  readonly tensor?: string;
+  readonly nan?: number;
+  readonly inf?: number;
+}
+
+export async function verify(location: string, options: VerifyOptions): Promise<void> {
+  const { uri, size, header } = await readCheckpoint(location);
+  const manifest = await manifestFor(uri, options.manifest);
+  const tensors = tensorsOf(header);
+  const counts = tensors.map(() => ({ nan: 0, inf: 0 }));
+  const digests = await digestsOf(header, tensors, (index, bytes) => {
+    const { nan, inf } = countNonFinite(tensors[index]!.tensor.dtype, bytes);
+    counts[index]!.nan += nan;
+    counts[index]!.inf += inf;
+  });
+  const findings = [
+    ...(manifest === null ? [] : await againstManifest(uri, size, manifest, tensors, digests)),
+    ...tensors.flatMap(({ path }, index): Finding[] => {
+      const { nan, inf } = counts[index]!;
+      if (nan === 0 && inf === 0) return [];
+      const what = [...(nan > 0 ? [`${nan} NaN`] : []), ...(inf > 0 ? [`${inf} infinite`] : [])].join(' and ');
+      return [{ code: 'non_finite', message: `${path} holds ${what} values`, tensor: path, nan, inf }];
+    }),
+  ];
+  const unsupported = header.weights.filter(({ tensor }) => header.tensors[tensor]!.unsupported !== undefined).map(({ name }) => name);
+  const bytes = tensors.reduce((sum, { tensor }) => sum + tensorBytes(tensor.dtype, tensor.shape), 0);
+  const report = {
+    uri,
+    size,
+    format: header.format,
+    container: header.container,
+    valid: findings.length === 0,
+    findings,
+    notes: header.findings,
+    tensors: tensors.length,
+    tensor_bytes: bytes,
+    manifest: manifest === null ? null : 'compared',
+    /** Tensors without a dense form, whose values were not looked at. */
+    unsupported,
+  };
+  if (options.json === true) printJson(report);
+  else {
+    const rows = findings.slice(0, MOST_ROWS).map(({ message }) => `  ${message}`);
+    const lines = [
+      uri,
+      `  ${header.format} in ${header.container}: ${formatCount(tensors.length, 'tensor')} read, ${formatBytes(bytes)}; ${manifest === null ? 'no manifest' : 'manifest compared'}`,
+      ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
+      ...(unsupported.length > 0 ? [`  not looked into, without a dense form: ${unsupported.slice(0, 10).join(', ')}`] : []),
+      ...rows,
+      ...(findings.length > MOST_ROWS ? [`  … and ${findings.length - MOST_ROWS} more (--json has all)`] : []),
+      findings.length === 0 ? '  valid' : `  not valid: ${formatCount(findings.length, 'finding')}`,
+    ];
+    process.stdout.write(`${lines.join('\n')}\n`);
+  }
+  process.exitCode = findings.length === 0 ? 0 : 1;
+}
+
+interface Read {
+  readonly name: string;
+  /** From the top of the file. */
+  readonly path: string;
+  readonly tensor: Tensor;
+  readonly weight: boolean;
+}
+
+/** Weights first, then the tensors of the training state; those without a dense form are left out. */
+function tensorsOf(header: Header): readonly Read[] {
+  const plan = keepTrainingState(header, selectWeights(header, { skipUnsupported: true }));
+  const prefix = header.stateDictKey === null ? '' : `${header.stateDictKey}.`;
+  return [
+    ...plan.tensors.map(({ name, origin }) => ({ name, path: `${prefix}${name}`, tensor: origin, weight: true })),
+    ...(plan.stateTensors ?? []).flatMap(({ name, origin }) =>
+      origin.unsupported === undefined ? [{ name, path: name, tensor: origin, weight: false }] : [],
+    ),
+  ];
+}
+
+async function manifestFor(uri: string, asked: string | true | undefined): Promise<Manifest | null> {
+  if (typeof asked === 'string') {
+    const path = resolve(callerFolder(), asked);
+    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+      throw new CheckpointNotFoundError(`There is no manifest ${path}.`, path, { cause });
+    });
+    return parsed(text, path);
+  }
+  const manifest = await readManifest(uri);
+  if (manifest === null && asked === true)
+    throw new CheckpointNotFoundError(
+      `${uri} has no manifest beside it (${manifestPath(uri)}); name one with \`--manifest FILE\`.`,
+      manifestPath(uri),
+    );
+  return manifest;
+}
+
+function parsed(text: string, path: string): Manifest {
+  const bad = (cause?: unknown): CheckpointValidationError =>
+    new CheckpointValidationError(`${path} is no manifest of version 1.`, [], { cause });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw bad(cause);
+  }
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    (value as Partial<Manifest>).version !== 1 ||
+    !Array.isArray((value as Partial<Manifest>).tensors)
+  )
+    throw bad();
+  // Version and list are there: it is ours.
+  return value as Manifest;
+}
+
+async function againstManifest(
+  uri: string,
+  size: number,
+  manifest: Manifest,
+  tensors: readonly Read[],
+  digests: readonly string[],
+): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  const add = (code: string, message: string, tensor?: string): void =>
+    void findings.push({ code, message, ...(tensor === undefined ? {} : { tensor }) });
+  const shards = manifest.shards ?? [];
+  if (shards.length === 0 && size !== manifest.size) add('size', `the file has ${size} bytes, its manifest says ${manifest.size}`);
+  for (const file of [{ uri, sha256: manifest.sha256 }, ...shards]) {
+    const sha256 = await fileDigest(file.uri);
+    if (sha256 !== file.sha256) add('digest', `SHA-256 of ${file.uri} is ${sha256}, its manifest says ${file.sha256}`);
+  }
+  const found = new Map(
+    tensors.flatMap(({ name, weight, tensor }, index) => (weight ? [[name, { tensor, sha256: digests[index]! }] as const] : [])),
+  );
+  for (const { name, dtype, shape, sha256 } of manifest.tensors) {
+    const there = found.get(name);
+    found.delete(name);
+    if (there === undefined) add('missing_tensor', `${name} is in the manifest, not in the file`, name);
+    else if (there.tensor.dtype !== dtype || there.tensor.shape.join() !== shape.join())
+      add(
+        'tensor_kind',
+        `${name} is ${there.tensor.dtype} [${there.tensor.shape.join(', ')}], its manifest says ${dtype} [${shape.join(', ')}]`,
+        name,
+      );
+    else if (there.sha256 !== sha256) add('tensor_digest', `SHA-256 of ${name} is ${there.sha256}, its manifest says ${sha256}`, name);
+  }
+  for (const name of found.keys()) add('unexpected_tensor', `${name} is in the file, not in the manifest`, name);
+  return findings;
+}
+
+async function fileDigest(uri: string): Promise<string> {
+  const source = await openLocalFile(uri);
+  try {
+    const hash = createHash('sha256');
+    const block = new Uint8Array(BLOCK);
+    for (let offset = 0; offset < source.size; offset += BLOCK) {
+      const part = block.subarray(0, Math.min(BLOCK, source.size - offset));
+      await source.readInto(offset, part);
+      hash.update(part);
+    }
+    return hash.digest('hex');
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * A torch distributed checkpoint (`.metadata` and `*.distcp`) → one header: what `dcp_to_torch_save` would have written.
+ *
+ * Invariant: the index is believed only where it is checked: a value's archive is read here, a tensor's is looked into before
+ * its bytes are. So a header takes the index and the values, which torch writes next to each other, whatever the size of the model.
+ */
+import { CheckpointLoadError, CheckpointNotFoundError, isCheckpointError } from '../../errors.ts';
+import { pin, type ByteSource, type OpenSibling, type PinnedFile } from '../../model/byte-source.ts';
+import { tensorBytes } from '../../model/dtype.ts';
+import type { Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
+import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
+import { PICKLE_LIMITS } from '../limits-pickle.ts';
+import { findStateDict } from '../torch/state-dict.ts';
+import { readArchived } from './archived.ts';
+import { readMetadata, type Place, type TensorItem, type ValueItem } from './metadata.ts';
+import { buildTree, graft } from './tree.ts';
+
+/** Files of one checkpoint: one or a few for each rank. */
+const FILES_MAX = 10_000;
+/** Bytes of one value: a tensor-free object. */
+const VALUE_MAX = 64 * 2 ** 20;
+/** Bytes of one read of neighbouring values, and of the gaps that are read along. */
+const SPAN = 4 * 2 ** 20;
+const GAP = 64 * 1024;
+
+/** True for a URI that ends in the name of a distributed checkpoint's index. */
+export function isDistributedIndex(uri: string): boolean {
+  return /(^|\/)\.metadata$/.test(uri);
+}
+
+/** Reads the index and the values of a distributed checkpoint; throws typed errors as the other readers do. */
+export async function readDistributed(source: ByteSource, openSibling: OpenSibling): Promise<Header> {
+  const { uri } = source;
+  const bad = (what: string): CheckpointLoadError =>
+    new CheckpointLoadError(`${uri} is no sound torch distributed checkpoint: ${what}.`, uri);
+  if (source.size > PICKLE_LIMITS.bytes) throw bad(`its index has ${source.size} bytes, at most ${PICKLE_LIMITS.bytes} are read`);
+  const { items, paths, globals: indexGlobals } = readMetadata(await source.read(0, source.size), uri);
+  const byFile = new Map<string, { readonly values: ValueItem[]; readonly places: Place[] }>();
+  const noted = (place: Place): { readonly values: ValueItem[]; readonly places: Place[] } => {
+    const held = byFile.get(place.file) ?? { values: [], places: [] };
+    byFile.set(place.file, held);
+    held.places.push(place);
+    return held;
+  };
+  for (const item of items)
+    if (item.kind === 'value') noted(item).values.push(item);
+    else item.chunks.forEach(noted);
+  if (byFile.size > FILES_MAX) throw bad(`it lies in ${byFile.size} files, at most ${FILES_MAX} are read`);
+
+  const files: PinnedFile[] = [];
+  const nodes: ValueNode[] = [];
+  const storages: Storage[] = [];
+  const tensors: Tensor[] = [];
+  const globals: GlobalUse[] = [...indexGlobals];
+  const leaves = new Map<string, NodeId>();
+  const index = new Map<string, number>();
+  for (const [name, { values, places }] of byFile) {
+    const file = await openSibling(name).catch((cause: unknown) => {
+      if (!isCheckpointError(cause) || cause.code !== 'CheckpointNotFoundError') throw cause;
+      throw new CheckpointNotFoundError(`${uri} names the file ${name}, which is not beside it. Copy the whole folder.`, name, { cause });
+    });
+    try {
+      const at = files.push(pin(file)) - 1;
+      index.set(name, at);
+      for (const { offset, stored } of places)
+        if (offset + stored > file.size)
+          throw bad(`${name} should hold ${stored} bytes at ${offset}, but ends at ${file.size}: it is truncated`);
+      for await (const { value, held } of neighbours(file, values, bad)) {
+        const object = await readArchived(held, value, at);
+        const base = { storages: storages.length, tensors: tensors.length };
+        for (const each of object.storages) storages.push(each);
+        for (const each of object.tensors) tensors.push({ ...each, storage: each.storage === -1 ? -1 : each.storage + base.storages });
+        for (const each of object.globals) globals.push({ ...each, member: `${name}/${value.name}/${each.member}` });
+        leaves.set(value.name, graft(nodes, object.tree, base));
+      }
+    } finally {
+      await file.close();
+    }
+  }
+  for (const item of items) {
+    if (item.kind === 'value') continue;
+    const tensor = tensors.push(tensorOf(item, storages, index)) - 1;
+    leaves.set(item.name, nodes.push({ kind: 'tensor', tensor }) - 1);
+  }
+  const root = buildTree(
+    nodes,
+    items.map(({ name }) => ({ path: paths.get(name) ?? [name], leaf: leaves.get(name) ?? -1 })),
+    bad,
+  );
+  const tree = { root, nodes };
+  return {
+    ...findStateDict(tree, uri, globals),
+    container: 'distributed',
+    files,
+    storages,
+    tensors,
+    tree,
+    metadata: {},
+    globals,
+    findings: [],
+  };
+}
+
+/** A tensor over its chunks: the one that is all of it, or blocks. */
+function tensorOf(item: TensorItem, storages: Storage[], index: ReadonlyMap<string, number>): Tensor {
+  const { dtype, shape, chunks, unsupported } = item;
+  if (unsupported !== undefined) return { dtype, shape, storage: -1, offset: 0, unsupported };
+  const blocks = chunks.map(({ file, offset, stored, start, shape: extent }) => ({
+    file: index.get(file) ?? 0,
+    offset,
+    stored,
+    start,
+    shape: extent,
+  }));
+  const [first] = blocks;
+  const location: StorageLocation =
+    first !== undefined && blocks.length === 1
+      ? { kind: 'archive', dtype, shape, offset: first.offset, stored: first.stored }
+      : { kind: 'blocks', dtype, shape, blocks };
+  const storage = storages.push({ file: first?.file ?? 0, location, length: tensorBytes(dtype, shape) }) - 1;
+  return { dtype, shape, storage, offset: 0 };
+}
+
+/** Values with a source that has their bytes in memory, neighbours from one read. */
+async function* neighbours(
+  file: ByteSource,
+  values: readonly ValueItem[],
+  bad: (what: string) => CheckpointLoadError,
+): AsyncGenerator<{ readonly value: ValueItem; readonly held: ByteSource }> {
+  const sorted = values.toSorted((a, b) => a.offset - b.offset);
+  let span: { readonly offset: number; readonly bytes: Uint8Array } | undefined;
+  for (const [position, value] of sorted.entries()) {
+    const end = value.offset + value.stored;
+    if (value.stored > VALUE_MAX)
+      throw bad(`the value ${JSON.stringify(value.name)} has ${value.stored} bytes, at most ${VALUE_MAX} are read`);
+    if (span === undefined || value.offset < span.offset || end > span.offset + span.bytes.length) {
+      let last = end;
+      for (let next = position + 1; next < sorted.length; next++) {
+        const each = sorted[next]!;
+        const reach = each.offset + each.stored;
+        if (each.offset > last + GAP || reach - value.offset > SPAN) break;
+        last = Math.max(last, reach);
+      }
+      span = { offset: value.offset, bytes: await file.read(value.offset, last - value.offset) };
+    }
+    const { offset, bytes } = span;
+    const read = async (at: number, length: number): Promise<Uint8Array> => bytes.slice(at - offset, at - offset + length);
+    yield { value, held: { ...file, read } };
+  }
+}

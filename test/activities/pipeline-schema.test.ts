@@ -1,0 +1,80 @@
+/** The JSON Schema of the document: current, and of one mind with the checks that a run makes. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { Ajv } from 'ajv';
+import { parse } from 'yaml';
+import { loadCatalog } from '../../activities/catalog.ts';
+import { pipelineSchema } from '../../activities/pipeline-schema.ts';
+import { STAGE_CONTROLS } from '../../src/pipeline/contract.ts';
+import { PIPELINE_KEYS } from '../../src/pipeline/document.ts';
+import { PROJECT_ROOT } from '../support/project.ts';
+
+const COMMITTED = join(PROJECT_ROOT, 'schema', 'pipeline.schema.json');
+const EXAMPLES = join(PROJECT_ROOT, 'examples');
+
+interface PipelineSchema {
+  readonly properties: Readonly<Record<string, unknown>>;
+  readonly definitions: Readonly<Record<string, { readonly properties: Readonly<Record<string, unknown>> }>>;
+}
+
+const schema = JSON.parse(readFileSync(COMMITTED, 'utf8')) as PipelineSchema;
+const accepts = new Ajv({ allErrors: true, strictTypes: false }).compile(schema);
+
+test('the committed schema is current; `npm run schema` writes it', async () => {
+  expect(schema).toEqual(JSON.parse(JSON.stringify(pipelineSchema(await loadCatalog()))));
+});
+
+test('it knows the keys of a pipeline, every stage type, and the controls of each', async () => {
+  expect(Object.keys(schema.properties).sort()).toEqual([...PIPELINE_KEYS].sort());
+  expect(Object.keys(schema.definitions)).toEqual([...(await loadCatalog()).keys()]);
+  for (const { properties } of Object.values(schema.definitions))
+    expect(Object.keys(properties)).toEqual(expect.arrayContaining([...STAGE_CONTROLS]));
+});
+
+test('every option is described', () => {
+  const bare = Object.entries(schema.definitions).flatMap(([type, { properties }]) =>
+    Object.entries(properties)
+      .filter(([, option]) => !('description' in (option as object)))
+      .map(([name]) => `${type}.${name}`),
+  );
+  expect(bare).toEqual([]);
+});
+
+const examples = readdirSync(EXAMPLES, { recursive: true })
+  .map(String)
+  .filter((name) => /\.ya?ml$/.test(name) && !name.startsWith('out') && !name.includes('node_modules'));
+
+test.each(examples)('%s is accepted and names the schema for editors', (name) => {
+  const text = readFileSync(join(EXAMPLES, name), 'utf8');
+  accepts(parse(text));
+  expect(accepts.errors ?? []).toEqual([]);
+  const named = /^# yaml-language-server: \$schema=(\S+)$/m.exec(text)?.[1];
+  expect(named).toBeDefined();
+  const path = resolve(dirname(join(EXAMPLES, name)), named!);
+  expect([path, existsSync(path)]).toEqual([COMMITTED, true]);
+});
+
+const publish = { type: 'sink.publish', uri: '/data/out.safetensors' };
+
+test.each([
+  ['no stages', {}],
+  ['stages that are no list', { stages: {} }],
+  ['an unknown key', { stages: [], max_retry: 3 }],
+  ['an unknown stage type', { stages: [{ type: 'source.lcoal' }] }],
+  ['an unknown option', { stages: [{ ...publish, url: 'x' }] }],
+  ['a missing option', { stages: [{ type: 'sink.publish' }] }],
+  ['an option of the wrong kind', { stages: [{ ...publish, uri: 7 }] }],
+  ['no attempts', { stages: [publish], max_retries: 0 }],
+  ['half an attempt', { stages: [{ ...publish, max_retries: 1.5 }] }],
+  ['no time', { stages: [{ ...publish, timeout: 0 }] }],
+  ['a stage without a type', { stages: [{ uri: 'x' }] }],
+])('refused: %s', (_name, document) => {
+  expect(accepts(document)).toBe(false);
+});
+
+test('accepted: controls beside options', () => {
+  const document = { name: 'x', stages: [{ ...publish, timeout: 60.5, max_retries: 2, continue_on_error: true }], workspace: '/data/w' };
+  accepts(document);
+  expect(accepts.errors ?? []).toEqual([]);
+});

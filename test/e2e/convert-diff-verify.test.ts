@@ -1,0 +1,158 @@
+/** `ckpt convert`, `diff` and `verify` as processes. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { devServer } from '../support/temporal.ts';
+import { EXPECTED, fixture } from '../support/project.ts';
+import { ckpt as start, type Ended } from '../support/cli.ts';
+
+const LIGHTNING = 'good/lightning_trained.ckpt';
+let environment: TestWorkflowEnvironment;
+let folder: string;
+/** On a server of the test's own, so that no other one that is up plays in. */
+const ckpt = (...args: readonly string[]): Promise<Ended> =>
+  start(args, { cwd: folder, env: { XDG_STATE_HOME: join(folder, 'state'), TEMPORAL_ADDRESS: environment.address } }).ended;
+const json = async <T>(...args: readonly string[]): Promise<{ readonly code: number | null; readonly report: T }> => {
+  const { code, stdout } = await ckpt(...args, '--json');
+  return { code, report: JSON.parse(stdout) as T };
+};
+
+beforeAll(async () => {
+  environment = await devServer();
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-convert-'));
+});
+afterAll(async () => {
+  await environment?.teardown();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Inspected {
+  readonly format: string;
+  readonly container: string;
+  readonly tensors: readonly { readonly name: string }[];
+  readonly training: { readonly has_optimizer: boolean; readonly epoch: number | null };
+}
+
+describe('convert', () => {
+  test.each<readonly [readonly string[], object]>([
+    [['a.ckpt'], { format: 'lightning', training: { has_optimizer: true, epoch: 1 } }],
+    [['b.ckpt', '--weights-only'], { format: 'lightning', training: { has_optimizer: false, epoch: 0 } }],
+    [['c.pt'], { format: 'pytorch', training: { has_optimizer: false, epoch: null } }],
+    [['d.pt', '--training-state'], { format: 'pytorch', training: { has_optimizer: true, epoch: 1 } }],
+    [['e.bin', '--format', 'state_dict'], { format: 'state_dict', training: { has_optimizer: false } }],
+    [['f.safetensors'], { container: 'safetensors' }],
+  ])('%j', async (args, expected) => {
+    const { code, stderr } = await ckpt('convert', '--worker', fixture(LIGHTNING), ...args);
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    const { report } = await json<Inspected>('inspect', args[0]!);
+    expect(report).toMatchObject(expected);
+    expect(report.tensors.map(({ name }) => name).sort()).toEqual(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).sort());
+    expect((await json<{ equal: boolean }>('diff', fixture(LIGHTNING), args[0]!, '--values')).report.equal).toBe(true);
+  });
+
+  test('into shards, and back from their index', async () => {
+    expect((await ckpt('convert', '--worker', fixture(LIGHTNING), 'shards/model.safetensors', '--shard-size', '100B')).code).toBe(0);
+    expect((await ckpt('convert', '--worker', 'shards/model.safetensors.index.json', 'whole.pt')).code).toBe(0);
+    expect((await ckpt('diff', fixture(LIGHTNING), 'whole.pt', '--values')).code).toBe(0);
+    expect((await ckpt('verify', 'shards/model.safetensors.index.json', '--manifest')).code).toBe(0);
+  });
+
+  test.each([
+    ['both kinds', ['x.pt', '--weights-only', '--training-state'], 'exclude each other'],
+    ['training state in safetensors', ['x.safetensors', '--training-state'], 'holds no training state'],
+    ['a size that is none', ['x.safetensors', '--shard-size', 'lots'], 'shard_size'],
+    ['a format that is none', ['x', '--format', 'onnx'], 'onnx'],
+  ])('%s: exit 2', async (_, args, text) => {
+    const { code, stderr } = await ckpt('convert', '--worker', fixture(LIGHTNING), ...args);
+    expect(code).toBe(2);
+    expect(stderr).toContain(text);
+  });
+});
+
+describe('diff', () => {
+  test('names, shapes and dtypes, by header alone', async () => {
+    const { code, report } = await json('diff', fixture('good/transfer_source.ckpt'), fixture('good/transfer_target.pt'));
+    expect(code).toBe(1);
+    const source = EXPECTED.good['good/transfer_source.ckpt']!.tensors;
+    const target = EXPECTED.good['good/transfer_target.pt']!.tensors;
+    const shared = Object.keys(source).filter((name) => Object.hasOwn(target, name));
+    expect(report).toMatchObject({
+      equal: false,
+      missing_keys: Object.keys(target).filter((name) => !Object.hasOwn(source, name)),
+      unexpected_keys: Object.keys(source).filter((name) => !Object.hasOwn(target, name)),
+      shape_mismatches: shared
+        .filter((name) => String(source[name]!.shape) !== String(target[name]!.shape))
+        .map((name) => ({ name, source: source[name]!.shape, target: target[name]!.shape })),
+      value_mismatches: null,
+    });
+  });
+
+  test('one changed value', async () => {
+    const bytes = await readFile(fixture('good/plain.safetensors'));
+    bytes[bytes.length - 1]! ^= 1;
+    await writeFile(join(folder, 'changed.safetensors'), bytes);
+    expect((await ckpt('diff', fixture('good/plain.safetensors'), 'changed.safetensors')).code).toBe(0);
+    const { code, report } = await json<{ value_mismatches: string[] }>(
+      'diff',
+      fixture('good/plain.safetensors'),
+      'changed.safetensors',
+      '--values',
+    );
+    expect(code).toBe(1);
+    expect(report.value_mismatches.length).toBe(1);
+  });
+});
+
+interface Verified {
+  readonly valid: boolean;
+  readonly findings: readonly { readonly code: string; readonly tensor?: string; readonly nan?: number; readonly inf?: number }[];
+}
+
+describe('verify', () => {
+  test('a published file against its manifest, and again after a byte has changed', async () => {
+    await ckpt('convert', '--worker', fixture(LIGHTNING), 'v.safetensors');
+    expect(await json<Verified>('verify', 'v.safetensors', '--manifest')).toMatchObject({
+      code: 0,
+      report: { valid: true, manifest: 'compared' },
+    });
+    const bytes = await readFile(join(folder, 'v.safetensors'));
+    bytes[bytes.length - 1]! ^= 1;
+    await writeFile(join(folder, 'v.safetensors'), bytes);
+    const { code, report } = await json<Verified>('verify', 'v.safetensors');
+    expect(code).toBe(1);
+    expect(report.findings.map((finding) => finding.code)).toEqual(['digest', 'tensor_digest']);
+  });
+
+  test('NaN and infinite values, counted by tensor', async () => {
+    const header = JSON.stringify({
+      good: { dtype: 'F32', shape: [2], data_offsets: [0, 8] },
+      half: { dtype: 'BF16', shape: [3], data_offsets: [8, 14] },
+      whole: { dtype: 'I16', shape: [1], data_offsets: [14, 16] },
+    });
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(header.length));
+    const data = Buffer.alloc(16);
+    data.writeUInt16LE(0x7fc0, 8);
+    data.writeUInt16LE(0xff80, 12);
+    data.writeUInt16LE(0x7f80, 14);
+    await writeFile(join(folder, 'nan.safetensors'), Buffer.concat([size, Buffer.from(header), data]));
+    const { code, report } = await json<Verified>('verify', 'nan.safetensors');
+    expect(code).toBe(1);
+    expect(report.findings).toEqual([expect.objectContaining({ code: 'non_finite', tensor: 'half', nan: 1, inf: 1 })]);
+  });
+
+  test('the training state is looked into, a damaged file is an error, a missing manifest too', async () => {
+    const { report } = await json<{ tensors: number }>('verify', fixture(LIGHTNING));
+    expect(report.tensors).toBeGreaterThan(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).length);
+    expect(await json('verify', fixture('corrupt/html_error_page.ckpt'))).toMatchObject({
+      code: 1,
+      report: { error: { type: 'CheckpointLoadError' } },
+    });
+    expect(await json('verify', fixture(LIGHTNING), '--manifest')).toMatchObject({
+      code: 1,
+      report: { error: { type: 'CheckpointNotFoundError' } },
+    });
+  });
+});

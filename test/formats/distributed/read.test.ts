@@ -1,0 +1,220 @@
+/** torch's distributed checkpoints: as torch's own conversion gives them; damaged and hostile ones refused. */
+import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Header } from '../../../src/model/header.ts';
+import { pickle, type Pickled } from '../../support/pickle.ts';
+import { PROJECT_ROOT, type ExpectedTensor } from '../../support/project.ts';
+import { headerOf, publish, refusal } from '../../support/published.ts';
+
+const FOLDER = join(PROJECT_ROOT, 'test', 'fixtures', 'readers');
+const EXPECTED = JSON.parse(readFileSync(join(FOLDER, 'expected.json'), 'utf8')) as Readonly<
+  Record<
+    string,
+    {
+      readonly state_dict_key: string | null;
+      readonly epoch: number | null;
+      readonly has_optimizer: boolean;
+      readonly files: number;
+      readonly tensors: Readonly<Record<string, ExpectedTensor>>;
+    }
+  >
+>;
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-distributed-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+describe('as torch gives them', () => {
+  test.each(Object.entries(EXPECTED))('%s', async (name, expected) => {
+    const header = await headerOf(join(FOLDER, name));
+    const { epoch, has_optimizer } = header.training;
+    expect({ state_dict_key: header.stateDictKey, epoch, has_optimizer, files: header.files.length }).toEqual({
+      state_dict_key: expected.state_dict_key,
+      epoch: expected.epoch,
+      has_optimizer: expected.has_optimizer,
+      files: expected.files,
+    });
+    expect(header.weights.map((weight) => weight.name).toSorted()).toEqual(Object.keys(expected.tensors).toSorted());
+    const { tensors } = await publish(header, join(folder, 'out.safetensors'));
+    const found = header.weights.map(({ name: each, tensor }) => {
+      const { dtype, shape } = header.tensors[tensor]!;
+      return [each, { dtype, shape, sha256: tensors[each] }];
+    });
+    expect(Object.fromEntries(found)).toEqual(expected.tensors);
+  });
+
+  test('the order of a module is that of state_dict()', async () => {
+    const header = await headerOf(join(FOLDER, 'modules.pt'));
+    expect(header.weights.map(({ name }) => name)).toEqual(Object.keys(EXPECTED['modules.pt']!.tensors));
+    expect(header.findings.map(({ code }) => code)).toEqual(['torchscript_code', 'torchscript_attributes']);
+  });
+
+  test('what lies beside the weights is nested as it was saved', async () => {
+    const { tree, tensors } = await headerOf(join(FOLDER, 'training'));
+    const plain = (id: number): unknown => {
+      const node = tree!.nodes[id];
+      if (typeof node !== 'object' || node === null) return node;
+      switch (node.kind) {
+        case 'dict':
+          return Object.fromEntries(node.entries.map(([key, value]) => [String(tree!.nodes[key]), plain(value)]));
+        case 'list':
+        case 'tuple':
+          return node.items.map(plain);
+        case 'float':
+          return node.value;
+        case 'tensor':
+          return tensors[node.tensor]!.dtype;
+        default:
+          return node.kind;
+      }
+    };
+    const { epoch, global_step, history, optimizer } = plain(tree!.root) as Record<string, unknown>;
+    expect({ epoch, global_step, history }).toEqual({
+      epoch: 3,
+      global_step: 12345,
+      history: [1, 'I64', { best: 'F32', when: [1, 2.5] }],
+    });
+    expect(optimizer).toMatchObject({
+      state: { 0: { step: 'F32', exp_avg: 'F32' } },
+      param_groups: [{ lr: 0.001, betas: [0.9, 0.999], params: [0, 1, 2, 3] }],
+    });
+  });
+});
+
+describe('damaged', () => {
+  async function published(name: string, change: (at: string) => Promise<unknown>): Promise<unknown> {
+    const at = join(folder, name);
+    await cp(join(FOLDER, name), at, { recursive: true });
+    await change(at);
+    return publish(await headerOf(at), join(folder, 'out.safetensors'));
+  }
+
+  /** Turns one byte of a tensor's data, found by its bytes. */
+  async function flip(file: string, wanted: Uint8Array): Promise<void> {
+    const bytes = await readFile(file);
+    const at = bytes.indexOf(wanted);
+    expect(at).toBeGreaterThan(0);
+    bytes[at + 1]! ^= 0xff;
+    await writeFile(file, bytes);
+  }
+
+  test('a file that is not there', async () => {
+    const refused = await refusal(published('sharded', (at) => rm(join(at, '__2_0.distcp'))));
+    expect(refused).toMatchObject({ code: 'CheckpointNotFoundError', message: expect.stringContaining('__2_0.distcp') });
+  });
+
+  test('a file that is cut', async () => {
+    const refused = await refusal(published('sharded', (at) => truncate(join(at, '__1_0.distcp'), 60_000)));
+    expect(refused).toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('truncated') });
+  });
+
+  test('files of two ranks exchanged', async () => {
+    const refused = await refusal(
+      published('sharded', async (at) => {
+        await cp(join(at, '__1_0.distcp'), join(at, '__3_0.distcp'));
+      }),
+    );
+    expect(refused.code).toBe('CheckpointLoadError');
+  });
+
+  test('a byte of a tensor', async () => {
+    const part = Buffer.from(Float32Array.from({ length: 10 }, (_, index) => 10 + index).buffer);
+    const refused = await refusal(published('training', (at) => flip(join(at, '__0_0.distcp'), part)));
+    expect(refused).toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('CRC-32') });
+  });
+
+  test('an index that is cut', async () => {
+    const refused = await refusal(published('sharded', (at) => truncate(join(at, '.metadata'), 3000)));
+    expect(refused.code).toBe('CheckpointLoadError');
+  });
+});
+
+describe('hostile index', () => {
+  const PREFIX = 'torch.distributed.checkpoint.metadata';
+  const size = (...sizes: readonly number[]): Pickled => ({ call: 'torch.Size', args: [{ tuple: sizes }] });
+  const record = (name: string, fields: Readonly<Record<string, Pickled>>): Pickled => ({
+    object: name.includes('.') ? name : `${PREFIX}.${name}`,
+    state: { dict: Object.entries(fields) },
+  });
+  const chunk = (start: readonly number[], shape: readonly number[]): Pickled =>
+    record('ChunkStorageMetadata', { offsets: size(...start), sizes: size(...shape) });
+  const tensor = (shape: readonly number[], chunks: readonly Pickled[], dtype = 'torch.float32'): Pickled =>
+    record('TensorStorageMetadata', {
+      properties: {
+        object: `${PREFIX}.TensorProperties`,
+        state: {
+          tuple: [
+            { global: dtype },
+            { call: 'torch.serialization._get_layout', args: ['torch.strided'] },
+            false,
+            { call: `${PREFIX}._MEM_FORMAT_ENCODING`, args: [0] },
+            false,
+          ],
+        },
+      },
+      size: size(...shape),
+      chunks,
+    });
+  const place = (name: string, start: readonly number[], file = '__0_0.distcp', more: Readonly<Record<string, Pickled>> = {}) =>
+    [
+      record('MetadataIndex', { fqn: name, offset: size(...start), index: 0 }),
+      record('torch.distributed.checkpoint.filesystem._StorageInfo', { relative_path: file, offset: 0, length: 8, ...more }),
+    ] as const;
+
+  async function read(
+    items: readonly (readonly [string, Pickled])[],
+    places: readonly (readonly [Pickled, Pickled])[],
+    planner: Pickled = null,
+  ): Promise<Header> {
+    const index = record('Metadata', { state_dict_metadata: { dict: items }, storage_data: { dict: places }, planner_data: planner });
+    await writeFile(join(folder, '.metadata'), pickle(index));
+    await writeFile(join(folder, '__0_0.distcp'), Buffer.alloc(64));
+    return headerOf(folder);
+  }
+
+  const one: readonly (readonly [string, Pickled])[] = [['a', tensor([2], [chunk([0], [2])])]];
+
+  test('the plain one is read, and its archive is looked into before its bytes', async () => {
+    const header = await read(one, [place('a', [0])]);
+    expect(header.weights.map(({ name }) => name)).toEqual(['a']);
+    expect((await refusal(publish(header, join(folder, 'out.safetensors')))).code).toBe('CheckpointLoadError');
+  });
+
+  test.each([
+    ['a path', one, [place('a', [0], '../secret')], null, 'plain name'],
+    ['no place', one, [place('b', [0])], null, 'no place'],
+    ['a place at other offsets', one, [place('a', [1])], null, 'no place'],
+    ['two places', one, [place('a', [0]), place('a', [0])], null, 'two places'],
+    ['a transform', one, [place('a', [0], '__0_0.distcp', { transform_descriptors: ['zstd'] })], null, 'transform'],
+    ['bytes past the end', one, [place('a', [0], '__0_0.distcp', { offset: 60 })], null, 'truncated'],
+    ['a negative offset', one, [place('a', [0], '__0_0.distcp', { offset: -1 })], null, 'whole number'],
+    ['chunks that leave a hole', [['a', tensor([3], [chunk([0], [2])])]], [place('a', [0])], null, 'do not fill'],
+    ['an unknown dtype', [['a', tensor([2], [chunk([0], [2])], 'torch.Tensor')]], [place('a', [0])], null, 'dtype'],
+    ['a huge tensor', [['a', tensor([2 ** 50], [chunk([0], [2 ** 50])])]], [place('a', [0])], null, 'too large'],
+    ['a path through an entry', [...one, ['b', one[0]![1]]], [place('a', [0]), place('b', [0])], { b: ['a', 'b'] }, 'through an entry'],
+    ['one path twice', [...one, ['b', one[0]![1]]], [place('a', [0]), place('b', [0])], { b: ['a'] }, 'two entries'],
+    ['a position beyond all bounds', one, [place('a', [0])], { a: ['x', 2 ** 40] }, 'position'],
+    ['a path that begins with a number', one, [place('a', [0])], { a: [0] }, 'path'],
+  ] as const)('%s', async (_, items, places, planner, said) => {
+    const paths: Pickled =
+      planner === null ? null : { dict: Object.entries(planner).map(([name, steps]) => [name, { tuple: steps as readonly Pickled[] }]) };
+    const refused = await refusal(read(items as typeof one, places, paths));
+    expect(['CheckpointLoadError', 'CheckpointValidationError']).toContain(refused.code);
+    expect(refused.message).toContain(said);
+  });
+
+  test('a name that could run code', async () => {
+    const refused = await refusal(read([['a', { call: 'os.system', args: ['echo'] }]], []));
+    expect(refused).toMatchObject({ code: 'CheckpointValidationError', message: expect.stringContaining('os.system') });
+  });
+
+  test('another pickle of that name', async () => {
+    await writeFile(join(folder, '.metadata'), pickle({ dict: [] }));
+    expect((await refusal(headerOf(folder))).code).toBe('CheckpointLoadError');
+  });
+});

@@ -1,0 +1,250 @@
+/** Scans of every fixture, and of archives made here: what is said of a file, and that nothing is left unread. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { scanFile, type FileScan } from '../../../src/formats/scan/scan.ts';
+import { sarif } from '../../../src/formats/scan/sarif.ts';
+import { openSource } from '../../../src/io/open.ts';
+import { siblingsOf } from '../../../src/io/siblings.ts';
+import { memorySource } from '../../support/memory-source.ts';
+import { EXPECTED, fixture } from '../../support/project.ts';
+import { zip, type Part } from '../../support/zip.ts';
+
+async function scanFixture(path: string): Promise<readonly FileScan[]> {
+  const source = await openSource(fixture(path));
+  try {
+    return await scanFile(source, { openSibling: siblingsOf(source.uri, openSource), check: readHeader });
+  } finally {
+    await source.close();
+  }
+}
+
+const namesOf = (files: readonly FileScan[]): readonly string[] =>
+  files.flatMap(({ globals }) => globals.map(({ module, name }) => `${module}.${name}`));
+const codesOf = (files: readonly FileScan[]): readonly string[] => files.flatMap(({ findings }) => findings.map(({ code }) => code));
+
+/** Good files that name classes which no list knows, or hold a program. */
+const UNKNOWN = new Set([
+  'good/lightning_rich_hparams_p2.ckpt',
+  'good/lightning_rich_hparams_p4.ckpt',
+  'good/lightning_rich_hparams_p5.ckpt',
+  'good/lightning_hparams_callables.ckpt',
+  'good/torchscript.pt',
+]);
+/** Malformed without a pickle being so, by what only the tensors' bytes show, or by holding no model: not a scan's business. */
+const NO_SCANS_BUSINESS = /^corrupt\/(structure_|zip_crc_storage|sharded_tensor_unlisted)/;
+
+const counts = new Map<string, number>();
+const count = (expected: string, files: readonly FileScan[]): void => {
+  const worst = ['dangerous', 'corrupt', 'unknown', 'safe'].find((verdict) => files.some((file) => file.verdict === verdict));
+  counts.set(`${expected} → ${worst}`, (counts.get(`${expected} → ${worst}`) ?? 0) + 1);
+};
+beforeAll(() => {
+  counts.clear();
+});
+afterAll(() => {
+  process.stdout.write(`${[...counts].map(([what, number]) => `  scan: ${what}: ${number}`).join('\n')}\n`);
+});
+
+describe('good fixtures are safe', () => {
+  test.each(Object.keys(EXPECTED.good))('%s', async (path) => {
+    const files = await scanFixture(path);
+    count('good', files);
+    const expected = UNKNOWN.has(path) ? 'unknown' : 'safe';
+    expect(files.map(({ verdict, findings }) => ({ verdict, findings }))).toEqual(
+      files.map(() => ({ verdict: expected, findings: expect.anything() })),
+    );
+  });
+});
+
+describe('bad fixtures are not', () => {
+  test.each(Object.entries(EXPECTED.bad).filter(([path]) => !NO_SCANS_BUSINESS.test(path)))(
+    '%s',
+    async (path, { verdict, globals = [], also_ok: alsoOk = [] }) => {
+      const files = await scanFixture(path);
+      count(verdict, files);
+      if (!alsoOk.includes('good')) expect(files.some((file) => file.verdict !== 'safe')).toBe(true);
+      expect(namesOf(files)).toEqual(expect.arrayContaining([...globals]));
+      const isCall =
+        /\/(call|hidden|op|legacy_pickle|bare|zip|tar)_/.test(path) &&
+        globals.length > 0 &&
+        !globals.includes('unknown_package.sub.anything');
+      if (verdict === 'unsafe' && isCall) expect(files.some((file) => file.verdict === 'dangerous')).toBe(true);
+    },
+  );
+});
+
+const HARMLESS = Buffer.from('\x80\x02}.', 'latin1');
+const HARMFUL = Buffer.from('\x80\x02cos\nsystem\nU\x02id\x85R.', 'latin1');
+const main: Part = { name: 'archive/data.pkl', data: HARMLESS };
+
+async function scanBytes(bytes: Uint8Array): Promise<FileScan> {
+  const [file] = await scanFile(memorySource(bytes));
+  if (file === undefined) throw new Error('a scan has a result');
+  return file;
+}
+
+describe('every pickle of an archive', () => {
+  const parts: readonly (readonly [string, readonly Part[]])[] = [
+    ['a second root', [main, { name: 'other/data.pkl', data: HARMFUL }]],
+    ['a second member of the name', [main, { name: 'archive/data.pkl', data: HARMFUL }]],
+    ['the first of two of a name', [{ ...main, data: HARMFUL }, main]],
+    ['a member that torch does not load', [main, { name: 'archive/extra.PKL', data: HARMFUL }]],
+    ['a text file by its name', [main, { name: 'archive/readme.txt', data: HARMFUL }]],
+    ['a pickle behind STOP', [{ ...main, data: Buffer.concat([HARMLESS, HARMFUL]) }]],
+    ['a third pickle', [{ ...main, data: Buffer.concat([HARMLESS, HARMLESS, HARMFUL]) }]],
+    ['behind a broken part', [{ ...main, data: Buffer.concat([Buffer.from('\x80\x02\xffxyz', 'latin1'), HARMFUL]) }]],
+    [
+      'a pickle behind a broken pickle member',
+      [
+        { ...main, data: Buffer.from('nonsense') },
+        { name: 'archive/b.pkl', data: HARMFUL },
+      ],
+    ],
+    [
+      'behind a member with a wrong CRC-32',
+      [main, { name: 'archive/a.pkl', data: HARMLESS, crc: 1 }, { name: 'archive/b.pkl', data: HARMFUL }],
+    ],
+    ['in a member with a wrong CRC-32', [main, { name: 'archive/a.pkl', data: HARMFUL, crc: 1 }]],
+    ['in a deflated member with a wrong CRC-32', [main, { name: 'archive/a.pkl', data: HARMFUL, deflated: true, crc: 1 }]],
+    ['constants of TorchScript', [main, { name: 'archive/constants.pkl', data: HARMFUL }]],
+    ['debug information of TorchScript', [main, { name: 'archive/code/a.py.debug_pkl', data: HARMFUL }]],
+  ];
+  test.each(parts)('%s', async (_, members) => {
+    const file = await scanBytes(zip(members));
+    expect(file.verdict).toBe('dangerous');
+    expect(file.globals).toContainEqual(expect.objectContaining({ module: 'os', name: 'system', verdict: 'dangerous' }));
+  });
+
+  test('a plain archive is safe, and its storages are not opened', async () => {
+    const file = await scanBytes(
+      zip([main, { name: 'archive/data/0', data: HARMFUL }, { name: 'archive/version', data: Buffer.from('3\n') }]),
+    );
+    expect(file).toMatchObject({ verdict: 'safe', globals: [] });
+    expect(file.findings).toEqual([expect.objectContaining({ code: 'unused_storage' })]);
+  });
+
+  test('the member and the position are given', async () => {
+    const { globals } = await scanBytes(zip([{ ...main, data: HARMFUL }]));
+    expect(globals).toEqual([{ module: 'os', name: 'system', verdict: 'dangerous', member: 'archive/data.pkl', position: 2 }]);
+  });
+
+  test('without its directory, local headers are looked behind', async () => {
+    const whole = zip([main, { name: 'archive/b.pkl', data: HARMFUL }]);
+    expect(await scanBytes(whole.subarray(0, whole.length - 60))).toMatchObject({ verdict: 'dangerous' });
+  });
+});
+
+describe('other containers are named, and never safe', () => {
+  const magics: readonly (readonly [string, string, string])[] = [
+    ['7z', '7z\xbc\xaf\x27\x1c', '7-Zip'],
+    ['gzip', '\x1f\x8b\x08', 'gzip'],
+    ['bzip2', 'BZh9', 'bzip2'],
+    ['xz', '\xfd7zXZ\0', 'xz'],
+    ['zstd', '\x28\xb5\x2f\xfd', 'zstd'],
+    ['lz4', '\x04\x22\x4d\x18', 'lz4'],
+    ['rar', 'Rar!\x1a\x07\x01', 'RAR'],
+    ['npy', '\x93NUMPY\x01', 'NumPy'],
+    ['hdf5', '\x89HDF\r\n', 'HDF5'],
+    ['gguf', 'GGUF\x03', 'GGUF'],
+    ['tar', `${'a'.repeat(257)}ustar\0`, 'tar'],
+  ];
+  test.each(magics)('%s', async (_, start, name) => {
+    const bytes = Buffer.concat([Buffer.from(start, 'latin1'), Buffer.alloc(600)]);
+    const file = await scanBytes(bytes);
+    expect(file.verdict).toBe('corrupt');
+    expect(file.findings).toContainEqual(expect.objectContaining({ code: 'unread_container', message: expect.stringContaining(name) }));
+    const inside = await scanBytes(zip([main, { name: 'archive/inner', data: bytes }]));
+    expect(inside.verdict).toBe('corrupt');
+    expect(inside.findings).toContainEqual(expect.objectContaining({ code: 'nested_container', message: expect.stringContaining(name) }));
+  });
+
+  test('an archive in an archive, and npz', async () => {
+    const inner = zip([main]);
+    expect(codesOf([await scanBytes(zip([main, { name: 'archive/model.pt', data: inner }]))])).toContain('nested_container');
+    const npz = await scanBytes(zip([{ name: 'a.npy', data: Buffer.from('\x93NUMPY\x01\0', 'latin1') }]));
+    expect(npz.verdict).toBe('corrupt');
+    expect(codesOf([npz])).toEqual(expect.arrayContaining(['nested_container', 'no_data_pkl']));
+  });
+
+  test.each([
+    ['nothing', ''],
+    ['zeros', '\0'.repeat(100)],
+    ['text', 'hello, world\n'],
+    ['JSON', '{"a": 1}'],
+  ])('%s is no checkpoint', async (_, text) => expect(await scanBytes(Buffer.from(text, 'latin1'))).toMatchObject({ verdict: 'corrupt' }));
+});
+
+describe('bare pickles', () => {
+  test.each([
+    ['safe', '\x80\x02}.', 'safe'],
+    ['of protocol 0', '(dp0\n.', 'safe'],
+    ['naming an unknown class', 'cmine\nThing\n.', 'unknown'],
+    ['two in a row', '\x80\x02}.\x80\x02}.', 'corrupt'],
+    ['harmful in the second', '\x80\x02}.\x80\x02cos\nsystem\n.', 'dangerous'],
+    ['truncated', '\x80\x02}', 'corrupt'],
+  ])('%s', async (_, bytes, verdict) => expect((await scanBytes(Buffer.from(bytes, 'latin1'))).verdict).toBe(verdict));
+
+  test('a harmful pickle in a byte string is data, and worth a finding', async () => {
+    const inner = HARMFUL;
+    const file = await scanBytes(Buffer.concat([Buffer.from([0x80, 3, 0x43, inner.length]), inner, Buffer.from('.')]));
+    expect(file).toMatchObject({ verdict: 'unknown', globals: [] });
+    expect(file.findings).toEqual([expect.objectContaining({ code: 'nested_pickle', message: expect.stringContaining('os.system') })]);
+  });
+
+  test('a distributed checkpoint: each part of the files that its index names', async () => {
+    const good = zip([main]);
+    const bad = zip([{ ...main, data: HARMFUL }]);
+    const info = (offset: number, length: number): string =>
+      `ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n)\x81}(U\x0drelative_pathU\x0c__0_0.distcpU\x06offsetI${offset}\nU\x06lengthI${length}\nub`;
+    const index = `\x80\x02](${info(0, good.length)}${info(good.length, bad.length)}e.`;
+    const opened: string[] = [];
+    const files = await scanFile(memorySource(Buffer.from(index, 'latin1'), 'memory:///.metadata'), {
+      openSibling: async (name) => {
+        opened.push(name);
+        return memorySource(Buffer.concat([good, bad]), `memory:///${name}`);
+      },
+    });
+    expect(opened).toEqual(['__0_0.distcp']);
+    expect(files[1]).toMatchObject({ uri: 'memory:///__0_0.distcp', verdict: 'dangerous' });
+  });
+});
+
+test('SARIF 2.1.0: one run, a rule for each result, a level that fits', async () => {
+  const files = [
+    await scanBytes(zip([{ ...main, data: HARMFUL }])),
+    await scanBytes(Buffer.from('cmine\nThing\n.')),
+    await scanBytes(zip([main])),
+  ];
+  const log = sarif(files) as {
+    version: string;
+    $schema: string;
+    runs: { tool: { driver: { name: string; rules: { id: string }[] } }; results: Record<string, unknown>[]; artifacts: unknown[] }[];
+  };
+  expect(log.version).toBe('2.1.0');
+  const run = log.runs[0]!;
+  expect(log.runs).toHaveLength(1);
+  expect(run.artifacts).toHaveLength(3);
+  expect(run.results).toEqual(
+    expect.arrayContaining([
+      {
+        ruleId: 'dangerous_global',
+        ruleIndex: run.tool.driver.rules.findIndex(({ id }) => id === 'dangerous_global'),
+        level: 'error',
+        message: { text: expect.stringContaining('os.system') },
+        locations: [
+          {
+            physicalLocation: { artifactLocation: { uri: expect.any(String) } },
+            logicalLocations: [{ name: 'archive/data.pkl', kind: 'member', fullyQualifiedName: 'archive/data.pkl@2' }],
+          },
+        ],
+      },
+      expect.objectContaining({ ruleId: 'unknown_global', level: 'warning' }),
+    ]),
+  );
+  const ids = run.tool.driver.rules.map(({ id }) => id);
+  for (const { ruleId, ruleIndex, level } of run.results) {
+    expect(ids[ruleIndex as number]).toBe(ruleId);
+    expect(['none', 'note', 'warning', 'error']).toContain(level);
+  }
+  expect(new Set(ids).size).toBe(ids.length);
+});

@@ -1,0 +1,128 @@
+/**
+ * Records the histories that the replay test replays: `npm run record-histories`, for each version that is released.
+ *
+ * Histories of released versions are never recorded again: runs of that version may be under way in somebody's cluster, and
+ * the workflow of today must go on with them (`patched()` where it has changed). Real runs with the real stages on the dev
+ * server, in a folder of a neutral name, so that nothing of the machine gets into the files.
+ */
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, type WorkflowHandle } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Worker } from '@temporalio/worker';
+import { loadCatalog } from '../../activities/catalog.ts';
+import { mapErrors } from '../../activities/failure.ts';
+import { createActivities } from '../../activities/index.ts';
+import type { Services } from '../../activities/services.ts';
+import { CheckpointSourceError } from '../../src/errors.ts';
+import { PIPELINE_WORKFLOW, TASK_QUEUE, type PipelineInput } from '../../src/pipeline/contract.ts';
+import { fixture, PROJECT_ROOT } from '../support/project.ts';
+import { devServer, servicesOf, WORKFLOW_BUNDLE } from '../support/temporal.ts';
+
+const DATA = '/tmp/ckpt-history';
+
+interface Recording {
+  readonly name: string;
+  readonly input: PipelineInput;
+  /** Over the real services: what goes wrong. */
+  readonly disturb?: (services: Services) => Services;
+  readonly during?: (handle: WorkflowHandle) => Promise<void>;
+}
+
+function scrub(source: string, target: string): PipelineInput {
+  return {
+    name: 'history',
+    workspace: join(DATA, 'workspace'),
+    stages: [
+      { type: 'source.local', path: join(DATA, source) },
+      { type: 'loader.weights_only' },
+      { type: 'sink.publish', uri: join(DATA, target) },
+    ],
+  };
+}
+
+const RECORDINGS: readonly Recording[] = [
+  { name: 'completed', input: scrub('last.ckpt', 'out.safetensors') },
+  { name: 'unchanged', input: scrub('last.ckpt', 'out.safetensors') },
+  { name: 'failed', input: scrub('unsafe.pt', 'unsafe.safetensors') },
+  { name: 'continued', input: { ...scrub('unsafe.pt', 'continued.safetensors'), continue_on_error: true } },
+  // The document is refused before any activity.
+  { name: 'refused', input: { ...scrub('last.ckpt', 'refused.safetensors'), max_retries: 0 } },
+  {
+    name: 'retried',
+    input: scrub('last.ckpt', 'retried.safetensors'),
+    disturb: (services) => {
+      let calls = 0;
+      const open: Services['open'] = async (uri) => {
+        if (++calls < 3) throw new CheckpointSourceError('the disk is away for a moment', uri);
+        return services.open(uri);
+      };
+      return { ...services, open };
+    },
+  },
+  {
+    name: 'cancelled',
+    input: scrub('last.ckpt', 'cancelled.safetensors'),
+    disturb: (services) => ({
+      ...services,
+      openPinned: async (file) => {
+        const source = await services.openPinned(file);
+        const readInto: typeof source.readInto = async (offset, target) => {
+          await sleep(1000);
+          await source.readInto(offset, target);
+        };
+        return { ...source, readInto };
+      },
+    }),
+    during: async (handle) => {
+      while (!(await readdir(DATA)).some((name) => name.endsWith('.partial'))) await sleep(20);
+      await handle.cancel();
+    },
+  },
+];
+
+async function record(environment: TestWorkflowEnvironment, recording: Recording): Promise<string> {
+  const { name, input, disturb = (same) => same, during = async () => undefined } = recording;
+  const client = new Client({ connection: environment.connection, identity: 'client@history' });
+  const worker = await Worker.create({
+    connection: environment.nativeConnection,
+    identity: 'worker@history',
+    taskQueue: TASK_QUEUE,
+    workflowBundle: { codePath: WORKFLOW_BUNDLE },
+    activities: createActivities(await loadCatalog(), disturb(servicesOf(join(DATA, 'workspace')))),
+    interceptors: { activity: [mapErrors] },
+    maxHeartbeatThrottleInterval: '1s',
+  });
+  return worker.runUntil(async () => {
+    const handle = await client.workflow.start(PIPELINE_WORKFLOW, { workflowId: name, taskQueue: TASK_QUEUE, args: [input] });
+    await during(handle);
+    // How it ends is told by the history.
+    await handle.result().catch(() => undefined);
+    const json = historyToJSON(await handle.fetchHistory());
+    // Stack traces name the files of this checkout; replay does not look at them.
+    return `${JSON.stringify(JSON.parse(json), null, 1)}\n`
+      .replaceAll(PROJECT_ROOT, '/checkpoint-pipeline')
+      .replaceAll(hostname(), 'history');
+  });
+}
+
+const { version } = JSON.parse(await readFile(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { version: string };
+const folder = join(PROJECT_ROOT, 'test', 'replay', 'histories', version);
+await rm(DATA, { recursive: true, force: true });
+await mkdir(DATA, { recursive: true });
+await mkdir(folder, { recursive: true });
+await copyFile(fixture('good/lightning_trained.ckpt'), join(DATA, 'last.ckpt'));
+await copyFile(fixture('unsafe/call_os_system.pt'), join(DATA, 'unsafe.pt'));
+const environment = await devServer();
+try {
+  for (const recording of RECORDINGS) {
+    await writeFile(join(folder, `${recording.name}.json`), await record(environment, recording));
+    process.stdout.write(`${version}/${recording.name}\n`);
+  }
+} finally {
+  await environment.teardown();
+  await rm(DATA, { recursive: true, force: true });
+}

@@ -1,0 +1,67 @@
+/** Runs that began under an older version go on under this one: recorded histories replay with today's bundle. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { homedir, hostname } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from '@jest/globals';
+import { DeterminismViolationError } from '@temporalio/workflow';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { PROJECT_ROOT } from '../support/project.ts';
+import { WORKFLOW_BUNDLE } from '../support/temporal.ts';
+
+const FOLDER = join(PROJECT_ROOT, 'test', 'replay', 'histories');
+const NAMES = readdirSync(FOLDER, { recursive: true })
+  .map(String)
+  .filter((name) => name.endsWith('.json'))
+  .sort();
+
+interface History {
+  readonly events: readonly { readonly eventType: string }[];
+}
+
+beforeAll(() => {
+  Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
+});
+
+const read = (name: string): string => readFileSync(join(FOLDER, name), 'utf8');
+const replay = (history: string, id: string): Promise<void> =>
+  Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, JSON.parse(history) as History, id);
+
+test.each(NAMES)('%s', async (name) => {
+  await replay(read(name), name.replace(/^.*\/|\.json$/g, ''));
+});
+
+test.each([
+  ['completed', 'EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED'],
+  ['unchanged', 'EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED'],
+  ['failed', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
+  ['continued', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
+  ['refused', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
+  ['retried', 'EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED'],
+  ['cancelled', 'EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED'],
+])('of each version there is a run that was %s', (name, last) => {
+  for (const version of readdirSync(FOLDER)) {
+    const { events } = JSON.parse(read(`${version}/${name}.json`)) as History;
+    expect(events.at(-1)!.eventType).toBe(last);
+  }
+});
+
+test('a history of another workflow does not replay, so that the tests above can fail', async () => {
+  const other = read('0.1.0/completed.json').replaceAll('"name": "loader.weights_only"', '"name": "loader.other"');
+  await expect(replay(other, 'completed')).rejects.toThrow(DeterminismViolationError);
+});
+
+test('nothing of the machine that recorded them is in the histories', () => {
+  for (const name of NAMES) {
+    const text = read(name);
+    const payloads = [...text.matchAll(/"data": "([A-Za-z0-9+/=]+)"/g)].map(([, data]) => Buffer.from(data!, 'base64').toString('utf8'));
+    expect(payloads.length).toBeGreaterThan(0);
+    const paths = [text, ...payloads].flatMap(
+      (part) => part.match(/(?<![\w.@)])\/(tmp|home|root|work|usr|Users|var|opt|mnt)\/[^\s"'),]*/g) ?? [],
+    );
+    expect(paths.filter((path) => !path.startsWith('/tmp/ckpt-history'))).toEqual([]);
+    for (const word of [hostname(), homedir()]) expect([text, ...payloads].filter((part) => part.includes(word))).toEqual([]);
+    const identities = [...text.matchAll(/"identity": "([^"]*)"/g)].map(([, identity]) => identity);
+    expect([...new Set(identities)].sort()).toEqual(expect.arrayContaining(['client@history']));
+    expect(identities.filter((identity) => !/^(client|worker)@history$|^history-service$/.test(identity!))).toEqual([]);
+  }
+});

@@ -301,9 +301,11 @@ function completed(
 ): Record<string, unknown> {
   const type = String(stage['type']);
   if (type === 'source.local' && stage['path'] === undefined && stage['uri'] === undefined) {
+    // A document of ours is checked by the stage itself, its other options first.
+    if (run.checkpoint_path === undefined && origin.startsWith('stages[')) return stage;
     if (run.checkpoint_path === undefined)
       throw new CheckpointConfigError(
-        'source.local has no `path` and the run has no `checkpoint_path`. Write one of them; to an Anemoi configuration it may be given as `--param checkpoint_path=…`.',
+        'source.local has no `path` and the run has no `checkpoint_path`. Write one of them, or give `--param checkpoint_path=…`.',
         `${origin}.path`,
       );
     return { ...stage, path: run.checkpoint_path };

@@ -97,7 +97,7 @@ const TRANSFERRED = {
 
 test.each([
   ['transfer-learning.yaml', 'source'],
-  ['anemoi.yaml', 'checkpoint_path'],
+  ['anemoi/transfer-learning.yaml', 'checkpoint_path'],
 ])('%s: what fits from the source, the rest from the target, the encoder frozen', async (name, source) => {
   const { result, manifest } = await runExample(name, { [source]: fixture(TRAINED), target: fixture(FRESH) });
   expect(result.metadata).toMatchObject({

@@ -195,7 +195,7 @@ describe('what is not understood', () => {
     [{ training: { checkpoint_pipeline: { stages: {} } } }, 'training.checkpoint_pipeline.stages', 'list'],
     [{ training: { checkpoint: { source: { type: 'local' }, modifiers: {} } } }, 'training.checkpoint.modifiers', 'list'],
     [{ stages: [], training: { checkpoint_pipeline: { stages: [] } } }, 'training.checkpoint_pipeline', '2 times'],
-    [{ stages: [{ type: 'local' }] }, 'stages[0].path', 'checkpoint_path'],
+    [{ training: { checkpoint: { source: { type: 'local' } } } }, 'training.checkpoint.source.path', 'checkpoint_path'],
   ])('%j', (document, path, says) => {
     const error = errorOf(document);
     expect(error.details['config_path']).toBe(path);

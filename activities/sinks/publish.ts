@@ -117,6 +117,7 @@ export default defineStage<Options>({
       skipped: plan.skipped,
       dropped,
       frozen: plan.frozen,
+      record: { ...context.metadata, ...plan.record },
       ...(outputs.tied.length === 0 ? {} : { tied: outputs.tied }),
       ...(shards === undefined ? {} : { shards }),
     });

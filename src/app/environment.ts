@@ -69,3 +69,8 @@ function flag(name: string, value: string | null): boolean | null {
   if (/^(0|false|no|off)$/i.test(value)) return false;
   throw new CheckpointConfigError(`${name} is \`${value}\`; expected 1 or 0.`);
 }
+
+/** All of them, for the references `${NAME}` of a pipeline document: the user says there which ones are read. */
+export function documentVariables(): Readonly<Record<string, string | undefined>> {
+  return process.env;
+}

@@ -17,6 +17,8 @@ export interface WorkerOptions {
   readonly taskQueue?: string;
   /** Default: as configured, for the inputs of the user who started this process. */
   readonly storage?: Storage;
+  /** Modules and folders with further stages. */
+  readonly plugins?: readonly string[];
 }
 
 export interface RunningWorker {
@@ -44,7 +46,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     namespace: options.namespace,
     taskQueue: options.taskQueue ?? TASK_QUEUE,
     workflowBundle: { codePath: BUNDLE },
-    activities: createActivities(await loadCatalog(), createServices(storage)),
+    activities: createActivities(await loadCatalog(options.plugins), createServices(storage)),
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: '1s',
     stickyQueueScheduleToStartTimeout: '2s',

@@ -69,6 +69,8 @@ const DESCRIPTION = new Set(['name', 'dtype', 'shape', 'origin']);
 function isPlainView(tensor: PlannedTensor): boolean {
   const { dtype, origin } = tensor;
   if (dtype !== origin.dtype || origin.conjugate === true || origin.negative === true) return false;
+  // Of another rank, as [] is published for [1]: its strides are not the origin's.
+  if (origin.stride !== undefined && origin.shape.length !== tensor.shape.length) return false;
   for (const field in tensor) if (!DESCRIPTION.has(field)) return false;
   return true;
 }

@@ -50,4 +50,6 @@ export interface Plan {
   readonly dropped: readonly LeftOut[];
   /** String metadata for the published file. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Complete lists of what a run's metadata only counts and samples; the manifest takes them over. */
+  readonly record?: JsonObject;
 }

@@ -7,14 +7,25 @@ import { configuredStorage } from '../../storage.ts';
 import { TASK_QUEUE } from '../../../pipeline/contract.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 
-export async function worker(options: OutputOptions & { readonly check?: boolean; readonly storage?: string }): Promise<void> {
+export interface WorkerCommandOptions extends OutputOptions {
+  readonly check?: boolean;
+  readonly plugins?: readonly string[];
+  readonly storage?: string;
+}
+
+export async function worker(options: WorkerCommandOptions): Promise<void> {
   if (options.check === true) return check(options);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     const { startWorker } = await import('../../worker.ts');
     // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
     const storage = await configuredStorage({ file: options.storage, inputs: temporal.kind === 'configured' ? 'anybody' : 'own' });
-    const running = await startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, storage });
+    const running = await startWorker({
+      connection: temporal.nativeOptions,
+      namespace: temporal.namespace,
+      storage,
+      plugins: options.plugins ?? [],
+    });
     note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
     if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
     const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));

@@ -5,18 +5,26 @@
  * nor let us bound the requests.
  */
 import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  ListPartsCommand,
+  PutObjectCommand,
   S3Client,
   S3ServiceException,
+  UploadPartCommand,
+  UploadPartCopyCommand,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
 import { isIP } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { S3Profile } from '../storage/settings.ts';
 import { isRetryableStatus, networkFault, retryAfter, StoreFault } from '../store-fault.ts';
-import type { S3Object, S3Port } from './port.ts';
+import type { S3Object, S3Part, S3Port, WriteCondition } from './port.ts';
 
 /** Milliseconds to reach a store at all. */
 const CONNECT_TIMEOUT = 10_000;
@@ -24,6 +32,9 @@ const CONNECT_TIMEOUT = 10_000;
 const SOCKETS = 64;
 /** Where neither settings nor environment name one: AWS says where a bucket really is, other stores do not mind. */
 const DEFAULT_REGION = 'us-east-1';
+
+/** Name of the user metadata that holds a writer's mark. */
+const MARK = 'checkpoint-pipeline';
 
 /** Codes that stores answer with when they have too much to do, whatever the status. */
 const THROTTLING = new Set([
@@ -83,6 +94,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           size: answer.ContentLength,
           etag: answer.ETag,
           versionId: versionOf(answer.VersionId),
+          mark: answer.Metadata?.[MARK] ?? null,
           sha256: fullSha256(answer.ChecksumSHA256, answer.ChecksumType),
         };
       }),
@@ -113,12 +125,122 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
         );
         return (answer.Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key]));
       }),
+    put: ({ bucket, key }, body, { mark, condition }, signal) =>
+      faultsOf(async () => {
+        const answer = await client.send(
+          new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, Metadata: { [MARK]: mark }, ...conditionOf(condition), ...payer }),
+          withSignal(signal),
+        );
+        return answer.ETag!;
+      }),
+    createUpload: ({ bucket, key }, mark, signal) =>
+      faultsOf(async () => {
+        const answer = await client.send(
+          new CreateMultipartUploadCommand({
+            Bucket: bucket,
+            Key: key,
+            Metadata: { [MARK]: mark },
+            ChecksumAlgorithm: 'CRC32',
+            ...payer,
+          }),
+          withSignal(signal),
+        );
+        return answer.UploadId!;
+      }),
+    uploadPart: ({ bucket, key }, upload, number, body, crc32, signal) =>
+      faultsOf(async () => {
+        const answer = await client.send(
+          new UploadPartCommand({
+            Bucket: bucket,
+            Key: key,
+            UploadId: upload,
+            PartNumber: number,
+            Body: body,
+            ChecksumCRC32: crc32,
+            ...payer,
+          }),
+          withSignal(signal),
+        );
+        return { number, size: body.length, etag: answer.ETag!, crc32: answer.ChecksumCRC32 ?? null };
+      }),
+    copyPart: ({ bucket, key }, upload, number, { object, etag, offset, length }, signal) =>
+      faultsOf(async () => {
+        const version = object.versionId === null ? '' : `?versionId=${encodeURIComponent(object.versionId)}`;
+        const { CopyPartResult: copied } = await client.send(
+          new UploadPartCopyCommand({
+            Bucket: bucket,
+            Key: key,
+            UploadId: upload,
+            PartNumber: number,
+            CopySource: `${object.bucket}/${object.key.split('/').map(encodeURIComponent).join('/')}${version}`,
+            CopySourceRange: `bytes=${offset}-${offset + length - 1}`,
+            CopySourceIfMatch: etag,
+            ...payer,
+          }),
+          withSignal(signal),
+        );
+        return { number, size: length, etag: copied!.ETag!, crc32: copied!.ChecksumCRC32 ?? null };
+      }),
+    listParts: ({ bucket, key }, upload, signal) =>
+      faultsOf(async () => {
+        const found: S3Part[] = [];
+        for (let marker: string | undefined; ;) {
+          const answer = await client.send(
+            new ListPartsCommand({
+              Bucket: bucket,
+              Key: key,
+              UploadId: upload,
+              ...(marker === undefined ? {} : { PartNumberMarker: marker }),
+              ...payer,
+            }),
+            withSignal(signal),
+          );
+          for (const { PartNumber, Size, ETag, ChecksumCRC32 } of answer.Parts ?? [])
+            found.push({ number: PartNumber!, size: Size!, etag: ETag!, crc32: ChecksumCRC32 ?? null });
+          marker = answer.NextPartNumberMarker;
+          if (answer.IsTruncated !== true || marker === undefined) return found;
+        }
+      }),
+    completeUpload: ({ bucket, key }, upload, parts, condition, signal) =>
+      faultsOf(async () => {
+        const answer = await client.send(
+          new CompleteMultipartUploadCommand({
+            Bucket: bucket,
+            Key: key,
+            UploadId: upload,
+            MultipartUpload: {
+              Parts: parts.map(({ number, etag, crc32 }) => ({
+                PartNumber: number,
+                ETag: etag,
+                ...(crc32 === null ? {} : { ChecksumCRC32: crc32 }),
+              })),
+            },
+            ...conditionOf(condition),
+            ...payer,
+          }),
+          withSignal(signal),
+        );
+        return answer.ETag!;
+      }),
+    abortUpload: ({ bucket, key }, upload) =>
+      faultsOf(async () => {
+        await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: upload, ...payer }));
+      }),
+    remove: ({ bucket, key }) =>
+      faultsOf(async () => {
+        await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }));
+      }),
     close: () => client.destroy(),
   };
 }
 
 function named({ bucket, key, versionId }: S3Object): { Bucket: string; Key: string; VersionId?: string } {
   return { Bucket: bucket, Key: key, ...(versionId === null ? {} : { VersionId: versionId }) };
+}
+
+function conditionOf(condition: WriteCondition): { IfMatch?: string; IfNoneMatch?: string } {
+  if (condition.kind === 'match') return { IfMatch: condition.etag };
+  return condition.kind === 'none' ? { IfNoneMatch: '*' } : {};
 }
 
 function withSignal(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {

@@ -3,7 +3,7 @@ import type { CheckpointError } from '../../errors.ts';
 import { isCheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
-import { retrying, type RetryPolicy } from '../retry.ts';
+import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { explainS3 } from './explain.ts';
 import { parseS3, s3Uri, type S3Location } from './location.ts';
@@ -44,6 +44,39 @@ export async function headS3(
     return await retrying(policy, signal, () => watched(policy.stallMs, signal, (watch) => port.head(location, options, watch.signal)));
   } catch (error) {
     throw await explained(await named(error, port, location), port, location, policy);
+  }
+}
+
+/** Bytes of the largest object that is read as a whole: a manifest of a hundred thousand tensors is some 20 MiB. */
+const SMALL_MOST = 256 * 2 ** 20;
+
+/** The text of a small object; null where there is none. Rejects with a `StoreFault`. */
+export async function readSmallS3(
+  port: S3Port,
+  target: { readonly bucket: string; readonly key: string },
+  policy: RetryPolicy = RETRY,
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const object = { ...target, versionId: null };
+  try {
+    const { size, etag } = await retrying(policy, signal, () =>
+      watched(policy.stallMs, signal, (watch) => port.head(object, { checksum: false }, watch.signal)),
+    );
+    if (size > SMALL_MOST)
+      throw new StoreFault(`it has ${size} bytes, at most ${SMALL_MOST} were expected`, { code: 'TooLarge', retryable: false });
+    const bytes = new Uint8Array(size);
+    const file = { uri: s3Uri(target), size, etag };
+    await readRange(
+      { ...file, request: (offset, length, inner) => port.get(object, etag, offset, length, inner) },
+      0,
+      bytes,
+      policy,
+      signal,
+    );
+    return new TextDecoder().decode(bytes);
+  } catch (error) {
+    if (error instanceof StoreFault && error.status === 404 && error.code !== 'NoSuchBucket') return null;
+    throw error;
   }
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CheckpointConfigError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { byteBudget, type ByteBudget } from '../byte-budget.ts';
 import { createHttpClient, isHttp } from '../http/client.ts';
 import { openHttp, openPinnedHttp, sha256OfHttp, type HttpPlace } from '../http/source.ts';
 import { createSpoolCache } from '../http/spool-cache.ts';
@@ -13,6 +14,9 @@ import type { S3Port } from '../s3/port.ts';
 import { openPinnedS3, openS3, sha256OfS3 } from '../s3/source.ts';
 import { checkBucket, localFence, type LocalFence } from './fence.ts';
 import { NO_SETTINGS, profileOf, type S3Profile, type StorageSettings } from './settings.ts';
+
+/** Bytes of parts that a process holds on their way to stores. */
+const UPLOAD_MEMORY = 256 * 2 ** 20;
 
 export interface Storage {
   readonly settings: StorageSettings;
@@ -26,6 +30,10 @@ export interface Storage {
   openPinned(file: PinnedFile, signal?: AbortSignal): Promise<ByteSource>;
   /** SHA-256 of the whole pinned file, in hex, where its store has it; else null. */
   sha256(file: PinnedFile, signal?: AbortSignal): Promise<string | null>;
+  /** True where two s3:// URIs lie in stores under one profile, so that the store can copy between them. */
+  sameStore(a: string, b: string): boolean;
+  /** Memory for parts on their way to stores, of all transfers together. */
+  readonly budget: ByteBudget;
   /** The store that holds a bucket, once the fence lets this key through. */
   s3(uri: string): Promise<S3Port>;
   close(): void;
@@ -68,6 +76,11 @@ export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFol
     policy,
     fence,
     s3,
+    budget: byteBudget(UPLOAD_MEMORY),
+    sameStore(a, b) {
+      if (!isS3(a) || !isS3(b)) return false;
+      return profileOf(settings, parseS3(a).bucket) === profileOf(settings, parseS3(b).bucket);
+    },
     async check(uri) {
       if (isLocal(uri)) return fence.checkPath(localPath(uri));
       // Nothing is written over HTTP.

@@ -4,6 +4,10 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { CheckpointSourceError } from '../../../src/errors.ts';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { openSource } from '../../../src/io/open.ts';
+import { siblingsOf } from '../../../src/io/siblings.ts';
 import type { Header } from '../../../src/model/header.ts';
 import { pickle, type Pickled } from '../../support/pickle.ts';
 import { PROJECT_ROOT, type ExpectedTensor } from '../../support/project.ts';
@@ -68,6 +72,22 @@ describe('as torch gives them', () => {
     const keys = root.entries.map(([key]) => tree!.nodes[key]);
     expect(keys).not.toContain('optimizer_0');
     expect(keys).toEqual(expect.arrayContaining(['state_dict', 'optimizer_states', 'hyper_parameters']));
+  });
+
+  test('a store that forbids what is not there costs the file beside, not the weights', async () => {
+    const source = await openSource(join(FOLDER, 'training'));
+    const open = siblingsOf(source.uri, openSource);
+    const header = await readHeader(source, async (name) => {
+      if (name === 'meta.pt') throw new CheckpointSourceError('403', source.uri, { retryable: false });
+      return open(name);
+    });
+    expect(header.findings.map(({ code }) => code)).toEqual(['no_extra_file']);
+    const unreachable = readHeader(source, async (name) => {
+      if (name === 'meta.pt') throw new CheckpointSourceError('503', source.uri);
+      return open(name);
+    });
+    await expect(unreachable).rejects.toMatchObject({ code: 'CheckpointSourceError' });
+    await source.close();
   });
 
   test('what lies beside the weights is nested as it was saved', async () => {

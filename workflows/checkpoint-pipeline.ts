@@ -25,6 +25,7 @@ import {
   type StageInput,
   type StageRecord,
 } from '../src/pipeline/contract.ts';
+import { adviseComposition, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { historyTable, newHistory, stageDetails, stageKey, withRecord, withStageDetails } from '../src/pipeline/history.ts';
 import { discardStage, runStage } from './proxies.ts';
@@ -71,6 +72,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     throw thrown;
   }
   history = newHistory(input);
+  const advice = compositionRecord(adviseComposition(input.stages));
+  if (advice.length > 0) context = { ...context, metadata: { composition: advice } };
 
   for (const [index, stage] of input.stages.entries()) {
     const call: StageInput = {

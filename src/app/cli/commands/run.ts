@@ -4,18 +4,18 @@ import { CheckpointConfigError } from '../../../errors.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
-import { readDocument } from '../document.ts';
+import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 
-export interface RunOptions extends OutputOptions {
+export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
-  await runDocument(await readDocument(file), options);
+  await runDocument(await readDocument(file, documentSettings(options, note)), options);
 }
 
 /** Runs a document that was checked against the catalog. */
@@ -40,7 +40,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
     const worker =
       workerModule === undefined || !local
         ? null
-        : await (await workerModule).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace });
+        : await (await workerModule).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
     try {
       const started = await starting;
       if (options.detach === true) {

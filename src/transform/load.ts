@@ -6,7 +6,7 @@
  */
 import { CheckpointConfigError, CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
-import type { Header, Storage, Tensor } from '../model/header.ts';
+import { movedBehind, type Header, type Storage, type Tensor } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
@@ -186,7 +186,7 @@ function appended(
   first: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] },
   second: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] },
 ): { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] } {
-  const moved = second.storages.map((storage): Storage => ({ ...storage, file: storage.file + first.files.length }));
+  const moved = second.storages.map((storage) => movedBehind(storage, first.files.length));
   return { files: [...first.files, ...second.files], storages: [...first.storages, ...moved] };
 }
 

@@ -8,7 +8,7 @@ import { CheckpointSourceError } from '../../../src/errors.ts';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { openSource } from '../../../src/io/open.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
-import type { Header } from '../../../src/model/header.ts';
+import { movedBehind, type Header } from '../../../src/model/header.ts';
 import { pickle, type Pickled } from '../../support/pickle.ts';
 import { PROJECT_ROOT, type ExpectedTensor } from '../../support/project.ts';
 import { headerOf, publish, refusal } from '../../support/published.ts';
@@ -51,6 +51,15 @@ describe('as torch gives them', () => {
       return [each, unsupported === undefined ? { dtype, shape, sha256: tensors[each] } : { unsupported }];
     });
     expect(Object.fromEntries(found)).toEqual(expected.tensors);
+  });
+
+  test('behind the files of another header, blocks still find theirs', async () => {
+    const header = await headerOf(join(FOLDER, 'sharded'));
+    const other = await headerOf(join(FOLDER, 'modules.pt'));
+    const storages = header.storages.map((storage) => movedBehind(storage, other.files.length));
+    const { tensors } = await publish({ ...header, files: [...other.files, ...header.files], storages }, join(folder, 'out.safetensors'));
+    const wanted = Object.entries(EXPECTED['sharded']!.tensors).map(([name, { sha256 }]) => [name, sha256]);
+    expect(tensors).toEqual(Object.fromEntries(wanted));
   });
 
   test('the order of a module is that of state_dict()', async () => {

@@ -12,7 +12,7 @@ import type { Target } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
 import { matchTarget, type Match, type NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
-import { keepTrainingState, stateDictAttributes } from './keep-training-state.ts';
+import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
 import { noDenseForm, otherContent } from './left-out.ts';
 
 export type Fill = 'target' | 'none';
@@ -64,11 +64,10 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
       ? withoutTarget(header, source, rules)
       : withTarget(header, source, target, rules, isRefreshed, new Set(header.nonTensors.map(({ name }) => name)));
   const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
-  const attributes = stateDictAttributes(header);
   const weights: Plan = {
     ...chosen.bytes,
     tensors: chosen.tensors,
-    ...(attributes === undefined ? {} : { stateDictAttributes: attributes }),
+    ...carriedAlong(header),
     frozen: earlier?.frozen ?? [],
     skipped: [...chosen.skipped, ...nonTensors],
     dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),
@@ -212,9 +211,18 @@ function overlaid(earlier: Plan, later: Plan, transferred: ReadonlySet<string>):
     ...appended(earlier, later),
     tensors,
     ...(later.stateTensors === undefined ? {} : { stateTensors: later.stateTensors.map(moved) }),
+    ...attachmentsOf(earlier, later),
     skipped: later.skipped.filter(({ what }) => !covered.has(what)),
     metadata: { ...earlier.metadata, ...later.metadata },
   };
+}
+
+/** Those of the later load, or else of the earlier one. */
+function attachmentsOf(earlier: Plan, later: Plan): Pick<Plan, 'attachments'> {
+  const shift = earlier.storages.length;
+  const moved = later.attachments?.map(({ name, storage }) => ({ name, storage: storage + shift }));
+  const kept = moved ?? earlier.attachments;
+  return kept === undefined ? {} : { attachments: kept };
 }
 
 function refreshedNames({ refreshStates, refreshTendencies }: LoadRules): (name: string) => boolean {

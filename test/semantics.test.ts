@@ -14,7 +14,7 @@ import { CONTEXT_LIMIT, EMPTY_CONTEXT, type CheckpointContext } from '../src/mod
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { adviseComposition } from '../src/pipeline/composition.ts';
-import { understandDocument } from '../src/pipeline/anemoi.ts';
+import { aliasesOf, understandDocument } from '../src/pipeline/anemoi.ts';
 import { didYouMean, nearNames } from '../src/pipeline/suggestions.ts';
 import { headerOf, treeOf, type Shapes } from './support/headers.ts';
 import { servicesOf } from './support/temporal.ts';
@@ -215,6 +215,18 @@ describe('5. Catalog', () => {
     expect(nearNames('LOCAL', types)).toEqual(['source.local']);
     expect(nearNames('source.lcoal', types)).toContain('source.local');
     expect(didYouMean('', types)).toBe('');
+  });
+});
+
+describe('5. Catalog: an entry shows', () => {
+  test('aliases, class and dotted path', () => {
+    expect(aliasesOf('modifier.freezing')).toEqual({
+      aliases: ['freezing_modifier_stage', 'freezing', 'freeze', 'freezing_modifier', 'freeze_modifier'],
+      classes: ['FreezingModifierStage', 'FreezingModifier', 'FreezeModifier'].map(
+        (name) => `anemoi.training.checkpoint.modifiers.${name}`,
+      ),
+    });
+    expect(aliasesOf('sink.publish')).toEqual({ aliases: [], classes: [] });
   });
 });
 

@@ -351,6 +351,10 @@ describe('8. Loading', () => {
     expect(error.details).toMatchObject({ reason: 'no_common_keys', hints: [{ from: 'model.', to: '', count: 2 }] });
     expect(error.message).toContain('Without the leading `model.`, 2 names');
   });
+  test('nothing is loaded where every shape differs: such a run publishes nothing', async () => {
+    const error = await failure(through(headerOf(AB), transfer({ target: spec({ a: ['F32', [5]], b: ['F32', [6]] }) })));
+    expect(error.details).toMatchObject({ reason: 'nothing_fits', num_mismatches: 2 });
+  });
   test('a non-tensor value in a state dict: skipped as not_a_tensor', async () => {
     const { plan } = await through(
       headerOf(AB, { nonTensors: [{ name: 'extra', is: 'a dict' }] }),

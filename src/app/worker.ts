@@ -13,6 +13,8 @@ export interface WorkerOptions {
   readonly connection: NativeConnectionOptions;
   readonly namespace: string;
   readonly taskQueue?: string;
+  /** See `Services.refuseUnknown`. */
+  readonly refuseUnknown?: boolean;
 }
 
 export interface RunningWorker {
@@ -39,7 +41,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     namespace: options.namespace,
     taskQueue: options.taskQueue ?? TASK_QUEUE,
     workflowBundle: { codePath: BUNDLE },
-    activities: createActivities(await loadCatalog(), createServices()),
+    activities: createActivities(await loadCatalog(), { ...createServices(), refuseUnknown: options.refuseUnknown === true }),
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: '1s',
     stickyQueueScheduleToStartTimeout: '2s',

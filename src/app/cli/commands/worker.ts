@@ -6,12 +6,16 @@ import { connectTemporal } from '../../temporal/connect.ts';
 import { TASK_QUEUE } from '../../../pipeline/contract.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 
-export async function worker(options: OutputOptions & { readonly check?: boolean }): Promise<void> {
+export async function worker(options: OutputOptions & { readonly check?: boolean; readonly refuseUnknown?: boolean }): Promise<void> {
   if (options.check === true) return check(options);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     const { startWorker } = await import('../../worker.ts');
-    const running = await startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace });
+    const running = await startWorker({
+      connection: temporal.nativeOptions,
+      namespace: temporal.namespace,
+      refuseUnknown: options.refuseUnknown === true,
+    });
     note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
     if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
     const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));

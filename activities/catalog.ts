@@ -2,13 +2,15 @@
 import { readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { CheckpointConfigError, type JsonObject } from '../src/errors.ts';
+import { STAGE_KINDS } from '../src/pipeline/contract.ts';
 import { didYouMean } from '../src/pipeline/suggestions.ts';
-import { STAGE_KINDS, type StageDefinition } from './stage.ts';
+import { loadPlugins } from './plugins.ts';
+import type { StageDefinition } from './stage.ts';
 
 export type Catalog = ReadonlyMap<string, StageDefinition>;
 
-/** Imports every module of `activities/{sources,loaders,modifiers,sinks}`; sorted by kind, then name. */
-export async function loadCatalog(): Promise<Catalog> {
+/** Imports every module of `activities/{sources,loaders,modifiers,sinks}`, sorted by kind, then name; then the plug-ins'. */
+export async function loadCatalog(plugins: readonly string[] = []): Promise<Catalog> {
   const found = new Map<string, StageDefinition>();
   for (const kind of STAGE_KINDS) {
     const folder = new URL(`./${kind}s/`, import.meta.url);
@@ -17,6 +19,11 @@ export async function loadCatalog(): Promise<Catalog> {
       const module = (await import(new URL(file, folder).href)) as { default: StageDefinition };
       found.set(module.default.type, module.default);
     }
+  }
+  for (const stage of await loadPlugins(plugins)) {
+    if (found.has(stage.type))
+      throw new CheckpointConfigError(`A plug-in defines ${stage.type}, which is there already. Give its stage another name.`);
+    found.set(stage.type, stage);
   }
   return found;
 }

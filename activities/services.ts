@@ -1,4 +1,5 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
+import type { Slots } from '../src/io/slots.ts';
 import type { BlobReference } from '../src/model/context.ts';
 import type { ByteSource, PinnedFile } from '../src/model/byte-source.ts';
 
@@ -16,4 +17,6 @@ export interface Services {
   openPinned(file: PinnedFile): Promise<ByteSource>;
   /** Refuse a source that names classes on no list of harmless ones, also where no weight depends on them. */
   readonly refuseUnknown?: boolean;
+  /** Turns of copying: each holds some tens of MiB. */
+  readonly transfers: Slots;
 }

@@ -6,10 +6,9 @@
 import type { z } from 'zod';
 import type { JsonObject } from '../src/errors.ts';
 import type { CheckpointContext } from '../src/model/context.ts';
-import type { StageInput, TransferProgress } from '../src/pipeline/contract.ts';
+import { type STAGE_KINDS, type StageInput, type TransferProgress } from '../src/pipeline/contract.ts';
 import type { Services } from './services.ts';
 
-export const STAGE_KINDS = ['source', 'loader', 'modifier', 'sink'] as const;
 export type StageKind = (typeof STAGE_KINDS)[number];
 
 export interface StageCall<Options> {

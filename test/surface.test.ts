@@ -146,6 +146,8 @@ test('the Node version is one and the same everywhere', () => {
   const { engines } = JSON.parse(read('package.json')) as { engines: { node: string } };
   expect(engines.node).toBe('>=20.19');
   expect(read('.nvmrc').trim()).toBe('24');
-  expect(/node:(\d+)\.\d+\.\d+/.exec(read('Dockerfile'))![1]).toBe('24');
+  const image = /node:(\d+\.\d+\.\d+)/.exec(read('Dockerfile'))![1]!;
+  expect(image).toMatch(/^24\./);
+  expect(/^NODES='(.*)'$/m.exec(read('.ci/run'))![1]!.split(' ')).toEqual(['20.19.0', image]);
   expect(read('README.md')).toMatch(/Node 20\.19 or newer \(24 is recommended\)/);
 });

@@ -25,6 +25,7 @@ import {
   type StageInput,
   type StageRecord,
 } from '../src/pipeline/contract.ts';
+import { adviseComposition, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { historyTable, newHistory, stageDetails, stageKey, withRecord, withStageDetails } from '../src/pipeline/history.ts';
 import { discardStage, runStage } from './proxies.ts';
@@ -71,6 +72,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     throw thrown;
   }
   history = newHistory(input);
+  const advice = compositionRecord(adviseComposition(input.stages));
+  if (advice.length > 0) context = { ...context, metadata: { composition: advice } };
 
   for (const [index, stage] of input.stages.entries()) {
     const call: StageInput = {
@@ -81,7 +84,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     };
     record(index, { status: 'running' });
     try {
-      const done = await runStage(input, stage, stageSummary(stage), call);
+      const done = await runStage(input, stage, stageSummary(stage, history[index - 1]), call);
       context = { ...done.context, metadata: { ...done.context.metadata, [stageKey(index, stage.type)]: 'completed' } };
       record(index, { status: 'completed', attempts: done.attempt, summary: done.summary });
     } catch (thrown) {
@@ -111,9 +114,10 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
 }
 
 /** What the UI shows beside the activity: its type is there already, so this says what it works on. */
-function stageSummary(stage: PipelineInput['stages'][number]): string {
+function stageSummary(stage: PipelineInput['stages'][number], before: StageRecord | undefined): string {
   const place = stage['path'] ?? stage['uri'] ?? stage['url'];
-  return (typeof place === 'string' ? (place.split('/').at(-1) ?? place) : stage.type).slice(0, 60);
+  const object = typeof place === 'string' ? (place.split('/').at(-1) ?? place) : (before?.summary ?? stage.type);
+  return object.slice(0, 60);
 }
 
 /** The domain error inside an activity failure, as it was thrown on the worker. */

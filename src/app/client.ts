@@ -16,6 +16,7 @@ import {
   type PipelineResult,
   type TransferProgress,
 } from '../pipeline/contract.ts';
+import { startDetails } from '../pipeline/start-details.ts';
 
 export interface StartedRun {
   readonly workflowId: string;
@@ -37,6 +38,7 @@ export async function startPipeline(client: Client, workflowId: string, input: P
       taskQueue: TASK_QUEUE,
       args: [input],
       staticSummary: `${input.name ?? 'pipeline'}: ${input.stages.map(({ type }) => type).join(' → ')}`.slice(0, 200),
+      staticDetails: startDetails(input),
       workflowIdConflictPolicy: 'FAIL',
     });
     return { workflowId, runId: handle.firstExecutionRunId };

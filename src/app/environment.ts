@@ -43,3 +43,8 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     callerFolder: (read('npm_lifecycle_event') === 'start' ? read('INIT_CWD') : null) ?? process.cwd(),
   };
 }
+
+/** All of them, for the references `${NAME}` of a pipeline document: the user says there which ones are read. */
+export function documentVariables(): Readonly<Record<string, string | undefined>> {
+  return process.env;
+}

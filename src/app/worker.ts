@@ -15,6 +15,8 @@ export interface WorkerOptions {
   readonly taskQueue?: string;
   /** See `Services.refuseUnknown`. */
   readonly refuseUnknown?: boolean;
+  /** Modules and folders with further stages. */
+  readonly plugins?: readonly string[];
 }
 
 export interface RunningWorker {
@@ -41,7 +43,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     namespace: options.namespace,
     taskQueue: options.taskQueue ?? TASK_QUEUE,
     workflowBundle: { codePath: BUNDLE },
-    activities: createActivities(await loadCatalog(), { ...createServices(), refuseUnknown: options.refuseUnknown === true }),
+    activities: createActivities(await loadCatalog(options.plugins), {
+      ...createServices(),
+      refuseUnknown: options.refuseUnknown === true,
+    }),
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: '1s',
     stickyQueueScheduleToStartTimeout: '2s',

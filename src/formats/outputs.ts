@@ -48,7 +48,10 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
   const plan = kept ? given : withoutTrainingState(given);
   const left = kept ? [] : trainingKeys(given).map((what) => ({ what, reason: 'not asked for' }));
   if (format === 'safetensors') {
-    const dropped = trainingKeys(plan).map((what) => ({ what, reason: 'safetensors holds tensors only; lightning and pytorch keep it' }));
+    const dropped = [
+      ...trainingKeys(plan).map((what) => ({ what, reason: 'safetensors holds tensors only; lightning and pytorch keep it' })),
+      ...(plan.attachments ?? []).map(({ name: what }) => ({ what, reason: 'safetensors has no place for members of an archive' })),
+    ];
     const sharded = shardSize === null ? [plan.tensors.map((_, index) => index)] : shards(plan, shardSize);
     return { ...safetensors(plan, sharded, options.name), dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
   }

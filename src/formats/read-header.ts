@@ -4,6 +4,7 @@
 import { CheckpointLoadError, isCheckpointError } from '../errors.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
+import { pruned } from '../model/tree.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
 import { readPickle, refuseDangerous } from './pickle/read.ts';
 import { globalsOf } from './scan/scan.ts';
@@ -39,7 +40,8 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
  */
 export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
   try {
-    return await readAny(source, openSibling);
+    const header = await readContainer(source, openSibling);
+    return header.tree === undefined ? header : { ...header, tree: pruned(header.tree) };
   } catch (error) {
     // A reader stops at the first pickle that it refuses; the owner must know of all.
     if (namesDanger(error)) refuseDangerous(source.uri, await globalsOf(source));
@@ -52,16 +54,18 @@ function namesDanger(error: unknown): boolean {
   return Array.isArray(globals) && globals.some((use: { readonly verdict?: unknown }) => use.verdict === 'dangerous');
 }
 
-async function readAny(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
+async function readContainer(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
   if (source.size === 0)
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
   if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source));
+  // Before what goes by the first byte: that of a length may be any.
+  if (isSafetensors(start)) return readSafetensors(source);
   if (isDistributedIndex(source.uri) && openSibling !== undefined) return readDistributed(source, openSibling);
-  if (isIndexName(source.uri) || isJson(start)) {
+  if (isIndexName(source.uri) || start[0] === 0x7b) {
     if (openSibling === undefined)
       throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);
-    return readSharded(source, openSibling, (shard) => readHeader(shard));
+    return readSharded(source, openSibling, (shard) => readContainer(shard));
   }
   if (isBarePickle(start)) return readLegacy(source);
   const text = start.toString('latin1');
@@ -71,7 +75,6 @@ async function readAny(source: ByteSource, openSibling?: OpenSibling): Promise<H
       source.uri,
     );
   const alike = LOOK_ALIKES.find(({ starts }) => text.startsWith(starts));
-  // A safetensors file starts with the length of its header in 8 bytes, then "{".
   if (start[8] === 0x7b || (alike === undefined && source.uri.endsWith('.safetensors'))) return readSafetensors(source);
   await refuseDangerousPickle(source);
   const says = alike?.says ?? (isText(start) ? 'it is a text file' : `its first bytes are ${start.subarray(0, 8).toString('hex')}`);
@@ -80,9 +83,9 @@ async function readAny(source: ByteSource, openSibling?: OpenSibling): Promise<H
   });
 }
 
-/** A brace first, and not 8 bytes of length before another as in safetensors: as a number, text would be above any length. */
-function isJson(start: Uint8Array): boolean {
-  return start[0] === 0x7b && !(start[8] === 0x7b && start[7] === 0);
+/** A brace behind 8 bytes of a length that is not beyond all bounds. */
+function isSafetensors(start: Uint8Array): boolean {
+  return start[8] === 0x7b && start.subarray(4, 8).every((byte) => byte === 0);
 }
 
 /** A pickle of protocol 0 or 1 has no mark at its start: its names are judged whatever else the file may be. */

@@ -4,7 +4,7 @@
  * Invariant: a view names a tensor that is written and that holds every byte the view shows; `same` is true only where the
  * view's contiguous bytes are exactly that tensor's.
  */
-import { elementCount, tensorBytes, type Dtype } from '../model/dtype.ts';
+import { elementCount, tensorBytes } from '../model/dtype.ts';
 import type { Storage } from '../model/header.ts';
 import type { PlannedTensor } from '../model/plan.ts';
 
@@ -23,17 +23,15 @@ export interface View {
  * it; otherwise only tensors that show exactly the same are shared, and the rest become contiguous copies.
  */
 export function shareBytes(tensors: readonly PlannedTensor[], storages: readonly Storage[]): readonly View[] {
-  const holders = new Map<string, number>();
-  for (const [index, tensor] of tensors.entries()) {
-    if (!isWhole(tensor, storages)) continue;
-    const key = storageKey(tensor);
-    if (!holders.has(key)) holders.set(key, index);
-  }
+  // A storage seen whole in several dtypes is shared in the first; in the others only equal tensors are.
+  const holders = new Map<number, number>();
+  for (const [index, tensor] of tensors.entries())
+    if (isWhole(tensor, storages) && !holders.has(tensor.origin.storage)) holders.set(tensor.origin.storage, index);
   const equals = new Map<string, number>();
   return tensors.map((tensor, index) => {
-    const { origin, shape } = tensor;
-    const whole = isPlainView(tensor) ? holders.get(storageKey(tensor)) : undefined;
-    if (whole !== undefined) {
+    const { origin, shape, dtype } = tensor;
+    const whole = holders.get(origin.storage);
+    if (whole !== undefined && tensors[whole]!.dtype === dtype && isPlainView(tensor)) {
       const same = origin.offset === 0 && origin.stride === undefined && elementCount(shape) === elementCount(tensors[whole]!.shape);
       return { holder: whole, offset: origin.offset, stride: origin.stride ?? rowMajor(shape), same };
     }
@@ -64,19 +62,23 @@ export function rowMajor(shape: readonly number[]): readonly number[] {
   return stride;
 }
 
+/** Fields that say what a tensor is; any other one says what is done to its bytes. */
+const DESCRIPTION = new Set(['name', 'dtype', 'shape', 'origin']);
+
 /** The bytes as they are: not cast, not conjugated, nothing else done to them. */
-function isPlainView({ dtype, origin, name: _name, shape: _shape, ...operations }: PlannedTensor): boolean {
-  return dtype === origin.dtype && origin.conjugate !== true && origin.negative !== true && Object.keys(operations).length === 0;
+function isPlainView(tensor: PlannedTensor): boolean {
+  const { dtype, origin } = tensor;
+  if (dtype !== origin.dtype || origin.conjugate === true || origin.negative === true) return false;
+  // Of another rank, as [] is published for [1]: its strides are not the origin's.
+  if (origin.stride !== undefined && origin.shape.length !== tensor.shape.length) return false;
+  for (const field in tensor) if (!DESCRIPTION.has(field)) return false;
+  return true;
 }
 
 function isWhole(tensor: PlannedTensor, storages: readonly Storage[]): boolean {
   const { origin, dtype, shape } = tensor;
   if (origin.unsupported !== undefined || !isPlainView(tensor)) return false;
   return origin.offset === 0 && origin.stride === undefined && tensorBytes(dtype, shape) === storages[origin.storage]?.length;
-}
-
-function storageKey({ dtype, origin }: { readonly dtype: Dtype; readonly origin: PlannedTensor['origin'] }): string {
-  return `${origin.storage} ${dtype}`;
 }
 
 /** Equal for tensors whose published bytes are equal because they come from the same place in the same way. */

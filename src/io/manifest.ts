@@ -1,5 +1,6 @@
 /** The manifest beside a published file: where it came from, what it holds, and what pins it. */
 import { readFile, stat } from 'node:fs/promises';
+import type { JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
 import type { LeftOut } from '../model/plan.ts';
 import { writeAtomically } from './atomic-file.ts';
@@ -20,6 +21,8 @@ export interface ManifestContent {
   readonly skipped: readonly LeftOut[];
   readonly dropped: readonly LeftOut[];
   readonly frozen: readonly string[];
+  /** The run's record with its lists complete. */
+  readonly record: JsonObject;
   /** Names of one tensor that the format had to write under each of them. */
   readonly tied?: readonly (readonly string[])[];
   /** The files that the output, an index, names. */

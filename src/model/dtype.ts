@@ -58,3 +58,37 @@ export function elementCount(shape: readonly number[]): number {
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number {
   return (elementCount(shape) * DTYPES[dtype].bits) / 8;
 }
+
+export type DtypeKind = 'float' | 'integer' | 'bool' | 'complex' | 'bits';
+
+/** Dtypes of one kind convert into each other without changing what a value means. */
+export function dtypeKind(dtype: Dtype): DtypeKind {
+  if (dtype === 'BOOL') return 'bool';
+  if (/^[IU]\d/.test(dtype)) return 'integer';
+  if (/^B?C\d/.test(dtype)) return 'complex';
+  return dtype.startsWith('BITS') || dtype === 'F4_X2' ? 'bits' : 'float';
+}
+
+/** True where values of `from` can be converted to `to`: one kind, whole bytes (F4 and F6 pack several elements into some). */
+export function isCastable(from: Dtype, to: Dtype): boolean {
+  if (from === to) return true;
+  const kind = dtypeKind(from);
+  const whole = (dtype: Dtype): boolean => DTYPES[dtype].bits % 8 === 0 && dtype !== 'BC32';
+  return kind === dtypeKind(to) && kind !== 'bits' && whole(from) && whole(to);
+}
+
+const BY_TORCH_NAME: ReadonlyMap<string, Dtype> = new Map(
+  (Object.keys(DTYPES) as Dtype[]).flatMap((dtype) => {
+    const { torch } = DTYPES[dtype];
+    return torch === null ? [] : [[torch, dtype] as const];
+  }),
+);
+
+/** A dtype as people write it: `F32`, `bf16`, `float32`, `torch.float32`; undefined where it is none. */
+export function dtypeNamed(name: string): Dtype | undefined {
+  const upper = name.toUpperCase();
+  if (isDtype(upper)) return upper;
+  const plain = name.toLowerCase().replace(/^torch\./, '');
+  const alias = { half: 'F16', float: 'F32', double: 'F64', long: 'I64', int: 'I32', short: 'I16' } as const;
+  return BY_TORCH_NAME.get(plain) ?? (Object.hasOwn(alias, plain) ? alias[plain as keyof typeof alias] : undefined);
+}

@@ -7,7 +7,7 @@
 import type { JsonObject } from '../errors.ts';
 import type { PinnedFile } from './byte-source.ts';
 import type { Dtype } from './dtype.ts';
-import type { Storage, Tensor } from './header.ts';
+import type { Attachment, Storage, Tensor } from './header.ts';
 import type { ValueTree } from './value.ts';
 
 export interface PlannedTensor {
@@ -40,6 +40,8 @@ export interface Plan {
   readonly stateTensors?: readonly PlannedTensor[];
   /** Attributes of the state dict itself, as `_metadata` with the versions of a module's parts: a dict. Holds no tensor. */
   readonly stateDictAttributes?: ValueTree;
+  /** Members of the source's archive that an archive carries along; `storage` indexes `storages`. */
+  readonly attachments?: readonly Attachment[];
   /** Names of parameters to be frozen by whoever loads the file. */
   readonly frozen: readonly string[];
   /** Tensors of the state dict that are not published. */
@@ -48,4 +50,6 @@ export interface Plan {
   readonly dropped: readonly LeftOut[];
   /** String metadata for the published file. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Complete lists of what a run's metadata only counts and samples; the manifest takes them over. */
+  readonly record?: JsonObject;
 }

@@ -18,3 +18,8 @@ export function formatBytes(bytes: number): string {
 export function formatCount(count: number, noun: string): string {
   return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`;
 }
+
+/** Text from a file or a user, for Markdown: names with marks of emphasis, links or HTML in them show as they are. */
+export function escapeMarkdown(text: string): string {
+  return text.replaceAll(/[\\`*[\]<>|~]|(?<![a-z0-9])_|_(?![a-z0-9])/gi, String.raw`\$&`);
+}

@@ -40,8 +40,17 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
   return { ...plan, trainingState: { root: top, nodes }, stateTensors: tensors, dropped: unnamed };
 }
 
+/** What goes along with the weights wherever a format has a place for it, training state or not. */
+export function carriedAlong(header: Header): Pick<Plan, 'stateDictAttributes' | 'attachments'> {
+  const attributes = stateDictAttributes(header);
+  return {
+    ...(attributes === undefined ? {} : { stateDictAttributes: attributes }),
+    ...(header.attachments === undefined ? {} : { attachments: header.attachments }),
+  };
+}
+
 /** What a module's state dict carries beside its tensors (`_metadata`), or undefined. */
-export function stateDictAttributes(header: Header): ValueTree | undefined {
+function stateDictAttributes(header: Header): ValueTree | undefined {
   const { tree, stateDictKey } = header;
   const root = tree?.nodes[tree.root];
   if (tree === undefined || !isDict(root)) return undefined;
@@ -62,57 +71,65 @@ export function stateDictAttributes(header: Header): ValueTree | undefined {
 function copyTree({ nodes }: ValueTree, top: Dict, tensor: (index: number, path: string) => number): ValueTree {
   const copied: ValueNode[] = [];
   const known = new Map<NodeId, NodeId>();
-  const pending: { readonly from: ValueNode; readonly to: NodeId; readonly path: string }[] = [];
-  const place = (from: ValueNode, path: string): NodeId => {
-    const to = copied.push(null) - 1;
-    pending.push({ from, to, path });
-    return to;
-  };
-  const take = (id: NodeId, path: string): NodeId => {
+  /** Of each copied node: what it is a copy of, where it was first met, and as what. */
+  const from: ValueNode[] = [top];
+  const parents: NodeId[] = [-1];
+  const steps: (string | number)[] = [''];
+  const take = (id: NodeId, parent: NodeId, step: string | number): NodeId => {
     let to = known.get(id);
-    if (to === undefined) known.set(id, (to = place(nodes[id]!, path)));
+    if (to !== undefined) return to;
+    known.set(id, (to = from.push(nodes[id]!) - 1));
+    parents.push(parent);
+    steps.push(step);
     return to;
   };
-  const all = (ids: readonly NodeId[], path: string): readonly NodeId[] => ids.map((id, index) => take(id, `${path}[${index}]`));
-  const pairs = (entries: Dict['entries'], path: string): Dict['entries'] =>
-    entries.map(([key, value]) => [take(key, path), take(value, `${path}${path === '' ? '' : '.'}${keyText(nodes[key])}`)] as const);
-  place(top, '');
-  for (let next = 0; next < pending.length; next++) {
-    const { from, to, path } = pending[next]!;
-    copied[to] = from;
-    if (typeof from !== 'object' || from === null) continue;
-    switch (from.kind) {
+  const all = (ids: readonly NodeId[], parent: NodeId): readonly NodeId[] => ids.map((id, index) => take(id, parent, index));
+  const pairs = (entries: Dict['entries'], parent: NodeId): Dict['entries'] =>
+    entries.map(([key, value]) => [take(key, parent, ''), take(value, parent, keyText(nodes[key]))] as const);
+  const pathOf = (id: NodeId): string => {
+    const path: string[] = [];
+    for (let at = id; at > 0; at = parents[at]!) {
+      const step = steps[at]!;
+      path.push(typeof step === 'number' ? `[${step}]` : parents[at] === 0 ? step : `.${step}`);
+    }
+    return path.toReversed().join('');
+  };
+  for (let to = 0; to < from.length; to++) {
+    const node = from[to]!;
+    copied.push(node);
+    if (typeof node !== 'object' || node === null) continue;
+    switch (node.kind) {
       case 'list':
       case 'tuple':
       case 'set':
       case 'frozenset':
-        copied[to] = { ...from, items: all(from.items, path) };
+        copied[to] = { ...node, items: all(node.items, to) };
         break;
       case 'dict':
         copied[to] = {
-          ...from,
-          entries: pairs(from.entries, path),
-          ...(from.attributes === undefined ? {} : { attributes: take(from.attributes, `${path}.__dict__`) }),
+          ...node,
+          entries: pairs(node.entries, to),
+          ...(node.attributes === undefined ? {} : { attributes: take(node.attributes, to, '__dict__') }),
         };
         break;
       case 'plain':
-        copied[to] = { ...from, value: take(from.value, path) };
+        copied[to] = { ...node, value: take(node.value, to, 'value') };
         break;
       case 'complex':
-        copied[to] = { ...from, real: take(from.real, path), imag: take(from.imag, path) };
+        copied[to] = { ...node, real: take(node.real, to, 'real'), imag: take(node.imag, to, 'imag') };
         break;
       case 'object':
         copied[to] = {
-          ...from,
-          ...(from.args === undefined ? {} : { args: take(from.args, path) }),
-          ...(from.kwargs === undefined ? {} : { kwargs: take(from.kwargs, path) }),
-          ...(from.state === undefined ? {} : { state: take(from.state, path) }),
-          ...(from.items === undefined ? {} : { items: all(from.items, path) }),
-          ...(from.entries === undefined ? {} : { entries: pairs(from.entries, path) }),
+          ...node,
+          ...(node.args === undefined ? {} : { args: take(node.args, to, 'args') }),
+          ...(node.kwargs === undefined ? {} : { kwargs: take(node.kwargs, to, 'kwargs') }),
+          ...(node.state === undefined ? {} : { state: take(node.state, to, 'state') }),
+          ...(node.items === undefined ? {} : { items: all(node.items, to) }),
+          ...(node.entries === undefined ? {} : { entries: pairs(node.entries, to) }),
         };
         break;
       case 'tensor':
-        copied[to] = { kind: 'tensor', tensor: tensor(from.tensor, path) };
+        copied[to] = { kind: 'tensor', tensor: tensor(node.tensor, pathOf(to)) };
         break;
       default:
         break;

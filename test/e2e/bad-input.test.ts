@@ -4,7 +4,6 @@
  */
 import { randomUUID } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -12,6 +11,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import JSZip from 'jszip';
 import type { ErrorReport } from '../../src/errors.ts';
 import { ckpt, type Ended } from '../support/cli.ts';
+import { freePort } from '../support/ports.ts';
 import { fixture } from '../support/project.ts';
 import { devServer } from '../support/temporal.ts';
 
@@ -229,7 +229,7 @@ const DOCUMENTS: readonly Case[] = [
   {
     name: 'no server at a configured address',
     document: stage('  - type: source.local\n    path: x.ckpt\n'),
-    env: async () => ({ TEMPORAL_ADDRESS: `127.0.0.1:${await closedPort()}` }),
+    env: async () => ({ TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}` }),
     code: 2,
     type: 'CheckpointConfigError',
     says: ['No Temporal server answers at 127.0.0.1:', 'TEMPORAL_ADDRESS'],
@@ -244,16 +244,6 @@ const DOCUMENTS: readonly Case[] = [
     says: ['staging', 'TEMPORAL_PROFILE'],
   },
 ];
-
-/** A port that was free a moment ago. */
-function closedPort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 async function meet(one: Case, ...more: readonly string[]): Promise<{ ended: Ended; before: readonly string[]; after: readonly string[] }> {
   const home = join(folder, randomUUID());

@@ -1,8 +1,8 @@
-/** What a refusal tells, whichever container it is of. */
+/** How a container is told, and what a refusal tells. */
 import { expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
-import { memorySource } from '../support/bytes-source.ts';
+import { memorySource } from '../support/memory-source.ts';
 import { zip } from '../support/zip.ts';
 
 const pickle = (...names: readonly string[]): Buffer =>
@@ -30,4 +30,14 @@ test('also in a legacy file, of pickles behind the first bad one', async () => {
   const magic = Buffer.from('\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.', 'latin1');
   const file = Buffer.concat([magic, pickle('os system'), pickle('builtins eval'), Buffer.from('\x80\x02}.\x80\x02].', 'latin1')]);
   expect(await refusal(file)).toEqual(['protocol version: os.system', 'system information: builtins.eval']);
+});
+
+test('a safetensors file may begin with any byte: that of its length', async () => {
+  const least = JSON.stringify({ a: { dtype: 'U8', shape: [1], data_offsets: [0, 1] } }).length;
+  for (let length = least; length < least + 256; length++) {
+    const file = Buffer.alloc(8 + length + 1, ' ');
+    file.writeBigUInt64LE(BigInt(length));
+    file.write(JSON.stringify({ a: { dtype: 'U8', shape: [1], data_offsets: [0, 1] } }), 8);
+    expect((await readHeader(memorySource(file))).container).toBe('safetensors');
+  }
 });

@@ -45,3 +45,13 @@ test('what is cast, conjugated or otherwise changed shares with its equals only'
   ];
   expect(shareBytes(tensors, storages).map(({ holder }) => holder)).toEqual([0, 1, 1, 3]);
 });
+
+test('a scalar that is published for a vector of one has no strides of it', () => {
+  const one: PlannedTensor = {
+    name: 's',
+    dtype: 'F32',
+    shape: [],
+    origin: { dtype: 'F32', shape: [1], storage: 0, offset: 3, stride: [4] },
+  };
+  expect(shareBytes([planned('all', [3, 4]), one], storages)[1]).toEqual({ holder: 1, offset: 0, stride: [], same: true });
+});

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { scanFile } from '../../src/formats/scan/scan.ts';
-import { memorySource } from '../support/bytes-source.ts';
+import { memorySource } from '../support/memory-source.ts';
 import { zip, type Part } from '../support/zip.ts';
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { isCheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { scanFile } from '../../src/formats/scan/scan.ts';
-import { memorySource } from '../support/bytes-source.ts';
+import { memorySource } from '../support/memory-source.ts';
 import { fixture } from '../support/project.ts';
 
 /** One of each container. */

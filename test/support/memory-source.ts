@@ -3,6 +3,8 @@ import type { ByteSource } from '../../src/model/byte-source.ts';
 
 export interface MemorySource extends ByteSource {
   readonly asked: { requests: number; bytes: number };
+  /** Each request. */
+  readonly reads: { readonly offset: number; readonly length: number }[];
 }
 
 /** Bytes that are made when asked for, so that a test needs no large file. */
@@ -14,10 +16,12 @@ export interface Made {
 export function memorySource(content: Uint8Array | Made, uri = 'memory:///file'): MemorySource {
   const size = content instanceof Uint8Array ? content.length : content.size;
   const asked = { requests: 0, bytes: 0 };
+  const reads: { offset: number; length: number }[] = [];
   const take = (offset: number, length: number): Uint8Array => {
     if (offset < 0 || length < 0 || offset + length > size) throw new Error(`read of ${length} at ${offset} of ${size}`);
     asked.requests++;
     asked.bytes += length;
+    reads.push({ offset, length });
     return content instanceof Uint8Array ? content.subarray(offset, offset + length) : content.at(offset, length);
   };
   return {
@@ -25,6 +29,7 @@ export function memorySource(content: Uint8Array | Made, uri = 'memory:///file')
     size,
     identity: 'memory',
     asked,
+    reads,
     read: async (offset, length) => take(offset, length).slice(),
     readInto: async (offset, target) => target.set(take(offset, target.length)),
     close: async () => undefined,

@@ -9,20 +9,26 @@ import type { Services } from '../../activities/services.ts';
 import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
 import { openPinned } from '../../src/io/local-file.ts';
 import { openSource } from '../../src/io/open.ts';
+import { slots } from '../../src/io/slots.ts';
 import { openWorkspace } from '../../src/io/workspace.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
-export async function devServer(): Promise<TestWorkflowEnvironment> {
+/** `uiPort`: with the UI, on that port. */
+export async function devServer({ uiPort }: { readonly uiPort?: number } = {}): Promise<TestWorkflowEnvironment> {
   Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
   const path = await findTemporalBinary({ log: () => undefined });
   return TestWorkflowEnvironment.createLocal({
-    server: { executable: { type: 'existing-path', path }, log: { format: 'pretty', level: 'error' } },
+    server: {
+      executable: { type: 'existing-path', path },
+      log: { format: 'pretty', level: 'error' },
+      ...(uiPort === undefined ? {} : { ui: true, uiPort }),
+    },
   });
 }
 
 export function servicesOf(workspace: string): Services {
-  return { workspace: () => openWorkspace(workspace), open: openSource, openPinned };
+  return { workspace: () => openWorkspace(workspace), open: openSource, openPinned, transfers: slots(4) };
 }
 
 export async function workerOf(environment: TestWorkflowEnvironment, taskQueue: string, services: Services): Promise<Worker> {

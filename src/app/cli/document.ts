@@ -4,15 +4,43 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import { loadCatalog, parseOptions, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { CheckpointConfigError, isCheckpointError, type CheckpointError, type JsonObject } from '../../errors.ts';
+import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
+import { interpolate, interpolateStage, MOST_REFERENCES, type Values } from './interpolate.ts';
+import { documentVariables } from '../environment.ts';
 import { callerFolder } from './paths.ts';
 
 /** Larger documents are no pipelines. */
 const MOST_BYTES = 1024 * 1024;
 
-/** Reads, checks against the catalog, and makes relative locations absolute, from the folder of the document. */
-export async function readDocument(file: string): Promise<PipelineInput> {
+export interface DocumentSettings {
+  /** `--param`. */
+  readonly parameters?: Readonly<Record<string, string>>;
+  /** `--plugins`: modules and folders with further stages. */
+  readonly plugins?: readonly string[];
+  /** Takes what was accepted and has no effect. */
+  readonly note?: (line: string) => void;
+}
+
+/** As the command line gives them. */
+export interface DocumentOptions {
+  readonly param?: Readonly<Record<string, string>>;
+  readonly plugins?: readonly string[];
+}
+
+export function documentSettings({ param, plugins }: DocumentOptions, note: (line: string) => void): DocumentSettings {
+  return { ...(param === undefined ? {} : { parameters: param }), ...(plugins === undefined ? {} : { plugins }), note };
+}
+
+/** A location that begins with a parameter or variable counts from where the user stands. */
+const FROM_OUTSIDE = /^\$\{(param\.|oc\.env:|[A-Za-z_]\w*\})/;
+
+/** Settings of a pipeline that may come from the environment; all others say how it runs. */
+const OPEN_SETTINGS = ['name', 'workspace'];
+
+/** Reads any accepted form, resolves references, checks against the catalog, and makes relative locations absolute, from the folder of the document. */
+export async function readDocument(file: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
   const path = resolve(callerFolder(), file);
   const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no pipeline document ${path}.`, undefined, { cause });
@@ -30,25 +58,70 @@ export async function readDocument(file: string): Promise<PipelineInput> {
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${broken.message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    return await checkInput(yaml.toJS({ maxAliasCount: 100 }), dirname(path));
+    return await checkInput(yaml.toJS({ maxAliasCount: 100 }), dirname(path), settings);
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
     throw located(error, yaml, lines, path);
   }
 }
 
-/** A document that is no file: checked against the catalog, relative locations made absolute from `folder`. */
-export async function checkInput(document: unknown, folder: string): Promise<PipelineInput> {
-  const input = checkDocument(document);
-  const catalog = await loadCatalog();
-  return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, folder)) };
+/** A document that is no file: references resolved, checked against the catalog, relative locations made absolute from `folder`. */
+export async function checkInput(given: unknown, folder: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
+  const catalog = await loadCatalog(settings.plugins);
+  const parameters = settings.parameters ?? {};
+  const understood = understandDocument(given, { types: [...catalog.keys()], parameters: fromCaller(parameters) });
+  for (const line of understood.notes) settings.note?.(line);
+  return inPlace(understood, () => {
+    const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
+    const input = checkDocument(resolved(understood, values));
+    const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
+    const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
+    return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, folderOf(index))) };
+  });
 }
 
-function checkStage(catalog: Catalog, stage: StageSpec, index: number, folder: string): StageSpec {
+/** Locations on the command line count from where the user stands, not from the document. */
+function fromCaller(parameters: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const runKeys: readonly string[] = RUN_KEYS;
+  return Object.fromEntries(
+    Object.entries(parameters).map(([key, value]) => [key, runKeys.includes(key) ? absoluteLocation(value, callerFolder()) : value]),
+  );
+}
+
+function resolved({ document }: Understood, values: Values): unknown {
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) return document;
+  return Object.fromEntries(
+    Object.entries(document).map(([key, value]: [string, unknown]) => {
+      if (OPEN_SETTINGS.includes(key)) return [key, interpolate(value, values, key)];
+      if (key !== 'stages' || !Array.isArray(value)) return [key, value];
+      const stages = value.map((stage: unknown, index) =>
+        typeof stage === 'object' && stage !== null && !Array.isArray(stage)
+          ? interpolateStage(stage as Readonly<Record<string, unknown>>, values, `stages[${index}]`)
+          : stage,
+      );
+      return [key, stages];
+    }),
+  );
+}
+
+/** Errors about `stages[2].strict` say where that stands in the document as it was written. */
+function inPlace<T>({ origins }: Understood, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    const path = isCheckpointError(error) ? error.details['config_path'] : undefined;
+    const place = typeof path === 'string' ? /^stages\[(\d+)\](.*)$/s.exec(path) : null;
+    const origin = place === null ? undefined : origins[Number(place[1])];
+    if (!isCheckpointError(error) || place === null || origin === undefined) throw error;
+    throw new CheckpointConfigError(error.message, undefined, { details: { ...error.details, config_path: `${origin}${place[2]}` } });
+  }
+}
+
+function checkStage(catalog: Catalog, stage: StageSpec, index: number, folderOf: (option: string) => string): StageSpec {
   const definition = stageOfType(catalog, stage.type, index);
   const locations = definition.locations ?? [];
   const absolute = Object.entries(stage).map(
-    ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folder) : value] as const,
+    ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
   );
   const located = Object.fromEntries(absolute) as StageSpec;
   parseOptions(definition, optionsOf(located), index);

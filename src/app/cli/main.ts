@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
 import { printError, exitCodeOf } from './output.ts';
 
@@ -15,6 +15,20 @@ const program = new Command('ckpt')
   .option('--debug', 'stack traces and a debug log on stderr')
   .exitOverride();
 
+const plugins = (): Option =>
+  new Option('--plugins <path>', 'module, package or folder with further stages; may be given again').argParser<readonly string[]>(
+    (path, before = []) => [...before, path],
+  );
+
+const parameter = (): Option =>
+  new Option('--param <name=value>', 'value of ${param.name} in the document; may be given again').argParser<
+    Readonly<Record<string, string>>
+  >((text, before = {}) => {
+    const at = text.indexOf('=');
+    if (at < 1) throw new InvalidArgumentError('Expected name=value.');
+    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+  });
+
 const json = (): Option => new Option('--json', 'one JSON document on stdout');
 
 program
@@ -25,6 +39,8 @@ program
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the pipeline')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .addOption(parameter())
+  .addOption(plugins())
   .action(async (file: string, _options, command: Command) => (await import('./commands/run.ts')).run(file, command.optsWithGlobals()));
 
 program
@@ -88,6 +104,8 @@ program
   .argument('<pipeline>', 'pipeline document (YAML or JSON)')
   .description('check a pipeline document without running it')
   .addOption(json())
+  .addOption(parameter())
+  .addOption(plugins())
   .action(async (file: string, _options, command: Command) =>
     (await import('./commands/validate.ts')).validate(file, command.optsWithGlobals()),
   );
@@ -96,6 +114,7 @@ program
   .command('stages')
   .description('list the stage types and their options')
   .addOption(json())
+  .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/stages.ts')).stages(command.optsWithGlobals()));
 
 program
@@ -103,11 +122,13 @@ program
   .description('run a worker until stopped')
   .option('--refuse-unknown', 'refuse checkpoints that name classes on no list of harmless ones')
   .option('--check', 'run none: exit 0 if a worker of this machine polls the task queue')
+  .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 
 program
   .command('dev')
   .description('keep an embedded server, its UI and a worker up until stopped')
+  .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 
 program

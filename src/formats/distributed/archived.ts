@@ -22,7 +22,7 @@ export async function readArchived(source: ByteSource, place: EmbeddedArchive, f
   const storages = object.storages.map((storage): Storage => {
     const { location } = storage;
     return location.kind === 'member'
-      ? { ...storage, file, location: { ...location, header: location.header + offset } }
+      ? { ...storage, file, location: { ...location, header: location.header + offset, end: location.end + offset } }
       : { ...storage, file };
   });
   return { ...object, storages };

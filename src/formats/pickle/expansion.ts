@@ -3,6 +3,7 @@
  *
  * Invariant: linear in the table; a value that contains itself counts once on its own path.
  */
+import { childrenOf } from '../../model/tree.ts';
 import type { NodeId, ValueNode } from '../../model/value.ts';
 import type { PickleLimits } from '../limits-pickle.ts';
 import { PickleSyntaxError } from './cursor.ts';
@@ -32,30 +33,4 @@ export function checkExpansion(nodes: readonly ValueNode[], root: NodeId, limits
       path.push({ id: child, children: childrenOf(nodes[child]), next: 0 });
     }
   }
-}
-
-/** The values that a value holds. */
-function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
-  if (typeof node !== 'object' || node === null) return [];
-  switch (node.kind) {
-    case 'list':
-    case 'tuple':
-    case 'set':
-    case 'frozenset':
-      return node.items;
-    case 'dict':
-      return [...node.entries.flat(), ...some(node.attributes)];
-    case 'object':
-      return [...some(node.args), ...some(node.kwargs), ...some(node.state), ...(node.items ?? []), ...(node.entries ?? []).flat()];
-    case 'plain':
-      return [node.value];
-    case 'complex':
-      return [node.real, node.imag];
-    default:
-      return [];
-  }
-}
-
-function some(id: NodeId | undefined): readonly NodeId[] {
-  return id === undefined ? [] : [id];
 }

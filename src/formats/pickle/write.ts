@@ -29,7 +29,7 @@ export interface PickledTensor {
 }
 
 export interface PickleWriteOptions {
-  /** The tensor of a `tensor` node, or why it cannot be written. Asked once for each node, in the order of writing. */
+  /** The tensor of a `tensor` node, or why it cannot be written. First asked in the order of writing; the answer must stay the same. */
   readonly tensor: (index: number) => PickledTensor | string;
 }
 
@@ -63,7 +63,8 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
   const { nodes } = tree;
   const out = byteBuffer();
   const counts = countUses(tree);
-  const memo = new Map<string, number>();
+  const memo = { nodes: new Map<NodeId, number>(), texts: new Map<string, number>(), globals: new Map<string, number>() };
+  let remembered = 0;
   const begun = new Set<NodeId>();
   const dropped: LeftOut[] = [];
   const path: { readonly steps: Steps; step: string }[] = [];
@@ -75,33 +76,33 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
   const leave = (reason: string, details?: LeftOut['details']): void =>
     void dropped.push({ what: where('') || 'the root', reason, ...(details === undefined ? {} : { details }) });
 
-  const put = (key: string): void => {
-    const index = memo.size;
-    memo.set(key, index);
+  const put = <Key>(entries: Map<Key, number>, key: Key): void => {
+    const index = remembered++;
+    entries.set(key, index);
     if (index < 256) out.byte(0x71).byte(index);
     else out.byte(0x72).u32(index);
   };
-  const get = (key: string): boolean => {
-    const index = memo.get(key);
+  const get = <Key>(entries: Map<Key, number>, key: Key): boolean => {
+    const index = entries.get(key);
     if (index === undefined) return false;
     if (index < 256) out.byte(0x68).byte(index);
     else out.byte(0x6a).u32(index);
     return true;
   };
   const remember = (id: NodeId): void => {
-    if ((counts.nodes[id] ?? 0) > 1) put(`n${id}`);
+    if ((counts.nodes[id] ?? 0) > 1) put(memo.nodes, id);
   };
   const global = (module: string, name: string): void => {
-    if (get(`g${module} ${name}`)) return;
-    out.byte(0x63).ascii(`${module}\n${name}\n`);
-    put(`g${module} ${name}`);
+    const line = `${module}\n${name}\n`;
+    if (get(memo.globals, line)) return;
+    out.byte(0x63).ascii(line);
+    put(memo.globals, line);
   };
   /** `shared`: worth a memo entry, as it comes again. */
   const text = (value: string, shared: boolean): void => {
-    if (get(`s${value}`)) return;
-    const bytes = Buffer.from(value, 'utf8');
-    out.byte(0x58).u32(bytes.length).bytes(bytes);
-    if (shared) put(`s${value}`);
+    if (get(memo.texts, value)) return;
+    out.byte(0x58).text(value);
+    if (shared) put(memo.texts, value);
   };
   const integer = (value: number): void => {
     if (value >= 0 && value < 256) out.byte(0x4b).byte(value);
@@ -156,11 +157,11 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
     out.byte(0x87).byte(0x52);
   };
 
-  const found = new Map<number, PickledTensor | string>();
+  // A tensor is looked at, then written: asked once for both.
+  let last: { readonly index: number; readonly given: PickledTensor | string } | undefined;
   const tensorAt = (index: number): PickledTensor | string => {
-    let given = found.get(index);
-    if (given === undefined) found.set(index, (given = options.tensor(index)));
-    return given;
+    if (last?.index !== index) last = { index, given: options.tensor(index) };
+    return last.given;
   };
 
   /** Why a value cannot be written, or undefined. Looks at the node alone, never below it. */
@@ -350,7 +351,7 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
     if (typeof node === 'boolean') return void out.byte(node ? 0x88 : 0x89);
     if (typeof node === 'number') return integer(node);
     if (typeof node === 'string') return text(node, (counts.texts.get(node) ?? 0) > 1);
-    if (get(`n${id}`)) return;
+    if (get(memo.nodes, id)) return;
     path.push({ steps: compose(id, node), step: '' });
   };
 
@@ -376,28 +377,37 @@ function countUses(tree: ValueTree): { readonly nodes: Uint32Array; readonly tex
     const node = tree.nodes[id];
     if (typeof node === 'string') texts.set(node, (texts.get(node) ?? 0) + 1);
     if (++uses[id]! > 1 || typeof node !== 'object' || node === null) continue;
-    for (const child of childrenOf(tree.nodes, node)) pending.push(child);
+    pushChildren(tree.nodes, node, pending);
   }
   return { nodes: uses, texts };
 }
 
-function childrenOf(nodes: readonly ValueNode[], node: Composite): readonly NodeId[] {
+function pushChildren(nodes: readonly ValueNode[], node: Composite, into: NodeId[]): void {
+  const pushPairs = (entries: readonly (readonly [NodeId, NodeId])[]): void => {
+    for (const [key, value] of entries) into.push(key, value);
+  };
   switch (node.kind) {
     case 'list':
     case 'tuple':
     case 'set':
     case 'frozenset':
-      return node.items;
+      for (const item of node.items) into.push(item);
+      return;
     case 'dict':
-      return [...node.entries.flat(), ...(node.attributes === undefined ? [] : [node.attributes])];
+      pushPairs(node.entries);
+      if (node.attributes !== undefined) into.push(node.attributes);
+      return;
     case 'plain':
-      return [node.value];
+      into.push(node.value);
+      return;
     case 'object': {
       const plain = asPlain(nodes, node);
-      return plain === undefined ? [] : plain.kind === 'list' ? plain.items : plain.entries.flat();
+      if (plain?.kind === 'list') for (const item of plain.items) into.push(item);
+      else if (plain !== undefined) pushPairs(plain.entries);
+      return;
     }
     default:
-      return [];
+      return;
   }
 }
 
@@ -533,6 +543,8 @@ interface ByteBuffer {
   f64(value: number): ByteBuffer;
   ascii(value: string): ByteBuffer;
   bytes(value: Uint8Array): ByteBuffer;
+  /** UTF-8 behind its length in four bytes. */
+  text(value: string): ByteBuffer;
   done(): Uint8Array;
 }
 
@@ -573,6 +585,14 @@ function byteBuffer(): ByteBuffer {
       room(value.length);
       memory.set(value, at);
       at += value.length;
+      return buffer;
+    },
+    text(value) {
+      // No character takes more than three bytes for each of its code units.
+      room(4 + 3 * value.length);
+      const length = memory.write(value, at + 4, 'utf8');
+      memory.writeUInt32LE(length, at);
+      at += 4 + length;
       return buffer;
     },
     done: () => new Uint8Array(memory.subarray(0, at)),

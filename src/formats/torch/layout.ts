@@ -73,6 +73,7 @@ export function layoutTorch(plan: Plan, format: TorchFormat): TorchLayout {
       parameter: origin.parameter === true,
     };
   };
+  const attachments = attached(plan);
   const composed = composeTree(plan, format);
   const pickle = writePickle(composed.tree, { tensor });
   const members: ZipMember[] = [
@@ -85,10 +86,15 @@ export function layoutTorch(plan: Plan, format: TorchFormat): TorchLayout {
       return { name: `${ROOT}/data/${key}`, content: { kind: 'tensor', index: holder, length: tensorBytes(dtype, shape) } };
     }),
     member('version', '3\n'),
+    ...attachments.map(({ name, origin }, index): ZipMember => ({
+      name: `${ROOT}/${name}`,
+      content: { kind: 'tensor', index: all.length + index, length: tensorBytes(origin.dtype, origin.shape) },
+    })),
   ];
   members.push({ name: `${ROOT}/.data/serialization_id`, content: serializationId(members) });
-  const place = new Map(written.map((holder, index) => [holder, index]));
-  const tensors = written.map((holder) => all[holder]!);
+  const inOrder = [...written, ...attachments.map((_, index) => all.length + index)];
+  const place = new Map(inOrder.map((index, at) => [index, at]));
+  const tensors = [...written.map((holder) => all[holder]!), ...attachments];
   const { segments, size } = layoutZip(
     members.map(({ name, content }) => ({
       name,
@@ -104,6 +110,14 @@ export function layoutTorch(plan: Plan, format: TorchFormat): TorchLayout {
     heldBy: plan.tensors.map((_, index) => (views[index]!.same ? (place.get(views[index]!.holder) ?? null) : null)),
     dropped: [...composed.dropped, ...pickle.dropped],
   };
+}
+
+/** Members of the source's archive as tensors of bytes: they are copied, digested and checked as such. */
+function attached({ attachments = [], storages }: Plan): readonly PlannedTensor[] {
+  return attachments.map(({ name, storage }) => {
+    const shape = [storages[storage]!.length];
+    return { name, dtype: 'U8', shape, origin: { dtype: 'U8', shape, storage, offset: 0 } };
+  });
 }
 
 function member(name: string, content: string | Uint8Array): ZipMember {

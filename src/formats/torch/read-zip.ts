@@ -6,7 +6,7 @@
  */
 import { CheckpointLoadError, CheckpointValidationError, type JsonObject } from '../../errors.ts';
 import { pin, type ByteSource } from '../../model/byte-source.ts';
-import type { Attachment, Finding, Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
+import type { Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
@@ -41,19 +41,19 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
     ? findModuleWeights(tree, tensors, uri, code)
     : findStateDict(tree, uri, globals);
   const extra = await readAnemoiMetadata(source, archive, root);
-  const attachments = extra.members.map(({ name, ...place }, index) => ({ name, storage: storages.length + index, ...place }));
+  const attachments = extra.members.map(({ name }, index): Attachment => ({ name, storage: storages.length + index }));
   return {
     ...found,
     container: isScript ? 'torchscript' : 'zip',
     files: [pin(source)],
-    storages: [...storages, ...attachments.map(({ location, length }) => ({ file: 0, location, length }))],
+    storages: [...storages, ...extra.members.map(({ storage }) => storage)],
     tensors,
     tree,
     metadata: {},
     globals,
     findings: [...archive.findings, ...scriptFindings],
     ...(extra.json === undefined ? {} : { anemoiMetadata: extra.json }),
-    ...(attachments.length === 0 ? {} : { attachments: attachments.map(({ name, storage }): Attachment => ({ name, storage })) }),
+    ...(attachments.length === 0 ? {} : { attachments }),
   };
 }
 
@@ -100,18 +100,15 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const locate = (key: string): ReturnType<Parameters<typeof torchHost>[0]['locate']> => {
     const member = members.get(`${root}data/${key}`);
     if (member === undefined) return undefined;
-    return { file: 0, ...placeOf(member), ...(bigEndian ? { byteOrder: 'big' as const } : {}) };
+    return bigEndian ? { ...storageOf(member), byteOrder: 'big' } : storageOf(member);
   };
   const host = torchHost({ nodes, storages, tensors, locate });
   const { root: top } = readPickle(pickle, { member: main.name, uri, host: { nodes, globals, ...host } });
   return { tree: { root: top, nodes }, storages, tensors, globals, root };
 }
 
-function placeOf({ name, header, method, compressed: stored, crc32, flags, end, size: length }: Member): {
-  readonly location: StorageLocation;
-  readonly length: number;
-} {
-  return { location: { kind: 'member', name, header, method, stored, crc32, flags, end }, length };
+function storageOf({ name, header, method, compressed: stored, crc32, flags, end, size: length }: Member): Storage {
+  return { file: 0, location: { kind: 'member', name, header, method, stored, crc32, flags, end }, length };
 }
 
 async function isBigEndian(source: ByteSource, member: Member | undefined): Promise<boolean> {
@@ -129,12 +126,12 @@ async function readAnemoiMetadata(
   root: string,
 ): Promise<{
   readonly json?: JsonObject;
-  readonly members: readonly { readonly name: string; readonly location: StorageLocation; readonly length: number }[];
+  readonly members: readonly { readonly name: string; readonly storage: Storage }[];
 }> {
   const folder = `${root}${METADATA_FOLDER}`;
   const members = archive.members
     .filter(({ name }) => name.startsWith(folder) && !name.endsWith('/'))
-    .map((member) => ({ ...placeOf(member), name: member.name.slice(root.length) }));
+    .map((member) => ({ name: member.name.slice(root.length), storage: storageOf(member) }));
   const main = ['anemoi.json', 'ai-models.json']
     .map((name) => archive.members.find((member) => member.name === `${folder}${name}`))
     .find((member) => member !== undefined);

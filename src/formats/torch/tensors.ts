@@ -48,7 +48,7 @@ export interface TensorTable {
   readonly nodes: ValueNode[];
   readonly storages: Storage[];
   readonly tensors: Tensor[];
-  /** The bytes behind a storage key, or undefined where the container has none. `described` is what the pickle says of them. */
+  /** The bytes behind a storage key, a fresh object, or undefined where there are none. `described` is what the pickle says of them. */
   readonly locate: (key: string, described: DescribedStorage) => Pick<Storage, 'file' | 'location' | 'length' | 'byteOrder'> | undefined;
   /** Told of storages that are part of another, `offset` bytes into it, as torch before 0.4 wrote them; absent: refused. */
   readonly view?: (storage: number, root: number, offset: number) => void;
@@ -128,7 +128,7 @@ export function torchHost(table: TensorTable): TensorHost {
         `storage ${JSON.stringify(key.slice(0, 40))} has ${place.length} bytes, its description says ${numel * size}`,
         position,
       );
-    const index = storages.push({ ...place, ...(device === 'cpu' ? {} : { device }) }) - 1;
+    const index = storages.push(device === 'cpu' ? place : { ...place, device }) - 1;
     known.set(key, { id: index, kind: global.name, numel });
     kinds.set(index, kind);
     return { kind: 'storage', storage: part(index, view, kind, numel, position) };

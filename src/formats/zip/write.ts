@@ -39,29 +39,24 @@ export function layoutZip(
   const segments: Segment[] = [];
   const placed: Placed[] = [];
   let at = 0;
+  /** The member whose descriptor stands before the next header: the two are one segment, made when it is written. */
+  let before: Placed | undefined;
   for (const { name, content } of members) {
-    const bytes = Buffer.from(name, 'utf8');
-    if (bytes.length > NAME_MAX)
+    const nameLength = Buffer.byteLength(name);
+    if (nameLength > NAME_MAX)
       throw new CheckpointIncompatibleError(
-        `A zip member's name has at most ${NAME_MAX} bytes, this one ${bytes.length}: ${name.slice(0, 80)} …`,
+        `A zip member's name has at most ${NAME_MAX} bytes, this one ${nameLength}: ${name.slice(0, 80)} …`,
       );
-    const member: Placed = { name: bytes, size: lengthOf(content), offset: at, checksum: checksumOf(content) };
+    const offset = at + descriptorLength(before);
+    const member: Placed = { name, nameLength, size: lengthOf(content), offset, checksum: checksumOf(content) };
+    const length = offset - at + headerLength(member, alignment);
+    segments.push(between(before, member, alignment, length), content);
     placed.push(member);
-    const header = localHeader(member, alignment);
-    segments.push({ kind: 'bytes', bytes: header });
-    at += header.length;
-    segments.push(content);
-    // As torch does: an empty member has no descriptor.
-    if (member.size === 0) continue;
-    const length = isWide(member) ? DESCRIPTOR64_SIZE : DESCRIPTOR_SIZE;
-    const { checksum } = member;
-    segments.push(
-      typeof checksum === 'number'
-        ? { kind: 'bytes', bytes: descriptor(member, checksum) }
-        : { kind: 'late', length, bytes: (crc32OfTensor) => descriptor(member, checksum(crc32OfTensor)) },
-    );
-    at += member.size + length;
+    at += length + member.size;
+    before = member;
   }
+  if (before !== undefined) segments.push(between(before, undefined, alignment, descriptorLength(before)));
+  at += descriptorLength(before);
   const length = placed.reduce((sum, member) => sum + centralLength(member), 0);
   segments.push({ kind: 'late', length, bytes: (crc32OfTensor) => directory(placed, length, crc32OfTensor) });
   const end = endRecords(placed.length, at, length);
@@ -69,8 +64,23 @@ export function layoutZip(
   return { segments, size: at + length + end.length };
 }
 
+/** What stands between the data of two members: the descriptor of the one, the header of the other. */
+function between(before: Placed | undefined, next: Placed | undefined, alignment: number, length: number): Segment {
+  return {
+    kind: 'late',
+    length,
+    bytes: (crc32OfTensor) => {
+      const bytes = Buffer.alloc(length);
+      if (before !== undefined) descriptor(before, bytes, crc32OfTensor);
+      if (next !== undefined) localHeader(next, alignment, bytes.subarray(descriptorLength(before)));
+      return bytes;
+    },
+  };
+}
+
 interface Placed {
-  readonly name: Uint8Array;
+  readonly name: string;
+  readonly nameLength: number;
   readonly size: number;
   /** Of the local header. */
   readonly offset: number;
@@ -96,75 +106,86 @@ function isWide({ size, offset }: Placed): boolean {
   return size >= WIDE || offset >= WIDE;
 }
 
+function wideLength({ size, offset }: Placed): number {
+  const values = (size >= WIDE ? 2 : 0) + (offset >= WIDE ? 1 : 0);
+  return values === 0 ? 0 : 4 + 8 * values;
+}
+
 /** Zip64 extended information (0x0001): what does not fit into the narrow fields. */
-function wideField({ size, offset }: Placed): Buffer {
+function wideField(member: Placed, bytes: Buffer, at: number): void {
+  const { size, offset } = member;
   const values = [...(size >= WIDE ? [size, size] : []), ...(offset >= WIDE ? [offset] : [])];
-  if (values.length === 0) return Buffer.alloc(0);
-  const field = Buffer.alloc(4 + 8 * values.length);
-  field.writeUInt16LE(1, 0);
-  field.writeUInt16LE(8 * values.length, 2);
-  values.forEach((value, index) => field.writeBigUInt64LE(BigInt(value), 4 + 8 * index));
-  return field;
+  if (values.length === 0) return;
+  bytes.writeUInt16LE(1, at);
+  bytes.writeUInt16LE(8 * values.length, at + 2);
+  values.forEach((value, index) => bytes.writeBigUInt64LE(BigInt(value), at + 4 + 8 * index));
 }
 
 function flagsOf({ size }: Placed): number {
   return size === 0 ? UTF8 : UTF8 | HAS_DESCRIPTOR;
 }
 
-/** Sizes and checksum are 0 here: they stand behind the data and in the directory. */
-function localHeader(member: Placed, alignment: number): Buffer {
-  const wide = wideField(member);
-  const start = member.offset + LOCAL_SIZE + member.name.length + wide.length + 4;
-  const padding = (alignment - (start % alignment)) % alignment;
-  const header = Buffer.alloc(LOCAL_SIZE + member.name.length + wide.length + 4 + padding, 'Z');
-  header.fill(0, 0, LOCAL_SIZE);
-  header.write('PK\x03\x04', 0, 'latin1');
-  header.writeUInt16LE(flagsOf(member), 6);
-  header.writeUInt16LE(member.name.length, 26);
-  header.writeUInt16LE(wide.length + 4 + padding, 28);
-  header.set(member.name, LOCAL_SIZE);
-  header.set(wide, LOCAL_SIZE + member.name.length);
-  const field = LOCAL_SIZE + member.name.length + wide.length;
-  header.write('FB', field, 'latin1');
-  header.writeUInt16LE(padding, field + 2);
-  return header;
+/** An empty member has none, as torch does it. */
+function descriptorLength(member: Placed | undefined): number {
+  if (member === undefined || member.size === 0) return 0;
+  return isWide(member) ? DESCRIPTOR64_SIZE : DESCRIPTOR_SIZE;
 }
 
-function descriptor(member: Placed, checksum: number): Buffer {
-  const wide = isWide(member);
-  const bytes = Buffer.alloc(wide ? DESCRIPTOR64_SIZE : DESCRIPTOR_SIZE);
+function headerLength(member: Placed, alignment: number): number {
+  const start = member.offset + LOCAL_SIZE + member.nameLength + wideLength(member) + 4;
+  return start - member.offset + ((alignment - (start % alignment)) % alignment);
+}
+
+/** Sizes and checksum are 0 here: they stand behind the data and in the directory. */
+function localHeader(member: Placed, alignment: number, header: Buffer): void {
+  const field = LOCAL_SIZE + member.nameLength + wideLength(member);
+  const padding = headerLength(member, alignment) - field - 4;
+  header.write('PK\x03\x04', 0, 'latin1');
+  header.writeUInt16LE(flagsOf(member), 6);
+  header.writeUInt16LE(member.nameLength, 26);
+  header.writeUInt16LE(wideLength(member) + 4 + padding, 28);
+  header.write(member.name, LOCAL_SIZE, 'utf8');
+  wideField(member, header, LOCAL_SIZE + member.nameLength);
+  header.write('FB', field, 'latin1');
+  header.writeUInt16LE(padding, field + 2);
+  header.fill('Z', field + 4, field + 4 + padding);
+}
+
+function descriptor(member: Placed, bytes: Buffer, crc32OfTensor: Crc32OfTensor): void {
+  if (member.size === 0) return;
   bytes.write('PK\x07\x08', 0, 'latin1');
-  bytes.writeUInt32LE(checksum, 4);
-  if (wide) {
+  bytes.writeUInt32LE(checksumIn(member, crc32OfTensor), 4);
+  if (isWide(member)) {
     bytes.writeBigUInt64LE(BigInt(member.size), 8);
     bytes.writeBigUInt64LE(BigInt(member.size), 16);
   } else {
     bytes.writeUInt32LE(member.size, 8);
     bytes.writeUInt32LE(member.size, 12);
   }
-  return bytes;
+}
+
+function checksumIn({ checksum }: Placed, crc32OfTensor: Crc32OfTensor): number {
+  return typeof checksum === 'number' ? checksum : checksum(crc32OfTensor);
 }
 
 function centralLength(member: Placed): number {
-  return CENTRAL_SIZE + member.name.length + wideField(member).length;
+  return CENTRAL_SIZE + member.nameLength + wideLength(member);
 }
 
 function directory(members: readonly Placed[], length: number, crc32OfTensor: Crc32OfTensor): Buffer {
   const bytes = Buffer.alloc(length);
   let at = 0;
   for (const member of members) {
-    const { checksum } = member;
-    const wide = wideField(member);
     bytes.write('PK\x01\x02', at, 'latin1');
     bytes.writeUInt16LE(flagsOf(member), at + 8);
-    bytes.writeUInt32LE(typeof checksum === 'number' ? checksum : checksum(crc32OfTensor), at + 16);
+    bytes.writeUInt32LE(checksumIn(member, crc32OfTensor), at + 16);
     bytes.writeUInt32LE(Math.min(member.size, WIDE), at + 20);
     bytes.writeUInt32LE(Math.min(member.size, WIDE), at + 24);
-    bytes.writeUInt16LE(member.name.length, at + 28);
-    bytes.writeUInt16LE(wide.length, at + 30);
+    bytes.writeUInt16LE(member.nameLength, at + 28);
+    bytes.writeUInt16LE(wideLength(member), at + 30);
     bytes.writeUInt32LE(Math.min(member.offset, WIDE), at + 42);
-    bytes.set(member.name, at + CENTRAL_SIZE);
-    bytes.set(wide, at + CENTRAL_SIZE + member.name.length);
+    bytes.write(member.name, at + CENTRAL_SIZE, 'utf8');
+    wideField(member, bytes, at + CENTRAL_SIZE + member.nameLength);
     at += centralLength(member);
   }
   return bytes;

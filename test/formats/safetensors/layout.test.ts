@@ -6,7 +6,7 @@ import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
 import { readSafetensors } from '../../../src/formats/safetensors/read.ts';
 import { DTYPES, type Dtype } from '../../../src/model/dtype.ts';
 import type { Plan } from '../../../src/model/plan.ts';
-import { memorySource } from '../../support/bytes-source.ts';
+import { memorySource } from '../../support/memory-source.ts';
 import { PROJECT_ROOT } from '../../support/project.ts';
 
 interface Golden {

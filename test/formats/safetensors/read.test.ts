@@ -1,7 +1,7 @@
 /** Where the reference (safetensors 0.8) draws the line between a header and none; each case was run through it. */
 import { expect, test } from '@jest/globals';
 import { readSafetensors } from '../../../src/formats/safetensors/read.ts';
-import { memorySource } from '../../support/bytes-source.ts';
+import { memorySource } from '../../support/memory-source.ts';
 
 function file(header: unknown, data = 0): Uint8Array {
   const json = Buffer.from(JSON.stringify(header));

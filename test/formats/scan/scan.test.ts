@@ -5,7 +5,7 @@ import { scanFile, type FileScan } from '../../../src/formats/scan/scan.ts';
 import { sarif } from '../../../src/formats/scan/sarif.ts';
 import { openSource } from '../../../src/io/open.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
-import { memorySource } from '../../support/bytes-source.ts';
+import { memorySource } from '../../support/memory-source.ts';
 import { EXPECTED, fixture } from '../../support/project.ts';
 import { zip, type Part } from '../../support/zip.ts';
 

@@ -53,6 +53,12 @@ describe.each(FORMATS)('%s', (format) => {
     expect(found).toEqual(new Map(wanted));
     if (path.includes('tied_weights')) expect(groups(header)).toEqual(expected.shared);
 
+    if (path.includes('anemoi')) {
+      const original = await headerOf(fixture(path));
+      expect(header.anemoiMetadata).toEqual(original.anemoiMetadata);
+      expect(header.attachments!.map(({ name }) => name)).toEqual(original.attachments!.map(({ name }) => name));
+      expect(header.anemoiMetadata).toBeDefined();
+    }
     const members = (await readArchive(source)).members;
     const zip = await jszip.loadAsync(bytes, { checkCRC32: true });
     expect(Object.keys(zip.files)).toEqual(members.map(({ name }) => name));

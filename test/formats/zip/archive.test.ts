@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Finding } from '../../../src/model/header.ts';
 import { dataOffset, readArchive, readMember } from '../../../src/formats/zip/archive.ts';
-import { memorySource } from '../../support/bytes-source.ts';
+import { memorySource } from '../../support/memory-source.ts';
 import { extra, zip, type Part, type Records } from '../../support/zip.ts';
 
 const data = Buffer.from('0123456789');

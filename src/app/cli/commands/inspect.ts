@@ -8,7 +8,7 @@ import { siblingsOf } from '../../../io/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
 import { formatBytes, formatCount } from '../../../pipeline/text.ts';
-import { otherContent } from '../../../transform/select-weights.ts';
+import { otherContent } from '../../../transform/left-out.ts';
 import { callerFolder } from '../paths.ts';
 import { printJson, type OutputOptions } from '../output.ts';
 

@@ -4,22 +4,25 @@ import { CheckpointConfigError } from '../../../errors.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
-import { readDocument } from '../document.ts';
+import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 
-export interface RunOptions extends OutputOptions {
+export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
-  await runDocument(await readDocument(file), options);
+  await runDocument(await readDocument(file, documentSettings(options, note)), options);
 }
 
 /** Runs a document that was checked against the catalog. */
 export async function runDocument(document: PipelineInput, options: RunOptions): Promise<void> {
+  // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
+  const workerModule = options.detach === true ? undefined : import('../../worker.ts');
+  workerModule?.catch(() => undefined);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     if (options.detach === true && temporal.kind === 'embedded') {
@@ -31,12 +34,17 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
     const workflowId = options.id ?? `${document.name ?? 'pipeline'}-${randomUUID().slice(0, 8)}`;
     const link =
       temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
-    const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
-    const worker = local
-      ? await (await import('../../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace })
-      : null;
+    const local = temporal.kind !== 'configured' || options.worker === true;
+    const starting = startPipeline(client, workflowId, document);
+    starting.catch(() => undefined);
+    const worker =
+      workerModule === undefined || !local
+        ? null
+        : await (
+            await workerModule
+          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
     try {
-      const started = await startPipeline(client, workflowId, document);
+      const started = await starting;
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, run_id: started.runId, link });
         else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { printJson, type OutputOptions } from '../output.ts';
 
-export async function stages(options: OutputOptions): Promise<void> {
-  const catalog = [...(await loadCatalog()).values()].map(({ type, description, options: schema }) => ({
+export async function stages(options: OutputOptions & { readonly plugins?: readonly string[] }): Promise<void> {
+  const catalog = [...(await loadCatalog(options.plugins)).values()].map(({ type, description, options: schema }) => ({
     type,
     description,
     options: z.toJSONSchema(schema, { io: 'input' }),

@@ -1,0 +1,189 @@
+/** What every loader stage does around the pure part: read header and target, plan, keep both in the workspace, record. */
+import { z } from 'zod';
+import { CheckpointConfigError, CheckpointError, isCheckpointError, type Json, type JsonObject } from '../src/errors.ts';
+import type { Header } from '../src/model/header.ts';
+import type { Plan } from '../src/model/plan.ts';
+import { formatBytes, formatCount } from '../src/pipeline/text.ts';
+import { tensorBytes } from '../src/model/dtype.ts';
+import { loadWeights, type Loaded, type LoadRules } from '../src/transform/load.ts';
+import { shapeText } from '../src/transform/match.ts';
+import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
+import { readTarget, targetOption } from './read-target.ts';
+import type { StageCall, StageOutcome } from './stage.ts';
+
+/** Options that every loader has. */
+export const loaderOptions = {
+  target: targetOption,
+  fill: z
+    .enum(['target', 'none'])
+    .describe(
+      "`target`: take what the source lacks, or what does not fit, from the target checkpoint's own values; `none`: publish what was transferred",
+    )
+    .optional(),
+  skip_unsupported: z
+    .boolean()
+    .default(false)
+    .describe('leave out tensors without a plain dense form (sparse, quantized) instead of failing'),
+  refresh_states: z
+    .boolean()
+    .default(false)
+    .describe("take the target's own values for pre_processors and post_processors (update_ds_stats_on_ckpt_load.states)"),
+  refresh_tendencies: z
+    .boolean()
+    .default(false)
+    .describe("take the target's own values for pre_ and post_processors_tendencies (update_ds_stats_on_ckpt_load.tendencies)"),
+};
+
+export interface LoaderOptions {
+  readonly target?: string | Record<string, unknown> | undefined;
+  readonly fill?: LoadRules['fill'] | undefined;
+  readonly skip_unsupported: boolean;
+  readonly refresh_states: boolean;
+  readonly refresh_tendencies: boolean;
+}
+
+export interface LoaderRules {
+  readonly strategy: string;
+  readonly strict: boolean;
+  readonly skipMismatched: boolean;
+  /** Fill from a target that is a checkpoint unless told otherwise. */
+  readonly fillByDefault: boolean;
+  readonly needsTarget: boolean;
+  /** Everything that the source keeps beside its weights goes along. */
+  readonly keepTrainingState?: boolean;
+  /** Further keys of the record, from what the header says. */
+  readonly metadata?: (header: Header) => JsonObject;
+}
+
+export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRules): Promise<StageOutcome> {
+  const { context, options, services, run } = call;
+  requireFields(call, rules);
+  const workspace = services.workspace(run.workspace);
+  // The workspace verifies digests: what is read is what an earlier stage of this run wrote.
+  const header = (await workspace.getJson(context.header!)) as Header;
+  const earlier = context.plan === undefined ? undefined : ((await workspace.getJson(context.plan)) as Plan);
+  // zod's record is JSON: it came through Temporal.
+  const target = options.target === undefined ? undefined : await readTarget(call, options.target as string | JsonObject);
+  const fill = options.fill ?? (rules.fillByDefault && target?.kind === 'checkpoint' ? 'target' : 'none');
+  const loaded = await withPath(call, () =>
+    loadWeights(
+      header,
+      target,
+      {
+        strict: rules.strict,
+        skipMismatched: rules.skipMismatched,
+        skipUnsupported: options.skip_unsupported,
+        fill,
+        refreshStates: options.refresh_states,
+        refreshTendencies: options.refresh_tendencies,
+        keepTrainingState: rules.keepTrainingState === true,
+      },
+      earlier,
+    ),
+  );
+  const { warnings: ofHeader, ...more } = rules.metadata?.(header) ?? {};
+  const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...listIn(ofHeader)].slice(-20);
+  const plan = withRecord(loaded.plan, completeRecord(loaded));
+  return {
+    context: {
+      ...context,
+      plan: await workspace.putJson(plan),
+      ...(target === undefined ? {} : { target: await workspace.putJson(target) }),
+      metadata: { ...context.metadata, ...briefRecord(loaded, rules), ...more, ...(warnings.length === 0 ? {} : { warnings }) },
+      weightsLoaded: context.weightsLoaded || loaded.transferred.length > 0,
+    },
+    summary: summaryOf(loaded),
+  };
+}
+
+function listIn(value: Json | undefined): readonly Json[] {
+  return Array.isArray(value) ? (value as readonly Json[]) : [];
+}
+
+function requireFields({ context, options, stage }: StageCall<LoaderOptions>, rules: LoaderRules): void {
+  const missing = [
+    ...(context.header === undefined ? ['checkpoint_data'] : []),
+    ...(options.target === undefined && (rules.needsTarget || rules.strict || options.fill === 'target') ? ['model'] : []),
+  ];
+  if (missing.length === 0) return;
+  const advice = [
+    ...(missing.includes('checkpoint_data') ? ['put a source before it'] : []),
+    ...(missing.includes('model') ? ['say with `target` which model the weights must fit'] : []),
+  ];
+  throw new CheckpointError(`${stage.type} requires ${missing.join(', ')}: ${advice.join(', and ')}.`, {
+    retryable: false,
+    details: { stage: stage.type, missing_fields: missing },
+  });
+}
+
+/** Configuration errors of the pure part get the place in the document. */
+async function withPath<T>(call: StageCall<unknown>, act: () => T): Promise<T> {
+  try {
+    return act();
+  } catch (error) {
+    if (!isCheckpointError(error) || error.code !== 'CheckpointConfigError') throw error;
+    throw new CheckpointConfigError(error.message, `stages[${call.stage.index}]`, { details: error.details });
+  }
+}
+
+function completeRecord(loaded: Loaded): JsonObject {
+  return {
+    transferred_params: loaded.transferred,
+    missing_keys: loaded.missing,
+    unexpected_keys: loaded.unexpected,
+    casts: loaded.casts,
+    filled_params: loaded.filled,
+    refreshed_params: loaded.refreshed,
+    ...(loaded.nameToIndex === undefined ? {} : { ckpt_model_name_to_index: loaded.nameToIndex }),
+  };
+}
+
+function briefRecord(loaded: Loaded, rules: LoaderRules): Record<string, Json> {
+  const list = (key: string, count: string, entries: readonly Json[]): JsonObject =>
+    entries.length === 0 ? {} : briefList(key, count, entries);
+  return {
+    loading_strategy: rules.strategy,
+    ...(loaded.transferred.length > 0 ? { weights_initialized: true } : {}),
+    ...briefList('transferred_params', 'num_transferred', loaded.transferred),
+    skipped_params: briefMap(
+      loaded.skipped.map(({ what, reason, details }) => [
+        what,
+        reason === 'shape_mismatch'
+          ? `shape_mismatch: ${shapeOf(details?.['source_shape'])}, target ${shapeOf(details?.['target_shape'])}`
+          : reason,
+      ]),
+    ),
+    num_skipped: loaded.skipped.length,
+    ...list('missing_keys', 'num_missing', loaded.missing),
+    ...list('unexpected_keys', 'num_unexpected', loaded.unexpected),
+    ...list('casts', 'num_casts', loaded.casts),
+    ...list('filled_params', 'num_filled', loaded.filled),
+    ...list('refreshed_params', 'num_refreshed', loaded.refreshed),
+    ...(loaded.migrated === 0 ? {} : { migrations_applied: { chunking_fix: loaded.migrated } }),
+    ...(loaded.nameToIndex === undefined ? {} : { ckpt_model_name_to_index: briefMap(Object.entries(loaded.nameToIndex)) }),
+  };
+}
+
+function shapeOf(shape: Json | undefined): string {
+  return Array.isArray(shape) ? shapeText(shape as readonly number[]) : 'none';
+}
+
+function summaryOf(loaded: Loaded): string {
+  const { plan, transferred, skipped, casts, filled, refreshed } = loaded;
+  const bytes = plan.tensors.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0);
+  const more = [
+    ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
+    ...(filled.length + refreshed.length > 0 ? [`${filled.length + refreshed.length} from the target`] : []),
+    ...(casts.length > 0 ? [`${casts.length} cast`] : []),
+    ...(loaded.migrated > 0 ? [`${loaded.migrated} renamed by the chunking fix`] : []),
+  ];
+  const state = plan.trainingState === undefined ? '' : `, training state with ${formatCount(plan.stateTensors?.length ?? 0, 'tensor')}`;
+  return `${formatCount(transferred.length, 'tensor')} selected, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${state}${leftOut(plan.dropped)}`;
+}
+
+/** Names of what stays behind: all are in the manifest, the first in the summary. */
+function leftOut(dropped: Plan['dropped']): string {
+  if (dropped.length === 0) return '';
+  const names = dropped.slice(0, 10).map(({ what }) => what.slice(0, 40));
+  return `; weights only, so left out: ${names.join(', ')}${dropped.length > names.length ? ' …' : ''}`;
+}

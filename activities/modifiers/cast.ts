@@ -1,0 +1,50 @@
+/** `modifier.cast`: dtypes by glob; values are converted while they are published, as torch's `.to()` does. */
+import { z } from 'zod';
+import { dtypeKind, dtypeNamed, isCastable, type Dtype } from '../../src/model/dtype.ts';
+import { formatCount } from '../../src/pipeline/text.ts';
+import { castTensors } from '../../src/transform/cast-tensors.ts';
+import { briefList } from '../../src/transform/record.ts';
+import { modifyPlan } from '../modify-plan.ts';
+import { defineStage } from '../stage.ts';
+
+const dtype = z.string().refine((name) => isFloat(dtypeNamed(name)), {
+  error: 'expected a float dtype such as F32, F16, BF16, F64, F8_E4M3 or torch.bfloat16',
+});
+
+const options = z
+  .strictObject({
+    dtype: dtype.describe('for all floating-point tensors that no rule fits').optional(),
+    rules: z
+      .array(z.strictObject({ names: z.string().min(1).describe('glob over whole names'), dtype }))
+      .max(100)
+      .default([])
+      .describe('the first rule that fits a name decides'),
+  })
+  .refine(({ dtype, rules }) => dtype !== undefined || rules.length > 0, { path: ['dtype'], error: 'give `dtype` or `rules`' });
+
+export default defineStage({
+  type: 'modifier.cast',
+  description: 'Convert floating-point tensors to another float dtype, bit-equal with torch; others keep theirs',
+  options,
+  run: (call) =>
+    modifyPlan(call, (plan, _target, configPath) => {
+      const { dtype: all, rules } = call.options;
+      const given = [...rules, ...(all === undefined ? [] : [{ names: '*', dtype: all }])];
+      const recast = castTensors(
+        plan,
+        given.map(({ names, dtype }) => ({ names, dtype: dtypeNamed(dtype)! })),
+        configPath,
+      );
+      return {
+        plan: recast.plan,
+        entry: { type: 'cast', num_casts: recast.casts.length, casts: recast.casts },
+        metadata: briefList('casts', 'num_casts', recast.casts),
+        warnings: recast.warnings,
+        summary: `${formatCount(recast.casts.length, 'tensor')} to convert${recast.left === 0 ? '' : `, ${recast.left} are no floats and stay`}`,
+      };
+    }),
+});
+
+function isFloat(dtype: Dtype | undefined): boolean {
+  return dtype !== undefined && dtypeKind(dtype) === 'float' && isCastable('F32', dtype);
+}

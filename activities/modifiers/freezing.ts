@@ -1,0 +1,43 @@
+/** `modifier.freezing`: names the parameters that whoever loads the file should not train. */
+import { z } from 'zod';
+import { CheckpointConfigError } from '../../src/errors.ts';
+import { formatCount } from '../../src/pipeline/text.ts';
+import { freezeModules } from '../../src/transform/freeze.ts';
+import { modifyPlan } from '../modify-plan.ts';
+import { defineStage } from '../stage.ts';
+
+const paths = z.array(z.string().max(1000), { error: 'expected a list of module paths' }).max(1000);
+
+const options = z.strictObject({
+  submodules_to_freeze: paths
+    .describe("modules whose parameters are frozen: full dotted paths from the model's root; empty text: all")
+    .optional(),
+  layers: paths.describe('alias of submodules_to_freeze').optional(),
+  prefix: z
+    .string()
+    .max(1000)
+    .default('')
+    .describe("put in front of every path where the model's names begin with it (`model.model.` for Anemoi's old settings)"),
+  strict: z.boolean().default(false).describe('fail on a path that is no module instead of warning'),
+  validate_gradients: z.boolean().default(true).describe('check that no parameter under a frozen path is left out'),
+});
+
+export default defineStage({
+  type: 'modifier.freezing',
+  description: 'Mark the parameters of modules as frozen, in plan, manifest and the metadata of the published file',
+  options,
+  run(call) {
+    const { submodules_to_freeze: given, layers, prefix, strict, validate_gradients: validateGradients } = call.options;
+    const place = `stages[${call.stage.index}].submodules_to_freeze`;
+    const submodules = given ?? layers;
+    if (submodules === undefined || (given !== undefined && layers !== undefined))
+      throw new CheckpointConfigError(
+        'modifier.freezing needs `submodules_to_freeze`, and only one of it and its alias `layers`.',
+        given === undefined ? place : `stages[${call.stage.index}].layers`,
+      );
+    return modifyPlan(call, (plan, target) => {
+      const frozen = freezeModules(plan, target, { submodules, prefix, strict, validateGradients }, place);
+      return { ...frozen, summary: `${formatCount(frozen.newlyFrozen, 'parameter')} frozen, ${frozen.plan.frozen.length} in all` };
+    });
+  },
+});

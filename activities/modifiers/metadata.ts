@@ -1,0 +1,39 @@
+/** `modifier.metadata`: key/values for the published file's own string metadata. */
+import { z } from 'zod';
+import { CheckpointConfigError } from '../../src/errors.ts';
+import { formatCount } from '../../src/pipeline/text.ts';
+import { FROZEN_KEY } from '../../src/transform/frozen.ts';
+import { modifyPlan } from '../modify-plan.ts';
+import { defineStage } from '../stage.ts';
+
+/** Characters of all keys and values: it is a label on the file, not its content. */
+const MOST_CHARACTERS = 64 * 1024;
+
+const options = z.strictObject({
+  values: z
+    .record(z.string().min(1).max(200), z.union([z.string(), z.number(), z.boolean()]))
+    .describe('added to the metadata of the published file; numbers and booleans become text'),
+});
+
+export default defineStage({
+  type: 'modifier.metadata',
+  description: 'Add key/values to the string metadata of the published file',
+  options,
+  run: (call) =>
+    modifyPlan(call, (plan, _target, configPath) => {
+      const values = Object.entries(call.options.values).map(([key, value]) => [key, String(value)] as const);
+      const size = values.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
+      if (size > MOST_CHARACTERS)
+        throw new CheckpointConfigError(
+          `\`values\` have ${size} characters; at most ${MOST_CHARACTERS} are taken.`,
+          `${configPath}.values`,
+        );
+      if (values.some(([key]) => key === FROZEN_KEY))
+        throw new CheckpointConfigError(`\`${FROZEN_KEY}\` is written by modifier.freezing alone.`, `${configPath}.values.${FROZEN_KEY}`);
+      return {
+        plan: { ...plan, metadata: { ...plan.metadata, ...Object.fromEntries(values) } },
+        entry: { type: 'metadata', keys: values.map(([key]) => key) },
+        summary: formatCount(values.length, 'metadata key'),
+      };
+    }),
+});

@@ -1,0 +1,29 @@
+/** `modifier.select`: which tensors are published, by globs over their names. */
+import { z } from 'zod';
+import { formatCount } from '../../src/pipeline/text.ts';
+import { chooseTensors } from '../../src/transform/select-tensors.ts';
+import { modifyPlan } from '../modify-plan.ts';
+import { defineStage } from '../stage.ts';
+
+const globs = z.array(z.string().min(1)).max(100);
+
+const options = z.strictObject({
+  include: globs.min(1).default(['*']).describe('globs over whole names: * any characters (dots too), ? one, [ab], {a,b}'),
+  exclude: globs.default([]).describe('globs of what is left out all the same'),
+});
+
+export default defineStage({
+  type: 'modifier.select',
+  description: 'Publish only the tensors whose names fit some include glob and no exclude glob',
+  options,
+  run: (call) =>
+    modifyPlan(call, (plan, _target, configPath) => {
+      const chosen = chooseTensors(plan, call.options, configPath);
+      return {
+        ...chosen,
+        leavesTarget: true,
+        entry: { type: 'select', num_removed: chosen.removed },
+        summary: `${formatCount(chosen.plan.tensors.length, 'tensor')} of ${plan.tensors.length} kept`,
+      };
+    }),
+});

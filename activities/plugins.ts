@@ -1,0 +1,91 @@
+/**
+ * Stages that are not ours: modules that whoever runs a worker names on its command line.
+ *
+ * A plug-in is code of the worker's owner and runs with the worker's rights. Nothing in a pipeline document or a checkpoint can
+ * name one: a document knows stage types only.
+ */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { CheckpointConfigError, textOf } from '../src/errors.ts';
+import { STAGE_KINDS } from '../src/pipeline/contract.ts';
+import type { StageDefinition } from './stage.ts';
+
+const TYPE = new RegExp(`^(${STAGE_KINDS.join('|')})\\.[a-z][a-z0-9_]*$`);
+const MODULE = /\.m?js$/;
+
+/** The stages of all modules and folders; throws `CheckpointConfigError` for one that is none. */
+export async function loadPlugins(places: readonly string[]): Promise<readonly StageDefinition[]> {
+  const found = new Map<string, { readonly stage: StageDefinition; readonly file: string }>();
+  for (const place of places) {
+    for (const file of await modulesAt(resolve(place))) {
+      for (const stage of await stagesOf(file)) {
+        const other = found.get(stage.type);
+        if (other !== undefined && other.file !== file)
+          throw new CheckpointConfigError(`Two plug-ins define ${stage.type}: ${other.file} and ${file}.`);
+        found.set(stage.type, { stage, file });
+      }
+    }
+  }
+  return [...found.values()].map(({ stage }) => stage);
+}
+
+/** A module itself, a package's main module, or the modules of a folder in order of their names. */
+async function modulesAt(place: string): Promise<readonly string[]> {
+  const stats = await stat(place).catch((cause: Error) => {
+    throw new CheckpointConfigError(
+      `There is no plug-in ${place}: ${cause.message}. \`--plugins\` takes a module or a folder of modules.`,
+      undefined,
+      { cause },
+    );
+  });
+  if (!stats.isDirectory()) return [place];
+  const main = await mainOf(place);
+  if (main !== undefined) return [main];
+  const names = (await readdir(place)).filter((name) => MODULE.test(name)).sort();
+  if (names.length === 0)
+    throw new CheckpointConfigError(
+      `The folder ${place} holds no plug-in: neither a package with \`exports\` or \`main\`, nor .js or .mjs modules.`,
+    );
+  return names.map((name) => join(place, name));
+}
+
+async function mainOf(folder: string): Promise<string | undefined> {
+  const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    const { exports, main } = JSON.parse(text) as { exports?: unknown; main?: unknown };
+    const entry = typeof exports === 'string' ? exports : main;
+    return typeof entry === 'string' ? join(folder, entry) : undefined;
+  } catch (cause) {
+    throw new CheckpointConfigError(`${join(folder, 'package.json')} is no JSON.`, undefined, { cause });
+  }
+}
+
+async function stagesOf(file: string): Promise<readonly StageDefinition[]> {
+  let exported: unknown;
+  try {
+    exported = ((await import(pathToFileURL(file).href)) as { default?: unknown }).default;
+  } catch (cause) {
+    throw new CheckpointConfigError(`The plug-in ${file} cannot be loaded: ${textOf(cause)}`, undefined, { cause });
+  }
+  const stages = Array.isArray(exported) ? (exported as readonly unknown[]) : [exported];
+  return stages.map((stage) => checked(stage, file));
+}
+
+/** What the types promise where the plug-in is TypeScript, and nobody where it is not. */
+function checked(stage: unknown, file: string): StageDefinition {
+  const bad = (what: string): CheckpointConfigError =>
+    new CheckpointConfigError(
+      `The plug-in ${file} ${what}. Its default export is \`defineStage({type, description, options, run})\`, or a list of them.`,
+    );
+  if (typeof stage !== 'object' || stage === null) throw bad('exports no stage by default');
+  const { type, description, options, run } = stage as Partial<Record<keyof StageDefinition, unknown>>;
+  if (typeof type !== 'string' || !TYPE.test(type))
+    throw bad(`has a stage whose \`type\` is ${JSON.stringify(type)}, expected such as \`modifier.my_change\``);
+  if (typeof description !== 'string' || description === '') throw bad(`says nothing in the \`description\` of ${type}`);
+  if (typeof run !== 'function') throw bad(`has no \`run\` in ${type}`);
+  if (typeof (options as { safeParse?: unknown } | undefined)?.safeParse !== 'function')
+    throw bad(`has no zod schema as \`options\` of ${type}`);
+  return stage as StageDefinition;
+}

@@ -1,0 +1,83 @@
+/** Walks over value trees. None recurses on the input's depth. */
+import type { NodeId, ValueNode, ValueTree } from './value.ts';
+
+/** The values that a value holds. */
+export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
+  if (typeof node !== 'object' || node === null) return [];
+  switch (node.kind) {
+    case 'list':
+    case 'tuple':
+    case 'set':
+    case 'frozenset':
+      return node.items;
+    case 'dict':
+      return [...node.entries.flat(), ...some(node.attributes)];
+    case 'object':
+      return [...some(node.args), ...some(node.kwargs), ...some(node.state), ...(node.items ?? []), ...(node.entries ?? []).flat()];
+    case 'plain':
+      return [node.value];
+    case 'complex':
+      return [node.real, node.imag];
+    default:
+      return [];
+  }
+}
+
+/**
+ * The part of a tree that its root reaches, renumbered in the order of the table. A pickle's table also holds what calls were
+ * made with: of a state dict of tensors nine tenths.
+ */
+export function pruned({ root, nodes }: ValueTree): ValueTree {
+  const reached = new Uint8Array(nodes.length);
+  const pending = [root];
+  reached[root] = 1;
+  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+    for (const child of childrenOf(nodes[id])) {
+      if (reached[child] === 1) continue;
+      reached[child] = 1;
+      pending.push(child);
+    }
+  }
+  const places = new Uint32Array(nodes.length);
+  const kept: ValueNode[] = [];
+  for (const [id, node] of nodes.entries()) if (reached[id] === 1) places[id] = kept.push(node) - 1;
+  return { root: places[root]!, nodes: kept.map((node) => withChildren(node, (id) => places[id]!)) };
+}
+
+function withChildren(node: ValueNode, place: (id: NodeId) => NodeId): ValueNode {
+  if (typeof node !== 'object' || node === null) return node;
+  const all = (ids: readonly NodeId[]): readonly NodeId[] => ids.map(place);
+  const pairs = (entries: readonly (readonly [NodeId, NodeId])[]) => entries.map(([key, value]) => [place(key), place(value)] as const);
+  switch (node.kind) {
+    case 'list':
+    case 'tuple':
+    case 'set':
+    case 'frozenset':
+      return { ...node, items: all(node.items) };
+    case 'dict':
+      return {
+        ...node,
+        entries: pairs(node.entries),
+        ...(node.attributes === undefined ? {} : { attributes: place(node.attributes) }),
+      };
+    case 'object':
+      return {
+        ...node,
+        ...(node.args === undefined ? {} : { args: place(node.args) }),
+        ...(node.kwargs === undefined ? {} : { kwargs: place(node.kwargs) }),
+        ...(node.state === undefined ? {} : { state: place(node.state) }),
+        ...(node.items === undefined ? {} : { items: all(node.items) }),
+        ...(node.entries === undefined ? {} : { entries: pairs(node.entries) }),
+      };
+    case 'plain':
+      return { ...node, value: place(node.value) };
+    case 'complex':
+      return { ...node, real: place(node.real), imag: place(node.imag) };
+    default:
+      return node;
+  }
+}
+
+function some(id: NodeId | undefined): readonly NodeId[] {
+  return id === undefined ? [] : [id];
+}

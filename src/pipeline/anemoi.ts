@@ -1,0 +1,345 @@
+/**
+ * Anemoi's configuration as it stands → our document: `training.checkpoint_pipeline.stages` with `_target_`, the blocks of
+ * `training.checkpoint`, the legacy keys of `training`, and short names in a bare `stages:`. Pure and workflow-safe.
+ *
+ * Invariant: `_target_` is looked up in a closed table and never names code; whatever is not understood is an error with a
+ * did-you-mean, or, where it changes nothing, a note.
+ */
+import { CheckpointConfigError, type Json } from '../errors.ts';
+import { STAGE_KINDS } from './contract.ts';
+import { didYouMean } from './suggestions.ts';
+
+const ROOT = 'anemoi.training.checkpoint';
+
+interface KnownClass {
+  readonly type: string;
+  readonly modules: readonly string[];
+  /** Short names. */
+  readonly names: readonly string[];
+}
+
+const SOURCES = (module: string): readonly string[] => ['sources', `sources.${module}`];
+const LOADING = ['loading', 'loading.strategies'];
+const FREEZING = { type: 'modifier.freezing', modules: ['modifiers', 'modifiers.freezing'] };
+
+/** Anemoi's classes, and the forms that its documents show although its code rejects them. */
+export const ANEMOI_CLASSES: Readonly<Record<string, KnownClass>> = {
+  LocalSource: { type: 'source.local', modules: SOURCES('local'), names: ['local'] },
+  S3Source: { type: 'source.s3', modules: SOURCES('s3'), names: ['s3'] },
+  HTTPSource: { type: 'source.http', modules: SOURCES('http'), names: ['http'] },
+  WeightsOnlyLoader: { type: 'loader.weights_only', modules: LOADING, names: ['weights_only'] },
+  TransferLearningLoader: { type: 'loader.transfer_learning', modules: LOADING, names: ['transfer_learning'] },
+  WarmStartLoader: { type: 'loader.warm_start', modules: LOADING, names: ['warm_start'] },
+  ColdStartLoader: { type: 'loader.cold_start', modules: LOADING, names: ['cold_start'] },
+  FreezingModifierStage: { ...FREEZING, names: ['freezing_modifier_stage', 'freezing', 'freeze'] },
+  FreezingModifier: { ...FREEZING, names: ['freezing_modifier'] },
+  FreezeModifier: { ...FREEZING, names: ['freeze_modifier'] },
+};
+
+/** Announced by Anemoi, built by nobody yet. */
+const ANNOUNCED = /^(lora|lo_ra|quanti[sz]e|prune)(_?modifier)?(_?stage)?$/i;
+
+const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: execution is always asynchronous.';
+const PIPELINE_SETTINGS = ['stages', 'async_execution', 'continue_on_error', 'cache_dir', 'max_retries', 'timeout'];
+const BLOCK_SETTINGS = ['source', 'loading', 'modifiers', 'async_execution', 'continue_on_error', 'cache_dir', 'max_retries', 'timeout'];
+/** Keys of ours that go with any form: where the run's checkpoint lies, what it must fit, where to publish. */
+export const RUN_KEYS = ['checkpoint_path', 'target', 'output'] as const;
+
+export interface Understood {
+  /** To be checked by `checkDocument`. */
+  readonly document: unknown;
+  /** For each stage, where it stands in the given document: `training.checkpoint_pipeline.stages[0]`. */
+  readonly origins: readonly string[];
+  /** What was accepted and has no effect, for people. */
+  readonly notes: readonly string[];
+}
+
+export interface Surroundings {
+  /** Stage types of the catalog, plug-ins included: short names of all of them are understood. */
+  readonly types: readonly string[];
+  /** `--param`: fill the run's own keys where the document leaves them out. */
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+type Mapping = Readonly<Record<string, unknown>>;
+
+interface Draft {
+  readonly stage: unknown;
+  readonly origin: string;
+}
+
+/** Any accepted form → ours. Documents that are ours already come back with their short names resolved and nothing else changed. */
+export function understandDocument(given: unknown, surroundings: Surroundings): Understood {
+  if (!isMapping(given)) return { document: given, origins: [], notes: [] };
+  const training = isMapping(given['training']) ? given['training'] : undefined;
+  const pipeline = training?.['checkpoint_pipeline'] ?? given['checkpoint_pipeline'];
+  const pipelineAt = training?.['checkpoint_pipeline'] === undefined ? 'checkpoint_pipeline' : 'training.checkpoint_pipeline';
+  const blocks = training?.['checkpoint'];
+  const forms = [
+    ...('stages' in given ? ['stages'] : []),
+    ...(pipeline === undefined ? [] : [pipelineAt]),
+    ...(isMapping(blocks) && BLOCK_SETTINGS.some((key) => key in blocks) ? ['training.checkpoint'] : []),
+  ];
+  if (forms.length > 1)
+    throw new CheckpointConfigError(
+      `The document describes the pipeline ${forms.length} times: ${forms.join(', ')}. Keep one of them.`,
+      forms[1],
+    );
+  // In a document of ours a parameter is what `${param.x}` says and nothing else.
+  const run = runKeys(given, forms[0] === 'stages' && training === undefined ? {} : surroundings.parameters);
+  const notes: string[] = [];
+  let settings: Mapping = {};
+  let drafts: readonly Draft[];
+  if (forms[0] === 'stages') {
+    const {
+      checkpoint_path: _path,
+      target: _target,
+      output: _output,
+      training: _training,
+      async_execution: asynchronous,
+      ...others
+    } = given;
+    settings = training === undefined ? others : onlyKnown(others);
+    if (asynchronous !== undefined) notes.push(ASYNCHRONOUS);
+    if (!Array.isArray(given['stages'])) return { document: settings, origins: [], notes };
+    drafts = given['stages'].map((stage: unknown, index) => ({ stage, origin: `stages[${index}]` }));
+  } else if (forms[0] === pipelineAt) {
+    const known = settingsOf(pipeline, PIPELINE_SETTINGS, pipelineAt, notes);
+    const stages = known['stages'] ?? [];
+    if (!Array.isArray(stages)) throw new CheckpointConfigError('`stages` must be a list.', `${pipelineAt}.stages`);
+    drafts = stages.map((stage: unknown, index) => ({ stage, origin: `${pipelineAt}.stages[${index}]` }));
+    settings = known;
+  } else if (forms[0] === 'training.checkpoint') {
+    const known = settingsOf(blocks, BLOCK_SETTINGS, 'training.checkpoint', notes);
+    drafts = blockStages(known);
+    settings = known;
+  } else if (training !== undefined) {
+    drafts = legacyStages(given, training);
+    if (drafts.length === 0)
+      throw new CheckpointConfigError(
+        'This looks like an Anemoi configuration, but `training` has neither `checkpoint_pipeline`, nor `checkpoint` with `source` and `loading`, nor a legacy key such as `load_weights_only`.',
+        'training',
+      );
+  } else return { document: given, origins: [], notes };
+
+  const { source: _source, loading: _loading, modifiers: _modifiers, stages: _stages, ...rest } = settings;
+  const flags = refreshFlags(training);
+  const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
+  const origins = drafts.map(({ origin }) => origin);
+  if (run.output !== undefined && !stages.some(({ type }) => String(type).startsWith('sink.'))) {
+    stages.push({ type: 'sink.publish', uri: run.output });
+    origins.push('output');
+  }
+  return { document: { ...rest, stages }, origins, notes };
+}
+
+function runKeys(
+  given: Mapping,
+  parameters: Readonly<Record<string, string>>,
+): Readonly<Partial<Record<(typeof RUN_KEYS)[number], unknown>>> {
+  const training = isMapping(given['training']) ? given['training'] : {};
+  const entries = RUN_KEYS.map(
+    (key) => [key, given[key] ?? (key === 'checkpoint_path' ? training[key] : undefined) ?? parameters[key]] as const,
+  );
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined && value !== null));
+}
+
+/** Beside a bare `stages:`, an Anemoi configuration has many keys that are not ours. */
+function onlyKnown(others: Mapping): Mapping {
+  const ours = ['name', 'stages', 'max_retries', 'timeout', 'continue_on_error', 'on_error', 'workspace'];
+  return Object.fromEntries(Object.entries(others).filter(([key]) => ours.includes(key)));
+}
+
+/** Settings of a pipeline; what has no effect here becomes a note. */
+function settingsOf(given: unknown, known: readonly string[], at: string, notes: string[]): Mapping {
+  if (!isMapping(given)) throw new CheckpointConfigError(`\`${at}\` must be a mapping.`, at);
+  const kept: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(given)) {
+    if (!known.includes(key))
+      throw new CheckpointConfigError(
+        `\`${at}\` has no setting \`${key}\`.${didYouMean(key, known)} It knows: ${known.join(', ')}.`,
+        `${at}.${key}`,
+      );
+    if (value === null) continue;
+    if (key === 'async_execution') notes.push(ASYNCHRONOUS);
+    else if (key === 'cache_dir') notes.push('`cache_dir` is accepted and changes nothing: no source keeps a copy.');
+    else kept[key] = value;
+  }
+  return kept;
+}
+
+function blockStages(blocks: Mapping): readonly Draft[] {
+  const { source, loading, modifiers } = blocks;
+  if (modifiers !== undefined && !Array.isArray(modifiers))
+    throw new CheckpointConfigError('`modifiers` must be a list.', 'training.checkpoint.modifiers');
+  return [
+    ...(source === undefined ? [] : [{ stage: source, origin: 'training.checkpoint.source' }]),
+    ...(loading === undefined ? [] : [{ stage: loading, origin: 'training.checkpoint.loading' }]),
+    ...((modifiers as readonly unknown[] | undefined) ?? []).map((stage, index) => ({
+      stage,
+      origin: `training.checkpoint.modifiers[${index}]`,
+    })),
+  ];
+}
+
+/** What `training` said before there were pipelines. */
+function legacyStages(given: Mapping, training: Mapping): readonly Draft[] {
+  const place = legacyPath(given, training);
+  const source: readonly Draft[] = [
+    { stage: { type: 'local', ...(place === undefined ? {} : { path: place.path }) }, origin: place?.origin ?? 'training' },
+  ];
+  const freeze = training['submodules_to_freeze'];
+  const freezing: readonly Draft[] =
+    freeze === undefined || freeze === null || (Array.isArray(freeze) && freeze.length === 0)
+      ? []
+      : [{ stage: { type: 'freezing', submodules_to_freeze: freeze, prefix: 'model.model.' }, origin: 'training.submodules_to_freeze' }];
+  if (training['load_weights_only'] === true) {
+    const type = training['transfer_learning'] === true ? 'transfer_learning' : 'weights_only';
+    return [...source, { stage: { type }, origin: 'training.load_weights_only' }, ...freezing];
+  }
+  if (place !== undefined) return [...source, { stage: { type: 'warm_start' }, origin: place.origin }, ...freezing];
+  if (freezing.length > 0)
+    throw new CheckpointConfigError(
+      '`submodules_to_freeze` alone freezes a model that nothing was loaded into: there is no checkpoint to publish. Add `load_weights_only`, `run_id` or `fork_run_id`.',
+      'training.submodules_to_freeze',
+    );
+  return [];
+}
+
+/** `<checkpoints>/<run_id or fork_run_id>/<warm_start or last.ckpt>`, or a whole warm-start path. */
+function legacyPath(given: Mapping, training: Mapping): { readonly path: string; readonly origin: string } | undefined {
+  const at = (...path: readonly string[]): unknown =>
+    path.reduce<unknown>((value, key) => (isMapping(value) ? value[key] : undefined), given);
+  const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
+  const file = text(at('hardware', 'files', 'warm_start')) ?? text(at('system', 'input', 'warm_start'));
+  const folder = text(at('hardware', 'paths', 'checkpoints')) ?? text(at('system', 'output', 'checkpoints', 'root'));
+  for (const key of ['fork_run_id', 'run_id']) {
+    const id = text(training[key]);
+    if (id === undefined) continue;
+    if (folder === undefined)
+      throw new CheckpointConfigError(
+        `\`training.${key}\` names a run, but \`hardware.paths.checkpoints\` does not say where runs lie. Set it, or give \`checkpoint_path\`.`,
+        `training.${key}`,
+      );
+    return { path: `${folder.replace(/\/+$/, '')}/${id}/${file ?? 'last.ckpt'}`, origin: `training.${key}` };
+  }
+  return file === undefined
+    ? undefined
+    : { path: file, origin: at('hardware', 'files', 'warm_start') === file ? 'hardware.files.warm_start' : 'system.input.warm_start' };
+}
+
+function refreshFlags(training: Mapping | undefined): Readonly<Record<string, boolean>> {
+  const flags = isMapping(training?.['update_ds_stats_on_ckpt_load']) ? training['update_ds_stats_on_ckpt_load'] : {};
+  return {
+    ...(flags['states'] === true ? { refresh_states: true } : {}),
+    ...(flags['tendencies'] === true ? { refresh_tendencies: true } : {}),
+  };
+}
+
+/** One stage with its type as ours is; options are left as they are. */
+function stageOf(given: unknown, origin: string, { types }: Surroundings): Record<string, unknown> {
+  if (!isMapping(given))
+    throw new CheckpointConfigError(`A stage must be a mapping with a \`type\` or \`_target_\`; got ${shown(given)}.`, origin);
+  const { _target_: target, type, ...options } = given;
+  if (target !== undefined && type !== undefined)
+    throw new CheckpointConfigError(`A stage has either \`_target_\` or \`type\`, not both: ${shown(given)}.`, origin);
+  if (target !== undefined) {
+    if (typeof target !== 'string')
+      throw new CheckpointConfigError(`\`_target_\` must be a dotted class path: ${shown(given)}.`, `${origin}._target_`);
+    return { type: typeOfTarget(target, given, origin), ...options };
+  }
+  if (type === undefined)
+    throw new CheckpointConfigError(
+      `A stage has no \`type\` and no \`_target_\`: ${shown(given)}. Run \`ckpt stages\` for the list.`,
+      `${origin}.type`,
+    );
+  if (typeof type !== 'string' || type.includes('.')) return { type, ...options };
+  return { type: typeOfName(type, types, origin), ...options };
+}
+
+function typeOfTarget(target: string, given: Mapping, origin: string): string {
+  const dot = target.lastIndexOf('.');
+  const [module, name] = [target.slice(0, Math.max(dot, 0)), target.slice(dot + 1)];
+  refuseAnnounced(name, `${origin}._target_`);
+  const known = Object.hasOwn(ANEMOI_CLASSES, name) ? ANEMOI_CLASSES[name]! : undefined;
+  if (known?.modules.some((each) => `${ROOT}.${each}` === module) === true) return known.type;
+  const classes = Object.entries(ANEMOI_CLASSES).map(([each, { modules }]) => `${ROOT}.${modules[0]}.${each}`);
+  const hint =
+    known === undefined ? didYouMean(name, Object.keys(ANEMOI_CLASSES)) : ` Did you mean \`${ROOT}.${known.modules[0]}.${name}\`?`;
+  throw new CheckpointConfigError(
+    `Unknown \`_target_\` in ${shown(given)}.${hint} A target is looked up in a table and never imported; known are ${classes.join(', ')}. Stages of a plug-in are named by \`type\`.`,
+    `${origin}._target_`,
+  );
+}
+
+/** `s3`, `freeze`, `publish`, or a class name. */
+function typeOfName(name: string, types: readonly string[], origin: string): string {
+  refuseAnnounced(name, `${origin}.type`);
+  for (const [className, { type, names }] of Object.entries(ANEMOI_CLASSES)) if (className === name || names.includes(name)) return type;
+  const fits = STAGE_KINDS.map((kind) => `${kind}.${name}`).filter((type) => types.includes(type));
+  if (fits.length === 1) return fits[0]!;
+  if (fits.length > 1) throw new CheckpointConfigError(`\`${name}\` may be ${fits.join(' or ')}: write the whole type.`, `${origin}.type`);
+  const aliases = Object.values(ANEMOI_CLASSES).flatMap(({ names }) => names);
+  throw new CheckpointConfigError(
+    `Unknown stage type \`${name}\`.${didYouMean(name, [...aliases, ...Object.keys(ANEMOI_CLASSES), ...types])} Known types: ${types.join(', ')}; for short ${aliases.join(', ')}.`,
+    `${origin}.type`,
+  );
+}
+
+function refuseAnnounced(name: string, at: string): void {
+  if (ANNOUNCED.test(name))
+    throw new CheckpointConfigError(`\`${name}\` was announced but is not available yet, neither in Anemoi nor here.`, at);
+}
+
+/** What Anemoi takes from the run instead of from the stage, and its aliases. */
+function completed(
+  stage: Record<string, unknown>,
+  given: Mapping,
+  run: Readonly<Partial<Record<(typeof RUN_KEYS)[number], unknown>>>,
+  flags: Readonly<Record<string, boolean>>,
+  origin: string,
+): Record<string, unknown> {
+  const type = String(stage['type']);
+  if (type === 'source.local' && stage['path'] === undefined && stage['uri'] === undefined) {
+    // A document of ours is checked by the stage itself, its other options first.
+    if (run.checkpoint_path === undefined && origin.startsWith('stages[')) return stage;
+    if (run.checkpoint_path === undefined)
+      throw new CheckpointConfigError(
+        'source.local has no `path` and the run has no `checkpoint_path`. Write one of them, or give `--param checkpoint_path=…`.',
+        `${origin}.path`,
+      );
+    return { ...stage, path: run.checkpoint_path };
+  }
+  if (type === 'source.s3') return s3(stage, given, origin);
+  if (type.startsWith('loader.')) return { ...flags, ...(run.target === undefined ? {} : { target: run.target }), ...stage };
+  return stage;
+}
+
+/** `bucket` and `key` for `url`; without any of them, the configuration's own `url`. */
+function s3({ bucket, key, ...stage }: Record<string, unknown>, given: Mapping, origin: string): Record<string, unknown> {
+  if (bucket === undefined && key === undefined) {
+    if ((stage['url'] ?? stage['uri'] ?? null) !== null || typeof given['url'] !== 'string') return stage;
+    return { ...stage, url: given['url'] };
+  }
+  if ((stage['url'] ?? null) !== null)
+    throw new CheckpointConfigError(
+      'Give `url`, or its alias `bucket` with `key`, not both.',
+      `${origin}.${bucket === undefined ? 'key' : 'bucket'}`,
+    );
+  if (typeof bucket !== 'string' || typeof key !== 'string')
+    throw new CheckpointConfigError(
+      '`bucket` and `key` go together, both as text.',
+      `${origin}.${typeof bucket === 'string' ? 'key' : 'bucket'}`,
+    );
+  return { ...stage, url: `s3://${bucket}/${key.replace(/^\/+/, '')}` };
+}
+
+/** The first 200 characters of a stage's configuration, without what a URL may carry of credentials. */
+function shown(given: unknown): string {
+  const text = JSON.stringify(given as Json) ?? String(given);
+  return text.replaceAll(/\/\/[^/@\s"]*@/g, '//…@').slice(0, 200);
+}
+
+function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,160 @@
+/**
+ * Advice on a pipeline's composition: what is in an odd order, twice, or missing.
+ *
+ * Invariant: advice never fails a run; it goes by the stages' kinds, is recorded in the metadata under `composition`, and is
+ * what `ckpt validate` prints. Workflow-safe.
+ */
+import type { JsonObject } from '../errors.ts';
+import type { StageSpec } from './contract.ts';
+
+export const FINDING_CODES = [
+  'no_stages',
+  'source_after_loader',
+  'modifier_before_loader',
+  'source_after_modifier',
+  'sink_before_loader',
+  'stage_after_last_sink',
+  'duplicate_loader',
+  'duplicate_source',
+  'loaders_without_source_between',
+  'missing_source',
+  'missing_loader',
+  'missing_sink',
+  'modifiers_only',
+] as const;
+export type FindingCode = (typeof FINDING_CODES)[number];
+
+export interface CompositionFinding {
+  readonly code: FindingCode;
+  /** A warning is about what the stages do; a suggestion about what is not there. */
+  readonly level: 'warning' | 'suggestion';
+  /** Indexes into the list of stages, from 0. */
+  readonly positions: readonly number[];
+  readonly message: string;
+}
+
+/** All findings, in the order of `FINDING_CODES`. */
+export function adviseComposition(stages: readonly Pick<StageSpec, 'type'>[]): readonly CompositionFinding[] {
+  if (stages.length === 0) return [warning('no_stages', [], 'The pipeline has no stages: it succeeds without publishing anything.')];
+  const types = stages.map(({ type }) => type);
+  const at = (kind: string): readonly number[] => types.flatMap((type, index) => (type.startsWith(`${kind}.`) ? [index] : []));
+  const [sources, loaders, modifiers, sinks] = [at('source'), at('loader'), at('modifier'), at('sink')];
+  const [firstLoader, lastLoader, lastSource] = [loaders[0], loaders.at(-1), sources.at(-1)];
+  const found: CompositionFinding[] = [];
+
+  if (lastSource !== undefined && firstLoader !== undefined && lastSource > firstLoader) {
+    found.push(
+      warning(
+        'source_after_loader',
+        [lastSource, firstLoader],
+        `${named(types, lastSource)} comes after ${named(types, firstLoader)}: a loader works on what a source before it has read.`,
+      ),
+    );
+  }
+  const firstModifier = modifiers[0];
+  if (firstModifier !== undefined && lastLoader !== undefined && firstModifier < lastLoader) {
+    found.push(
+      warning(
+        'modifier_before_loader',
+        [firstModifier, lastLoader],
+        `${named(types, firstModifier)} comes before ${named(types, lastLoader)}: what is loaded later is not modified by it.`,
+      ),
+    );
+  }
+  const lateSource = sources.find((source) => firstModifier !== undefined && source > firstModifier);
+  if (lateSource !== undefined && firstModifier !== undefined) {
+    found.push(
+      warning(
+        'source_after_modifier',
+        [lateSource, firstModifier],
+        `${named(types, lateSource)} comes after ${named(types, firstModifier)}: the usual order is source, loader, modifier, sink.`,
+      ),
+    );
+  }
+  const earlySink = sinks.find((sink) => firstLoader === undefined || sink < firstLoader);
+  if (earlySink !== undefined && firstLoader !== undefined) {
+    found.push(
+      warning(
+        'sink_before_loader',
+        [earlySink, firstLoader],
+        `${named(types, earlySink)} comes before ${named(types, firstLoader)}: there is nothing to publish yet.`,
+      ),
+    );
+  }
+  const lastSink = sinks.at(-1);
+  if (lastSink !== undefined && lastSink < types.length - 1) {
+    const after = types.flatMap((_, index) => (index > lastSink ? [index] : []));
+    found.push(warning('stage_after_last_sink', after, `What stages after ${named(types, lastSink)} do is not published by any sink.`));
+  }
+  for (const type of repeated(types, loaders)) {
+    const positions = loaders.filter((index) => types[index] === type);
+    found.push(
+      warning(
+        'duplicate_loader',
+        positions,
+        `${type} is there ${positions.length} times, at ${places(positions)}: they conflict, the last one wins.`,
+      ),
+    );
+  }
+  for (const type of repeated(types, sources)) {
+    const positions = sources.filter((index) => types[index] === type);
+    found.push(
+      warning(
+        'duplicate_source',
+        positions,
+        `${type} is there ${positions.length} times, at ${places(positions)}: the last one replaces the others.`,
+      ),
+    );
+  }
+  for (const [before, after] of loaders.slice(1).map((index, i) => [loaders[i]!, index] as const)) {
+    if (types[before] === types[after] || sources.some((source) => source > before && source < after)) continue;
+    found.push(
+      warning(
+        'loaders_without_source_between',
+        [before, after],
+        `${named(types, before)} and ${named(types, after)} load the same source: the later one wins for every tensor that both select.`,
+      ),
+    );
+  }
+  if (loaders.length > 0 && sources.length === 0)
+    found.push(suggestion('missing_source', loaders, 'There is a loader but no source: put a source such as source.local before it.'));
+  if (sources.length > 0 && loaders.length === 0)
+    found.push(
+      suggestion('missing_loader', sources, 'There is a source but no loader: put a loader such as loader.weights_only after it.'),
+    );
+  if (loaders.length > 0 && sinks.length === 0)
+    found.push(suggestion('missing_sink', loaders, 'There is a loader but no sink: nothing will be published. Put sink.publish last.'));
+  if (modifiers.length > 0 && sources.length === 0 && loaders.length === 0)
+    found.push(suggestion('modifiers_only', modifiers, 'There are only modifiers: put a source and a loader before them.'));
+  return found;
+}
+
+/** As it stands in a run's metadata. */
+export function compositionRecord(findings: readonly CompositionFinding[]): readonly JsonObject[] {
+  return findings
+    .slice(0, 20)
+    .map(({ code, level, positions, message }) => ({ code, level, positions: positions.slice(0, 20), message: message.slice(0, 300) }));
+}
+
+function warning(code: FindingCode, positions: readonly number[], message: string): CompositionFinding {
+  return { code, level: 'warning', positions, message };
+}
+
+function suggestion(code: FindingCode, positions: readonly number[], message: string): CompositionFinding {
+  return { code, level: 'suggestion', positions, message };
+}
+
+function named(types: readonly string[], index: number): string {
+  return `${types[index]} (stages[${index}])`;
+}
+
+function places(positions: readonly number[]): string {
+  return positions.map((index) => `stages[${index}]`).join(', ');
+}
+
+function repeated(types: readonly string[], positions: readonly number[]): ReadonlySet<string> {
+  const seen = new Set<string>();
+  const again = new Set<string>();
+  for (const index of positions) (seen.has(types[index]!) ? again : seen).add(types[index]!);
+  return again;
+}

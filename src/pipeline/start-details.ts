@@ -1,0 +1,20 @@
+/** What a run is about to do, in Markdown, for the details that it is started with. Workflow-safe. */
+import type { PipelineInput } from './contract.ts';
+import { optionsOf } from './document.ts';
+import { escapeMarkdown } from './text.ts';
+
+/** Values longer than this are cut: the whole document is the run's input. */
+const MOST_CHARACTERS = 200;
+
+/** A line for each stage: the UI draws no nested lists. */
+export function startDetails({ stages }: PipelineInput): string {
+  return stages
+    .map((stage, index) => {
+      const options = Object.entries(optionsOf(stage)).map(([name, value]) => {
+        const text = typeof value === 'string' ? value : JSON.stringify(value);
+        return `${name}: ${escapeMarkdown(text.replaceAll(/\s+/g, ' ').slice(0, MOST_CHARACTERS))}`;
+      });
+      return `${index + 1}. \`${stage.type}\` ${options.join('; ')}`.trimEnd();
+    })
+    .join('\n');
+}

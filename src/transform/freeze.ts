@@ -1,0 +1,122 @@
+/**
+ * Freezing by module path: which parameters whoever loads the file should not train. Weights stay as they are; no file format
+ * keeps the flag, so the names go into plan, manifest and the published file's metadata. Pure, O(names).
+ */
+import { CheckpointConfigError, type JsonObject } from '../errors.ts';
+import { dtypeKind, type Dtype } from '../model/dtype.ts';
+import type { Plan } from '../model/plan.ts';
+import type { Target } from '../model/target.ts';
+import { nearNames } from '../pipeline/suggestions.ts';
+import { withFrozen } from './frozen.ts';
+
+/** What batch normalisation keeps beside its parameters. */
+const BUFFER_NAMES = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
+
+export interface Frozen {
+  readonly plan: Plan;
+  /** What `modifiers_applied` says of it; absent for an empty list. */
+  readonly entry?: JsonObject;
+  readonly newlyFrozen: number;
+  readonly warnings: readonly string[];
+}
+
+interface FreezeRules {
+  /** Full dotted paths from the model's root; empty text: the whole model. */
+  readonly submodules: readonly string[];
+  /** Put in front of every path if any name of the model begins with it. */
+  readonly prefix?: string;
+  readonly strict: boolean;
+  readonly validateGradients: boolean;
+}
+
+/** With `strict` throws `CheckpointConfigError` naming all paths that are no module, before anything is frozen. */
+export function freezeModules(plan: Plan, target: Target | undefined, given: FreezeRules, configPath: string): Frozen {
+  if (given.submodules.length === 0) return { plan, newlyFrozen: 0, warnings: [] };
+  const parameters = namesOf(plan, target);
+  const rules = prefixed(given, parameters.keys());
+  const modules = modulePaths(parameters.keys());
+  const missing = [...new Set(rules.submodules.filter((path) => path !== '' && !modules.has(path)))];
+  const suggestions = Object.fromEntries(missing.map((path) => [path, similarModules(path, modules)]));
+  if (rules.strict && missing.length > 0) {
+    const said = missing.slice(0, 5).map((path) => `${path}${suggested(suggestions[path]!)}`);
+    throw new CheckpointConfigError(
+      `${missing.length === 1 ? 'A submodule' : `${missing.length} submodules`} to freeze cannot be found: ${said.join('; ')}. Give full dotted paths from the model's root.`,
+      configPath,
+      { details: { missing_submodules: missing, suggestions } },
+    );
+  }
+  const frozen = new Set(plan.frozen);
+  const found = rules.submodules.filter((path) => !missing.includes(path));
+  const frozenModules = found.map((name): JsonObject => {
+    const before = frozen.size;
+    for (const [parameter, isParameter] of parameters) if (isParameter && covers(name, parameter)) frozen.add(parameter);
+    return { name, frozen_params: frozen.size - before };
+  });
+  const names = [...parameters.keys()].filter((name) => frozen.has(name));
+  const trainable = rules.validateGradients
+    ? [...parameters].filter(([name, isParameter]) => isParameter && !frozen.has(name) && found.some((path) => covers(path, name)))
+    : [];
+  return {
+    plan: withFrozen(plan, names),
+    newlyFrozen: frozen.size - plan.frozen.length,
+    entry: {
+      type: 'freezing',
+      submodules: rules.submodules,
+      frozen_modules: frozenModules,
+      total_frozen_params: frozen.size - plan.frozen.length,
+      ...(missing.length === 0 ? {} : { missing_submodules: missing }),
+    },
+    warnings: [
+      ...missing.map((path) => `There is no submodule ${path} to freeze${suggested(suggestions[path]!)}.`),
+      ...(trainable.length === 0 ? [] : [`${trainable.length} parameters under frozen paths are still trainable.`]),
+    ],
+  };
+}
+
+function prefixed(rules: FreezeRules, names: Iterable<string>): FreezeRules {
+  const { prefix, submodules } = rules;
+  if (prefix === undefined || prefix === '') return rules;
+  for (const name of names) if (name.startsWith(prefix)) return { ...rules, submodules: submodules.map((path) => prefix + path) };
+  return rules;
+}
+
+function covers(path: string, name: string): boolean {
+  return path === '' || name.startsWith(`${path}.`);
+}
+
+/** All names of the model, target's first, and whether each is a parameter. */
+function namesOf(plan: Plan, target: Target | undefined): ReadonlyMap<string, boolean> {
+  const names = new Map<string, boolean>();
+  for (const { name, dtype, buffer } of target?.tensors ?? []) names.set(name, !(buffer ?? looksLikeBuffer(name, dtype)));
+  for (const { name, dtype } of plan.tensors) if (!names.has(name)) names.set(name, !looksLikeBuffer(name, dtype));
+  return names;
+}
+
+function looksLikeBuffer(name: string, dtype: Dtype): boolean {
+  const kind = dtypeKind(dtype);
+  return kind === 'integer' || kind === 'bool' || BUFFER_NAMES.test(name);
+}
+
+/** Every proper dotted prefix of a name is a module. */
+function modulePaths(names: Iterable<string>): ReadonlySet<string> {
+  const modules = new Set<string>();
+  for (const name of names) {
+    // From the end: once a prefix is known, so are all shorter ones.
+    for (let at = name.lastIndexOf('.'); at > 0; at = name.lastIndexOf('.', at - 1)) {
+      const path = name.slice(0, at);
+      if (modules.has(path)) break;
+      modules.add(path);
+    }
+  }
+  return modules;
+}
+
+/** Paths that end in the wanted name, then near spellings. */
+function similarModules(wanted: string, modules: ReadonlySet<string>): readonly string[] {
+  const endings = [...modules].filter((path) => path.endsWith(`.${wanted}`)).slice(0, 3);
+  return endings.length > 0 ? endings : nearNames(wanted, [...modules].slice(0, 5000));
+}
+
+function suggested(paths: readonly string[]): string {
+  return paths.length === 0 ? '' : ` (did you mean ${paths.join(', ')}?)`;
+}

@@ -1,0 +1,232 @@
+/**
+ * What every loader does: source header, and a target where there is one → plan. Pure, O(tensors).
+ *
+ * In this order: migration of old names, refresh of processors, selection, filling from the target, overlay over what an
+ * earlier loader of the same run selected. Invariant: what is published has the target's names, shapes, dtypes and order.
+ */
+import { CheckpointConfigError, CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
+import type { PinnedFile } from '../model/byte-source.ts';
+import type { Header, Storage, Tensor } from '../model/header.ts';
+import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
+import type { Target } from '../model/target.ts';
+import { nameToIndex } from './index-metadata.ts';
+import { matchTarget, type Match, type NamedTensor } from './match.ts';
+import { chunkingFix } from './migration.ts';
+import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
+import { noDenseForm, otherContent } from './left-out.ts';
+
+export type Fill = 'target' | 'none';
+
+export interface LoadRules {
+  readonly strict: boolean;
+  readonly skipMismatched: boolean;
+  readonly skipUnsupported: boolean;
+  /** Take what the source lacks, or what does not fit, from the target's own values. */
+  readonly fill: Fill;
+  /** Take the target's own values for the processors' statistics, whatever the source has. */
+  readonly refreshStates: boolean;
+  readonly refreshTendencies: boolean;
+  /** Take along everything that the source keeps beside its weights. */
+  readonly keepTrainingState?: boolean;
+}
+
+export interface Loaded {
+  readonly plan: Plan;
+  /** Tensors whose values come from the source. */
+  readonly transferred: readonly string[];
+  readonly skipped: readonly LeftOut[];
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+  readonly casts: readonly JsonObject[];
+  /** Names whose values come from the target because the source lacks them or they do not fit. */
+  readonly filled: readonly string[];
+  readonly refreshed: readonly string[];
+  readonly migrated: number;
+  readonly warnings: readonly string[];
+  readonly nameToIndex: JsonObject | undefined;
+}
+
+/** Throws `CheckpointIncompatibleError` where source and target do not go together under the rules. */
+export function loadWeights(header: Header, target: Target | undefined, rules: LoadRules, earlier?: Plan): Loaded {
+  const migration = chunkingFix(header);
+  const isRefreshed = refreshedNames(rules);
+  const all = header.weights.map(({ name, tensor }): NamedTensor => ({ name: migration.rename(name), tensor: header.tensors[tensor]! }));
+  const source = all.filter(({ name }) => !isRefreshed(name));
+  const warnings = migration.warning === undefined ? [] : [migration.warning];
+  const shapes = new Map(header.nonTensors.length === 0 ? [] : target?.tensors.map(({ name, shape }) => [name, shape]));
+  const nonTensors = header.nonTensors.map(({ name, is }): LeftOut => ({
+    what: name,
+    reason: 'not_a_tensor',
+    details: { is, source_shape: null, target_shape: shapes.get(name) ?? null },
+  }));
+  const chosen =
+    target === undefined
+      ? withoutTarget(header, source, rules)
+      : withTarget(header, source, target, rules, isRefreshed, new Set(header.nonTensors.map(({ name }) => name)));
+  const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
+  const weights: Plan = {
+    ...chosen.bytes,
+    tensors: chosen.tensors,
+    ...carriedAlong(header),
+    frozen: earlier?.frozen ?? [],
+    skipped: [...chosen.skipped, ...nonTensors],
+    dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),
+    metadata: header.metadata,
+  };
+  const fresh = rules.keepTrainingState === true ? keepTrainingState(header, weights) : weights;
+  const skipped = fresh.skipped;
+  return {
+    plan: earlier === undefined ? fresh : overlaid(earlier, fresh, new Set(chosen.transferred)),
+    transferred: chosen.transferred,
+    skipped,
+    missing: chosen.missing,
+    unexpected: chosen.unexpected,
+    casts: chosen.tensors.flatMap(({ name, dtype, shape, origin }) =>
+      dtype === origin.dtype && shape.length === origin.shape.length
+        ? []
+        : [
+            {
+              name,
+              from: origin.dtype,
+              to: dtype,
+              ...(shape.length === origin.shape.length ? {} : { from_shape: origin.shape, to_shape: shape }),
+            },
+          ],
+    ),
+    filled: chosen.filled,
+    refreshed: chosen.refreshed,
+    migrated: migration.count,
+    warnings:
+      dropped.length === 0
+        ? warnings
+        : [...warnings, `${dropped.length} processor statistics were left out: there is no target to take them from.`],
+    nameToIndex: nameToIndex(header),
+  };
+}
+
+interface Chosen {
+  readonly bytes: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] };
+  readonly tensors: readonly PlannedTensor[];
+  readonly transferred: readonly string[];
+  readonly skipped: readonly LeftOut[];
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+  readonly filled: readonly string[];
+  readonly refreshed: readonly string[];
+}
+
+function withoutTarget(header: Header, source: readonly NamedTensor[], rules: LoadRules): Chosen {
+  const usable = source.filter(({ tensor }) => tensor.unsupported === undefined);
+  const unsupported = source.flatMap(({ name, tensor }) =>
+    tensor.unsupported === undefined ? [] : [{ what: name, reason: `unsupported: ${tensor.unsupported}` }],
+  );
+  if (unsupported.length > 0 && !rules.skipUnsupported) throw noDenseForm(unsupported);
+  return {
+    bytes: { files: header.files, storages: header.storages },
+    tensors: usable.map(({ name, tensor }) => ({ name, dtype: tensor.dtype, shape: tensor.shape, origin: tensor })),
+    transferred: usable.map(({ name }) => name),
+    skipped: unsupported,
+    missing: [],
+    unexpected: [],
+    filled: [],
+    refreshed: [],
+  };
+}
+
+function withTarget(
+  header: Header,
+  source: readonly NamedTensor[],
+  target: Target,
+  rules: LoadRules,
+  isRefreshed: (name: string) => boolean,
+  nonTensors: ReadonlySet<string>,
+): Chosen {
+  if (rules.fill === 'target' && target.kind !== 'checkpoint')
+    throw new CheckpointConfigError(
+      '`fill: target` needs a target that is a checkpoint: a spec of names and shapes has no values to fill with.',
+    );
+  const refreshable = target.tensors.filter(({ name }) => isRefreshed(name));
+  const withoutBytes = refreshable.filter(({ origin }) => origin === undefined).map(({ name }) => name);
+  if (rules.strict && withoutBytes.length > 0) {
+    throw new CheckpointIncompatibleError(
+      `${withoutBytes.length} processor statistics are to be refreshed, but the target has no values for them: ${withoutBytes.slice(0, 5).join(', ')}. Give a checkpoint as target.`,
+      { details: { reason: 'refresh_without_values', missing_keys: withoutBytes.slice(0, 100), num_missing: withoutBytes.length } },
+    );
+  }
+  const judged: Target = { ...target, tensors: target.tensors.filter(({ name }) => !isRefreshed(name) && !nonTensors.has(name)) };
+  // A name whose value is no tensor in the source is neither missing nor a fit: it is skipped as `not_a_tensor`.
+  const strictTarget = rules.strict ? { ...target, tensors: target.tensors.filter(({ name }) => !isRefreshed(name)) } : judged;
+  const match: Match = matchTarget(source, strictTarget, rules);
+  // Storages of the target follow the source's own; only where something is taken from it, so that else it is not even opened.
+  const takes = target.tensors.filter(
+    ({ name, origin }) => origin !== undefined && (isRefreshed(name) || (rules.fill === 'target' && !match.selected.has(name))),
+  );
+  const bytes = takes.length === 0 ? { files: header.files, storages: header.storages } : appended(header, target);
+  const own = (origin: Tensor): Tensor => ({ ...origin, storage: origin.storage + header.storages.length });
+  const taken = new Set(takes.map(({ name }) => name));
+  const tensors = target.tensors.flatMap(({ name, dtype, shape, origin }): PlannedTensor[] => {
+    if (taken.has(name)) return [{ name, dtype, shape, origin: own(origin!) }];
+    const fit = match.selected.get(name);
+    return fit === undefined ? [] : [{ name, dtype, shape, origin: fit.source }];
+  });
+  return {
+    bytes,
+    tensors,
+    transferred: [...match.selected.keys()],
+    skipped: match.skipped,
+    missing: match.missing,
+    unexpected: match.unexpected,
+    filled: takes.filter(({ name }) => !isRefreshed(name)).map(({ name }) => name),
+    refreshed: takes.filter(({ name }) => isRefreshed(name)).map(({ name }) => name),
+  };
+}
+
+/** Files and storages of both; storages of the second count from the first's length. */
+function appended(
+  first: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] },
+  second: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] },
+): { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] } {
+  const moved = second.storages.map((storage): Storage => ({ ...storage, file: storage.file + first.files.length }));
+  return { files: [...first.files, ...second.files], storages: [...first.storages, ...moved] };
+}
+
+/**
+ * What successive loads into one model leave: the later one's transferred tensors win, its fillings only where nothing was.
+ * Training state is the later loader's: weights and optimizer of different loads do not go together.
+ */
+function overlaid(earlier: Plan, later: Plan, transferred: ReadonlySet<string>): Plan {
+  const before = new Map(earlier.tensors.map((tensor) => [tensor.name, tensor]));
+  const moved = (tensor: PlannedTensor): PlannedTensor => ({
+    ...tensor,
+    origin: { ...tensor.origin, storage: tensor.origin.storage + earlier.storages.length },
+  });
+  const names = new Set(later.tensors.map(({ name }) => name));
+  const tensors = [
+    ...later.tensors.map((tensor) => (transferred.has(tensor.name) ? moved(tensor) : (before.get(tensor.name) ?? moved(tensor)))),
+    ...earlier.tensors.filter(({ name }) => !names.has(name)),
+  ];
+  const covered = new Set(tensors.map(({ name }) => name));
+  return {
+    ...later,
+    ...appended(earlier, later),
+    tensors,
+    ...(later.stateTensors === undefined ? {} : { stateTensors: later.stateTensors.map(moved) }),
+    ...attachmentsOf(earlier, later),
+    skipped: later.skipped.filter(({ what }) => !covered.has(what)),
+    metadata: { ...earlier.metadata, ...later.metadata },
+  };
+}
+
+/** Those of the later load, or else of the earlier one. */
+function attachmentsOf(earlier: Plan, later: Plan): Pick<Plan, 'attachments'> {
+  const shift = earlier.storages.length;
+  const moved = later.attachments?.map(({ name, storage }) => ({ name, storage: storage + shift }));
+  const kept = moved ?? earlier.attachments;
+  return kept === undefined ? {} : { attachments: kept };
+}
+
+function refreshedNames({ refreshStates, refreshTendencies }: LoadRules): (name: string) => boolean {
+  const states = /^(model\.)?(pre|post)_processors\./;
+  const tendencies = /^(model\.)?(pre|post)_processors_tendencies\./;
+  return (name) => (refreshStates && states.test(name)) || (refreshTendencies && tendencies.test(name));
+}

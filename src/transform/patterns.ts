@@ -1,0 +1,69 @@
+/**
+ * Patterns over tensor names, in linear time whatever the pattern: RE2's engine, which knows neither backtracking nor
+ * lookaround, so a pattern from a document cannot stall a worker.
+ */
+import { RE2JS } from 're2js';
+import { CheckpointConfigError } from '../errors.ts';
+
+/** Characters; people's longest rules have some hundred. */
+const MOST_CHARACTERS = 1000;
+/** Instructions of a compiled pattern: time is this times the name's length. */
+const MOST_INSTRUCTIONS = 5000;
+
+/** A regular expression in RE2's syntax; throws `CheckpointConfigError` with the reason at `configPath`. */
+export function compileRegex(pattern: string, configPath: string): RE2JS {
+  if (pattern.length > MOST_CHARACTERS)
+    throw new CheckpointConfigError(`A pattern has ${pattern.length} characters; at most ${MOST_CHARACTERS} are taken.`, configPath);
+  let compiled: RE2JS;
+  try {
+    compiled = RE2JS.compile(pattern);
+  } catch (cause) {
+    throw new CheckpointConfigError(
+      `\`${pattern}\` is no regular expression of RE2: ${(cause as Error).message}. Lookaround and backreferences are not known, for they cannot be matched in linear time.`,
+      configPath,
+      { cause },
+    );
+  }
+  if (compiled.programSize() > MOST_INSTRUCTIONS)
+    throw new CheckpointConfigError(
+      `\`${pattern.slice(0, 200)}\` compiles to ${compiled.programSize()} instructions; at most ${MOST_INSTRUCTIONS} are taken. Use smaller repeat counts.`,
+      configPath,
+    );
+  return compiled;
+}
+
+/**
+ * A glob over whole names: `*` any characters (dots, too), `?` one, `[abc]` and `[!abc]` one of or none of, `{a,b}` either; a
+ * backslash takes the next character as it is. Like Python's fnmatch, plus braces.
+ */
+export function compileGlob(glob: string, configPath: string): (name: string) => boolean {
+  if (!/[*?[\]{}\\]/.test(glob)) return (name) => name === glob;
+  const regex = compileRegex(`(?s:${regexOf(glob, configPath)})`, configPath);
+  return (name) => regex.matches(name);
+}
+
+function regexOf(glob: string, configPath: string): string {
+  let regex = '';
+  let depth = 0;
+  for (let at = 0; at < glob.length; at++) {
+    const character = glob[at]!;
+    if (character === '*') regex += '.*';
+    else if (character === '?') regex += '.';
+    else if (character === '{') regex += ((depth += 1), '(?:');
+    else if (character === '}' && depth > 0) regex += ((depth -= 1), ')');
+    else if (character === ',' && depth > 0) regex += '|';
+    else if (character === '[') {
+      const end = glob.indexOf(']', at + 2);
+      if (end === -1) throw new CheckpointConfigError(`The glob \`${glob}\` has a \`[\` without its \`]\`.`, configPath);
+      const inside = glob.slice(at + 1, end);
+      const negated = inside.startsWith('!');
+      regex += `[${negated ? '^' : ''}${inside.slice(negated ? 1 : 0).replaceAll(/[\\^[&]/g, '\\$&')}]`;
+      at = end;
+    } else {
+      const literal = character === '\\' && at + 1 < glob.length ? glob[++at]! : character;
+      regex += literal.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+    }
+  }
+  if (depth > 0) throw new CheckpointConfigError(`The glob \`${glob}\` has a \`{\` without its \`}\`.`, configPath);
+  return regex;
+}

@@ -1,0 +1,92 @@
+/** New names for planned tensors: a prefix stripped, ordered regular-expression rules, a prefix added. Pure, O(names × rules). */
+import { CheckpointConfigError, CheckpointIncompatibleError } from '../errors.ts';
+import type { Plan } from '../model/plan.ts';
+import { withFrozen } from './frozen.ts';
+import { compileRegex } from './patterns.ts';
+
+/** Characters of a name: replacements may repeat what they matched, rule after rule. */
+const LONGEST_NAME = 4096;
+
+export interface RenameRules {
+  readonly stripPrefix?: string | undefined;
+  readonly rules: readonly { readonly pattern: string; readonly replacement: string }[];
+  readonly addPrefix?: string | undefined;
+}
+
+export interface Renamed {
+  readonly plan: Plan;
+  /** How many names changed. */
+  readonly count: number;
+  readonly warnings: readonly string[];
+}
+
+/** Throws `CheckpointIncompatibleError` where two names become one; `configPath` is that of the stage. */
+export function renameTensors(plan: Plan, rules: RenameRules, configPath: string): Renamed {
+  const steps = stepsOf(rules, configPath);
+  const used = new Set<string>();
+  const rename = (name: string): string => {
+    let current = name;
+    for (const { what, apply } of steps) {
+      const next = apply(current);
+      if (next !== undefined) used.add(what);
+      current = next ?? current;
+      if (current.length > LONGEST_NAME)
+        throw new CheckpointConfigError(
+          `${what} makes a name of ${current.length} characters of ${name.slice(0, 200)}; at most ${LONGEST_NAME} are taken.`,
+          configPath,
+        );
+    }
+    return current;
+  };
+  const names = new Map<string, string>();
+  const taken = new Map<string, string>();
+  for (const { name } of plan.tensors) {
+    const next = rename(name);
+    if (next === '')
+      throw new CheckpointIncompatibleError(`The rules leave nothing of the name ${name}.`, { details: { reason: 'empty_name', name } });
+    const other = taken.get(next);
+    if (other !== undefined) {
+      throw new CheckpointIncompatibleError(
+        `${other} and ${name} would both be named ${next}. Leave one of them out with modifier.select, or make the rules tell them apart.`,
+        { details: { reason: 'rename_collision', names: [other, name], name: next } },
+      );
+    }
+    taken.set(next, name);
+    names.set(name, next);
+  }
+  // Attributes of the state dict name modules by their old paths.
+  const { stateDictAttributes: _attributes, ...others } = plan;
+  const renamed = { ...others, tensors: plan.tensors.map((tensor) => ({ ...tensor, name: names.get(tensor.name)! })) };
+  return {
+    plan: withFrozen(
+      renamed,
+      plan.frozen.map((name) => names.get(name) ?? rename(name)),
+    ),
+    count: [...names].filter(([before, after]) => before !== after).length,
+    warnings: plan.tensors.length === 0 ? [] : steps.filter(({ what }) => !used.has(what)).map(({ what }) => `${what} fits no name.`),
+  };
+}
+
+interface Step {
+  readonly what: string;
+  /** Undefined where the rule does not fit. */
+  readonly apply: (name: string) => string | undefined;
+}
+
+function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: string): readonly Step[] {
+  const steps: Step[] = [];
+  if (stripPrefix !== undefined)
+    steps.push({
+      what: `strip_prefix \`${stripPrefix}\``,
+      apply: (name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : undefined),
+    });
+  for (const [index, { pattern, replacement }] of rules.entries()) {
+    const regex = compileRegex(pattern, `${configPath}.rules[${index}].pattern`);
+    steps.push({
+      what: `rules[${index}] \`${pattern}\``,
+      apply: (name) => (regex.test(name) ? regex.matcher(name).replaceAll(replacement) : undefined),
+    });
+  }
+  if (addPrefix !== undefined) steps.push({ what: `add_prefix \`${addPrefix}\``, apply: (name) => addPrefix + name });
+  return steps;
+}

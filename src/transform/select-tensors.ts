@@ -1,0 +1,50 @@
+/** Which planned tensors are published, by globs over their names. Pure, O(names × globs). */
+import { CheckpointIncompatibleError } from '../errors.ts';
+import type { Plan } from '../model/plan.ts';
+import { didYouMean } from '../pipeline/suggestions.ts';
+import { withFrozen } from './frozen.ts';
+import { compileGlob } from './patterns.ts';
+
+export interface Chosen {
+  readonly plan: Plan;
+  readonly removed: number;
+  readonly warnings: readonly string[];
+}
+
+/** Keeps what some `include` and no `exclude` fits; throws `CheckpointIncompatibleError` where nothing is left. */
+export function chooseTensors(
+  plan: Plan,
+  globs: { readonly include: readonly string[]; readonly exclude: readonly string[] },
+  configPath: string,
+): Chosen {
+  const used = new Set<string>();
+  const compiled = (list: 'include' | 'exclude'): ((name: string) => boolean) => {
+    const tests = globs[list].map((glob, index) => ({ glob, test: compileGlob(glob, `${configPath}.${list}[${index}]`) }));
+    return (name) => {
+      const fit = tests.filter(({ test }) => test(name));
+      for (const { glob } of fit) used.add(`${list} \`${glob}\``);
+      return fit.length > 0;
+    };
+  };
+  const [included, excluded] = [compiled('include'), compiled('exclude')];
+  const keeps = new Map(plan.tensors.map(({ name }) => [name, included(name) && !excluded(name)]));
+  const tensors = plan.tensors.filter(({ name }) => keeps.get(name) === true);
+  if (tensors.length === 0 && plan.tensors.length > 0) {
+    const names = plan.tensors.slice(0, 1000).map(({ name }) => name);
+    const hint = globs.include.map((glob) => didYouMean(glob, names)).find((text) => text !== '') ?? '';
+    throw new CheckpointIncompatibleError(
+      `No tensor is left: include ${globs.include.join(', ')}${globs.exclude.length === 0 ? '' : `, exclude ${globs.exclude.join(', ')}`}.${hint}`,
+      { details: { reason: 'nothing_selected', include: globs.include, exclude: globs.exclude, names: names.slice(0, 5) } },
+    );
+  }
+  const gone = plan.tensors.filter(({ name }) => keeps.get(name) !== true).map(({ name }) => ({ what: name, reason: 'not_selected' }));
+  const all = [...globs.include.map((glob) => `include \`${glob}\``), ...globs.exclude.map((glob) => `exclude \`${glob}\``)];
+  return {
+    plan: withFrozen(
+      { ...plan, tensors, skipped: [...plan.skipped, ...gone] },
+      plan.frozen.filter((name) => keeps.get(name) !== false),
+    ),
+    removed: gone.length,
+    warnings: all.filter((glob) => !used.has(glob)).map((glob) => `${glob} fits no name.`),
+  };
+}

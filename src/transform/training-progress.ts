@@ -1,0 +1,59 @@
+/** How far a training had come, for the record of `warm_start`: epoch, step, best metric and history, and what is not there. */
+import type { Json, JsonObject } from '../errors.ts';
+import type { Header } from '../model/header.ts';
+import type { NodeId, ValueTree } from '../model/value.ts';
+import { fieldsOf, valueAt } from './tree.ts';
+
+/** Characters of a metrics history's JSON: what is longer stays in the published file alone. */
+const LONGEST_HISTORY = 2000;
+/** Values looked at of a metrics history. */
+const MOST_VALUES = 500;
+
+/** A missing or null epoch counts as 0; `best_metric` and `metrics_history` are there only if the file has a value. */
+export function trainingProgress(header: Header): JsonObject {
+  const { training, tree } = header;
+  const best = tree === undefined ? undefined : (numberAt(tree, valueAt(tree, ['best_metric'])) ?? bestScore(tree));
+  const history = tree === undefined ? undefined : plainJson(tree, valueAt(tree, ['metrics_history']));
+  const filled = history !== undefined && history !== null && Object.keys(history).length > 0;
+  const absent = [...(training.has_optimizer ? [] : ['optimizer state']), ...(training.has_scheduler ? [] : ['scheduler state'])];
+  return {
+    epoch: training.epoch ?? 0,
+    global_step: training.global_step ?? 0,
+    ...(best === undefined ? {} : { best_metric: best }),
+    ...(filled && JSON.stringify(history).length <= LONGEST_HISTORY ? { metrics_history: history } : {}),
+    ...(absent.length === 0 ? {} : { warnings: absent.map((what) => `the checkpoint has no ${what}`) }),
+  };
+}
+
+/** The best score that a checkpoint callback kept, where it is a number in the pickle (as a tensor it is bytes, not read here). */
+function bestScore(tree: ValueTree): number | undefined {
+  const callbacks = valueAt(tree, ['callbacks']);
+  if (callbacks === undefined) return undefined;
+  for (const [name, state] of fieldsOf(tree, callbacks)) {
+    const score = /checkpoint/i.test(name) ? numberAt(tree, valueAt(tree, ['best_model_score'], state)) : undefined;
+    if (score !== undefined) return score;
+  }
+  return undefined;
+}
+
+function numberAt(tree: ValueTree, id: NodeId | undefined): number | undefined {
+  const node = id === undefined ? undefined : tree.nodes[id];
+  if (typeof node === 'number') return node;
+  return typeof node === 'object' && node?.kind === 'float' && typeof node.value === 'number' ? node.value : undefined;
+}
+
+/** Dicts and lists of numbers and texts, two levels deep; undefined for anything else. */
+function plainJson(tree: ValueTree, id: NodeId | undefined, depth = 0): Json | undefined {
+  const node = id === undefined ? undefined : tree.nodes[id];
+  if (node === undefined || depth > 2) return undefined;
+  if (node === null || typeof node !== 'object') return node;
+  if (node.kind === 'float') return typeof node.value === 'number' ? node.value : String(node.value);
+  if (node.kind === 'list' || node.kind === 'tuple') {
+    if (node.items.length > MOST_VALUES) return undefined;
+    const items = node.items.map((item) => plainJson(tree, item, depth + 1));
+    return items.includes(undefined) ? undefined : (items as Json[]);
+  }
+  if (node.kind !== 'dict' || node.entries.length > MOST_VALUES) return undefined;
+  const entries = node.entries.map(([key, value]) => [String(tree.nodes[key]), plainJson(tree, value, depth + 1)] as const);
+  return entries.some(([, value]) => value === undefined) ? undefined : (Object.fromEntries(entries) as JsonObject);
+}

@@ -1,0 +1,66 @@
+import { describe, expect, test } from '@jest/globals';
+import { interpolate, interpolateStage, type Values } from '../../../src/app/cli/interpolate.ts';
+import type { CheckpointError } from '../../../src/errors.ts';
+
+const values = (): Values => ({
+  environment: { HOME_DIR: '/home/x', FLAG: 'true', AWS_SECRET_ACCESS_KEY: 'hunter2', N: '12' },
+  parameters: { run: 'r1', 'with.dot': 'd' },
+  root: {
+    hardware: { paths: { output: '${HOME_DIR}/out', loop: '${hardware.paths.loop}' } },
+    n: { count: 3 },
+    big: { a: '${big.b}${big.b}', b: 'x'.repeat(60_000) },
+  },
+  budget: { left: 100 },
+});
+
+test.each<[unknown, unknown]>([
+  ['plain', 'plain'],
+  ['${HOME_DIR}/last.ckpt', '/home/x/last.ckpt'],
+  ['a-${param.run}-${param.with.dot}', 'a-r1-d'],
+  ['${FLAG}', true],
+  ['${N}', 12],
+  ['x${N}', 'x12'],
+  ['${oc.env:HOME_DIR}', '/home/x'],
+  ['${oc.env:NOT_THERE,fallback}', 'fallback'],
+  ['${hardware.paths.output}/x', '/home/x/out/x'],
+  ['${n.count}', 3],
+  ['$${HOME_DIR}', '${HOME_DIR}'],
+  ['^a$', '^a$'],
+  [{ deep: ['${param.run}', 3, null] }, { deep: ['r1', 3, null] }],
+])('%j → %j', (value, expected) => {
+  expect(interpolate(value, values(), 'p')).toEqual(expected);
+});
+
+describe('errors say where', () => {
+  test.each<[unknown, string, string]>([
+    ['${NOT_THERE}', 'p', 'NOT_THERE is not set'],
+    ['${HOME_DIRR}', 'p', '`HOME_DIR`'],
+    [{ a: ['${param.rum}'] }, 'p.a[0]', '--param rum=…'],
+    ['${AWS_SECRET_ACCESS_KEY}', 'p', 'credential'],
+    ['${hardware.paths.input}', 'p', 'nor the place'],
+    ['${hardware.paths.loop}', 'p', 'deep'],
+    ['${}', 'p', 'neither'],
+    ['${constructor.name}', 'p', 'nor the place'],
+    ['${big.a}', 'p', 'characters'],
+    [Array.from({ length: 101 }, () => '${N}'), 'p[100]', 'references'],
+  ])('%j', (value, path, says) => {
+    let error: CheckpointError | undefined;
+    try {
+      interpolate(value, values(), 'p');
+    } catch (thrown) {
+      error = thrown as CheckpointError;
+    }
+    expect(error?.code).toBe('CheckpointConfigError');
+    expect(error?.details['config_path']).toBe(path);
+    expect(error?.message).toContain(says);
+    expect(error?.message).not.toContain('hunter2');
+  });
+});
+
+test('what runs does not come from the environment', () => {
+  expect(interpolateStage({ type: 'source.local', path: '${HOME_DIR}' }, values(), 'stages[0]')).toEqual({
+    type: 'source.local',
+    path: '/home/x',
+  });
+  expect(() => interpolateStage({ type: '${FLAG}' }, values(), 'stages[0]')).toThrow('written out');
+});

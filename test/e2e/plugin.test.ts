@@ -1,0 +1,92 @@
+/** The example plug-in, installed as its README says and used through the command line; and plug-ins that are none. */
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { loadPlugins } from '../../activities/plugins.ts';
+import { ckpt, type Ended } from '../support/cli.ts';
+import { fixture, PROJECT_ROOT } from '../support/project.ts';
+import { headerOf } from '../support/publish.ts';
+
+let folder: string;
+let plugin: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-plugin-'));
+  plugin = join(folder, 'plugin');
+  await cp(join(PROJECT_ROOT, 'examples', 'plugin'), plugin, { recursive: true, filter: (path) => !path.includes('node_modules') });
+  const manifest = join(plugin, 'package.json');
+  await writeFile(manifest, (await readFile(manifest, 'utf8')).replace('file:../..', `file:${PROJECT_ROOT}`));
+  await promisify(execFile)('npm', ['install', '--offline', '--no-audit', '--no-fund', '--no-package-lock'], { cwd: plugin });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function run(...args: readonly string[]): Promise<Ended> {
+  return ckpt(args, { cwd: folder, env: { XDG_STATE_HOME: join(folder, 'state') } }).ended;
+}
+
+test('`stages` shows it with its options', async () => {
+  const { code, stdout } = await run('stages', '--plugins', plugin, '--json');
+  expect(code).toBe(0);
+  const { stages } = JSON.parse(stdout) as { stages: { type: string; options: { properties: object } }[] };
+  expect(Object.keys(stages.find(({ type }) => type === 'modifier.drop_buffers')!.options.properties)).toEqual(['names']);
+});
+
+test('without `--plugins` its type is unknown, with it its options are checked', async () => {
+  const document = join(plugin, 'pipeline.yaml');
+  const without = await run('validate', document, '--param', 'source=x');
+  expect(without.code).toBe(2);
+  expect(without.stderr).toContain('modifier.drop_buffers');
+  const wrong = join(plugin, 'wrong.yaml');
+  await writeFile(wrong, (await readFile(document, 'utf8')).replace('modifier.drop_buffers', 'modifier.drop_buffers\n    name: x'));
+  const checked = await run('validate', wrong, '--plugins', plugin, '--param', 'source=x');
+  expect(checked.code).toBe(2);
+  expect(checked.stderr).toContain('Did you mean `names`?');
+});
+
+test('a run uses it: buffers stay behind', async () => {
+  const source = fixture('good/transfer_source.ckpt');
+  const { code, stdout, stderr } = await run(
+    'run',
+    join(plugin, 'pipeline.yaml'),
+    '--plugins',
+    plugin,
+    '--param',
+    `source=${source}`,
+    '--json',
+  );
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ metadata: { modifiers_applied: [{ type: 'drop_buffers', num_dropped: 2 }] } });
+  const names = (await headerOf(join(plugin, 'out', 'parameters.safetensors'))).weights.map(({ name }) => name);
+  expect(names).not.toContain('norm.running_mean');
+  expect(names).not.toContain('norm.num_batches_tracked');
+  expect(names).toHaveLength(7);
+});
+
+describe('what is no plug-in is refused with its place', () => {
+  const sound = "options: { safeParse: () => ({ success: true, data: {} }) }, run: async () => {}, description: 'x'";
+  test.each<[string, string, string]>([
+    ['no default export', 'export const x = 1;', 'exports no stage'],
+    ['a type of no kind', `export default { type: 'other.x', ${sound} };`, 'expected such as'],
+    ['no run', "export default { type: 'modifier.x', description: 'x', options: {} };", 'no `run`'],
+    ['no schema', "export default { type: 'modifier.x', description: 'x', options: {}, run() {} };", 'no zod schema'],
+    ['no description', "export default { type: 'modifier.x', options: {}, run() {} };", 'description'],
+    ['code that throws', "throw new Error('boom');", 'boom'],
+  ])('%s', async (name, code, says) => {
+    const file = join(folder, `${name.replaceAll(' ', '-')}.mjs`);
+    await writeFile(file, code);
+    await expect(loadPlugins([file])).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringContaining(says) as unknown,
+    });
+  });
+  test('a module or folder that is not there, and one stage twice', async () => {
+    await expect(loadPlugins([join(folder, 'nowhere')])).rejects.toThrow('There is no plug-in');
+    const twice = [join(folder, 'a.mjs'), join(folder, 'b.mjs')];
+    for (const file of twice) await writeFile(file, `export default { type: 'sink.x', ${sound} };`);
+    await expect(loadPlugins(twice)).rejects.toThrow('Two plug-ins define sink.x');
+  });
+});

@@ -1,0 +1,207 @@
+import { describe, expect, test } from '@jest/globals';
+import type { CheckpointError } from '../../src/errors.ts';
+import { ANEMOI_CLASSES, understandDocument } from '../../src/pipeline/anemoi.ts';
+
+const TYPES = [
+  'source.local',
+  'source.s3',
+  'source.http',
+  'loader.weights_only',
+  'loader.cold_start',
+  'modifier.rename',
+  'sink.publish',
+  'modifier.publish_x',
+];
+const ROOT = 'anemoi.training.checkpoint';
+
+function understand(document: unknown, parameters: Readonly<Record<string, string>> = {}) {
+  return understandDocument(document, { types: TYPES, parameters });
+}
+
+function stagesOf(document: unknown, parameters: Readonly<Record<string, string>> = {}): readonly Record<string, unknown>[] {
+  return (understand(document, parameters).document as { stages: Record<string, unknown>[] }).stages;
+}
+
+function errorOf(document: unknown, parameters: Readonly<Record<string, string>> = {}): CheckpointError {
+  try {
+    understand(document, parameters);
+  } catch (error) {
+    expect((error as CheckpointError).code).toBe('CheckpointConfigError');
+    return error as CheckpointError;
+  }
+  throw new Error('it should have failed');
+}
+
+const pipeline = (...stages: readonly unknown[]): unknown => ({
+  training: { checkpoint_pipeline: { stages } },
+  checkpoint_path: '/c.ckpt',
+});
+
+describe('a class is known by its package and by its module', () => {
+  const paths = Object.entries(ANEMOI_CLASSES).flatMap(([name, { type, modules }]) =>
+    modules.map((module) => [`${ROOT}.${module}.${name}`, type] as const),
+  );
+  test.each(paths)('%s', (target, type) => {
+    expect(stagesOf(pipeline({ _target_: target }))[0]).toMatchObject({ type });
+  });
+});
+
+describe('a short name is its type', () => {
+  const names = Object.entries(ANEMOI_CLASSES).flatMap(([className, { type, names }]) =>
+    [className, ...names].map((name) => [name, type] as const),
+  );
+  test.each([...names, ['rename', 'modifier.rename'], ['publish', 'sink.publish'], ['modifier.rename', 'modifier.rename']] as const)(
+    '%s',
+    (name, type) => {
+      expect(stagesOf({ stages: [{ type: name }], checkpoint_path: '/c' })[0]).toMatchObject({ type });
+    },
+  );
+});
+
+describe('forms of the document', () => {
+  test('a pipeline, with settings and what has no effect', () => {
+    const { document, notes, origins } = understand({
+      training: {
+        checkpoint_pipeline: {
+          async_execution: true,
+          cache_dir: null,
+          continue_on_error: true,
+          max_retries: 5,
+          stages: [{ _target_: `${ROOT}.sources.HTTPSource`, url: 'http://h/x', max_retries: 2 }],
+        },
+        lr: 1e-3,
+      },
+      data: { anything: 1 },
+    });
+    expect(document).toEqual({
+      continue_on_error: true,
+      max_retries: 5,
+      stages: [{ type: 'source.http', url: 'http://h/x', max_retries: 2 }],
+    });
+    expect(notes).toEqual([expect.stringContaining('async_execution')]);
+    expect(origins).toEqual(['training.checkpoint_pipeline.stages[0]']);
+  });
+  test('blocks expand in the order source, loading, modifiers', () => {
+    const { document, origins } = understand({
+      training: {
+        checkpoint: {
+          modifiers: [{ type: 'freeze', layers: ['a'] }],
+          loading: { _target_: `${ROOT}.loading.ColdStartLoader`, strict: true },
+          source: { type: 'local', path: '/x' },
+        },
+      },
+    });
+    expect(document).toEqual({
+      stages: [
+        { type: 'source.local', path: '/x' },
+        { type: 'loader.cold_start', strict: true },
+        { type: 'modifier.freezing', layers: ['a'] },
+      ],
+    });
+    expect(origins).toEqual(['training.checkpoint.source', 'training.checkpoint.loading', 'training.checkpoint.modifiers[0]']);
+  });
+  test('ours is left as it is', () => {
+    const ours = { name: 'x', stages: [{ type: 'source.local', path: '/x', timeout: 3 }], unknown_key: 1 };
+    expect(understand(ours)).toEqual({ document: ours, origins: ['stages[0]'], notes: [] });
+    expect(understand({ name: 'x' }).document).toEqual({ name: 'x' });
+    expect(understand([1]).document).toEqual([1]);
+  });
+  test('the run says where the checkpoint lies, what it must fit, and where to publish', () => {
+    const stages = stagesOf(pipeline({ type: 'local' }, { type: 'weights_only' }, { type: 'cold_start', target: '/own' }), {
+      target: '/t',
+      output: '/o',
+    });
+    expect(stages).toEqual([
+      { type: 'source.local', path: '/c.ckpt' },
+      { type: 'loader.weights_only', target: '/t' },
+      { type: 'loader.cold_start', target: '/own' },
+      { type: 'sink.publish', uri: '/o' },
+    ]);
+  });
+  test('processor refresh flags go to the loaders', () => {
+    const flags = { update_ds_stats_on_ckpt_load: { states: false, tendencies: true } };
+    expect(stagesOf({ training: { ...flags, checkpoint: { loading: { type: 'weights_only' } } } })).toEqual([
+      { type: 'loader.weights_only', refresh_tendencies: true },
+    ]);
+  });
+});
+
+describe('legacy keys', () => {
+  const hardware = { paths: { checkpoints: '/ckpt/' }, files: {} };
+  test.each<[string, unknown, readonly string[]]>([
+    ['load_weights_only', { load_weights_only: true }, ['source.local', 'loader.weights_only']],
+    ['with transfer_learning', { load_weights_only: true, transfer_learning: true }, ['source.local', 'loader.transfer_learning']],
+    ['run_id', { run_id: 'abc' }, ['source.local', 'loader.warm_start']],
+    [
+      'fork_run_id with freezing, last',
+      { fork_run_id: 'abc', submodules_to_freeze: ['encoder'] },
+      ['source.local', 'loader.warm_start', 'modifier.freezing'],
+    ],
+  ])('%s', (_name, training, types) => {
+    expect(stagesOf({ training, hardware }, { checkpoint_path: '/p' }).map(({ type }) => type)).toEqual(types);
+  });
+  test('a run lies in its folder', () => {
+    expect(stagesOf({ training: { run_id: 'abc' }, hardware })[0]).toEqual({ type: 'source.local', path: '/ckpt/abc/last.ckpt' });
+    expect(stagesOf({ training: {}, hardware: { files: { warm_start: '/w.ckpt' } } })[0]).toEqual({
+      type: 'source.local',
+      path: '/w.ckpt',
+    });
+    expect(errorOf({ training: { run_id: 'abc' } }).details['config_path']).toBe('training.run_id');
+  });
+  test('freeze paths begin two levels below the Lightning module', () => {
+    expect(stagesOf({ training: { run_id: 'a', submodules_to_freeze: ['encoder'] }, hardware })[2]).toEqual({
+      type: 'modifier.freezing',
+      submodules_to_freeze: ['encoder'],
+      prefix: 'model.model.',
+    });
+  });
+  test('transfer_learning alone does nothing, and nothing is no pipeline', () => {
+    expect(errorOf({ training: { transfer_learning: true } }).details['config_path']).toBe('training');
+  });
+});
+
+describe('S3 by parts', () => {
+  test.each<[unknown, unknown]>([
+    [{ url: 's3://b/k' }, 's3://b/k'],
+    [{ bucket: 'b', key: '/k/x' }, 's3://b/k/x'],
+    [{ url: null }, 's3://root/key'],
+    [{}, 's3://root/key'],
+  ])('%j → %s', (options, url) => {
+    expect(stagesOf({ stages: [{ type: 's3', ...(options as object) }], url: 's3://root/key' })[0]).toMatchObject({ url });
+  });
+  test.each([
+    [{ url: 's3://b/k', bucket: 'b' }, 'stages[0].bucket'],
+    [{ bucket: 'b' }, 'stages[0].key'],
+    [{ key: 'k' }, 'stages[0].bucket'],
+  ])('%j is refused at %s', (options, path) => {
+    expect(errorOf({ stages: [{ type: 's3', ...options }] }).details['config_path']).toBe(path);
+  });
+});
+
+describe('what is not understood', () => {
+  test.each<[unknown, string, string]>([
+    [pipeline({ _target_: `${ROOT}.sources.S3Sorce` }), 'training.checkpoint_pipeline.stages[0]._target_', '`S3Source`'],
+    [pipeline({ _target_: `${ROOT}.source.S3Source` }), 'training.checkpoint_pipeline.stages[0]._target_', `${ROOT}.sources.S3Source`],
+    [pipeline({ _target_: 'os.system', command: 'echo' }), 'training.checkpoint_pipeline.stages[0]._target_', 'never imported'],
+    [pipeline({ _target_: 'S3Source' }), 'training.checkpoint_pipeline.stages[0]._target_', `${ROOT}.sources.S3Source`],
+    [pipeline({ _target_: 'constructor' }), 'training.checkpoint_pipeline.stages[0]._target_', 'Unknown'],
+    [pipeline({ _target_: `${ROOT}.sources.S3Source`, type: 's3' }), 'training.checkpoint_pipeline.stages[0]', 'not both'],
+    [pipeline({ strict: true }), 'training.checkpoint_pipeline.stages[0].type', 'no `type`'],
+    [pipeline(3), 'training.checkpoint_pipeline.stages[0]', 'must be a mapping'],
+    [pipeline({ type: 'weight_only' }), 'training.checkpoint_pipeline.stages[0].type', '`weights_only`'],
+    [pipeline({ type: 'lora' }), 'training.checkpoint_pipeline.stages[0].type', 'not available yet'],
+    [pipeline({ _target_: `${ROOT}.modifiers.LoRAModifier` }), 'training.checkpoint_pipeline.stages[0]._target_', 'not available yet'],
+    [{ training: { checkpoint_pipeline: { stages: [], cachedir: 1 } } }, 'training.checkpoint_pipeline.cachedir', '`cache_dir`'],
+    [{ training: { checkpoint_pipeline: { stages: {} } } }, 'training.checkpoint_pipeline.stages', 'list'],
+    [{ training: { checkpoint: { source: { type: 'local' }, modifiers: {} } } }, 'training.checkpoint.modifiers', 'list'],
+    [{ stages: [], training: { checkpoint_pipeline: { stages: [] } } }, 'training.checkpoint_pipeline', '2 times'],
+    [{ training: { checkpoint: { source: { type: 'local' } } } }, 'training.checkpoint.source.path', 'checkpoint_path'],
+  ])('%j', (document, path, says) => {
+    const error = errorOf(document);
+    expect(error.details['config_path']).toBe(path);
+    expect(error.message).toContain(says);
+  });
+  test('credentials in a URL are not repeated', () => {
+    expect(errorOf(pipeline({ _target_: 'x.Y', url: 'https://user:hunter2@host/file' })).message).not.toContain('hunter2');
+  });
+});

@@ -1,0 +1,45 @@
+import { expect, test } from '@jest/globals';
+import { adviseComposition } from '../../src/pipeline/composition.ts';
+
+const LETTERS: Readonly<Record<string, string>> = {
+  s: 'source.local',
+  S: 'source.http',
+  w: 'loader.weights_only',
+  t: 'loader.transfer_learning',
+  f: 'modifier.freezing',
+  p: 'sink.publish',
+};
+
+test.each<[string, readonly string[]]>([
+  ['', ['no_stages []']],
+  ['swfp', []],
+  ['swffp', []],
+  ['wsp', ['source_after_loader [1,0]']],
+  ['sfwp', ['modifier_before_loader [1,2]']],
+  ['swfSp', ['source_after_loader [3,1]', 'source_after_modifier [3,2]']],
+  ['spw', ['sink_before_loader [1,2]', 'stage_after_last_sink [2]']],
+  ['swpf', ['stage_after_last_sink [3]']],
+  ['swwp', ['duplicate_loader [1,2]']],
+  ['sswp', ['duplicate_source [0,1]']],
+  ['swtp', ['loaders_without_source_between [1,2]']],
+  ['swStp', ['source_after_loader [2,1]']],
+  ['wp', ['missing_source [0]']],
+  ['s', ['missing_loader [0]']],
+  ['sw', ['missing_sink [1]']],
+  ['ff', ['modifiers_only [0,1]']],
+])('%j → %j', (letters, expected) => {
+  const found = adviseComposition([...letters].map((letter) => ({ type: LETTERS[letter]! })));
+  expect(found.map(({ code, positions }) => `${code} ${JSON.stringify(positions)}`)).toEqual(expected);
+});
+
+test('an order finding names both stages, a duplicate its type and count', () => {
+  const [order] = adviseComposition([{ type: 'loader.cold_start' }, { type: 'source.s3' }, { type: 'sink.publish' }]);
+  expect(order!.message).toMatch(/source\.s3 \(stages\[1\]\).*loader\.cold_start \(stages\[0\]\)/);
+  const [twice] = adviseComposition([
+    { type: 'source.s3' },
+    { type: 'source.s3' },
+    { type: 'loader.cold_start' },
+    { type: 'sink.publish' },
+  ]);
+  expect(twice!.message).toContain('source.s3 is there 2 times');
+});

@@ -1,0 +1,135 @@
+import { expect, test } from '@jest/globals';
+import type { CheckpointError, JsonObject } from '../../src/errors.ts';
+import { readHeader } from '../../src/formats/read-header.ts';
+import { openLocalFile } from '../../src/io/local-file.ts';
+import type { Header } from '../../src/model/header.ts';
+import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
+import { targetOfHeader, targetOfSpec } from '../../src/transform/target.ts';
+import { headerOf, targetOf } from '../support/headers.ts';
+import { fixture } from '../support/project.ts';
+
+const RULES: LoadRules = {
+  strict: false,
+  skipMismatched: false,
+  skipUnsupported: false,
+  fill: 'none',
+  refreshStates: false,
+  refreshTendencies: false,
+};
+const TRANSFER: LoadRules = { ...RULES, skipMismatched: true, fill: 'target' };
+
+async function headerAt(path: string): Promise<Header> {
+  const source = await openLocalFile(fixture(path));
+  try {
+    return await readHeader(source);
+  } finally {
+    await source.close();
+  }
+}
+
+function errorOf(act: () => unknown): CheckpointError {
+  try {
+    act();
+  } catch (error) {
+    return error as CheckpointError;
+  }
+  throw new Error('it should have failed');
+}
+
+test('transfer between real checkpoints: per-name reasons, casts, and a complete file in target order', async () => {
+  const header = await headerAt('good/transfer_source.ckpt');
+  const reference = await headerAt('good/transfer_target.pt');
+  const target = targetOfHeader(reference, 'file:///t.pt');
+  const loaded = loadWeights(header, target, TRANSFER);
+  expect(loaded.transferred).toEqual(
+    ['encoder.weight', 'encoder.bias', 'norm.running_mean', 'norm.num_batches_tracked', 'statistics'].sort(inOrderOf(header)),
+  );
+  expect(Object.fromEntries(loaded.skipped.map(({ what, reason }) => [what, reason]))).toEqual({
+    'decoder.weight': 'shape_mismatch',
+    'decoder.bias': 'shape_mismatch',
+    'pos.embed': 'shape_mismatch',
+    'head.old_bias': 'not_in_target',
+  });
+  expect(loaded.skipped.find(({ what }) => what === 'decoder.weight')!.details).toEqual({ source_shape: [2, 8], target_shape: [5, 8] });
+  expect(loaded.missing).toEqual(['head.bias', 'adapter.weight'].sort(inOrderOf(reference)));
+  expect(loaded.casts).toEqual([{ name: 'statistics', from: 'F64', to: 'F32' }]);
+  expect(loaded.plan.tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape }))).toEqual(
+    target.tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
+  );
+  const files = loaded.plan.tensors.map(({ origin }) => loaded.plan.storages[origin.storage]!.file);
+  expect(loaded.plan.files).toHaveLength(2);
+  expect(files.filter((file) => file === 0)).toHaveLength(5);
+  expect(files.filter((file) => file === 1)).toHaveLength(loaded.filled.length);
+});
+
+function inOrderOf(header: Header): (a: string, b: string) => number {
+  const order = new Map(header.weights.map(({ name }, index) => [name, index]));
+  return (a, b) => order.get(a)! - order.get(b)!;
+}
+
+test('a loader after a loader overlays: what it transferred wins, what it filled does not', () => {
+  const target = targetOf({ a: ['F32', [2]], b: ['F32', [2]] });
+  const first = loadWeights(headerOf({ a: ['F32', [2]], b: ['F32', [2]], c: ['F32', [1]] }, {}, 'file:///1'), undefined, RULES);
+  const second = loadWeights(headerOf({ a: ['F32', [2]] }, {}, 'file:///2'), target, TRANSFER, first.plan);
+  const whence = second.plan.tensors.map(({ name, origin }) => [name, second.plan.files[second.plan.storages[origin.storage]!.file]!.uri]);
+  expect(whence).toEqual([
+    ['a', 'file:///2'],
+    ['b', 'file:///1'],
+    ['c', 'file:///1'],
+  ]);
+});
+
+test('renamed modules are hinted at', () => {
+  const source = headerOf({ 'encoder.0.weight': ['F32', [2]], 'encoder.0.bias': ['F32', [2]], same: ['F32', [1]] });
+  const target = targetOf({ 'trunk.0.weight': ['F32', [2]], 'trunk.0.bias': ['F32', [2]], same: ['F32', [1]] });
+  const error = errorOf(() => loadWeights(source, target, { ...RULES, strict: true }));
+  expect(error.details).toMatchObject({
+    missing_keys: ['trunk.0.weight', 'trunk.0.bias'],
+    num_unexpected: 2,
+    hints: [{ from: 'encoder.', to: 'trunk.', count: 2 }],
+  });
+  expect(error.message).toContain('With `trunk.` for the leading `encoder.`, 2 names');
+});
+
+test('a misspelt name is paired with the near one', () => {
+  const error = errorOf(() =>
+    loadWeights(headerOf({ wieght: ['F32', [2]], x: ['F32', [1]] }), targetOf({ weight: ['F32', [2]], x: ['F32', [1]] }), {
+      ...RULES,
+      strict: true,
+    }),
+  );
+  expect(error.details['near_names']).toEqual({ wieght: 'weight' });
+});
+
+test.each<[string, unknown, string]>([
+  ['a list', [], 'no mapping'],
+  ['empty', {}, 'no tensor'],
+  ['a negative size', { w: { shape: [-1], dtype: 'F32' } }, 'shape'],
+  ['an unknown dtype', { w: { shape: [1], dtype: 'float31' } }, 'dtype'],
+  ['no dtype', { w: { shape: [1] } }, 'missing'],
+  ['a shape beyond memory', { w: { shape: [2 ** 40, 2 ** 40], dtype: 'F32' } }, 'beyond'],
+])('a spec that is %s is refused with its place', (_name, spec, says) => {
+  const error = errorOf(() => targetOfSpec(spec, { configPath: 'stages[1].target' }));
+  expect(error.code).toBe('CheckpointConfigError');
+  expect(error.message).toContain(says);
+  expect(String((error.details as JsonObject)['config_path'])).toContain('stages[1].target');
+});
+
+test('a spec takes dtypes as torch names them, too', () => {
+  const { tensors } = targetOfSpec(
+    { a: { shape: [], dtype: 'torch.bfloat16' }, b: { shape: [2], dtype: 'long' } },
+    { uri: 'file:///s.json' },
+  );
+  expect(tensors.map(({ dtype }) => dtype)).toEqual(['BF16', 'I64']);
+});
+
+test('100 000 names that nearly all differ are judged with hints', () => {
+  const many = (prefix: string): Record<string, readonly ['F32', readonly number[]]> =>
+    Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`${prefix}.layer.${i}.weight`, ['F32', [1]] as const]));
+  const error = errorOf(() => loadWeights(headerOf(many('model.net')), targetOf(many('net')), RULES));
+  expect(error.details).toMatchObject({
+    reason: 'no_common_keys',
+    num_missing: 100_000,
+    hints: [{ from: 'model.', to: '', count: 100_000 }],
+  });
+});

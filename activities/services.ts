@@ -15,6 +15,8 @@ export interface Services {
   open(uri: string): Promise<ByteSource>;
   /** Opens the version that was pinned, or throws `CheckpointSourceError`. */
   openPinned(file: PinnedFile): Promise<ByteSource>;
+  /** Refuse a source that names classes on no list of harmless ones, also where no weight depends on them. */
+  readonly refuseUnknown?: boolean;
   /** Turns of copying: each holds some tens of MiB. */
   readonly transfers: Slots;
 }

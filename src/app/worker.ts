@@ -13,6 +13,8 @@ export interface WorkerOptions {
   readonly connection: NativeConnectionOptions;
   readonly namespace: string;
   readonly taskQueue?: string;
+  /** See `Services.refuseUnknown`. */
+  readonly refuseUnknown?: boolean;
   /** Modules and folders with further stages. */
   readonly plugins?: readonly string[];
 }
@@ -41,7 +43,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     namespace: options.namespace,
     taskQueue: options.taskQueue ?? TASK_QUEUE,
     workflowBundle: { codePath: BUNDLE },
-    activities: createActivities(await loadCatalog(options.plugins), createServices()),
+    activities: createActivities(await loadCatalog(options.plugins), {
+      ...createServices(),
+      refuseUnknown: options.refuseUnknown === true,
+    }),
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: '1s',
     stickyQueueScheduleToStartTimeout: '2s',

@@ -120,6 +120,7 @@ program
 program
   .command('worker')
   .description('run a worker until stopped')
+  .option('--refuse-unknown', 'refuse checkpoints that name classes on no list of harmless ones')
   .option('--check', 'run none: exit 0 if a worker of this machine polls the task queue')
   .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));

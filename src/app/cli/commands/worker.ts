@@ -6,7 +6,9 @@ import { connectTemporal } from '../../temporal/connect.ts';
 import { TASK_QUEUE } from '../../../pipeline/contract.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 
-export async function worker(options: OutputOptions & { readonly check?: boolean; readonly plugins?: readonly string[] }): Promise<void> {
+export async function worker(
+  options: OutputOptions & { readonly check?: boolean; readonly refuseUnknown?: boolean; readonly plugins?: readonly string[] },
+): Promise<void> {
   if (options.check === true) return check(options);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
@@ -14,6 +16,7 @@ export async function worker(options: OutputOptions & { readonly check?: boolean
     const running = await startWorker({
       connection: temporal.nativeOptions,
       namespace: temporal.namespace,
+      refuseUnknown: options.refuseUnknown === true,
       plugins: options.plugins ?? [],
     });
     note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);

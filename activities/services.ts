@@ -1,4 +1,5 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
+import type { Slots } from '../src/io/slots.ts';
 import type { BlobReference } from '../src/model/context.ts';
 import type { ByteSource, PinnedFile } from '../src/model/byte-source.ts';
 
@@ -14,4 +15,6 @@ export interface Services {
   open(uri: string): Promise<ByteSource>;
   /** Opens the version that was pinned, or throws `CheckpointSourceError`. */
   openPinned(file: PinnedFile): Promise<ByteSource>;
+  /** Turns of copying: each holds some tens of MiB. */
+  readonly transfers: Slots;
 }

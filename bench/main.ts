@@ -73,7 +73,9 @@ async function play(): Promise<void> {
     }
     say(`${row.name} …`);
     try {
-      rows.push(...(await row.play(scene)));
+      const found = await row.play(scene);
+      say(textTable(found));
+      rows.push(...found);
     } catch (error) {
       // What the other rows found must not be lost with it.
       leftOut.push(`${row.name}: failed: ${error instanceof Error ? error.message : String(error)}`);
@@ -83,7 +85,7 @@ async function play(): Promise<void> {
   }
   const report: Report = {
     date: new Date().toISOString(),
-    command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+    command: commandLine(),
     quick: scene.quick,
     machine,
     rows,
@@ -105,4 +107,16 @@ async function takeProfile(row: Row): Promise<void> {
   });
   process.stdout.write(`${await profileSummary(folder)}\n`);
   say(`profiles: ${folder}`);
+}
+
+/** As it can be typed anywhere: paths of this machine are left out. */
+function commandLine(): string {
+  const { only, quick, write } = options;
+  const shown = [
+    ...(only === undefined ? [] : [`--only ${only}`]),
+    ...(quick === true ? ['--quick'] : []),
+    ...(runs === null ? [] : [`--runs ${runs}`]),
+    ...(write === true ? ['--write'] : []),
+  ];
+  return ['npm run bench', ...(shown.length === 0 ? [] : ['--', ...shown])].join(' ');
 }

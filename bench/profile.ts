@@ -4,12 +4,14 @@ import { basename, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { PROJECT_ROOT } from './project.ts';
 
+interface Frame {
+  readonly functionName: string;
+  readonly url: string;
+  readonly lineNumber: number;
+}
+
 interface CpuProfile {
-  readonly nodes: readonly {
-    readonly id: number;
-    readonly children?: readonly number[];
-    readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
-  }[];
+  readonly nodes: readonly { readonly id: number; readonly children?: readonly number[]; readonly callFrame: Frame }[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
 }
@@ -35,6 +37,7 @@ async function summary(path: string): Promise<string> {
   const parents = new Map(profile.nodes.flatMap(({ id, children }) => (children ?? []).map((child) => [child, id] as const)));
   const self = new Map<string, number>();
   const total = new Map<string, number>();
+  const owners = new Map<string, number>();
   let busy = 0;
   let idle = 0;
   for (const [index, sample] of profile.samples.entries()) {
@@ -51,6 +54,8 @@ async function summary(path: string): Promise<string> {
       const frame = nodes.get(at);
       if (frame !== undefined && frame.url.startsWith(OURS)) seen.add(label(frame));
     }
+    const owner = ownerOf(sample, nodes, parents);
+    owners.set(owner, (owners.get(owner) ?? 0) + ms);
     for (const caller of seen) total.set(caller, (total.get(caller) ?? 0) + ms);
   }
   const lines = (times: ReadonlyMap<string, number>): readonly string[] =>
@@ -61,12 +66,25 @@ async function summary(path: string): Promise<string> {
   return [
     `${basename(path)}: ${busy.toFixed(0)} ms busy, ${idle.toFixed(0)} ms idle`,
     ...lines(self),
+    ' by package, or module of ours (what Node does goes to the nearest caller):',
+    ...lines(owners),
     ' our own functions with what they call (what follows an await counts for whoever resumes it):',
     ...lines(total),
   ].join('\n');
 }
 
-function label(frame: CpuProfile['nodes'][number]['callFrame'] | undefined): string {
+/** The package or module of ours that is nearest among a frame and its callers. */
+function ownerOf(sample: number, nodes: ReadonlyMap<number, Frame>, parents: ReadonlyMap<number, number>): string {
+  for (let at: number | undefined = sample; at !== undefined; at = parents.get(at)) {
+    const url = nodes.get(at)?.url ?? '';
+    if (url.startsWith(OURS)) return url.slice(OURS.length);
+    const name = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1];
+    if (name !== undefined) return name;
+  }
+  return 'node';
+}
+
+function label(frame: Frame | undefined): string {
   const name = frame?.functionName || '(anonymous)';
   return frame === undefined || frame.url === '' ? name : `${name}  ${shortUrl(frame.url)}:${frame.lineNumber + 1}`;
 }

@@ -5,7 +5,6 @@
  * Invariant: nothing of the user's (state, workspace, running servers) is touched, and the scratch folder is gone at the end.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server as NetServer } from 'node:net';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { readEnvironment } from '../src/app/environment.ts';
@@ -70,26 +69,13 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
 }
 
 async function startServer(): Promise<Server & { readonly stop: () => Promise<void> }> {
-  const guard = await occupyDefaultPort();
-  const { address, release } = await acquireDevServer({ log: () => undefined, environment: readEnvironment() }).finally(() =>
-    guard.close(),
-  );
+  const { address, release } = await acquireDevServer({ log: () => undefined, environment: readEnvironment() });
   const connection = await Connection.connect({ address });
   return {
     address,
     client: new Client({ connection }),
     stop: () => connection.close().finally(release),
   };
-}
-
-/**
- * The embedded server prefers Temporal's default port, where any other `ckpt` of this machine would take it for one that is
- * there for all, and its worker would play in our rows. So the port is taken while the server looks for one.
- */
-async function occupyDefaultPort(): Promise<NetServer> {
-  const guard = createServer();
-  await new Promise<void>((resolve) => guard.once('error', () => resolve()).listen(7233, '127.0.0.1', resolve));
-  return guard;
 }
 
 export interface Conversion extends Finished {

@@ -83,18 +83,19 @@ export default defineStage<Options>({
     if (outputs.index !== null) await removeIndex(target);
     const published: Copied[] = [];
     for (const { name, layout } of outputs.files) {
-      const copied = await publishLocal({
-        uri: name === null ? uri : sibling(uri, name),
-        layout,
-        plan,
-        open: (file) => services.openPinned(file),
-        token: partialToken(call),
-        // Heartbeats of this stage are all made here, by an attempt before this one; they name the file they are about.
-        ...(call.resume === undefined ? {} : { resume: call.resume as unknown as PartialProgress }),
-        onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
-        signal: call.signal,
-      });
-      published.push(copied);
+      const copy = (): Promise<Copied> =>
+        publishLocal({
+          uri: name === null ? uri : sibling(uri, name),
+          layout,
+          plan,
+          open: (file) => services.openPinned(file),
+          token: partialToken(call),
+          // Heartbeats of this stage are all made here, by an attempt before this one; they name the file they are about.
+          ...(call.resume === undefined ? {} : { resume: call.resume as unknown as PartialProgress }),
+          onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
+          signal: call.signal,
+        });
+      published.push(await services.transfers.use(copy, call.signal));
     }
     const digests = await digestsOf(plan, outputs, published, call);
     let shards: readonly Shard[] | undefined;

@@ -9,6 +9,7 @@ import type { Services } from '../../activities/services.ts';
 import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
 import { openPinned } from '../../src/io/local-file.ts';
 import { openSource } from '../../src/io/open.ts';
+import { slots } from '../../src/io/slots.ts';
 import { openWorkspace } from '../../src/io/workspace.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
@@ -27,7 +28,7 @@ export async function devServer({ uiPort }: { readonly uiPort?: number } = {}): 
 }
 
 export function servicesOf(workspace: string): Services {
-  return { workspace: () => openWorkspace(workspace), open: openSource, openPinned };
+  return { workspace: () => openWorkspace(workspace), open: openSource, openPinned, transfers: slots(4) };
 }
 
 export async function workerOf(environment: TestWorkflowEnvironment, taskQueue: string, services: Services): Promise<Worker> {

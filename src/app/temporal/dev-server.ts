@@ -18,8 +18,9 @@ import type { Environment } from '../environment.ts';
 import { findTemporalBinary } from './binary.ts';
 import { processMark } from './process-mark.ts';
 
-const PORT = 7233;
-const UI_PORT = 8233;
+/** Not Temporal's default ports: who finds a server there takes it for one that stays, and this one goes with its last command. */
+const PORT = 7243;
+const UI_PORT = 8243;
 /** Milliseconds. */
 const READY_TIMEOUT = 60_000;
 const STOP_TIMEOUT = 5000;

@@ -10,6 +10,7 @@ import { tensorBytes } from '../../model/dtype.ts';
 import type { Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
+import type { TorchObject } from '../torch/read-zip.ts';
 import { findStateDict } from '../torch/state-dict.ts';
 import { readArchived } from './archived.ts';
 import { readMetadata, type Place, type TensorItem, type ValueItem } from './metadata.ts';
@@ -22,6 +23,8 @@ const VALUE_MAX = 64 * 2 ** 20;
 /** Bytes of one read of neighbouring values, and of the gaps that are read along. */
 const SPAN = 4 * 2 ** 20;
 const GAP = 64 * 1024;
+/** What Lightning and Fabric keep beside weights and optimizers: epoch, loops, hyper-parameters. */
+const EXTRA = 'meta.pt';
 
 /** True for a URI that ends in the name of a distributed checkpoint's index. */
 export function isDistributedIndex(uri: string): boolean {
@@ -54,6 +57,14 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
   const globals: GlobalUse[] = [...indexGlobals];
   const leaves = new Map<string, NodeId>();
   const index = new Map<string, number>();
+  /** Adds what an archive holds to the header's tables; gives its root. */
+  const take = (object: TorchObject, where: string): NodeId => {
+    const base = { storages: storages.length, tensors: tensors.length };
+    for (const each of object.storages) storages.push(each);
+    for (const each of object.tensors) tensors.push({ ...each, storage: each.storage === -1 ? -1 : each.storage + base.storages });
+    for (const each of object.globals) globals.push({ ...each, member: `${where}/${each.member}` });
+    return graft(nodes, object.tree, base);
+  };
   for (const [name, { values, places }] of byFile) {
     const file = await openSibling(name).catch((cause: unknown) => {
       if (!isCheckpointError(cause) || cause.code !== 'CheckpointNotFoundError') throw cause;
@@ -66,12 +77,7 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
         if (offset + stored > file.size)
           throw bad(`${name} should hold ${stored} bytes at ${offset}, but ends at ${file.size}: it is truncated`);
       for await (const { value, held } of neighbours(file, values, bad)) {
-        const object = await readArchived(held, value, at);
-        const base = { storages: storages.length, tensors: tensors.length };
-        for (const each of object.storages) storages.push(each);
-        for (const each of object.tensors) tensors.push({ ...each, storage: each.storage === -1 ? -1 : each.storage + base.storages });
-        for (const each of object.globals) globals.push({ ...each, member: `${name}/${value.name}/${each.member}` });
-        leaves.set(value.name, graft(nodes, object.tree, base));
+        leaves.set(value.name, take(await readArchived(held, value, at), `${name}/${value.name}`));
       }
     } finally {
       await file.close();
@@ -82,12 +88,22 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
     const tensor = tensors.push(tensorOf(item, storages, index)) - 1;
     leaves.set(item.name, nodes.push({ kind: 'tensor', tensor }) - 1);
   }
-  const root = buildTree(
+  const saved = buildTree(
     nodes,
     items.map(({ name }) => ({ path: paths.get(name) ?? [name], leaf: leaves.get(name) ?? -1 })),
     bad,
   );
-  const tree = { root, nodes };
+  let extras: Entries = [];
+  const extra = await openExtra(openSibling);
+  if (extra !== undefined) {
+    try {
+      const at = files.push(pin(extra)) - 1;
+      extras = entriesOf(nodes, take(await readArchived(extra, { offset: 0, stored: extra.size }, at), EXTRA));
+    } finally {
+      await extra.close();
+    }
+  }
+  const tree = { root: withExtras(nodes, saved, extras), nodes };
   return {
     ...findStateDict(tree, uri, globals),
     container: 'distributed',
@@ -99,6 +115,47 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
     globals,
     findings: [],
   };
+}
+
+/** The file that Lightning and Fabric write beside a distributed checkpoint, if there is one. */
+async function openExtra(openSibling: OpenSibling): Promise<ByteSource | undefined> {
+  return openSibling(EXTRA).catch((error: unknown) => {
+    if (isCheckpointError(error) && error.code === 'CheckpointNotFoundError') return undefined;
+    throw error;
+  });
+}
+
+type Entries = readonly (readonly [NodeId, NodeId])[];
+
+function entriesOf(nodes: readonly ValueNode[], id: NodeId): Entries {
+  const node = nodes[id];
+  return typeof node === 'object' && node?.kind === 'dict' ? node.entries : [];
+}
+
+/**
+ * The saved object with Lightning's entries over its own. Where they are those of a Trainer, `model` becomes `state_dict` and
+ * `optimizer_0`, `optimizer_1` … the list `optimizer_states`, as Lightning's own tool makes one file of the folder.
+ */
+function withExtras(nodes: ValueNode[], root: NodeId, extras: Entries): NodeId {
+  if (extras.length === 0) return root;
+  const named = new Map<string, NodeId>();
+  for (const [key, value] of [...entriesOf(nodes, root), ...extras]) {
+    const name = nodes[key];
+    if (typeof name === 'string') named.set(name, value);
+  }
+  const model = named.get('model');
+  if (named.has('pytorch-lightning_version') && model !== undefined) {
+    named.delete('model');
+    named.set('state_dict', model);
+    const optimizers: NodeId[] = [];
+    for (let value = named.get('optimizer_0'); value !== undefined; value = named.get(`optimizer_${optimizers.length}`)) {
+      named.delete(`optimizer_${optimizers.length}`);
+      optimizers.push(value);
+    }
+    if (optimizers.length > 0) named.set('optimizer_states', nodes.push({ kind: 'list', items: optimizers }) - 1);
+  }
+  const entries = [...named].map(([name, value]) => [nodes.push(name) - 1, value] as const);
+  return nodes.push({ kind: 'dict', entries }) - 1;
 }
 
 /** A tensor over its chunks: the one that is all of it, or blocks. */

@@ -54,6 +54,22 @@ describe('as torch gives them', () => {
     expect(header.findings.map(({ code }) => code)).toEqual(['torchscript_code', 'torchscript_attributes']);
   });
 
+  test("a Trainer's folder is one Lightning checkpoint", async () => {
+    const { format, training, tree } = await headerOf(join(FOLDER, 'lightning'));
+    expect(format).toBe('lightning');
+    expect(training).toMatchObject({
+      global_step: 24,
+      has_scheduler: true,
+      has_callbacks: true,
+      has_loops: true,
+      lightning_version: '2.6.6',
+    });
+    const root = tree!.nodes[tree!.root] as { entries: readonly (readonly [number, number])[] };
+    const keys = root.entries.map(([key]) => tree!.nodes[key]);
+    expect(keys).not.toContain('optimizer_0');
+    expect(keys).toEqual(expect.arrayContaining(['state_dict', 'optimizer_states', 'hyper_parameters']));
+  });
+
   test('what lies beside the weights is nested as it was saved', async () => {
     const { tree, tensors } = await headerOf(join(FOLDER, 'training'));
     const plain = (id: number): unknown => {

@@ -20,6 +20,9 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 
 /** Runs a document that was checked against the catalog. */
 export async function runDocument(document: PipelineInput, options: RunOptions): Promise<void> {
+  // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
+  const workerModule = options.detach === true ? undefined : import('../../worker.ts');
+  workerModule?.catch(() => undefined);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     if (options.detach === true && temporal.kind === 'embedded') {
@@ -31,18 +34,17 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
     const workflowId = options.id ?? `${document.name ?? 'pipeline'}-${randomUUID().slice(0, 8)}`;
     const link =
       temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
-    const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
-    const worker = local
-      ? await (
-          await import('../../worker.ts')
-        ).startWorker({
-          connection: temporal.nativeOptions,
-          namespace: temporal.namespace,
-          plugins: options.plugins ?? [],
-        })
-      : null;
+    const local = temporal.kind !== 'configured' || options.worker === true;
+    const starting = startPipeline(client, workflowId, document);
+    starting.catch(() => undefined);
+    const worker =
+      workerModule === undefined || !local
+        ? null
+        : await (
+            await workerModule
+          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
     try {
-      const started = await startPipeline(client, workflowId, document);
+      const started = await starting;
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, run_id: started.runId, link });
         else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);

@@ -82,7 +82,7 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
     ),
   );
   const { warnings: ofHeader, ...more } = rules.metadata?.(header) ?? {};
-  const warnings = [...loaded.warnings, ...(Array.isArray(ofHeader) ? (ofHeader as readonly Json[]) : [])];
+  const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...listIn(ofHeader)].slice(-20);
   const plan = withRecord(loaded.plan, completeRecord(loaded));
   return {
     context: {
@@ -94,6 +94,10 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
     },
     summary: summaryOf(loaded),
   };
+}
+
+function listIn(value: Json | undefined): readonly Json[] {
+  return Array.isArray(value) ? (value as readonly Json[]) : [];
 }
 
 function requireFields({ context, options, stage }: StageCall<LoaderOptions>, rules: LoaderRules): void {

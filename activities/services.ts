@@ -18,6 +18,8 @@ export interface Services {
   openPinned(file: PinnedFile): Promise<ByteSource>;
   /** The places this worker can reach, and may. */
   readonly storage: Storage;
+  /** Refuse a source that names classes on no list of harmless ones, also where no weight depends on them. */
+  readonly refuseUnknown?: boolean;
   /** Turns of copying: each holds some tens of MiB. */
   readonly transfers: Slots;
 }

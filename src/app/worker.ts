@@ -17,6 +17,8 @@ export interface WorkerOptions {
   readonly taskQueue?: string;
   /** Default: as configured, for the inputs of the user who started this process. */
   readonly storage?: Storage;
+  /** See `Services.refuseUnknown`. */
+  readonly refuseUnknown?: boolean;
   /** Modules and folders with further stages. */
   readonly plugins?: readonly string[];
 }
@@ -46,7 +48,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     namespace: options.namespace,
     taskQueue: options.taskQueue ?? TASK_QUEUE,
     workflowBundle: { codePath: BUNDLE },
-    activities: createActivities(await loadCatalog(options.plugins), createServices(storage)),
+    activities: createActivities(await loadCatalog(options.plugins), {
+      ...createServices(storage),
+      refuseUnknown: options.refuseUnknown === true,
+    }),
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: '1s',
     stickyQueueScheduleToStartTimeout: '2s',

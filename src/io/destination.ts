@@ -9,6 +9,7 @@ import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { writeAtomically } from './atomic-file.ts';
+import type { Overflows } from './copy.ts';
 import type { ResumableProgress } from './heartbeat.ts';
 import { localIdentity, localPath, localUri } from './local-file.ts';
 import { discardPartials, publishLocal } from './publish-local.ts';
@@ -27,6 +28,8 @@ export interface PublishedFile {
   readonly sha256: string | null;
   /** SHA-256 of tensors, by their index in the layout; of none where not all bytes passed. */
   readonly tensors: ReadonlyMap<number, string>;
+  /** Values beyond the range of the dtype they were cast to. */
+  readonly overflowed: Overflows;
   /** Bytes that the store copied itself. */
   readonly copied: number;
 }
@@ -83,8 +86,8 @@ const LOCAL: Destination = {
       throw new CheckpointConfigError(`${uri} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
         details: { reason: 'exists' },
       });
-    const { partial, sha256, offset } = resume ?? {};
-    const taken = partial === undefined || sha256 === undefined || offset === undefined ? {} : { resume: { partial, sha256, offset } };
+    const { partial, sha256 } = resume ?? {};
+    const taken = resume === undefined || partial === undefined || sha256 === undefined ? {} : { resume: { ...resume, partial, sha256 } };
     return { ...(await publishLocal({ uri, layout, plan, open, token, onProgress, signal, ...taken })), copied: 0 };
   },
   discard: (uri, token) => discardPartials(uri, token),

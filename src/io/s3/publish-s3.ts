@@ -12,7 +12,7 @@ import type { Layout } from '../../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
 import type { ByteBudget } from '../byte-budget.ts';
-import { copyLayout } from '../copy.ts';
+import { copyLayout, type Overflows } from '../copy.ts';
 import { layoutRange } from '../layout-range.ts';
 import { openFiles } from '../open-files.ts';
 import { watched } from '../range-read.ts';
@@ -57,6 +57,8 @@ export interface S3Published {
   readonly sha256: string | null;
   /** SHA-256 of tensors, by their index in the layout; of none where not all bytes passed. */
   readonly tensors: ReadonlyMap<number, string>;
+  /** Values beyond the range of the dtype they were cast to. */
+  readonly overflowed: Overflows;
   /** Bytes that the store copied itself. */
   readonly copied: number;
   /** Bytes that parts of earlier attempts had brought already. */
@@ -66,6 +68,7 @@ export interface S3Published {
 interface Digests {
   readonly sha256: string | null;
   readonly tensors: ReadonlyMap<number, string>;
+  readonly overflowed: Overflows;
 }
 
 export async function publishS3(options: S3PublishOptions): Promise<S3Published> {
@@ -291,8 +294,8 @@ async function sendAll(options: S3PublishOptions, parts: readonly PlannedPart[],
   // Of a part, or of what it was to be made from.
   if (failure !== undefined) throw failure.error;
   // Without a failure it is there.
-  const { sha256, tensors } = copied!;
-  return { sha256, tensors };
+  const { sha256, tensors, overflowed } = copied!;
+  return { sha256, tensors, overflowed };
 }
 
 /** The store copies what it can; the rest is made range by range. Nobody sees all bytes, so nothing is digested. */
@@ -349,7 +352,7 @@ async function copyAndSend(options: S3PublishOptions, parts: readonly PlannedPar
     const now = await patiently(policy, options.signal, 0, (inner) => port.head({ bucket, key, versionId }, { checksum: false }, inner));
     if (now.etag !== etag) throw changedError(uri, `its entity tag is ${now.etag}, expected ${etag}`);
   }
-  return { sha256: null, tensors: new Map() };
+  return { sha256: null, tensors: new Map(), overflowed: {} };
 }
 
 async function putWhole(options: S3PublishOptions, target: S3Target, condition: WriteCondition): Promise<S3Published> {
@@ -358,12 +361,12 @@ async function putWhole(options: S3PublishOptions, target: S3Target, condition: 
   try {
     const whole = new Uint8Array(layout.size);
     const write = async (bytes: Uint8Array, offset: number): Promise<void> => whole.set(bytes, offset);
-    const { sha256, tensors } = await copyLayout({ layout, plan, open, signal, write, onProgress: () => undefined });
+    const { sha256, tensors, overflowed } = await copyLayout({ layout, plan, open, signal, write, onProgress: () => undefined });
     signal.throwIfAborted();
     await conditionally(options, target, condition, (on) =>
       patiently(policy, signal, whole.length, (inner) => port.put(target, whole, { mark: token, condition: on }, inner)),
     );
-    return { size: layout.size, sha256, tensors, copied: 0, kept: 0 };
+    return { size: layout.size, sha256, tensors, overflowed, copied: 0, kept: 0 };
   } finally {
     release();
   }

@@ -9,6 +9,7 @@ import { logger, note, type OutputOptions } from '../output.ts';
 
 export interface WorkerCommandOptions extends OutputOptions {
   readonly check?: boolean;
+  readonly refuseUnknown?: boolean;
   readonly plugins?: readonly string[];
   readonly storage?: string;
 }
@@ -24,6 +25,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
       connection: temporal.nativeOptions,
       namespace: temporal.namespace,
       storage,
+      refuseUnknown: options.refuseUnknown === true,
       plugins: options.plugins ?? [],
     });
     note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);

@@ -30,6 +30,14 @@ export function clientOf(connection: Connection, namespace: string): Client {
   return new Client({ connection, namespace });
 }
 
+/** When the oldest open workflow of the namespace started, in milliseconds since the epoch; null: none is open. */
+export async function oldestOpenRun(client: Client): Promise<number | null> {
+  let oldest: number | null = null;
+  for await (const { startTime } of client.workflow.list({ query: "ExecutionStatus = 'Running'" }))
+    oldest = Math.min(oldest ?? Infinity, startTime.getTime());
+  return oldest;
+}
+
 /** Starts a run; a running one with that id is a `CheckpointConfigError`. */
 export async function startPipeline(client: Client, workflowId: string, input: PipelineInput): Promise<StartedRun> {
   try {

@@ -4,17 +4,21 @@ import { openSource } from '../io/open.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
 import { openWorkspace } from '../io/workspace.ts';
-import { localUri } from '../io/local-file.ts';
+import { outputUri } from '../io/destination.ts';
+import { isS3 } from '../io/s3/location.ts';
+import { openStoreWorkspace } from '../io/workspace-store.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
 import { readEnvironment } from './environment.ts';
+import { unfenced } from './storage.ts';
 
 /** Copies at a time in one process: with up to 100 MiB each (a strided tensor's window, the blocks in flight) they stay below half a GiB. */
 const TRANSFERS = 4;
 
 export function createServices(storage: Storage, { workspace }: { readonly workspace: string } = readEnvironment()): Services {
+  let own: Storage | undefined;
   return {
     storage,
-    workspace: (uri) => fencedWorkspace(storage, uri, workspace),
+    workspace: (uri) => (uri === null ? fencedWorkspace((own ??= unfenced(storage)), workspace) : fencedWorkspace(storage, uri)),
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file) => storage.openPinned(file),
     transfers: slots(TRANSFERS),
@@ -22,10 +26,10 @@ export function createServices(storage: Storage, { workspace }: { readonly works
 }
 
 /** One that an input names must lie inside the fence, as must every blob in its workspace: references come with the input, too. */
-function fencedWorkspace(storage: Storage, named: string | null, own: string): Workspace {
-  const root = named ?? own;
-  const open = openWorkspace(root);
-  const check = async (): Promise<void> => (named === null ? undefined : storage.check(named));
+function fencedWorkspace(storage: Storage, uri: string): Workspace {
+  const root = uri.replace(/\/+$/, '');
+  const open = isS3(root) ? openStoreWorkspace(root, storage) : openWorkspace(root);
+  const check = (): Promise<void> => storage.check(`${root}/blobs`);
   return {
     async putJson(value) {
       await check();
@@ -34,7 +38,7 @@ function fencedWorkspace(storage: Storage, named: string | null, own: string): W
     async getJson(reference) {
       await check();
       const { uri } = reference;
-      if (!localUri(uri).startsWith(`${localUri(root)}/`))
+      if (isS3(uri) !== isS3(root) || !outputUri(uri).startsWith(`${outputUri(root)}/`))
         throw new CheckpointConfigError(
           `${uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
         );

@@ -21,6 +21,16 @@ export async function configuredStorage({ file, inputs, environment = readEnviro
   return createStorage({ settings, cacheFolder: join(environment.cacheFolder, 'http') });
 }
 
+/** Without a fence: for what this process's owner has set up, as its workspace. */
+export async function ownStorage(): Promise<Storage> {
+  return unfenced(await configuredStorage({ inputs: 'own' }));
+}
+
+/** The same stores, all of them. */
+export function unfenced({ settings, policy }: Storage): Storage {
+  return createStorage({ settings: { ...settings, allow: {} }, policy });
+}
+
 /** A variable that is set replaces what the file says. */
 function withEnvironment(settings: StorageSettings, environment: Environment, inputs: StorageSetup['inputs']): StorageSettings {
   const { allowedRoots, allowedBuckets, allowPrivateAddresses } = environment;

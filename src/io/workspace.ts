@@ -3,7 +3,7 @@
  * changed, and verified whenever it is read.
  */
 import { hash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
@@ -32,6 +32,10 @@ export function openWorkspace(uri: string): {
             { cause },
           );
         });
+      } else {
+        // What is used again is young again to who clears up.
+        const now = new Date();
+        await utimes(path, now, now).catch(() => undefined);
       }
       return { uri: pathToFileURL(path).href, sha256, size };
     },

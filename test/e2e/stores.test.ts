@@ -17,6 +17,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Services } from '../../activities/services.ts';
+import { clearWorkspace } from '../../src/io/workspace-gc.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt } from '../support/cli.ts';
@@ -159,6 +160,41 @@ test('from S3 to S3: published, then unchanged, then damaged and published again
   expect((await execute(input)).status).toBe('completed');
   const listed = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'both/out/' }));
   expect(listed.Contents?.map(({ Key }) => Key)).toEqual(['both/out/weights.safetensors', 'both/out/weights.safetensors.manifest.json']);
+});
+
+test('a workspace in a store serves a run; `gc` clears what is old and spares what an open run may need', async () => {
+  const workspace = `s3://${bucket}/workspaces/one`;
+  const uri = join(folder, 'by-store-workspace.safetensors');
+  const stages = [{ type: 'source.local', path: fixture(LIGHTNING) }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri }];
+  const fenced = createStorage({ settings: { s3: [], http: {}, allow: { buckets: ['elsewhere'] } } });
+  // The worker's own workspace needs no gap in the fence; one that an input names does.
+  expect((await execute({ stages }, servicesOf(workspace, fenced))).status).toBe('completed');
+  const misled = await failureOf(execute({ stages, workspace }, servicesOf(join(folder, 'workspace'), fenced)));
+  expect(misled.details![0]).toMatchObject({ reason: 'outside_fence' });
+
+  const storage = createStorage();
+  const blobs = async (): Promise<number> =>
+    (await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'workspaces/' }))).Contents?.length ?? 0;
+  const all = await blobs();
+  expect(all).toBeGreaterThanOrEqual(2);
+  expect(await clearWorkspace(storage, workspace, Date.now() - 3600_000, false)).toEqual({ removed: 0, removed_bytes: 0, kept: all });
+  expect(await clearWorkspace(storage, workspace, Date.now() + 60_000, true)).toMatchObject({ removed: all });
+  expect(await blobs()).toBe(all);
+  expect(await clearWorkspace(storage, workspace, Date.now() + 60_000, false)).toMatchObject({ removed: all, kept: 0 });
+  expect(await blobs()).toBe(0);
+
+  const local = join(folder, 'local-workspace');
+  await execute({ stages: [...stages.slice(0, 2), { ...stages[2]!, uri: `${uri}.2` }] }, servicesOf(local));
+  await writeFile(join(local, 'blobs', 'not-ours.json'), '{}');
+  expect(await clearWorkspace(storage, local, Date.now() + 60_000, false)).toMatchObject({ removed: all, kept: 0 });
+  expect((await readdir(join(local, 'blobs'), { recursive: true })).filter((name) => name.endsWith('.json'))).toEqual(['not-ours.json']);
+
+  const { address } = environment.connection.options as { readonly address: string };
+  const env = { ...server.env, XDG_STATE_HOME: join(folder, 'state'), CKPT_WORKSPACE: workspace, TEMPORAL_ADDRESS: address };
+  const { code, stdout, stderr } = await ckpt(['gc', '--older-than', '7', '--json'], { cwd: folder, env }).ended;
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ workspace, removed: 0, dry_run: false });
 });
 
 test('shards in a store, read back by their prefix', async () => {

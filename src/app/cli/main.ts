@@ -133,6 +133,14 @@ program
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 
 program
+  .command('gc')
+  .description('remove workspace blobs that no open run refers to')
+  .addOption(json())
+  .option('--older-than <days>', 'those last used so many days ago', '30')
+  .option('--dry-run', 'only count them')
+  .action(async (_options, command: Command) => (await import('./commands/gc.ts')).gc(command.optsWithGlobals()));
+
+program
   .command('status')
   .argument('<workflow-id>')
   .description('stages, outputs and error of a run')

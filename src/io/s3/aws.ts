@@ -125,6 +125,24 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
         );
         return (answer.Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key]));
       }),
+    async *listAll(bucket, prefix) {
+      for (let token: string | undefined; ;) {
+        const answer = await faultsOf(() =>
+          client.send(
+            new ListObjectsV2Command({
+              Bucket: bucket,
+              Prefix: prefix,
+              ...(token === undefined ? {} : { ContinuationToken: token }),
+              ...payer,
+            }),
+          ),
+        );
+        for (const { Key, Size, LastModified } of answer.Contents ?? [])
+          if (Key !== undefined && LastModified !== undefined) yield { key: Key, size: Size ?? 0, modified: LastModified.getTime() };
+        token = answer.NextContinuationToken;
+        if (token === undefined) return;
+      }
+    },
     put: ({ bucket, key }, body, { mark, condition }, signal) =>
       faultsOf(async () => {
         const answer = await client.send(

@@ -1,0 +1,38 @@
+/** `ckpt gc`: removes workspace blobs that no open run refers to. */
+import { CheckpointConfigError } from '../../../errors.ts';
+import { clearWorkspace } from '../../../io/workspace-gc.ts';
+import { formatBytes, formatCount } from '../../../pipeline/text.ts';
+import { clientOf, oldestOpenRun } from '../../client.ts';
+import { readEnvironment } from '../../environment.ts';
+import { connectTemporal } from '../../temporal/connect.ts';
+import { ownStorage } from '../../storage.ts';
+import { logger, printJson, type OutputOptions } from '../output.ts';
+
+const DAY = 24 * 3600 * 1000;
+/** A run that has just started may not be listed yet: blobs this young (in milliseconds) stay in any case. */
+const LEAST_AGE = 3600 * 1000;
+
+interface GcOptions extends OutputOptions {
+  readonly olderThan: string;
+  readonly dryRun?: boolean;
+}
+
+export async function gc(options: GcOptions): Promise<void> {
+  const days = Number(options.olderThan);
+  if (!(days >= 0)) throw new CheckpointConfigError(`\`--older-than ${options.olderThan}\`: expected a number of days.`);
+  const { workspace } = readEnvironment();
+  const temporal = await connectTemporal({ log: logger(options) });
+  try {
+    const oldest = await oldestOpenRun(clientOf(temporal.connection, temporal.namespace));
+    const before = Math.min(Date.now() - Math.max(days * DAY, LEAST_AGE), oldest ?? Infinity);
+    const cleared = await clearWorkspace(await ownStorage(), workspace, before, options.dryRun === true);
+    const report = { workspace, before: new Date(before).toISOString(), dry_run: options.dryRun === true, ...cleared };
+    if (options.json === true) return printJson(report);
+    const what = `${formatCount(cleared.removed, 'blob')}, ${formatBytes(cleared.removed_bytes)}`;
+    process.stdout.write(
+      `${workspace}\n  ${options.dryRun === true ? 'would remove' : 'removed'} ${what} last used before ${report.before}; ${formatCount(cleared.kept, 'blob')} kept\n`,
+    );
+  } finally {
+    await temporal.close();
+  }
+}

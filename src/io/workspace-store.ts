@@ -1,0 +1,39 @@
+/** A workspace in an S3 store: the same blobs under the same names as in a folder. */
+import { hash } from 'node:crypto';
+import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
+import type { BlobReference } from '../model/context.ts';
+import { destinationOf, outputUri } from './destination.ts';
+import type { Storage } from './storage/storage.ts';
+
+export function openStoreWorkspace(
+  uri: string,
+  storage: Storage,
+): { putJson(value: unknown): Promise<BlobReference>; getJson(reference: BlobReference): Promise<unknown> } {
+  const root = outputUri(uri.replace(/\/+$/, ''));
+  const files = destinationOf(storage, root);
+  return {
+    async putJson(value) {
+      const text = JSON.stringify(value);
+      const sha256 = hash('sha256', text);
+      const blob = `${root}/blobs/${sha256.slice(0, 2)}/${sha256}.json`;
+      // Written also where it is: a damaged blob is mended, and what is used again is young again to who clears up.
+      await files.write(blob, text);
+      return { uri: blob, sha256, size: Buffer.byteLength(text) };
+    },
+    async getJson(reference) {
+      const text = await files.read(reference.uri);
+      if (text === null)
+        throw new CheckpointNotFoundError(
+          `There is no ${reference.uri} in the run's workspace. All workers of a queue must share one workspace, and nothing but \`ckpt gc\` should clear it up.`,
+          reference.uri,
+        );
+      const sha256 = hash('sha256', text);
+      if (sha256 !== reference.sha256)
+        throw new CheckpointLoadError(
+          `${reference.uri} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`,
+          reference.uri,
+        );
+      return JSON.parse(text);
+    },
+  };
+}

@@ -1,7 +1,9 @@
 /** What every source does once it knows where the checkpoint lies: open, pin, read the header, keep it in the workspace. */
 import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
 import { CheckpointValidationError, type Json } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
+import { verifyChecksum } from '../src/io/checksum.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { Header } from '../src/model/header.ts';
@@ -9,12 +11,35 @@ import type { StageCall, StageOutcome } from './stage.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
 import { formatBytes, formatCount } from '../src/pipeline/text.ts';
 
-export async function takeSource(call: StageCall<unknown>, uri: string, sourceType: string): Promise<StageOutcome> {
-  const source = await call.services.open(uri);
+/** Of all sources: what the whole file must be. */
+export const expectedChecksum = z
+  .string()
+  .regex(/^(sha256:)?[0-9a-f]{64}$/i, 'expected 64 hexadecimal digits of a SHA-256, `sha256:` may stand before them')
+  .transform((text) => text.replace(/^sha256:/i, '').toLowerCase())
+  .describe('SHA-256 of the whole file; anything else fails before it is parsed')
+  .optional();
+
+export interface Taken {
+  readonly uri: string;
+  /** Goes into the metadata as `source_type`. */
+  readonly type: string;
+  readonly expectedChecksum?: string | undefined;
+}
+
+export async function takeSource(call: StageCall<unknown>, { uri, type: sourceType, expectedChecksum }: Taken): Promise<StageOutcome> {
+  const source = await call.services.open(uri, call.signal);
   try {
+    if (expectedChecksum !== undefined)
+      await verifyChecksum({
+        source,
+        expected: expectedChecksum,
+        known: await call.services.storage.sha256(pin(source), call.signal),
+        signal: call.signal,
+        onProgress: (offset) => call.heartbeat({ offset, size: source.size }),
+      });
     const header = await readHeader(
       source,
-      siblingsOf(source.uri, (sibling) => call.services.open(sibling)),
+      siblingsOf(source.uri, (sibling) => call.services.open(sibling, call.signal)),
     );
     if (call.services.refuseUnknown === true) refuseUnknown(source.uri, header);
     const reference = await call.services.workspace(call.run.workspace).putJson(header);
@@ -25,6 +50,7 @@ export async function takeSource(call: StageCall<unknown>, uri: string, sourceTy
       source_type: sourceType,
       ...(source.uri.startsWith('file:') ? { source_path: fileURLToPath(source.uri) } : { source_url: source.uri }),
       source_bytes: size,
+      ...(expectedChecksum === undefined ? {} : { source_sha256: expectedChecksum }),
       checkpoint_format: header.format,
     };
     return {

@@ -5,7 +5,9 @@ import { loadCatalog } from '../../activities/catalog.ts';
 import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import { TASK_QUEUE } from '../pipeline/contract.ts';
+import type { Storage } from '../io/storage/storage.ts';
 import { createServices } from './services.ts';
+import { configuredStorage } from './storage.ts';
 
 const BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
@@ -13,6 +15,8 @@ export interface WorkerOptions {
   readonly connection: NativeConnectionOptions;
   readonly namespace: string;
   readonly taskQueue?: string;
+  /** Default: as configured, for the inputs of the user who started this process. */
+  readonly storage?: Storage;
   /** See `Services.refuseUnknown`. */
   readonly refuseUnknown?: boolean;
   /** Modules and folders with further stages. */
@@ -37,6 +41,7 @@ function installRuntime(): void {
 
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   installRuntime();
+  const storage = options.storage ?? (await configuredStorage({ inputs: 'own' }));
   const connection = await NativeConnection.connect(options.connection);
   const worker = await Worker.create({
     connection,
@@ -44,7 +49,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     taskQueue: options.taskQueue ?? TASK_QUEUE,
     workflowBundle: { codePath: BUNDLE },
     activities: createActivities(await loadCatalog(options.plugins), {
-      ...createServices(),
+      ...createServices(storage),
       refuseUnknown: options.refuseUnknown === true,
     }),
     interceptors: { activity: [mapErrors] },
@@ -59,7 +64,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     ended,
     async stop() {
       if (worker.getState() === 'RUNNING') worker.shutdown();
-      await ended.finally(() => connection.close());
+      await ended.finally(() => {
+        storage.close();
+        return connection.close();
+      });
     },
   };
 }

@@ -13,7 +13,7 @@ function take(path: string, refuseUnknown: boolean): Promise<unknown> {
     run: { workspace: null },
     context: { metadata: {} },
   };
-  return takeSource(call as unknown as StageCall<unknown>, fixture(path), 'test');
+  return takeSource(call as unknown as StageCall<unknown>, { uri: fixture(path), type: 'test' });
 }
 
 const unknown = 'good/lightning_rich_hparams_p2.ckpt';

@@ -61,7 +61,7 @@ export async function waitForResult(client: Client, { workflowId, runId }: Start
     if (!(error instanceof WorkflowFailedError)) throw error;
     const cause = error.cause;
     if (cause instanceof ApplicationFailure && cause.details?.[1] !== undefined) return cause.details[1] as PipelineResult;
-    const empty = { workflow_id: workflowId, run_id: runId, stages: [], outputs: [], metadata: {} } as const;
+    const empty = { workflow_id: workflowId, run_id: runId, stages: [], outputs: [], metadata: {}, waiting: null } as const;
     if (cause instanceof CancelledFailure) {
       const known = await queryStatus(client, workflowId).catch(() => null);
       return known !== null && known.status === 'cancelled'

@@ -40,7 +40,9 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
     const worker =
       workerModule === undefined || !local
         ? null
-        : await (await workerModule).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
+        : await (
+            await workerModule
+          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
     try {
       const started = await starting;
       if (options.detach === true) {

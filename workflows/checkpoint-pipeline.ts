@@ -132,8 +132,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       return note({ validation_performed: false, validation_error: reportOfFailure(thrown).message.slice(0, 300) });
     }
     needs = found.needs;
-    note(preflightRecord(found));
     const fatal = fatalProblems(input, found);
+    note(preflightRecord(found, fatal));
     if (fatal.length === 0) return;
     for (const { stage, error: report } of fatal) if (stage !== null) stageFailed(stage, placed(stage, report, 0));
     const first = fatal.find(({ stage }) => stage !== null)?.stage ?? null;

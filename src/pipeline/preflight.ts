@@ -39,17 +39,16 @@ export function preflightReport(problems: readonly Problem[]): ErrorReport {
   }).toJSON();
 }
 
-/** What the record keeps of it, by the names that users of Anemoi's pre-check know. */
-export function preflightRecord({ problems, warnings }: PreflightOutput): JsonObject {
-  const status = (kind: Problem['kind']): string => {
-    const found = problems.filter((problem) => problem.kind === kind);
-    if (found.some(({ transient }) => !transient)) return 'error';
-    return found.length > 0 || (kind === 'place' && warnings.length > 0) ? 'warning' : 'ok';
+/** What the record keeps of it, by the names that users of Anemoi's pre-check know; `error` is what ends the run. */
+export function preflightRecord({ problems, warnings }: PreflightOutput, fatal: readonly Problem[]): JsonObject {
+  const status = (kind: Problem['kind'], more = 0): string => {
+    if (fatal.some((problem) => problem.kind === kind)) return 'error';
+    return problems.some((problem) => problem.kind === kind) || more > 0 ? 'warning' : 'ok';
   };
   const lines = [...problems.map(({ path, error }) => `${path}: ${error.message}`), ...warnings];
   return {
     validation_performed: true,
-    validation_environment_status: status('place'),
+    validation_environment_status: status('place', warnings.length),
     validation_config_status: status('config'),
     ...(lines.length === 0 ? {} : { validation_findings: lines.slice(0, LISTED).map((line) => line.slice(0, MOST_CHARACTERS)) }),
   };

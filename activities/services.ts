@@ -1,6 +1,7 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
 import type { Slots } from '../src/io/slots.ts';
 import type { BlobReference } from '../src/model/context.ts';
+import type { Storage } from '../src/io/storage/storage.ts';
 import type { ByteSource, PinnedFile } from '../src/model/byte-source.ts';
 
 export interface Workspace {
@@ -12,9 +13,13 @@ export interface Services {
   /** `null`: the worker's own workspace. */
   workspace(uri: string | null): Workspace;
   /** Opens a path or URI as it is now. */
-  open(uri: string): Promise<ByteSource>;
+  open(uri: string, signal?: AbortSignal): Promise<ByteSource>;
   /** Opens the version that was pinned, or throws `CheckpointSourceError`. */
   openPinned(file: PinnedFile): Promise<ByteSource>;
+  /** The places this worker can reach, and may. */
+  readonly storage: Storage;
+  /** Refuse a source that names classes on no list of harmless ones, also where no weight depends on them. */
+  readonly refuseUnknown?: boolean;
   /** Turns of copying: each holds some tens of MiB. */
   readonly transfers: Slots;
 }

@@ -1,20 +1,47 @@
 /** What every source does once it knows where the checkpoint lies: open, pin, read the header, keep it in the workspace. */
 import { fileURLToPath } from 'node:url';
-import type { Json } from '../src/errors.ts';
+import { z } from 'zod';
+import { CheckpointValidationError, type Json } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
+import { verifyChecksum } from '../src/io/checksum.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
+import type { Header } from '../src/model/header.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
 import { formatBytes, formatCount } from '../src/pipeline/text.ts';
 
-export async function takeSource(call: StageCall<unknown>, uri: string, sourceType: string): Promise<StageOutcome> {
-  const source = await call.services.open(uri);
+/** Of all sources: what the whole file must be. */
+export const expectedChecksum = z
+  .string()
+  .regex(/^(sha256:)?[0-9a-f]{64}$/i, 'expected 64 hexadecimal digits of a SHA-256, `sha256:` may stand before them')
+  .transform((text) => text.replace(/^sha256:/i, '').toLowerCase())
+  .describe('SHA-256 of the whole file; anything else fails before it is parsed')
+  .optional();
+
+export interface Taken {
+  readonly uri: string;
+  /** Goes into the metadata as `source_type`. */
+  readonly type: string;
+  readonly expectedChecksum?: string | undefined;
+}
+
+export async function takeSource(call: StageCall<unknown>, { uri, type: sourceType, expectedChecksum }: Taken): Promise<StageOutcome> {
+  const source = await call.services.open(uri, call.signal);
   try {
+    if (expectedChecksum !== undefined)
+      await verifyChecksum({
+        source,
+        expected: expectedChecksum,
+        known: await call.services.storage.sha256(pin(source), call.signal),
+        signal: call.signal,
+        onProgress: (offset) => call.heartbeat({ offset, size: source.size }),
+      });
     const header = await readHeader(
       source,
-      siblingsOf(source.uri, (sibling) => call.services.open(sibling)),
+      siblingsOf(source.uri, (sibling) => call.services.open(sibling, call.signal)),
     );
+    if (call.services.refuseUnknown === true) refuseUnknown(source.uri, header);
     const reference = await call.services.workspace(call.run.workspace).putJson(header);
     const size = Math.max(source.size, sumOf(header.files));
     const bytes = header.weights.reduce((sum, { tensor }) => sum + sizeOf(header.tensors[tensor]!), 0);
@@ -23,6 +50,7 @@ export async function takeSource(call: StageCall<unknown>, uri: string, sourceTy
       source_type: sourceType,
       ...(source.uri.startsWith('file:') ? { source_path: fileURLToPath(source.uri) } : { source_url: source.uri }),
       source_bytes: size,
+      ...(expectedChecksum === undefined ? {} : { source_sha256: expectedChecksum }),
       checkpoint_format: header.format,
     };
     return {
@@ -32,6 +60,18 @@ export async function takeSource(call: StageCall<unknown>, uri: string, sourceTy
   } finally {
     await source.close();
   }
+}
+
+/** For workers that are set to take known names only. */
+function refuseUnknown(uri: string, { globals }: Header): void {
+  const unknown = globals.filter(({ verdict }) => verdict !== 'safe').slice(0, 100);
+  if (unknown.length === 0) return;
+  const names = [...new Set(unknown.map(({ module, name }) => `${module}.${name}`))];
+  throw new CheckpointValidationError(
+    `${uri} names ${names.slice(0, 20).join(', ')}, which this worker does not know to be harmless, and it was started with --refuse-unknown. Save the checkpoint without them, or use another worker.`,
+    names.map((name) => `unknown global ${name}`),
+    { details: { globals: unknown.map(({ module, name, verdict, member, position }) => ({ module, name, verdict, member, position })) } },
+  );
 }
 
 /** A checkpoint of several files counts them all. */

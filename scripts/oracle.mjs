@@ -43,6 +43,7 @@ function environment() {
   const folder = join(cache, 'checkpoint-pipeline', `oracle-${key}`);
   if (!existsSync(join(folder, 'complete'))) {
     const fresh = `${folder}.${process.pid}`;
+    let unreachable = null;
     console.log(`oracle: making its Python environment in ${folder} (some gigabytes, once) …`);
     try {
       run(python.name, ['-m', 'venv', fresh]);
@@ -55,20 +56,18 @@ function environment() {
           maxBuffer: 2 ** 26,
         },
       );
-      if (made.status !== 0) {
-        if (UNREACHABLE.test(made.stderr)) skip(`pip reaches no package: ${made.stderr.trim().split('\n').at(-1)}`);
-        throw new Error(`pip failed:\n${made.stderr}`);
-      }
-      writeFileSync(join(fresh, 'complete'), '');
+      if (made.status !== 0 && !UNREACHABLE.test(made.stderr)) throw new Error(`pip failed:\n${made.stderr}`);
+      if (made.status !== 0) unreachable = made.stderr.trim().split('\n').at(-1);
+      else writeFileSync(join(fresh, 'complete'), '');
       // Another run may have been faster: one of the two stays.
-      if (existsSync(join(folder, 'complete'))) rmSync(fresh, { recursive: true });
-      else {
+      if (unreachable === null && !existsSync(join(folder, 'complete'))) {
         rmSync(folder, { recursive: true, force: true });
         renameSync(fresh, folder);
       }
     } finally {
       rmSync(fresh, { recursive: true, force: true });
     }
+    if (unreachable !== null) skip(`pip reaches no package: ${unreachable}`);
   }
   return join(folder, 'bin', 'python');
 }

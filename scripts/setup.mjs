@@ -11,26 +11,31 @@ import { fileURLToPath } from 'node:url';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const INSTALL_STAMP = join(ROOT, 'node_modules', '.ckpt-install');
 const BUILD_STAMP = join(ROOT, 'dist', '.build');
+const LOOKS_STAMP = join(ROOT, 'dist', '.looks');
 const LOCK = join(ROOT, '.setup-lock');
 /** A lock this old (in milliseconds) was left by a process that is gone. */
 const LOCK_STALE = 10 * 60 * 1000;
 
-const installWanted = digest(['package-lock.json']);
-const buildWanted =
-  installWanted + digest(['tsconfig.json', ...['src', 'workflows', 'activities', 'test', 'bench', 'scripts'].flatMap(sources)]);
+const INPUTS = ['tsconfig.json', ...['src', 'workflows', 'activities', 'test', 'bench', 'scripts'].flatMap(sources)];
 
-if (!ready()) {
-  await locked(() => {
-    if (stamp(INSTALL_STAMP) !== installWanted) install();
-    if (stamp(BUILD_STAMP) !== buildWanted) build();
-  });
+// Names, sizes and times first: they are asked for in a moment, and as long as none has changed, neither has any content.
+const looks = appearance(['package-lock.json', ...INPUTS]);
+if (!(existsSync(INSTALL_STAMP) && stamp(LOOKS_STAMP) === looks)) await bringUpToDate();
+
+async function bringUpToDate() {
+  const installWanted = digest(['package-lock.json']);
+  const buildWanted = installWanted + digest(INPUTS);
+  const ready = () => stamp(INSTALL_STAMP) === installWanted && stamp(BUILD_STAMP) === buildWanted;
+  if (!ready()) {
+    await locked(() => {
+      if (stamp(INSTALL_STAMP) !== installWanted) install(installWanted);
+      if (stamp(BUILD_STAMP) !== buildWanted) build(buildWanted);
+    });
+  }
+  if (ready()) writeFileSync(LOOKS_STAMP, looks);
 }
 
-function ready() {
-  return stamp(INSTALL_STAMP) === installWanted && stamp(BUILD_STAMP) === buildWanted;
-}
-
-function install() {
+function install(wanted) {
   say('installing packages …');
   const npm = process.env.npm_execpath;
   const [command, first] = npm === undefined ? ['npm', []] : [process.execPath, [npm]];
@@ -40,15 +45,15 @@ function install() {
     [...first, 'install', '--no-save', '--loglevel=error'],
     'The packages could not be installed. Check the network and the npm settings, then try again.',
   );
-  writeFileSync(INSTALL_STAMP, installWanted);
+  writeFileSync(INSTALL_STAMP, wanted);
 }
 
-function build() {
+function build(wanted) {
   say('building …');
   rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
   execute(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT], 'The build failed.');
   execute(process.execPath, [join(ROOT, 'scripts/bundle-workflows.mjs')], 'The workflow bundle could not be made.');
-  writeFileSync(BUILD_STAMP, buildWanted);
+  writeFileSync(BUILD_STAMP, wanted);
 }
 
 function execute(command, args, failure) {
@@ -85,6 +90,15 @@ function sources(folder) {
     .map((name) => join(folder, name))
     .filter((name) => /\.(ts|mjs)$/.test(name))
     .sort();
+}
+
+function appearance(files) {
+  const hash = createHash('sha256');
+  for (const file of files) {
+    const { size, mtimeMs, ino } = statSync(join(ROOT, file));
+    hash.update(`${file}\0${size}\0${mtimeMs}\0${ino}\0`);
+  }
+  return hash.digest('hex');
 }
 
 function digest(files) {

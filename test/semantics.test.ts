@@ -14,7 +14,7 @@ import { CONTEXT_LIMIT, EMPTY_CONTEXT, type CheckpointContext } from '../src/mod
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { adviseComposition } from '../src/pipeline/composition.ts';
-import { understandDocument } from '../src/pipeline/anemoi.ts';
+import { aliasesOf, understandDocument } from '../src/pipeline/anemoi.ts';
 import { didYouMean, nearNames } from '../src/pipeline/suggestions.ts';
 import { headerOf, treeOf, type Shapes } from './support/headers.ts';
 import { servicesOf } from './support/temporal.ts';
@@ -218,6 +218,18 @@ describe('5. Catalog', () => {
   });
 });
 
+describe('5. Catalog: an entry shows', () => {
+  test('aliases, class and dotted path', () => {
+    expect(aliasesOf('modifier.freezing')).toEqual({
+      aliases: ['freezing_modifier_stage', 'freezing', 'freeze', 'freezing_modifier', 'freeze_modifier'],
+      classes: ['FreezingModifierStage', 'FreezingModifier', 'FreezeModifier'].map(
+        (name) => `anemoi.training.checkpoint.modifiers.${name}`,
+      ),
+    });
+    expect(aliasesOf('sink.publish')).toEqual({ aliases: [], classes: [] });
+  });
+});
+
 describe('8. Loading', () => {
   test('published dtype = target’s; float to float is done and listed in casts', async () => {
     const { plan, record } = await through(
@@ -338,6 +350,10 @@ describe('8. Loading', () => {
     const error = await failure(through(headerOf({ 'model.a': ['F32', [2]], 'model.b': ['F32', [3]] }), { ...loader, target: spec(AB) }));
     expect(error.details).toMatchObject({ reason: 'no_common_keys', hints: [{ from: 'model.', to: '', count: 2 }] });
     expect(error.message).toContain('Without the leading `model.`, 2 names');
+  });
+  test('nothing is loaded where every shape differs: such a run publishes nothing', async () => {
+    const error = await failure(through(headerOf(AB), transfer({ target: spec({ a: ['F32', [5]], b: ['F32', [6]] }) })));
+    expect(error.details).toMatchObject({ reason: 'nothing_fits', num_mismatches: 2 });
   });
   test('a non-tensor value in a state dict: skipped as not_a_tensor', async () => {
     const { plan } = await through(

@@ -5,17 +5,16 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { CheckpointError, type Json } from '../../src/errors.ts';
+import { CheckpointConfigError, CheckpointError, type Json } from '../../src/errors.ts';
 import { layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
 import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
-import type { Copied } from '../../src/io/copy.ts';
+import { destinationOf, nameOf, outputUri, siblingUri, type Destination, type PublishedFile } from '../../src/io/destination.ts';
+import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
-import { isUnchanged, manifestPath, readManifest, writeManifest } from '../../src/io/manifest.ts';
-import { discardPartials, publishLocal, type PartialProgress } from '../../src/io/publish-local.ts';
+import { manifestPath, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
 import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
-import { localUri } from '../../src/io/local-file.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -35,12 +34,20 @@ const SIZE = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i;
 const LISTED = 20;
 
 const options = z.strictObject({
-  uri: z.string().min(1).describe('where to publish: absolute path or file:// URI'),
+  uri: z.string().min(1).describe('where to publish: absolute path, file:// or s3:// URI'),
   format: z.enum(FORMATS).default('safetensors').describe('safetensors, or what torch.load(weights_only=True) and Lightning read'),
   shard_size: z
     .union([z.number().int().positive(), z.string().regex(SIZE, 'expected a size such as 5GB or 512MiB')])
     .describe('most bytes of tensors in a file (`5GB`, `512MiB`): larger outputs become shards with an index; safetensors only')
     .optional(),
+  overwrite: z
+    .enum(['never', 'if_changed', 'always'])
+    .default('if_changed')
+    .describe('what happens to an output that is there: fail, replace it unless it is what would be published, or replace it'),
+  server_side_copy: z
+    .boolean()
+    .default(true)
+    .describe('from S3 to the same S3 store: let the store copy unchanged bytes itself, which leaves digests out of the manifest'),
   training_state: z
     .boolean()
     .default(true)
@@ -61,82 +68,106 @@ export default defineStage<Options>({
         details: { stage: stage.type, missing_fields: ['plan'] },
       });
     }
-    const uri = localUri(call.options.uri);
+    const uri = outputUri(call.options.uri);
+    await services.storage.check(uri);
+    const files = destinationOf(services.storage, uri);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
     const plan = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
-    const { format, shard_size: shardSize, training_state: trainingState } = call.options;
+    const { format, shard_size: shardSize, training_state: trainingState, overwrite, server_side_copy: serverSideCopy } = call.options;
     const asked = JSON.stringify([format, shardSize ?? null, trainingState]);
     const planSha256 = createHash('sha256').update(context.plan.sha256).update(asked).digest('hex');
     const outputs = outputsOf(plan, call.options);
-    const target = outputs.index === null ? uri : sibling(uri, outputs.index.name);
-    if (await isUnchanged(target, planSha256)) {
-      const manifest = await readManifest(target);
-      if (manifest !== null)
-        return outcome(call, [...plan.dropped, ...outputs.dropped], {
-          uri: target,
-          size: manifest.size,
-          sha256: manifest.sha256,
-          tensors: plan.tensors.length,
-          unchanged: true,
-        });
-    }
-    if (outputs.index !== null) await removeIndex(target);
-    const published: Copied[] = [];
+    const target = outputs.index === null ? uri : siblingUri(uri, outputs.index.name);
+    const manifest = overwrite === 'always' ? null : await unchangedManifest(files, target, planSha256);
+    if (manifest !== null)
+      return outcome(call, [...plan.dropped, ...outputs.dropped], {
+        uri: target,
+        size: manifest.size,
+        sha256: manifest.sha256 ?? null,
+        tensors: plan.tensors.length,
+        unchanged: true,
+        copied: 0,
+      });
+    if (outputs.index !== null) await replaceIndex(files, target, overwrite);
+    const published: PublishedFile[] = [];
     for (const { name, layout } of outputs.files) {
-      const copy = (): Promise<Copied> =>
-        publishLocal({
-          uri: name === null ? uri : sibling(uri, name),
+      const copy = (): Promise<PublishedFile> =>
+        files.publish({
+          uri: name === null ? uri : siblingUri(uri, name),
           layout,
           plan,
           open: (file) => services.openPinned(file),
           token: partialToken(call),
+          // Shards count for nothing without their index, which is what stands for the set.
+          overwrite: name === null ? overwrite : 'always',
+          serverSideCopy,
           // Heartbeats of this stage are all made here, by an attempt before this one; they name the file they are about.
-          ...(call.resume === undefined ? {} : { resume: call.resume as unknown as PartialProgress }),
+          resume: call.resume as unknown as ResumableProgress | undefined,
           onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
           signal: call.signal,
         });
       published.push(await services.transfers.use(copy, call.signal));
     }
+    const copied = published.reduce((sum, file) => sum + file.copied, 0);
     const digests = await digestsOf(plan, outputs, published, call);
     let shards: readonly Shard[] | undefined;
     let { size, sha256 } = published[0]!;
     if (outputs.index !== null) {
-      shards = await shardsOf(outputs.files.map(({ name }, index) => ({ uri: sibling(uri, name!), sha256: published[index]!.sha256 })));
-      sha256 = await publishIndex(target, outputs.index.text);
+      shards = await shardsOf(
+        files,
+        outputs.files.map(({ name }, index) => ({ uri: siblingUri(uri, name!), ...published[index]! })),
+      );
+      sha256 = await publishIndex(files, target, outputs.index.text);
       size = published.reduce((sum, file) => sum + file.size, Buffer.byteLength(outputs.index.text));
     }
     const dropped = [...plan.dropped, ...outputs.dropped];
-    await writeManifest(target, {
+    await writeManifest(files, target, {
       format,
       size,
-      sha256,
+      ...(sha256 === null ? {} : { sha256 }),
       planSha256,
       source: plan.files,
-      tensors: plan.tensors.map(({ name, dtype, shape }, index) => ({ name, dtype, shape, sha256: digests[index]! })),
+      tensors: plan.tensors.map(({ name, dtype, shape }, index) => ({ name, dtype, shape, ...digestEntry(digests[index]) })),
       skipped: plan.skipped,
       dropped,
       frozen: plan.frozen,
       record: { ...context.metadata, ...plan.record },
+      ...(copied === 0 ? {} : { transfer: { copied_server_side: copied, passed_through: size - copied } }),
       ...(outputs.tied.length === 0 ? {} : { tied: outputs.tied }),
       ...(shards === undefined ? {} : { shards }),
     });
-    return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false });
+    return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied });
   },
   async discard(call) {
-    const uri = localUri(call.options.uri);
-    await discardPartials(uri, partialToken(call));
+    const uri = outputUri(call.options.uri);
+    await call.services.storage.check(uri);
+    const files = destinationOf(call.services.storage, uri);
+    await files.discard(uri, partialToken(call));
     if (call.options.shard_size === undefined || call.context.plan === undefined) return;
     const plan = (await call.services.workspace(call.run.workspace).getJson(call.context.plan)) as Plan;
-    const { files, index } = outputsOf(plan, call.options);
+    const { files: parts, index } = outputsOf(plan, call.options);
     if (index === null) return;
-    const shards = files.map(({ name }) => sibling(uri, name!));
-    for (const shard of shards) await discardPartials(shard, partialToken(call));
-    await discardIncomplete(sibling(uri, index.name), shards);
+    const shards = parts.map(({ name }) => siblingUri(uri, name!));
+    for (const shard of shards) await files.discard(shard, partialToken(call));
+    await discardIncomplete(files, siblingUri(uri, index.name), shards);
   },
 });
 
+/** An older set goes out of sight, unless it may not. */
+async function replaceIndex(files: Destination, index: string, overwrite: Options['overwrite']): Promise<void> {
+  if (overwrite === 'never' && (await files.identity(index)) !== null)
+    throw new CheckpointConfigError(`${index} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
+      details: { reason: 'exists' },
+    });
+  await removeIndex(files, index);
+}
+
+function digestEntry(sha256: string | undefined): { readonly sha256?: string } {
+  return sha256 === undefined ? {} : { sha256 };
+}
+
 function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options): Outputs {
-  const name = decodeURIComponent(localUri(uri).split('/').at(-1)!);
+  const name = nameOf(outputUri(uri));
   return layoutOutputs(plan, { format, name, shardSize: shardSize === undefined ? null : bytesOf(shardSize), trainingState });
 }
 
@@ -147,22 +178,17 @@ function bytesOf(size: number | string): number {
   return Math.max(1, Math.floor(Number(count) * UNITS[(unit ?? '').toUpperCase()]!));
 }
 
-/** The URI of a file beside another. */
-function sibling(uri: string, name: string): string {
-  return uri.slice(0, uri.lastIndexOf('/') + 1) + encodeURIComponent(name);
-}
-
-/** SHA-256 of each of the plan's tensors: known from writing it, or for a view of a larger one read again. */
+/** SHA-256 of each of the plan's tensors: known from writing it, or for a view of a larger one read again; of none that a store copied. */
 async function digestsOf(
   plan: Plan,
   { places }: Outputs,
   published: readonly { readonly tensors: ReadonlyMap<number, string> }[],
   { services, signal }: StageCall<Options>,
-): Promise<readonly string[]> {
+): Promise<readonly (string | undefined)[]> {
   const views = plan.tensors.filter((_, index) => places[index] === null);
   const read = await digestTensors({ tensors: views, plan, open: (file) => services.openPinned(file), signal });
   let next = 0;
-  return places.map((place) => (place === null ? read[next++]! : published[place.file]!.tensors.get(place.tensor)!));
+  return places.map((place) => (place === null ? read[next++]! : published[place.file]!.tensors.get(place.tensor)));
 }
 
 /** One name for the partial file of all attempts of this stage in this run, and of no other. */
@@ -173,14 +199,21 @@ function partialToken({ run, stage }: Pick<StageCall<unknown>, 'run' | 'stage'>)
 function outcome(
   call: StageCall<Options>,
   dropped: readonly LeftOut[],
-  done: { uri: string; size: number; sha256: string; tensors: number; unchanged: boolean },
+  done: { uri: string; size: number; sha256: string | null; tensors: number; unchanged: boolean; copied: number },
 ) {
   const { context } = call;
-  const output = { ...done, format: call.options.format, manifest: manifestPath(done.uri) };
+  const { copied, sha256, ...rest } = done;
+  const output = {
+    ...rest,
+    ...(sha256 === null ? {} : { sha256 }),
+    ...(copied === 0 ? {} : { copied_server_side: copied, passed_through: done.size - copied }),
+    format: call.options.format,
+    manifest: manifestPath(done.uri),
+  };
   const metadata: Record<string, Json> = {
     ...context.metadata,
     output_path: done.uri,
-    output_sha256: done.sha256,
+    ...(sha256 === null ? {} : { output_sha256: sha256 }),
     ...(dropped.length === 0
       ? {}
       : {
@@ -191,6 +224,8 @@ function outcome(
   const what = `${formatCount(done.tensors, 'tensor')}, ${formatBytes(done.size)}`;
   return {
     context: { ...context, outputs: [...context.outputs, output], metadata },
-    summary: done.unchanged ? `unchanged: ${what} already there` : `published ${what}`,
+    summary: done.unchanged
+      ? `unchanged: ${what} already there`
+      : `published ${what}${copied === 0 ? '' : `, ${formatBytes(copied)} of it copied by the store itself`}`,
   };
 }

@@ -1,12 +1,14 @@
 /** `source.local`: a checkpoint on a disk that the worker sees; pins it and reads its header. */
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../src/errors.ts';
+import { localUri } from '../../src/io/local-file.ts';
 import { defineStage } from '../stage.ts';
-import { takeSource } from '../take-source.ts';
+import { expectedChecksum, takeSource } from '../take-source.ts';
 
 const options = z.strictObject({
   path: z.string().min(1).describe('absolute path or file:// URI of the checkpoint').optional(),
   uri: z.string().min(1).describe('alias of path').optional(),
+  expected_checksum: expectedChecksum,
 });
 
 export default defineStage({
@@ -20,6 +22,6 @@ export default defineStage({
     if (place === undefined || (path !== undefined && uri !== undefined)) {
       throw new CheckpointConfigError('source.local needs `path`, and only one of `path` and `uri`.', `stages[${call.stage.index}].path`);
     }
-    return takeSource(call, place, 'local');
+    return takeSource(call, { uri: localUri(place), type: 'local', expectedChecksum: call.options.expected_checksum });
   },
 });

@@ -111,8 +111,8 @@ async function compare(scene: Scene, row: string, name: InputName, label: string
   ];
 }
 
-/** A real copy: no shared extents, no holes. */
-function cp(source: string, target: string): ReturnType<typeof runProgram> {
+/** A real copy of a file or folder: no shared extents, no holes. */
+export function cp(source: string, target: string): ReturnType<typeof runProgram> {
   const linux = process.platform === 'linux' ? ['--reflink=never', '--sparse=never'] : [];
-  return runProgram('cp', [...linux, source, target]);
+  return runProgram('cp', ['-R', ...linux, source, target]);
 }

@@ -4,9 +4,11 @@ import type { InputName } from '../inputs/recipes.ts';
 import type { Measurement } from '../measurement.ts';
 import { convert, type Scene } from '../scene.ts';
 import { conversionRows, smallRows } from './copying.ts';
+import { formatRows } from './formats.ts';
 import { inspectRows } from './inspect.ts';
 import { manyRows } from './many.ts';
 import { orchestrationRows } from './orchestration.ts';
+import { scanRows } from './scan.ts';
 import { torchRows, withoutPython } from './torch.ts';
 
 export interface Row {
@@ -28,6 +30,8 @@ export const ROWS: readonly Row[] = [
   { name: 'small', play: smallRows, profile: conversionsOf('small') },
   { name: 'many', play: manyRows, profile: conversionsOf('many-zip', 'many-safetensors') },
   { name: 'orchestration', play: orchestrationRows, profile: conversionsOf('tiny') },
+  { name: 'scan', play: scanRows },
+  { name: 'formats', play: formatRows },
   { name: 'torch', play: torchRows, leftOut: withoutPython },
 ];
 

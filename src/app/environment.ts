@@ -6,6 +6,7 @@
  */
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { CheckpointConfigError } from '../errors.ts';
 
 const NAME = 'checkpoint-pipeline';
 
@@ -24,6 +25,14 @@ export interface Environment {
   readonly temporaryFolder: string;
   /** `CKPT_WORKSPACE`: the worker's own workspace; by default in the state folder. */
   readonly workspace: string;
+  /** `CKPT_STORAGE`: a file of storage settings. */
+  readonly storageFile: string | null;
+  /** `CKPT_ALLOWED_ROOTS`: folders that the worker may read and publish to, separated as in `PATH`; null: all. */
+  readonly allowedRoots: readonly string[] | null;
+  /** `CKPT_ALLOWED_BUCKETS`: buckets, or `bucket/prefix`, separated by commas; null: all. */
+  readonly allowedBuckets: readonly string[] | null;
+  /** `CKPT_ALLOW_PRIVATE_ADDRESSES`: HTTP to this machine and to private networks; null: not set. */
+  readonly allowPrivateAddresses: boolean | null;
   /** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. */
   readonly callerFolder: string;
 }
@@ -31,6 +40,11 @@ export interface Environment {
 export function readEnvironment(variables: Readonly<Record<string, string | undefined>> = process.env): Environment {
   // An empty variable counts as unset, as XDG says.
   const read = (name: string): string | null => variables[name] || null;
+  const list = (name: string, separator: string): readonly string[] | null =>
+    read(name)
+      ?.split(separator)
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== '') ?? null;
   const stateFolder = join(read('XDG_STATE_HOME') ?? join(homedir(), '.local', 'state'), NAME);
   return {
     temporalProgram: read('TEMPORAL_CLI_PATH'),
@@ -40,8 +54,20 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     cacheFolder: join(read('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), NAME),
     temporaryFolder: read('TMPDIR') ?? tmpdir(),
     workspace: read('CKPT_WORKSPACE') ?? join(stateFolder, 'workspace'),
+    storageFile: read('CKPT_STORAGE'),
+    allowedRoots: list('CKPT_ALLOWED_ROOTS', delimiter),
+    allowedBuckets: list('CKPT_ALLOWED_BUCKETS', ','),
+    allowPrivateAddresses: flag('CKPT_ALLOW_PRIVATE_ADDRESSES', read('CKPT_ALLOW_PRIVATE_ADDRESSES')),
     callerFolder: (read('npm_lifecycle_event') === 'start' ? read('INIT_CWD') : null) ?? process.cwd(),
   };
+}
+
+/** A fence that was misspelt must not stand open or shut by chance. */
+function flag(name: string, value: string | null): boolean | null {
+  if (value === null) return null;
+  if (/^(1|true|yes|on)$/i.test(value)) return true;
+  if (/^(0|false|no|off)$/i.test(value)) return false;
+  throw new CheckpointConfigError(`${name} is \`${value}\`; expected 1 or 0.`);
 }
 
 /** All of them, for the references `${NAME}` of a pipeline document: the user says there which ones are read. */

@@ -5,7 +5,9 @@ import { loadCatalog } from '../../activities/catalog.ts';
 import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import { TASK_QUEUE } from '../pipeline/contract.ts';
+import type { Storage } from '../io/storage/storage.ts';
 import { createServices } from './services.ts';
+import { configuredStorage } from './storage.ts';
 
 const BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
@@ -13,6 +15,10 @@ export interface WorkerOptions {
   readonly connection: NativeConnectionOptions;
   readonly namespace: string;
   readonly taskQueue?: string;
+  /** Default: as configured, for the inputs of the user who started this process. */
+  readonly storage?: Storage;
+  /** See `Services.refuseUnknown`. */
+  readonly refuseUnknown?: boolean;
   /** Modules and folders with further stages. */
   readonly plugins?: readonly string[];
 }
@@ -35,13 +41,17 @@ function installRuntime(): void {
 
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   installRuntime();
+  const storage = options.storage ?? (await configuredStorage({ inputs: 'own' }));
   const connection = await NativeConnection.connect(options.connection);
   const worker = await Worker.create({
     connection,
     namespace: options.namespace,
     taskQueue: options.taskQueue ?? TASK_QUEUE,
     workflowBundle: { codePath: BUNDLE },
-    activities: createActivities(await loadCatalog(options.plugins), createServices()),
+    activities: createActivities(await loadCatalog(options.plugins), {
+      ...createServices(storage),
+      refuseUnknown: options.refuseUnknown === true,
+    }),
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: '1s',
     stickyQueueScheduleToStartTimeout: '2s',
@@ -54,7 +64,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     ended,
     async stop() {
       if (worker.getState() === 'RUNNING') worker.shutdown();
-      await ended.finally(() => connection.close());
+      await ended.finally(() => {
+        storage.close();
+        return connection.close();
+      });
     },
   };
 }

@@ -1,9 +1,12 @@
 /** What a pickle may weigh. Each limit has the largest value seen in real checkpoints beside it. */
 export const PICKLE_LIMITS = {
   /** Bytes of one pickle; 200 000 tensors make 27 MB. */
-  bytes: 256 * 2 ** 20,
-  /** Values made; a Lightning checkpoint of 782 tensors makes about 40 000. */
-  nodes: 16_000_000,
+  bytes: 64 * 2 ** 20,
+  /**
+   * Bytes of memory that one pickle may take: twice its own bytes, as a cache may hold a copy, and its values, as `weight.ts`
+   * counts them. 100 000 tensors take about two thirds. The process then stays below 512 MiB.
+   */
+  memory: 288 * 2 ** 20,
   /** Values when every shared one is counted each time it is met: what a careless walk would visit. */
   expanded: 1e9,
   /** Nesting; hyper-parameters of Anemoi reach about 20. */

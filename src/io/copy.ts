@@ -12,6 +12,7 @@ import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Storage, StorageLocation } from '../model/header.ts';
 import type { Plan, PlannedTensor } from '../model/plan.ts';
 import { BLOCK, blocksOf, type Part } from './blocks.ts';
+import { castFill, type CastReport } from './cast.ts';
 import { coalescing, type ByteRange, type CoalescingSource } from './coalescing-source.ts';
 import { inlineDigester, threadDigester, type DigestPiece } from './digest.ts';
 import { openFiles } from './open-files.ts';
@@ -37,7 +38,12 @@ export interface Progress {
   readonly offset: number;
   /** Of these bytes. */
   readonly sha256: string;
+  /** Values in these bytes that lay beyond the range of the dtype they were cast to, by tensor; absent: none. */
+  readonly overflowed?: Overflows;
 }
+
+/** Counts by the tensor's index in the layout. */
+export type Overflows = { readonly [index: string]: number };
 
 export interface CopyOptions {
   readonly layout: Layout;
@@ -56,6 +62,7 @@ export interface Copied {
   readonly sha256: string;
   /** SHA-256 of each tensor, by its index in the layout. */
   readonly tensors: ReadonlyMap<number, string>;
+  readonly overflowed: Overflows;
 }
 
 /** What was left is not what was written: the transfer must begin anew. */
@@ -72,6 +79,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const files = openFiles(plan.files, async (file) => coalescing(await options.open(file)));
   const fill = filler(layout, plan, files.source, resume);
   const tensors = new Map<number, string>();
+  const overflowed: Record<string, number> = { ...resume?.overflowed };
   const busy: Promise<void>[] = [];
   let whole = '';
   let reported = 0;
@@ -81,7 +89,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
     slot: number,
     offset: number,
     bytes: Uint8Array,
-    pieces: readonly DigestPiece[],
+    { pieces, overflows }: Filled,
     before: Promise<void>,
   ): Promise<void> {
     const end = offset + bytes.length;
@@ -99,7 +107,13 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
     for (const { key, sha256 } of parts?.ended ?? []) tensors.set(key, sha256);
     if (last) whole = sum!.ended[0]!.sha256;
     if (end === resume?.offset && (sum!.snapshot ?? whole) !== resume.sha256) throw new ResumeMismatch();
-    if (due && sum!.snapshot !== null && sum!.snapshot !== undefined) onProgress({ offset: end, sha256: sum!.snapshot });
+    for (const [index, count] of overflows) overflowed[index] = (overflowed[index] ?? 0) + count;
+    if (due && sum!.snapshot !== null && sum!.snapshot !== undefined)
+      onProgress({
+        offset: end,
+        sha256: sum!.snapshot,
+        ...(Object.keys(overflowed).length === 0 ? {} : { overflowed: { ...overflowed } }),
+      });
   }
 
   try {
@@ -114,8 +128,8 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       // What is taken over must end with a block, else its digest would never be compared.
       if (resume !== undefined && offset < resume.offset && offset + length > resume.offset) throw new ResumeMismatch();
       const bytes = memory[slot]!.subarray(0, length);
-      const pieces = await fill(parts, offset, bytes, signal);
-      const done = finish(slot, offset, bytes, pieces, busy[(slot + RING - 1) % RING] ?? Promise.resolve());
+      const filled = await fill(parts, offset, bytes, signal);
+      const done = finish(slot, offset, bytes, filled, busy[(slot + RING - 1) % RING] ?? Promise.resolve());
       // A failure surfaces when the slot is used again or at the end; until then it must not count as unhandled.
       done.catch(() => undefined);
       busy[slot] = done;
@@ -130,7 +144,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
     throw reasons.find((reason) => reason instanceof ResumeMismatch) ?? error;
   }
   await settle([digesters.whole.close(), digesters.tensors.close(), files.close()]);
-  return { size: layout.size, sha256: whole, tensors };
+  return { size: layout.size, sha256: whole, tensors, overflowed };
 }
 
 /** Waits for all, then throws the first error if there was one: nothing goes on behind a caller's back. */
@@ -141,14 +155,20 @@ async function settle<T extends readonly unknown[]>(promises: T): Promise<{ -rea
   return settled.map((each) => (each as PromiseFulfilledResult<unknown>).value) as { -readonly [K in keyof T]: Awaited<T[K]> };
 }
 
-/** Fills a block's memory and says which bytes of it belong to which tensor. */
-type BlockFill = (parts: readonly Part[], offset: number, bytes: Uint8Array, signal: AbortSignal) => Promise<readonly DigestPiece[]>;
+interface Filled {
+  /** Which bytes of the block belong to which tensor. */
+  readonly pieces: readonly DigestPiece[];
+  readonly overflows: readonly (readonly [index: number, count: number])[];
+}
+
+/** Fills a block's memory. */
+type BlockFill = (parts: readonly Part[], offset: number, bytes: Uint8Array, signal: AbortSignal) => Promise<Filled>;
 
 /** Segments come in order, so only the reader of the one under way is kept. */
 function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<CoalescingSource>, resume: CopyOptions['resume']): BlockFill {
   const { storages } = plan;
   const sums = checksums(layout, plan);
-  let held: { readonly segment: number; readonly fill: TensorFill } | undefined;
+  let held: { readonly segment: number; readonly fill: TensorFill; readonly report: CastReport } | undefined;
   let storage: { readonly index: number; readonly reader: StorageReader } | undefined;
 
   async function fillTensor(
@@ -157,7 +177,7 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
     offset: number,
     target: Uint8Array,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number> {
     if (held?.segment !== segment) {
       const { origin } = tensor;
       const place = storages[origin.storage]!;
@@ -165,9 +185,12 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
         storage?.reader.close();
         storage = { index: origin.storage, reader: await openStorage(await open(place.file), place, { files: plan.files, open }) };
       }
-      held = { segment, fill: tensorFill(storage.reader, place, origin) };
+      const report = { overflowed: 0 };
+      held = { segment, fill: castFill(tensorFill(storage.reader, place, origin), origin.dtype, tensor.dtype, report), report };
     }
+    const before = held.report.overflowed;
     await held.fill(offset, target, signal);
+    return held.report.overflowed - before;
   }
 
   return async (parts, offset, bytes, signal) => {
@@ -175,13 +198,15 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
     if (resumed) await resume.readInto(offset, bytes);
     else for (const [file, ranges] of smallRanges(layout, storages, parts)) await (await open(file)).prefetch(ranges, signal);
     const pieces: DigestPiece[] = [];
+    const overflows: [number, number][] = [];
     let from = 0;
     for (const { segment: index, offset: within, length } of parts) {
       const to = from + length;
       const target = bytes.subarray(from, to);
       const segment = layout.segments[index]!;
       if (segment.kind === 'tensor') {
-        if (!resumed && length > 0) await fillTensor(index, layout.tensors[segment.index]!, within, target, signal);
+        const count = resumed || length === 0 ? 0 : await fillTensor(index, layout.tensors[segment.index]!, within, target, signal);
+        if (count > 0) overflows.push([segment.index, count]);
         sums.add(segment, within, target);
         pieces.push({ key: segment.index, from, to, ends: within + length === segment.length });
       } else if (!resumed) {
@@ -190,7 +215,7 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
       }
       from = to;
     }
-    return pieces;
+    return { pieces, overflows };
   };
 }
 

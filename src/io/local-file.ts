@@ -6,6 +6,7 @@ import type { BigIntStats } from 'node:fs';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import { editDistance } from '../pipeline/suggestions.ts';
+import { NO_FENCE, type LocalFence } from './storage/fence.ts';
 
 const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
@@ -27,12 +28,17 @@ export function localIdentity(stats: BigIntStats): string {
 }
 
 /** Opens a file as it is now: `CheckpointNotFoundError` with near names, `CheckpointLoadError` for a folder or no permission. */
-export async function openLocalFile(uri: string): Promise<ByteSource> {
+export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): Promise<ByteSource> {
   const path = localPath(uri);
+  await fence.checkPath(path);
   const href = pathToFileURL(path).href;
   const handle = await open(path, 'r').catch(async (cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') throw await notFound(path, cause);
     throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause });
+  });
+  await fence.checkOpened(handle, path).catch(async (refused: unknown) => {
+    await handle.close();
+    throw refused;
   });
   const stats = await handle.stat({ bigint: true });
   if (!stats.isFile()) {
@@ -83,8 +89,8 @@ export async function openLocalFile(uri: string): Promise<ByteSource> {
 }
 
 /** Opens exactly the version that was pinned, or throws `CheckpointSourceError`. */
-export async function openPinned(file: PinnedFile): Promise<ByteSource> {
-  const source = await openLocalFile(file.uri);
+export async function openPinned(file: PinnedFile, fence?: LocalFence): Promise<ByteSource> {
+  const source = await openLocalFile(file.uri, fence);
   if (source.identity === file.identity) return source;
   await source.close();
   throw changed(file.uri, `identity is ${source.identity}, expected ${file.identity}`);

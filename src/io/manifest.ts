@@ -1,26 +1,28 @@
 /** The manifest beside a published file: where it came from, what it holds, and what pins it. */
-import { readFile, stat } from 'node:fs/promises';
 import type { JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
 import type { LeftOut } from '../model/plan.ts';
-import { writeAtomically } from './atomic-file.ts';
-import { localIdentity, localPath } from './local-file.ts';
+import { CheckpointSourceError } from '../errors.ts';
+import type { Destination } from './destination.ts';
 
 export interface ManifestContent {
   readonly format: string;
   readonly size: number;
-  readonly sha256: string;
+  /** Absent where a store copied some of the bytes itself: what was not seen is not digested. */
+  readonly sha256?: string;
   readonly planSha256: string;
   readonly source: readonly PinnedFile[];
   readonly tensors: readonly {
     readonly name: string;
     readonly dtype: string;
     readonly shape: readonly number[];
-    readonly sha256: string;
+    readonly sha256?: string;
   }[];
   readonly skipped: readonly LeftOut[];
   readonly dropped: readonly LeftOut[];
   readonly frozen: readonly string[];
+  /** How the bytes came there, where a store copied some itself. */
+  readonly transfer?: { readonly copied_server_side: number; readonly passed_through: number };
   /** The run's record with its lists complete. */
   readonly record: JsonObject;
   /** Names of one tensor that the format had to write under each of them. */
@@ -33,7 +35,7 @@ export interface ManifestContent {
 export interface Shard {
   readonly uri: string;
   readonly size: number;
-  readonly sha256: string;
+  readonly sha256?: string;
   /** As of a whole output. */
   readonly identity: string;
 }
@@ -51,16 +53,17 @@ export function manifestPath(uri: string): string {
 }
 
 /** Written last: an output with a manifest is complete. */
-export async function writeManifest(uri: string, content: ManifestContent): Promise<void> {
-  const path = localPath(uri);
-  const identity = localIdentity(await stat(path, { bigint: true }));
-  const manifest: Manifest = { version: 1, uri, identity, created: new Date().toISOString(), ...content };
-  await writeAtomically(manifestPath(path), `${JSON.stringify(manifest, null, 2)}\n`);
+export async function writeManifest(files: Destination, uri: string, content: ManifestContent): Promise<void> {
+  const there = await files.identity(uri);
+  if (there === null)
+    throw new CheckpointSourceError(`${uri} is gone before its manifest was written. Does something else remove it?`, uri);
+  const manifest: Manifest = { version: 1, uri, identity: there.identity, created: new Date().toISOString(), ...content };
+  await files.write(manifestPath(uri), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 /** Null where there is none, or none of ours. */
-export async function readManifest(uri: string): Promise<Manifest | null> {
-  const text = await readFile(manifestPath(localPath(uri)), 'utf8').catch(() => null);
+export async function readManifest(files: Destination, uri: string): Promise<Manifest | null> {
+  const text = await files.read(manifestPath(uri));
   if (text === null) return null;
   try {
     const manifest = JSON.parse(text) as Manifest;
@@ -70,13 +73,12 @@ export async function readManifest(uri: string): Promise<Manifest | null> {
   }
 }
 
-/** True where the output is there as its manifest says, made from the same plan. */
-export async function isUnchanged(uri: string, planSha256: string): Promise<boolean> {
-  const manifest = await readManifest(uri);
-  if (manifest?.planSha256 !== planSha256) return false;
+/** The manifest of an output that is there as it says, made from the same plan; else null. */
+export async function unchangedManifest(files: Destination, uri: string, planSha256: string): Promise<Manifest | null> {
+  const manifest = await readManifest(files, uri);
+  if (manifest?.planSha256 !== planSha256) return null;
   for (const file of [{ uri, identity: manifest.identity }, ...(manifest.shards ?? [])]) {
-    const stats = await stat(localPath(file.uri), { bigint: true }).catch(() => null);
-    if (stats === null || localIdentity(stats) !== file.identity) return false;
+    if ((await files.identity(file.uri))?.identity !== file.identity) return null;
   }
-  return true;
+  return manifest;
 }

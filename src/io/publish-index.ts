@@ -4,38 +4,38 @@
  * Invariant: while shards are being written there is no index, so that no reader takes a mixture for a set.
  */
 import { createHash } from 'node:crypto';
-import { rm, stat } from 'node:fs/promises';
-import { writeAtomically } from './atomic-file.ts';
-import { localIdentity, localPath } from './local-file.ts';
+import type { Destination } from './destination.ts';
 import { manifestPath, type Shard } from './manifest.ts';
 
 export type { Shard } from './manifest.ts';
 
 /** Takes an older set out of sight before its shards are replaced. */
-export async function removeIndex(uri: string): Promise<void> {
-  const path = localPath(uri);
-  await rm(manifestPath(path), { force: true });
-  await rm(path, { force: true });
+export async function removeIndex(files: Destination, uri: string): Promise<void> {
+  await files.remove(manifestPath(uri));
+  await files.remove(uri);
 }
 
 /** Writes the index and gives its SHA-256. */
-export async function publishIndex(uri: string, text: string): Promise<string> {
-  await writeAtomically(localPath(uri), text);
+export async function publishIndex(files: Destination, uri: string, text: string): Promise<string> {
+  await files.write(uri, text);
   return createHash('sha256').update(text).digest('hex');
 }
 
 /** Shards as the manifest names them, pinned as they are now. */
-export async function shardsOf(files: readonly { readonly uri: string; readonly sha256: string }[]): Promise<readonly Shard[]> {
+export async function shardsOf(
+  files: Destination,
+  shards: readonly { readonly uri: string; readonly size: number; readonly sha256: string | null }[],
+): Promise<readonly Shard[]> {
   return Promise.all(
-    files.map(async ({ uri, sha256 }) => {
-      const stats = await stat(localPath(uri), { bigint: true });
-      return { uri, size: Number(stats.size), sha256, identity: localIdentity(stats) };
+    shards.map(async ({ uri, size, sha256 }) => {
+      const there = await files.identity(uri);
+      return { uri, size: there?.size ?? size, ...(sha256 === null ? {} : { sha256 }), identity: there?.identity ?? '' };
     }),
   );
 }
 
 /** Removes shards that a run wrote and whose index it never got to; where an index is there, the set is older and whole. */
-export async function discardIncomplete(index: string, shards: readonly string[]): Promise<void> {
-  if ((await stat(localPath(index)).catch(() => null)) !== null) return;
-  await Promise.all(shards.map((shard) => rm(localPath(shard), { force: true })));
+export async function discardIncomplete(files: Destination, index: string, shards: readonly string[]): Promise<void> {
+  if ((await files.identity(index)) !== null) return;
+  await Promise.all(shards.map((shard) => files.remove(shard)));
 }

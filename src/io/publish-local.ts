@@ -6,7 +6,7 @@
  * believed dead but still runs finds its file gone and fails. `discardPartials` removes those of all attempts.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, realpath, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
@@ -43,11 +43,12 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
   await checkDestination(path, plan);
   const name = `${partialPrefix(path, token)}${randomUUID().slice(0, 8)}.partial`;
   const partial = join(dirname(path), name);
+  let made: string | undefined;
   try {
-    await mkdir(dirname(path), { recursive: true });
+    made = await mkdir(dirname(path), { recursive: true });
     const taken = await takeOver(options.resume, path, token, partial);
     await discardPartials(options.uri, token, name);
-    await checkRoom(path, layout.size - (taken?.offset ?? 0));
+    await checkRoom(path, layout.size - (taken?.offset ?? 0) + manifestRoom(layout));
     const copy = (resume: Progress | undefined): Promise<Copied> =>
       writeFile(
         partial,
@@ -67,7 +68,10 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
     const explained = explain(error, path, layout.size);
     // What may be tried again goes on from here; after the last attempt the run discards it.
     const goesOn = signal.aborted ? isShutdown(signal) : !(isCheckpointError(explained) && !explained.retryable);
-    if (!goesOn) await rm(partial, { force: true }).catch(() => undefined);
+    if (!goesOn) {
+      await rm(partial, { force: true }).catch(() => undefined);
+      if (made !== undefined) await removeEmpty(dirname(path), made);
+    }
     throw explained;
   }
 }
@@ -174,6 +178,24 @@ async function checkDestination(path: string, plan: Plan): Promise<void> {
 async function sameFile(path: string, other: { readonly dev: number; readonly ino: number }): Promise<boolean> {
   const { dev, ino } = await stat(path);
   return dev === other.dev && ino === other.ino;
+}
+
+/** Bytes that the manifest beside the file will take, roughly: a published file without one is worse than none. */
+function manifestRoom({ tensors }: Layout): number {
+  return 64 * 1024 + tensors.reduce((sum, { name }) => sum + 256 + Buffer.byteLength(name), 0);
+}
+
+/** Removes the folders that were made for a file that did not come, from `folder` up to `first`, as far as they are empty. */
+async function removeEmpty(folder: string, first: string): Promise<void> {
+  for (let each = folder; each.startsWith(first); each = dirname(each)) {
+    if (
+      !(await rmdir(each).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return;
+  }
 }
 
 async function checkRoom(path: string, size: number): Promise<void> {

@@ -10,6 +10,9 @@ import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, Ch
 import { isIndexName } from '../formats/sharded/read.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import { localPath, localUri } from './local-file.ts';
+import { isS3, parseS3 } from './s3/location.ts';
+import { listS3 } from './s3/source.ts';
+import type { Storage } from './storage/storage.ts';
 
 /** Of a torch distributed checkpoint. */
 const DISTRIBUTED_METADATA = '.metadata';
@@ -19,6 +22,8 @@ export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSourc
   return async (name) => {
     if (name === '' || name === '.' || name === '..' || /[/\\\0]/.test(name))
       throw new CheckpointValidationError(`${JSON.stringify(name)} is no plain file name.`, ['file name']);
+    // Keys are taken as they are written; other URIs have escapes.
+    if (isS3(uri)) return open(uri.slice(0, uri.lastIndexOf('/') + 1) + name);
     if (!isLocal(uri)) return open(new URL(encodeURIComponent(name), uri).href);
     const path = join(dirname(localPath(uri)), name);
     await checkInside(path);
@@ -27,21 +32,36 @@ export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSourc
 }
 
 /** The file that stands for a folder: its only index of shards, or the metadata of a distributed checkpoint; other paths as they are. */
-export async function checkpointFile(uri: string): Promise<string> {
+export async function checkpointFile(uri: string, storage: Storage): Promise<string> {
+  if (isS3(uri)) return uri.endsWith('/') ? checkpointObject(uri, storage) : uri;
   if (!isLocal(uri)) return uri;
   const path = localPath(uri);
+  await storage.fence.checkPath(path);
   const stats = await stat(path).catch(() => undefined);
   if (stats?.isDirectory() !== true) return uri;
-  const names = await readdir(path);
+  return localUri(join(path, onlyCheckpoint(path, await readdir(path))));
+}
+
+/** The same for a prefix of an S3 store that ends with a slash. */
+async function checkpointObject(uri: string, storage: Storage): Promise<string> {
+  const port = await storage.s3(uri);
+  const location = parseS3(uri);
+  const keys = await listS3(port, location, storage.policy);
+  const names = keys.map((key) => key.slice(location.key.length));
+  if (names.length === 0) throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);
+  return uri + onlyCheckpoint(uri, names);
+}
+
+function onlyCheckpoint(folder: string, names: readonly string[]): string {
   const found = names.filter((name) => isIndexName(name) || name === DISTRIBUTED_METADATA).toSorted();
   const [only, second] = found;
-  if (only !== undefined && second === undefined) return localUri(join(path, only));
+  if (only !== undefined && second === undefined) return only;
   if (only === undefined)
     throw new CheckpointLoadError(
-      `${path} is a folder without an index of shards (*.index.json) or a ${DISTRIBUTED_METADATA} file; name a checkpoint file in it.`,
-      path,
+      `${folder} is a folder without an index of shards (*.index.json) or a ${DISTRIBUTED_METADATA} file; name a checkpoint file in it.`,
+      folder,
     );
-  throw new CheckpointConfigError(`${path} is a folder of several checkpoints: ${found.slice(0, 5).join(', ')}. Name the one to read.`);
+  throw new CheckpointConfigError(`${folder} is a folder of several checkpoints: ${found.slice(0, 5).join(', ')}. Name the one to read.`);
 }
 
 async function checkInside(path: string): Promise<void> {

@@ -25,6 +25,9 @@ export interface Output {
   readonly size: number;
   /** Absent where the bytes never passed through us. */
   readonly sha256?: string;
+  /** Bytes that the store copied itself, and those that passed through a worker; absent where all passed. */
+  readonly copied_server_side?: number;
+  readonly passed_through?: number;
   /** How many tensors it holds. */
   readonly tensors: number;
   readonly manifest: string;

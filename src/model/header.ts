@@ -148,3 +148,12 @@ export interface Header {
   readonly globals: readonly GlobalUse[];
   readonly findings: readonly Finding[];
 }
+
+/** A storage whose files stand `by` places later, in a list that begins with those of another header. */
+export function movedBehind(storage: Storage, by: number): Storage {
+  const { location } = storage;
+  const file = storage.file + by;
+  if (location.kind !== 'blocks') return { ...storage, file };
+  const blocks = location.blocks.map((block) => ({ ...block, file: block.file + by }));
+  return { ...storage, file, location: { ...location, blocks } };
+}

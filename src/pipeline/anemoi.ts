@@ -36,6 +36,15 @@ export const ANEMOI_CLASSES: Readonly<Record<string, KnownClass>> = {
   FreezeModifier: { ...FREEZING, names: ['freeze_modifier'] },
 };
 
+/** Short names of a stage type, and the dotted paths of the classes that mean it. */
+export function aliasesOf(type: string): { readonly aliases: readonly string[]; readonly classes: readonly string[] } {
+  const classes = Object.entries(ANEMOI_CLASSES).filter(([, known]) => known.type === type);
+  return {
+    aliases: classes.flatMap(([, { names }]) => names),
+    classes: classes.map(([name, { modules }]) => `${ROOT}.${modules[0]}.${name}`),
+  };
+}
+
 /** Announced by Anemoi, built by nobody yet. */
 const ANNOUNCED = /^(lora|lo_ra|quanti[sz]e|prune)(_?modifier)?(_?stage)?$/i;
 

@@ -16,7 +16,9 @@ export function formatBytes(bytes: number): string {
 
 /** `1 tensor`, `194 tensors`. */
 export function formatCount(count: number, noun: string): string {
-  return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`;
+  // By hand: the first use of the locale's own takes 10 ms.
+  const digits = String(count).replaceAll(/\B(?=(\d{3})+$)/g, ',');
+  return `${digits} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 /** Text from a file or a user, for Markdown: names with marks of emphasis, links or HTML in them show as they are. */

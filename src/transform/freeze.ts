@@ -12,6 +12,9 @@ import { withFrozen } from './frozen.ts';
 /** What batch normalisation keeps beside its parameters. */
 const BUFFER_NAMES = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
 
+/** Paths for which near spellings are looked for: each look costs as many comparisons as there are modules. */
+const MOST_SUGGESTED = 20;
+
 export interface Frozen {
   readonly plan: Plan;
   /** What `modifiers_applied` says of it; absent for an empty list. */
@@ -36,9 +39,11 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
   const rules = prefixed(given, parameters.keys());
   const modules = modulePaths(parameters.keys());
   const missing = [...new Set(rules.submodules.filter((path) => path !== '' && !modules.has(path)))];
-  const suggestions = Object.fromEntries(missing.map((path) => [path, similarModules(path, modules)]));
+  const suggestions: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+    missing.slice(0, MOST_SUGGESTED).map((path) => [path, similarModules(path, modules)]),
+  );
   if (rules.strict && missing.length > 0) {
-    const said = missing.slice(0, 5).map((path) => `${path}${suggested(suggestions[path]!)}`);
+    const said = missing.slice(0, 5).map((path) => `${path}${suggested(suggestions[path] ?? [])}`);
     throw new CheckpointConfigError(
       `${missing.length === 1 ? 'A submodule' : `${missing.length} submodules`} to freeze cannot be found: ${said.join('; ')}. Give full dotted paths from the model's root.`,
       configPath,
@@ -67,7 +72,7 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
       ...(missing.length === 0 ? {} : { missing_submodules: missing }),
     },
     warnings: [
-      ...missing.map((path) => `There is no submodule ${path} to freeze${suggested(suggestions[path]!)}.`),
+      ...missing.map((path) => `There is no submodule ${path} to freeze${suggested(suggestions[path] ?? [])}.`),
       ...(trainable.length === 0 ? [] : [`${trainable.length} parameters under frozen paths are still trainable.`]),
     ],
   };

@@ -6,7 +6,7 @@
  */
 import { CheckpointConfigError, CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
-import type { Header, Storage, Tensor } from '../model/header.ts';
+import { movedBehind, type Header, type Storage, type Tensor } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
@@ -52,7 +52,6 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
   const isRefreshed = refreshedNames(rules);
   const all = header.weights.map(({ name, tensor }): NamedTensor => ({ name: migration.rename(name), tensor: header.tensors[tensor]! }));
   const source = all.filter(({ name }) => !isRefreshed(name));
-  const warnings = migration.warning === undefined ? [] : [migration.warning];
   const shapes = new Map(header.nonTensors.length === 0 ? [] : target?.tensors.map(({ name, shape }) => [name, shape]));
   const nonTensors = header.nonTensors.map(({ name, is }): LeftOut => ({
     what: name,
@@ -63,6 +62,7 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     target === undefined
       ? withoutTarget(header, source, rules)
       : withTarget(header, source, target, rules, isRefreshed, new Set(header.nonTensors.map(({ name }) => name)));
+  const warnings = [...(migration.warning === undefined ? [] : [migration.warning]), ...chosen.warnings];
   const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
   const weights: Plan = {
     ...chosen.bytes,
@@ -113,6 +113,7 @@ interface Chosen {
   readonly unexpected: readonly string[];
   readonly filled: readonly string[];
   readonly refreshed: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 function withoutTarget(header: Header, source: readonly NamedTensor[], rules: LoadRules): Chosen {
@@ -130,6 +131,7 @@ function withoutTarget(header: Header, source: readonly NamedTensor[], rules: Lo
     unexpected: [],
     filled: [],
     refreshed: [],
+    warnings: [],
   };
 }
 
@@ -178,6 +180,12 @@ function withTarget(
     unexpected: match.unexpected,
     filled: takes.filter(({ name }) => !isRefreshed(name)).map(({ name }) => name),
     refreshed: takes.filter(({ name }) => isRefreshed(name)).map(({ name }) => name),
+    warnings:
+      rules.fill === 'target' && tensors.length < target.tensors.length
+        ? [
+            `${target.tensors.length - tensors.length} names of the target are not published: the source lacks them and the target has no dense values for them.`,
+          ]
+        : [],
   };
 }
 
@@ -186,7 +194,7 @@ function appended(
   first: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] },
   second: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] },
 ): { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] } {
-  const moved = second.storages.map((storage): Storage => ({ ...storage, file: storage.file + first.files.length }));
+  const moved = second.storages.map((storage) => movedBehind(storage, first.files.length));
   return { files: [...first.files, ...second.files], storages: [...first.storages, ...moved] };
 }
 

@@ -90,6 +90,9 @@ export function matchTarget(source: readonly NamedTensor[], target: Target, rule
     );
   }
   if (otherKind.length > 0) throw kindsDiffer(otherKind);
+  // A run that loaded nothing must not publish: what it would publish is the target, or nothing.
+  if (source.length > 0 && selected.size === 0)
+    throw incompatible('No tensor of the source fits the target', match, shapes, 'nothing_fits');
   return match;
 }
 
@@ -105,7 +108,7 @@ function skip(name: string, reason: string, source: Tensor, target: TargetTensor
 
 type Shapes = readonly (readonly [name: string, shapes: readonly [source: readonly number[], target: readonly number[]]])[];
 
-function incompatible(what: string, { missing, unexpected }: Match, shapes: Shapes): CheckpointIncompatibleError {
+function incompatible(what: string, { missing, unexpected }: Match, shapes: Shapes, reason?: string): CheckpointIncompatibleError {
   const hints = renameHints(unexpected, missing);
   const near = hints.length > 0 ? [] : nearPairs(unexpected, missing);
   const text = [
@@ -120,6 +123,7 @@ function incompatible(what: string, { missing, unexpected }: Match, shapes: Shap
   const nearText = near.length === 0 ? '' : ` Near names: ${near.map(([a, b]) => `${a} ~ ${b}`).join(', ')}.`;
   return new CheckpointIncompatibleError(`${what}: ${text}.${hintText(hints)}${nearText}`, {
     details: {
+      ...(reason === undefined ? {} : { reason }),
       ...listDetails('missing_keys', 'num_missing', missing),
       ...listDetails('unexpected_keys', 'num_unexpected', unexpected),
       ...(shapes.length === 0

@@ -23,6 +23,10 @@ test('nothing set: folders as XDG says', () => {
     cacheFolder: join(homedir(), '.cache/checkpoint-pipeline'),
     temporaryFolder: tmpdir(),
     workspace: join(homedir(), '.local/state/checkpoint-pipeline/workspace'),
+    storageFile: null,
+    allowedRoots: null,
+    allowedBuckets: null,
+    allowPrivateAddresses: null,
     callerFolder: process.cwd(),
   });
 });
@@ -36,6 +40,10 @@ test('each variable is taken, and an empty one counts as unset', () => {
     XDG_CACHE_HOME: '/cache',
     TMPDIR: '/scratch',
     CKPT_WORKSPACE: '/data/workspace',
+    CKPT_STORAGE: '/etc/ckpt.yaml',
+    CKPT_ALLOWED_ROOTS: '/data:/scratch',
+    CKPT_ALLOWED_BUCKETS: 'models, training/a',
+    CKPT_ALLOW_PRIVATE_ADDRESSES: 'no',
     npm_lifecycle_event: 'start',
     INIT_CWD: '/home/me/models',
   };
@@ -47,6 +55,10 @@ test('each variable is taken, and an empty one counts as unset', () => {
     cacheFolder: '/cache/checkpoint-pipeline',
     temporaryFolder: '/scratch',
     workspace: '/data/workspace',
+    storageFile: '/etc/ckpt.yaml',
+    allowedRoots: ['/data', '/scratch'],
+    allowedBuckets: ['models', 'training/a'],
+    allowPrivateAddresses: false,
     callerFolder: '/home/me/models',
   });
   expect(readEnvironment({ ...variables, CKPT_WORKSPACE: '', TEMPORAL_CLI_PATH: '' })).toMatchObject({

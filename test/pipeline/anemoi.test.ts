@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../src/errors.ts';
+import { PROJECT_ROOT } from '../support/project.ts';
 import { ANEMOI_CLASSES, understandDocument } from '../../src/pipeline/anemoi.ts';
 
 const TYPES = [
@@ -204,4 +207,10 @@ describe('what is not understood', () => {
   test('credentials in a URL are not repeated', () => {
     expect(errorOf(pipeline({ _target_: 'x.Y', url: 'https://user:hunter2@host/file' })).message).not.toContain('hunter2');
   });
+});
+
+test('the guide for people who migrate names every class, short name and target type', () => {
+  const guide = readFileSync(join(PROJECT_ROOT, 'docs', 'migrating-from-anemoi.md'), 'utf8');
+  const words = Object.entries(ANEMOI_CLASSES).flatMap(([className, { type, names }]) => [className, type, ...names]);
+  expect(words.filter((word) => !guide.includes(word))).toEqual([]);
 });

@@ -6,11 +6,9 @@ import { loadCatalog } from '../../activities/catalog.ts';
 import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import type { Services } from '../../activities/services.ts';
+import { createServices } from '../../src/app/services.ts';
 import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
-import { openPinned } from '../../src/io/local-file.ts';
-import { openSource } from '../../src/io/open.ts';
-import { slots } from '../../src/io/slots.ts';
-import { openWorkspace } from '../../src/io/workspace.ts';
+import { createStorage, type Storage } from '../../src/io/storage/storage.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
@@ -27,8 +25,8 @@ export async function devServer({ uiPort }: { readonly uiPort?: number } = {}): 
   });
 }
 
-export function servicesOf(workspace: string): Services {
-  return { workspace: () => openWorkspace(workspace), open: openSource, openPinned, transfers: slots(4) };
+export function servicesOf(workspace: string, storage: Storage = createStorage()): Services {
+  return createServices(storage, { workspace });
 }
 
 export async function workerOf(environment: TestWorkflowEnvironment, taskQueue: string, services: Services): Promise<Worker> {

@@ -133,3 +133,11 @@ test('100 000 names that nearly all differ are judged with hints', () => {
     hints: [{ from: 'model.', to: '', count: 100_000 }],
   });
 });
+
+test('a target without dense values for what the source lacks is not complete, and says so', () => {
+  const target = targetOf({ a: ['F32', [2]], b: ['F32', [2]] });
+  const { origin: _origin, ...without } = target.tensors[1]!;
+  const loaded = loadWeights(headerOf({ a: ['F32', [2]] }), { ...target, tensors: [target.tensors[0]!, without] }, TRANSFER);
+  expect(loaded.plan.tensors.map(({ name }) => name)).toEqual(['a']);
+  expect(loaded.warnings).toEqual([expect.stringContaining('1 names of the target are not published')]);
+});

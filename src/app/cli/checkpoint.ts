@@ -3,9 +3,9 @@ import { resolve } from 'node:path';
 import { readHeader } from '../../formats/read-header.ts';
 import { digestTensors } from '../../io/digest-tensors.ts';
 import { openSource } from '../../io/open.ts';
-import { openPinned } from '../../io/local-file.ts';
 import { siblingsOf } from '../../io/siblings.ts';
 import type { Header, Tensor } from '../../model/header.ts';
+import { configuredStorage } from '../storage.ts';
 import { callerFolder } from './paths.ts';
 
 export interface Checkpoint {
@@ -16,10 +16,14 @@ export interface Checkpoint {
 
 /** Reads the header of a path or URI as the user wrote it. */
 export async function readCheckpoint(location: string): Promise<Checkpoint> {
-  const source = await openSource(absoluteUri(location));
+  const storage = await configuredStorage({ inputs: 'own' });
+  const source = await openSource(absoluteUri(location), storage);
   try {
     // Siblings are closed by who reads them.
-    const header = await readHeader(source, siblingsOf(source.uri, openSource));
+    const header = await readHeader(
+      source,
+      siblingsOf(source.uri, (sibling) => openSource(sibling, storage)),
+    );
     return { uri: source.uri, size: source.size, header };
   } finally {
     await source.close();
@@ -36,10 +40,11 @@ export async function digestsOf(
   tensors: readonly { readonly name: string; readonly tensor: Tensor }[],
   onBytes?: (index: number, bytes: Uint8Array) => void,
 ): Promise<readonly string[]> {
+  const storage = await configuredStorage({ inputs: 'own' });
   return digestTensors({
     tensors: tensors.map(({ name, tensor }) => ({ name, dtype: tensor.dtype, shape: tensor.shape, origin: tensor })),
     plan: header,
-    open: openPinned,
+    open: (file) => storage.openPinned(file),
     signal: new AbortController().signal,
     ...(onBytes === undefined ? {} : { onBytes }),
   });

@@ -121,6 +121,8 @@ program
 program
   .command('worker')
   .description('run a worker until stopped')
+  .option('--storage <file>', 'storage settings: how to reach S3 stores, and what the worker may reach; default: CKPT_STORAGE')
+  .option('--refuse-unknown', 'refuse checkpoints that name classes on no list of harmless ones')
   .option('--check', 'run none: exit 0 if a worker of this machine polls the task queue')
   .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));

@@ -7,7 +7,7 @@
 import { CheckpointLoadError, CheckpointNotFoundError, isCheckpointError } from '../../errors.ts';
 import { pin, type ByteSource, type OpenSibling, type PinnedFile } from '../../model/byte-source.ts';
 import { tensorBytes } from '../../model/dtype.ts';
-import type { Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
+import type { Finding, Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import type { TorchObject } from '../torch/read-zip.ts';
@@ -94,7 +94,8 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
     bad,
   );
   let extras: Entries = [];
-  const extra = await openExtra(openSibling);
+  const findings: Finding[] = [];
+  const extra = await openExtra(openSibling, findings);
   if (extra !== undefined) {
     try {
       const at = files.push(pin(extra)) - 1;
@@ -113,15 +114,19 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
     tree,
     metadata: {},
     globals,
-    findings: [],
+    findings,
   };
 }
 
 /** The file that Lightning and Fabric write beside a distributed checkpoint, if there is one. */
-async function openExtra(openSibling: OpenSibling): Promise<ByteSource | undefined> {
+async function openExtra(openSibling: OpenSibling, findings: Finding[]): Promise<ByteSource | undefined> {
   return openSibling(EXTRA).catch((error: unknown) => {
-    if (isCheckpointError(error) && error.code === 'CheckpointNotFoundError') return undefined;
-    throw error;
+    if (!isCheckpointError(error) || error.retryable) throw error;
+    if (error.code === 'CheckpointNotFoundError') return undefined;
+    // A store may say "forbidden" of what is not there, where listing is not allowed.
+    if (error.code !== 'CheckpointSourceError') throw error;
+    findings.push({ code: 'no_extra_file', message: `${EXTRA} was left out, it cannot be opened: ${error.message}` });
+    return undefined;
   });
 }
 

@@ -117,7 +117,7 @@ const CLOSED_MODULES = new Set([
   'pathlib',
   'uuid',
 ]);
-/** Harmless pairs inside dangerous modules: TorchScript's own list builders, the data classes of a distributed checkpoint's index. */
+/** Harmless pairs inside dangerous modules: TorchScript's own list builders, torch's data classes of distributed tensors. */
 const EXCEPTIONS = new Set([
   'torch.jit._pickle build_intlist',
   'torch.jit._pickle build_doublelist',
@@ -130,6 +130,19 @@ const EXCEPTIONS = new Set([
   'torch.distributed.checkpoint.filesystem _StorageInfo',
   'torch.distributed._shard.sharded_tensor.metadata TensorProperties',
   'torch.distributed._shard.sharded_tensor.metadata MEM_FORMAT_ENCODING',
+  // What DTensors are made of: torch allows all of them in its weights-only mode, too. The second module is that of torch before 2.5.
+  ...['torch.distributed.tensor', 'torch.distributed._tensor.api'].map((module) => `${module} DTensor`),
+  ...['torch.distributed.tensor', 'torch.distributed._tensor'].flatMap((module) =>
+    'Shard Replicate Partial _Partial _StridedShard'.split(' ').map((name) => `${module}.placement_types ${name}`),
+  ),
+  'torch.distributed.tensor._dtensor_spec DTensorSpec',
+  'torch.distributed.tensor._dtensor_spec TensorMeta',
+  'torch.distributed.tensor._dtensor_spec ShardOrderEntry',
+  'torch.distributed._tensor.placement_types DTensorSpec',
+  'torch.distributed._tensor.placement_types TensorMeta',
+  'torch.distributed.device_mesh DeviceMesh',
+  'torch.distributed._mesh_layout _MeshLayout',
+  'torch.distributed._mesh_layout _FlatLayout',
 ]);
 const DANGEROUS_PAIRS = new Set([
   'torch load',

@@ -5,13 +5,24 @@
  */
 import type { NodeId, ValueNode } from '../../model/value.ts';
 
+/** Bytes of memory that a number, and a text, take here. */
+const INTERNED = 160;
+const KNOWN = 80;
+
 /** What Python cannot hash is refused by `fail`; objects equal only themselves. */
-export function keyReader(nodes: readonly ValueNode[], fail: (message: string) => never): (id: NodeId) => string {
+export function keyReader(
+  nodes: readonly ValueNode[],
+  fail: (message: string) => never,
+  charge: (bytes: number) => void,
+): (id: NodeId) => string {
   const numbers = new Map<string, number>();
   const known = new Map<NodeId, string>();
   const intern = (text: string): string => {
     let number = numbers.get(text);
-    if (number === undefined) numbers.set(text, (number = numbers.size));
+    if (number === undefined) {
+      charge(INTERNED);
+      numbers.set(text, (number = numbers.size));
+    }
     return `t${number}`;
   };
   /** Its text, or the parts that have to be known before. */
@@ -58,6 +69,7 @@ export function keyReader(nodes: readonly ValueNode[], fail: (message: string) =
     for (let at = pending.at(-1); at !== undefined; at = pending.at(-1)) {
       const text = known.get(at) ?? attempt(at);
       if (typeof text === 'string') {
+        charge(KNOWN);
         known.set(at, text);
         pending.pop();
         continue;

@@ -1,30 +1,33 @@
-/**
- * What a pickle remembers by number.
- *
- * Picklers count from 0 without a gap, so an array holds nearly all of it; numbers far ahead, which only a hostile file has,
- * must not make the array long.
- */
+/** The memo: writers number it from 0 without a gap, so it is a list; only what leaves gaps, as no writer does, goes into a map. */
 import type { NodeId } from '../../model/value.ts';
 
-export interface Memo {
-  /** How many numbers are taken: what MEMOIZE takes next. */
-  readonly size: number;
-  get(index: number): NodeId | undefined;
-  set(index: number, id: NodeId): void;
+interface Memo {
+  readonly get: (index: number) => NodeId | undefined;
+  /** True where the index is new. */
+  readonly set: (index: number, id: NodeId) => boolean;
+  readonly size: () => number;
 }
 
-export function newMemo(): Memo {
+export function openMemo(): Memo {
   const dense: NodeId[] = [];
-  const ahead = new Map<number, NodeId>();
+  const sparse = new Map<number, NodeId>();
   return {
-    get size() {
-      return dense.length + ahead.size;
+    get: (index) => (index < dense.length ? dense[index] : sparse.get(index)),
+    set: (index, id) => {
+      if (index < dense.length) {
+        dense[index] = id;
+        return false;
+      }
+      if (index === dense.length) {
+        // Its place in the map, if it had one, is dead from here on.
+        const isNew = !sparse.delete(index);
+        dense.push(id);
+        return isNew;
+      }
+      const isNew = !sparse.has(index);
+      sparse.set(index, id);
+      return isNew;
     },
-    get: (index) => dense[index] ?? ahead.get(index),
-    set(index, id) {
-      if (index > dense.length) return void ahead.set(index, id);
-      if (index === dense.length && ahead.size > 0) ahead.delete(index);
-      dense[index] = id;
-    },
+    size: () => dense.length + sparse.size,
   };
 }

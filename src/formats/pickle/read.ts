@@ -12,10 +12,11 @@ import { decodeText, openCursor, PickleSyntaxError, type Cursor, type Surrogates
 import { isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
-import { newMemo } from './memo.ts';
 import { keyReader } from './keys.ts';
+import { openMemo } from './memo.ts';
 import { sweep } from './sweep.ts';
 import { rawUnicodeEscape, stringEscape } from './text.ts';
+import { weigh, WEIGHTS } from './weight.ts';
 
 /** What a pickle cannot say itself. Both throw `PickleSyntaxError` or a checkpoint error for what they refuse. */
 export interface PickleHost {
@@ -38,6 +39,9 @@ export interface PickleOptions {
   /** Whether bytes may follow STOP. */
   readonly more?: boolean;
 }
+
+/** Bytes before a break that are looked through once more: the opcode that broke, and the operands of one behind it. */
+const BEFORE_BREAK = 512;
 
 export interface PickleOutcome {
   /** Absent where the pickle broke. */
@@ -65,7 +69,7 @@ export function tryPickle(bytes: Uint8Array, options: PickleOptions): PickleOutc
     }
   } catch (error) {
     failure ??= error;
-    if (error instanceof PickleSyntaxError) sweepRest(bytes, error.position, options, limits);
+    if (error instanceof PickleSyntaxError) sweepRest(bytes, Math.max(start, error.position - BEFORE_BREAK), options, limits);
   }
   return { ...(result === undefined ? {} : { result }), ...(failure === undefined ? {} : { failure }) };
 }
@@ -126,32 +130,50 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const { host, member } = options;
   const nodes = host.nodes;
   const cursor: Cursor = openCursor(bytes, start, limits);
-  const memo = newMemo();
+  const memo = openMemo();
   const keys = new Map<NodeId, Map<string, number>>();
   const constants = new Map<unknown, NodeId>();
   /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
   const unfinished = new Map<NodeId, number>();
-  let stack: NodeId[] = [];
-  const marks: NodeId[][] = [];
+  const stack: NodeId[] = [];
+  /** Heights of the stack at each open MARK. */
+  const marks: number[] = [];
+  /** Height of the innermost mark: nothing below it can be taken. */
+  let floor = 0;
+  let weight = 2 * bytes.length;
+  let highest = 0;
+  let deepest = 0;
   let at = start;
   const fail = (message: string): never => {
     throw new PickleSyntaxError(message, at);
   };
+  const charge = (bytes: number): void => {
+    weight += bytes;
+    if (weight > limits.memory) fail(`reading it would take more than ${limits.memory} bytes of memory`);
+  };
   const add = (node: ValueNode): NodeId => {
-    if (nodes.length >= limits.nodes) fail(`more than ${limits.nodes} values`);
+    charge(weigh(node));
     return nodes.push(node) - 1;
   };
-  const push = (node: ValueNode): void => void stack.push(add(node));
+  const pushId = (id: NodeId): void => {
+    stack.push(id);
+    if (stack.length > highest) {
+      highest = stack.length;
+      charge(WEIGHTS.growing);
+    }
+  };
+  const push = (node: ValueNode): void => pushId(add(node));
   const constant = (node: null | boolean): void => {
     let id = constants.get(node);
     if (id === undefined) constants.set(node, (id = add(node)));
-    stack.push(id);
+    pushId(id);
   };
-  const pop = (): NodeId => stack.pop() ?? fail('the stack is empty');
-  const top = (): NodeId => stack.at(-1) ?? fail('the stack is empty');
+  const pop = (): NodeId => (stack.length > floor ? (stack.pop() ?? 0) : fail('the stack is empty'));
+  const top = (): NodeId => (stack.length > floor ? (stack[stack.length - 1] ?? 0) : fail('the stack is empty'));
   const popMark = (): NodeId[] => {
-    const above = stack;
-    stack = marks.pop() ?? fail('no mark on the stack');
+    const height = marks.pop() ?? fail('no mark on the stack');
+    const above = stack.splice(height);
+    floor = marks[marks.length - 1] ?? 0;
     return above;
   };
   const table: Table = { nodes, add, fail };
@@ -159,7 +181,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const value = nodes[id];
     return typeof value === 'object' && value !== null ? value : { kind: 'atom' };
   };
-  const keyOf = keyReader(nodes, fail);
+  const keyOf = keyReader(nodes, fail, charge);
   const setItems = (target: NodeId, items: readonly NodeId[]): void => {
     if (items.length % 2 !== 0) fail('an odd number of items for a dict');
     const value = node(target);
@@ -177,14 +199,17 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       const entry = [key, items[position + 1] ?? 0] as const;
       const text = keyOf(key);
       const known = index.get(text);
-      if (known === undefined) index.set(text, entries.push(entry) - 1);
-      else entries[known] = [entries[known]?.[0] ?? key, entry[1]];
+      if (known === undefined) {
+        charge(WEIGHTS.entry);
+        index.set(text, entries.push(entry) - 1);
+      } else entries[known] = [entries[known]?.[0] ?? key, entry[1]];
     }
   };
   const append = (target: NodeId, items: readonly NodeId[]): void => {
     const value = node(target);
     if (value.kind !== 'list' && value.kind !== 'object') return fail(`items appended to a ${value.kind}`);
     const list = (opened(value).items ??= []);
+    charge(items.length * WEIGHTS.growing);
     for (const item of items) list.push(item);
   };
   const pushGlobal = (module: string, name: string): void => {
@@ -203,7 +228,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (isNew && isFunction(module, name)) return fail(`a new object of ${module}.${name}, which is a function`);
     if (kwargs === undefined && judge(module, name) === 'safe') {
       const made = plainCall(table, module, name, tuple.items) ?? host.call?.(module, name, tuple.items, at);
-      if (typeof made === 'number') return void stack.push(made);
+      if (typeof made === 'number') return pushId(made);
       if (made !== undefined) return push(made);
     }
     push({ kind: 'object', module, name, args, ...(kwargs === undefined ? {} : { kwargs }) });
@@ -219,8 +244,10 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       opened(value)['attributes'] = state;
     } else fail(`a state set on a ${value.kind}`);
   };
-  const store = (index: number): void => memo.set(index, top());
-  const recall = (index: number): void => void stack.push(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
+  const store = (index: number): void => {
+    if (memo.set(index, top())) charge(WEIGHTS.memo);
+  };
+  const recall = (index: number): void => pushId(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
   const pushInteger = (value: number | string): void => push(typeof value === 'number' ? value : { kind: 'int', decimal: value });
   const pushText = (text: string | Surrogates): void => {
     if (typeof text === 'string') push(text);
@@ -254,18 +281,21 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         return { id, end: cursor.position };
       }
       case 0x28:
-        marks.push(stack);
-        stack = [];
+        marks.push((floor = stack.length));
+        if (marks.length > deepest) {
+          deepest = marks.length;
+          charge(WEIGHTS.growing);
+        }
         break; // MARK
       case 0x30:
-        if (stack.length === 0 && marks.length > 0) popMark();
+        if (stack.length === floor && marks.length > 0) popMark();
         else pop();
         break; // POP
       case 0x31:
         popMark();
         break; // POP_MARK
       case 0x32:
-        stack.push(top());
+        pushId(top());
         break; // DUP
       case 0x4e:
         constant(null);
@@ -435,6 +465,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           break;
         }
         items.forEach(keyOf);
+        charge(items.length * WEIGHTS.growing);
         for (const item of items) (target.items as NodeId[]).push(item);
         break;
       }
@@ -457,7 +488,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         store(cursor.u32());
         break;
       case 0x94:
-        store(memo.size);
+        store(memo.size());
         break; // MEMOIZE
       case 0x63: {
         const module = cursor.line();

@@ -165,7 +165,8 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
   };
 
   /** Why a value cannot be written, or undefined. Looks at the node alone, never below it. */
-  const refusal = (id: NodeId): string | undefined => {
+  const refusal = (given: NodeId): string | undefined => {
+    const id = contentOf(nodes, given);
     const node = nodes[id];
     if (typeof node !== 'object' || node === null) return undefined;
     if (begun.has(id)) return 'it contains itself by way of a tuple';
@@ -181,7 +182,9 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
       case 'global':
         return `the class or function ${node.module}.${node.name}`;
       case 'object':
-        return asPlain(nodes, node) === undefined ? `an object of ${node.module}.${node.name}` : undefined;
+        return asPlain(nodes, node) === undefined && numpyScalar(nodes, node) === undefined
+          ? `an object of ${node.module}.${node.name}`
+          : undefined;
       case 'plain':
         return plainText(nodes, node) === undefined && !isTorchPlain(nodes, node) ? `a ${node.class}` : undefined;
       case 'complex':
@@ -284,6 +287,12 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
         return;
       }
       case 'object': {
+        const scalar = numpyScalar(nodes, node);
+        if (scalar !== undefined) {
+          leave('replaced by a plain number: a scalar of numpy');
+          if (typeof scalar === 'object' && scalar !== null) return atom(id, scalar);
+          return typeof scalar === 'number' ? integer(scalar) : void out.byte(scalar === true ? 0x88 : 0x89);
+        }
         const plain = asPlain(nodes, node)!;
         leave(`replaced by a ${plain.kind}: an object of ${node.module}.${node.name}`);
         if (plain.kind === 'list') {
@@ -345,7 +354,9 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
   };
 
   /** Writes a value at once, or begins it: then its steps are on the path. */
-  const visit = (id: NodeId): void => {
+  const visit = (given: NodeId): void => {
+    const id = contentOf(nodes, given);
+    if (id !== given && isRootConfig(nodes, given)) leave('replaced by its plain content: a configuration of OmegaConf');
     const node = nodes[id]!;
     if (node === null) return void out.byte(0x4e);
     if (typeof node === 'boolean') return void out.byte(node ? 0x88 : 0x89);
@@ -373,7 +384,8 @@ function countUses(tree: ValueTree): { readonly nodes: Uint32Array; readonly tex
   const uses = new Uint32Array(tree.nodes.length);
   const texts = new Map<string, number>();
   const pending = [tree.root];
-  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+  for (let given = pending.pop(); given !== undefined; given = pending.pop()) {
+    const id = contentOf(tree.nodes, given);
     const node = tree.nodes[id];
     if (typeof node === 'string') texts.set(node, (texts.get(node) ?? 0) + 1);
     if (++uses[id]! > 1 || typeof node !== 'object' || node === null) continue;
@@ -435,6 +447,84 @@ function asPlain(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: '
   }
 }
 
+const OMEGACONF = /^omegaconf\.(dictconfig|listconfig|nodes)$/;
+/** OmegaConf's nodes hold values, its containers nodes: never one container as another's content. */
+const CONTENT_STEPS = 4;
+
+/** The value that OmegaConf's containers and nodes wrap; any other value is its own. */
+function contentOf(nodes: readonly ValueNode[], given: NodeId): NodeId {
+  let id = given;
+  for (let step = 0; step < CONTENT_STEPS; step++) {
+    const node = nodes[id];
+    if (typeof node !== 'object' || node === null || node.kind !== 'object' || !OMEGACONF.test(node.module)) return id;
+    const content = stateEntry(nodes, node, node.module === 'omegaconf.nodes' ? '_val' : '_content');
+    if (content === undefined) return id;
+    id = content;
+  }
+  return id;
+}
+
+/** A configuration of its own, not a part of another: the one that is worth a word. */
+function isRootConfig(nodes: readonly ValueNode[], id: NodeId): boolean {
+  const node = nodes[id];
+  if (typeof node !== 'object' || node === null || node.kind !== 'object') return false;
+  const parent = stateEntry(nodes, node, '_parent');
+  return parent === undefined || nodes[parent] === null;
+}
+
+function stateEntry(nodes: readonly ValueNode[], { state }: Extract<ValueNode, { kind: 'object' }>, key: string): NodeId | undefined {
+  const held = state === undefined ? undefined : nodes[state];
+  if (typeof held !== 'object' || held === null || held.kind !== 'dict') return undefined;
+  return held.entries.find(([each]) => nodes[each] === key)?.[1];
+}
+
+/** `scalar(dtype('<f8'), bytes)`: a number with a type of numpy's, which `weights_only` does not take. */
+function numpyScalar(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'object' }>): ValueNode | undefined {
+  if (node.name !== 'scalar' || !/^numpy\.(_core|core)\.multiarray$/.test(node.module)) return undefined;
+  const [kind, data] = itemsOf(nodes, node.args).map((id) => nodes[id]);
+  if (typeof kind !== 'object' || kind === null || kind.kind !== 'object' || kind.module !== 'numpy' || kind.name !== 'dtype')
+    return undefined;
+  if (typeof data !== 'object' || data === null || data.kind !== 'bytes') return undefined;
+  const code = nodes[itemsOf(nodes, kind.args)[0] ?? -1];
+  const order = nodes[itemsOf(nodes, kind.state)[1] ?? -1];
+  if (typeof code !== 'string' || (order !== '<' && order !== '|')) return undefined;
+  const bytes = Buffer.from(data.base64, 'base64');
+  if (bytes.length !== Number(code.slice(1))) return undefined;
+  switch (code) {
+    case 'f8':
+      return floatNode(bytes.readDoubleLE(0));
+    case 'f4':
+      return floatNode(bytes.readFloatLE(0));
+    case 'b1':
+      return bytes[0] !== 0;
+    case 'i1':
+    case 'i2':
+    case 'i4':
+      return bytes.readIntLE(0, bytes.length);
+    case 'u1':
+    case 'u2':
+    case 'u4':
+      return bytes.readUIntLE(0, bytes.length);
+    case 'i8':
+      return { kind: 'int', decimal: bytes.readBigInt64LE(0).toString() };
+    case 'u8':
+      return { kind: 'int', decimal: bytes.readBigUInt64LE(0).toString() };
+    default:
+      return undefined;
+  }
+}
+
+function floatNode(value: number): ValueNode {
+  if (Number.isNaN(value)) return { kind: 'float', value: 'nan' };
+  if (!Number.isFinite(value)) return { kind: 'float', value: value > 0 ? 'inf' : '-inf' };
+  return { kind: 'float', value: Object.is(value, -0) ? '-0' : value };
+}
+
+function itemsOf(nodes: readonly ValueNode[], id: NodeId | undefined): readonly NodeId[] {
+  const node = id === undefined ? undefined : nodes[id];
+  return typeof node === 'object' && node !== null && node.kind === 'tuple' ? node.items : [];
+}
+
 /** The text of a path: what replaces it. */
 function plainText(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'plain' }>): string | undefined {
   if (!node.class.startsWith('pathlib')) return undefined;
@@ -480,7 +570,8 @@ function isTorchPlain(nodes: readonly ValueNode[], node: Extract<ValueNode, { ki
 function isPlainKey(nodes: readonly ValueNode[], root: NodeId): boolean {
   const pending = [root];
   const seen = new Set<NodeId>();
-  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+  for (let given = pending.pop(); given !== undefined; given = pending.pop()) {
+    const id = contentOf(nodes, given);
     const node = nodes[id];
     if (typeof node !== 'object' || node === null) continue;
     switch (node.kind) {

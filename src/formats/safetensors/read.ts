@@ -7,6 +7,8 @@ import { JsonScanner, JsonSyntaxError } from './json-scanner.ts';
 import { HEADER_MAX } from './layout.ts';
 
 const LENGTH_SIZE = 8;
+/** The reference has no such limit but that of the header's bytes; the largest public models have some 10,000 in a file. */
+const TENSORS_MAX = 400_000;
 const MAX_U64 = 2n ** 64n - 1n;
 
 interface Entry {
@@ -83,7 +85,7 @@ function parseHeader(text: string): { entries: readonly Entry[]; metadata: Recor
   const metadata: [string, string][] = [];
   json.object((name) => {
     if (name === '__metadata__') json.object((key) => void metadata.push([key, json.string()]));
-    else entries.push(parseEntry(json, name));
+    else if (entries.push(parseEntry(json, name)) > TENSORS_MAX) throw json.error(`more than ${TENSORS_MAX} tensors`);
   });
   json.end();
   return { entries, metadata: Object.fromEntries(metadata) };

@@ -7,7 +7,7 @@
  */
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
-import type { Finding, Header, Storage, Tensor, Weight } from '../../model/header.ts';
+import { movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
 
 /** Bytes of an index: 100 000 tensors take about 12 MB. */
@@ -101,7 +101,7 @@ function merge(uri: string, weightMap: ReadonlyMap<string, string>, headers: Rea
   for (const [shard, header] of headers) {
     const [file, storage, tensor] = [files.length, storages.length, tensors.length];
     files.push(...header.files);
-    for (const each of header.storages) storages.push({ ...each, file: each.file + file });
+    for (const each of header.storages) storages.push(movedBehind(each, file));
     for (const each of header.tensors) tensors.push({ ...each, storage: each.storage === -1 ? -1 : each.storage + storage });
     for (const weight of header.weights) {
       const twin = byName.get(weight.name);

@@ -235,6 +235,36 @@ export function torchHost(table: TensorTable): TensorHost {
     return { kind: 'tensor', tensor: tensors.push({ ...tensor, ...extra }) - 1 };
   };
 
+  /**
+   * A DTensor, of which a process saves its own part: the tensor itself where that is all of it, on one process or replicated.
+   * Of other wrappers only Python knows what they stand for.
+   */
+  const distributed = ([, type, argsId, stateId]: readonly NodeId[], position: number): ValueNode => {
+    const name = objectAt(type);
+    if (name?.kind !== 'global' || name.name !== 'DTensor') return unsupported('wrapper_subclass');
+    // The values of its slots, which Python keeps apart from an instance's dict.
+    const state = objectAt(stateId);
+    const slots = state?.kind === 'tuple' ? state.items[1] : stateId;
+    const local = objectAt(fieldAt(slots, '_local_tensor'));
+    const tensor = local?.kind === 'tensor' ? tensors[local.tensor] : undefined;
+    const spec = objectAt(fieldAt(slots, '_spec'));
+    if (tensor === undefined || spec?.kind !== 'object')
+      throw new PickleSyntaxError('a DTensor without a local tensor and a spec', position);
+    const placements = tupleOf(fieldAt(spec.state, 'placements'), 'the placements of a DTensor', position).map(objectAt);
+    const [, , sizeId] = tupleOf(argsId, 'builder arguments', position);
+    const size = tupleOf(sizeId, 'a size', position).map((id) => count(id, 'a size', position));
+    if (tensor.unsupported !== undefined) return unsupported(tensor.unsupported);
+    // Parts of a sum have the shape of the whole.
+    if (placements.some((each) => each?.kind !== 'object' || /partial/i.test(each.name))) return unsupported('dtensor_partial');
+    const isWhole = tensor.shape.length === size.length && tensor.shape.every((each, axis) => each === size[axis]);
+    return isWhole ? copyOf(fieldAt(slots, '_local_tensor'), {}, position) : unsupported('dtensor_shard');
+  };
+
+  const fieldAt = (id: NodeId | undefined, name: string): NodeId | undefined => {
+    const node = objectAt(id);
+    return node?.kind === 'dict' ? node.entries.find(([key]) => nodes[key] === name)?.[1] : undefined;
+  };
+
   const call = (module: string, name: string, args: readonly NodeId[], position: number): ValueNode | NodeId | undefined => {
     if (module === 'torch._utils') {
       if (name === '_rebuild_tensor' || name === '_rebuild_tensor_v2' || name === '_rebuild_tensor_v3') return dense(name, args, position);
@@ -260,6 +290,7 @@ export function torchHost(table: TensorTable): TensorHost {
       if (args.length !== 4 || builder?.kind !== 'global') throw new PickleSyntaxError('_rebuild_from_type_v2 without a builder', position);
       // The type and the state only matter to Python; what is built is the inner tensor.
       if (builder.module !== 'torch._utils') throw new PickleSyntaxError(`a tensor built by ${builder.module}.${builder.name}`, position);
+      if (builder.name === '_rebuild_wrapper_subclass') return distributed(args, position);
       return call(builder.module, builder.name, tupleOf(args[2], 'builder arguments', position), position);
     }
     if (module === 'torch.nn.parameter')

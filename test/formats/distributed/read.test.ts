@@ -4,7 +4,11 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Header } from '../../../src/model/header.ts';
+import { CheckpointSourceError } from '../../../src/errors.ts';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { openSource } from '../../../src/io/open.ts';
+import { siblingsOf } from '../../../src/io/siblings.ts';
+import { movedBehind, type Header } from '../../../src/model/header.ts';
 import { pickle, type Pickled } from '../../support/pickle.ts';
 import { PROJECT_ROOT, type ExpectedTensor } from '../../support/project.ts';
 import { headerOf, publish, refusal } from '../../support/published.ts';
@@ -40,12 +44,22 @@ describe('as torch gives them', () => {
       files: expected.files,
     });
     expect(header.weights.map((weight) => weight.name).toSorted()).toEqual(Object.keys(expected.tensors).toSorted());
-    const { tensors } = await publish(header, join(folder, 'out.safetensors'));
+    const dense = header.weights.filter(({ tensor }) => header.tensors[tensor]!.unsupported === undefined);
+    const { tensors } = await publish({ ...header, weights: dense }, join(folder, 'out.safetensors'));
     const found = header.weights.map(({ name: each, tensor }) => {
-      const { dtype, shape } = header.tensors[tensor]!;
-      return [each, { dtype, shape, sha256: tensors[each] }];
+      const { dtype, shape, unsupported } = header.tensors[tensor]!;
+      return [each, unsupported === undefined ? { dtype, shape, sha256: tensors[each] } : { unsupported }];
     });
     expect(Object.fromEntries(found)).toEqual(expected.tensors);
+  });
+
+  test('behind the files of another header, blocks still find theirs', async () => {
+    const header = await headerOf(join(FOLDER, 'sharded'));
+    const other = await headerOf(join(FOLDER, 'modules.pt'));
+    const storages = header.storages.map((storage) => movedBehind(storage, other.files.length));
+    const { tensors } = await publish({ ...header, files: [...other.files, ...header.files], storages }, join(folder, 'out.safetensors'));
+    const wanted = Object.entries(EXPECTED['sharded']!.tensors).map(([name, { sha256 }]) => [name, sha256]);
+    expect(tensors).toEqual(Object.fromEntries(wanted));
   });
 
   test('the order of a module is that of state_dict()', async () => {
@@ -68,6 +82,22 @@ describe('as torch gives them', () => {
     const keys = root.entries.map(([key]) => tree!.nodes[key]);
     expect(keys).not.toContain('optimizer_0');
     expect(keys).toEqual(expect.arrayContaining(['state_dict', 'optimizer_states', 'hyper_parameters']));
+  });
+
+  test('a store that forbids what is not there costs the file beside, not the weights', async () => {
+    const source = await openSource(join(FOLDER, 'training'));
+    const open = siblingsOf(source.uri, openSource);
+    const header = await readHeader(source, async (name) => {
+      if (name === 'meta.pt') throw new CheckpointSourceError('403', source.uri, { retryable: false });
+      return open(name);
+    });
+    expect(header.findings.map(({ code }) => code)).toEqual(['no_extra_file']);
+    const unreachable = readHeader(source, async (name) => {
+      if (name === 'meta.pt') throw new CheckpointSourceError('503', source.uri);
+      return open(name);
+    });
+    await expect(unreachable).rejects.toMatchObject({ code: 'CheckpointSourceError' });
+    await source.close();
   });
 
   test('what lies beside the weights is nested as it was saved', async () => {

@@ -1,4 +1,5 @@
 /** Scans of every fixture, and of archives made here: what is said of a file, and that nothing is left unread. */
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { scanFile, type FileScan } from '../../../src/formats/scan/scan.ts';
@@ -6,7 +7,7 @@ import { sarif } from '../../../src/formats/scan/sarif.ts';
 import { openSource } from '../../../src/io/open.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
 import { memorySource } from '../../support/memory-source.ts';
-import { EXPECTED, fixture } from '../../support/project.ts';
+import { EXPECTED, fixture, PROJECT_ROOT } from '../../support/project.ts';
 import { zip, type Part } from '../../support/zip.ts';
 
 async function scanFixture(path: string): Promise<readonly FileScan[]> {
@@ -82,6 +83,15 @@ async function scanBytes(bytes: Uint8Array): Promise<FileScan> {
   if (file === undefined) throw new Error('a scan has a result');
   return file;
 }
+
+test.each(['lightning', 'sharded', 'training'])('a real distributed checkpoint is safe, each of its files: %s', async (name) => {
+  const source = await openSource(join(PROJECT_ROOT, 'test', 'fixtures', 'readers', name, '.metadata'));
+  const files = await scanFile(source, { openSibling: siblingsOf(source.uri, openSource), check: readHeader }).finally(() =>
+    source.close(),
+  );
+  expect(files.length).toBeGreaterThan(1);
+  expect(files.map(({ verdict, findings }) => ({ verdict, findings }))).toEqual(files.map(() => ({ verdict: 'safe', findings: [] })));
+});
 
 describe('every pickle of an archive', () => {
   const parts: readonly (readonly [string, readonly Part[]])[] = [

@@ -9,6 +9,7 @@ import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
 import { formatBytes, formatCount } from '../../../pipeline/text.ts';
 import { otherContent } from '../../../transform/left-out.ts';
+import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
 import { printJson, type OutputOptions } from '../output.ts';
 
@@ -16,11 +17,12 @@ import { printJson, type OutputOptions } from '../output.ts';
 const MOST_ROWS = 40;
 
 export async function inspect(uri: string, options: OutputOptions): Promise<void> {
-  const source = await openSource(uri.includes('://') ? uri : resolve(callerFolder(), uri));
+  const storage = await configuredStorage({ inputs: 'own' });
+  const source = await openSource(uri.includes('://') ? uri : resolve(callerFolder(), uri), storage);
   try {
     const opened = [source];
     const openSibling = siblingsOf(source.uri, async (sibling) => {
-      const shard = await openSource(sibling);
+      const shard = await openSource(sibling, storage);
       opened.push(shard);
       return shard;
     });

@@ -11,6 +11,7 @@ import { siblingsOf } from '../../../io/siblings.ts';
 import type { ByteSource } from '../../../model/byte-source.ts';
 import { formatCount } from '../../../pipeline/text.ts';
 import { note, printJson, type OutputOptions } from '../output.ts';
+import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
 
 export interface ScanCommandOptions extends OutputOptions {
@@ -34,9 +35,10 @@ export async function scan(uris: readonly string[], options: ScanCommandOptions)
 }
 
 async function scanArgument(uri: string): Promise<readonly FileScan[]> {
+  const storage = await configuredStorage({ inputs: 'own' });
   const path = uri.startsWith('file://') || !uri.includes('://') ? localPath(uri) : undefined;
   const isFolder = path !== undefined && (await stat(path).catch(() => undefined))?.isDirectory() === true;
-  if (!isFolder) return scanOne(uri, () => openSource(uri));
+  if (!isFolder) return scanOne(uri, () => openSource(uri, storage));
   const files = new Map<string, FileScan>();
   const others: string[] = [];
   // Indexes first: the files they name are scanned with them.
@@ -44,7 +46,7 @@ async function scanArgument(uri: string): Promise<readonly FileScan[]> {
   for (const name of names) {
     const file = localUri(join(path, name));
     if (files.has(file)) continue;
-    for (const each of await scanOne(file, () => openSource(file))) {
+    for (const each of await scanOne(file, () => openSource(file, storage))) {
       if (
         !CHECKPOINT_NAME.test(name) &&
         each.globals.length === 0 &&

@@ -4,17 +4,29 @@ import { CheckpointError } from '../../../errors.ts';
 import { pollersOf } from '../../client.ts';
 import { attributesNote, registeredAttributes } from '../../temporal/search-attributes.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
+import { configuredStorage } from '../../storage.ts';
 import { TASK_QUEUE } from '../../../pipeline/contract.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 
-export async function worker(options: OutputOptions & { readonly check?: boolean; readonly plugins?: readonly string[] }): Promise<void> {
+export interface WorkerCommandOptions extends OutputOptions {
+  readonly check?: boolean;
+  readonly refuseUnknown?: boolean;
+  readonly plugins?: readonly string[];
+  readonly storage?: string;
+}
+
+export async function worker(options: WorkerCommandOptions): Promise<void> {
   if (options.check === true) return check(options);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     const { startWorker } = await import('../../worker.ts');
+    // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
+    const storage = await configuredStorage({ file: options.storage, inputs: temporal.kind === 'configured' ? 'anybody' : 'own' });
     const running = await startWorker({
       connection: temporal.nativeOptions,
       namespace: temporal.namespace,
+      storage,
+      refuseUnknown: options.refuseUnknown === true,
       plugins: options.plugins ?? [],
     });
     note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);

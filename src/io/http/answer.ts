@@ -1,0 +1,39 @@
+/** What an answer of a web server says of the file: which version it is, and whether to ask again. */
+import type { IncomingMessage } from 'node:http';
+import { isRetryableStatus, retryAfter, StoreFault } from '../store-fault.ts';
+
+/** What a server must repeat with every answer for the same version: a strong entity tag, else the time of the last change. */
+export function validatorOf(answer: IncomingMessage): string | null {
+  return tagOf(answer) ?? modifiedOf(answer);
+}
+
+/** Weak tags name what looks the same, not the same bytes. */
+export function tagOf({ headers: { etag } }: IncomingMessage): string | null {
+  return etag === undefined || etag.startsWith('W/') ? null : `etag=${etag}`;
+}
+
+export function modifiedOf({ headers }: IncomingMessage): string | null {
+  const modified = headers['last-modified'];
+  return modified === undefined ? null : `modified=${modified}`;
+}
+
+/** The value for `If-Range`. */
+export function ifRange(validator: string): string {
+  return validator.slice(validator.indexOf('=') + 1);
+}
+
+export function statusFault(answer: IncomingMessage): StoreFault {
+  const status = answer.statusCode ?? 0;
+  return new StoreFault(answer.statusMessage || 'no reason given', {
+    code: `HTTP${status}`,
+    status,
+    retryable: isRetryableStatus(status),
+    retryAfterMs: retryAfter(answer.headers['retry-after']),
+  });
+}
+
+/** True where the bytes are the file's own, and not packed for the way. */
+export function isPlain({ headers }: IncomingMessage): boolean {
+  const encoding = headers['content-encoding'];
+  return encoding === undefined || encoding === 'identity';
+}

@@ -1,0 +1,136 @@
+/**
+ * GET over HTTP for URLs that somebody else may have written.
+ *
+ * Invariant: the address that is connected to is the address that was judged: names are resolved here, judged, and handed to the
+ * socket, for the first request and after every redirect. Redirects are few, never lead from https to http, and never to
+ * another scheme. No credential is sent or followed.
+ */
+import { lookup as resolveName, type LookupAddress, type LookupOptions } from 'node:dns';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { isIP } from 'node:net';
+import { CheckpointConfigError } from '../../errors.ts';
+import { networkFault, StoreFault } from '../store-fault.ts';
+import { isPublicAddress } from './address.ts';
+
+const REDIRECTS_MOST = 5;
+const USER_AGENT = 'checkpoint-pipeline';
+
+/** Parameters of queries that are credentials by themselves: signed URLs of the usual stores, and tokens. */
+const SECRET_PARAMETERS =
+  /^(x-amz-(signature|credential|security-token)|x-goog-(signature|credential)|signature|sig|access_token|token|api_?key|key-pair-id)$/i;
+
+export interface HttpClient {
+  /** The answer to a GET, after redirects; its body is not read yet. Rejects with a `StoreFault`. */
+  get(url: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage>;
+  close(): void;
+}
+
+/** The URL as it may be kept and shown; one that is no HTTP or holds a credential is a `CheckpointConfigError` that does not repeat it. */
+export function checkUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '')
+    throw new CheckpointConfigError(`${withoutSecrets(text)} is no http:// or https:// URL.`);
+  if (url.username !== '' || url.password !== '')
+    throw new CheckpointConfigError(
+      `${url.origin}${url.pathname}: a user name or password does not belong into a URL, which is kept in the run's history.`,
+    );
+  const secret = [...url.searchParams.keys()].find((name) => SECRET_PARAMETERS.test(name));
+  if (secret !== undefined)
+    throw new CheckpointConfigError(
+      `${url.origin}${url.pathname}: the parameter \`${secret}\` is a credential, and URLs are kept in the run's history. For S3 stores use source.s3 with the worker's own credentials.`,
+    );
+  url.hash = '';
+  return url.href;
+}
+
+export function isHttp(uri: string): boolean {
+  return /^https?:\/\//i.test(uri);
+}
+
+export function createHttpClient({ allowPrivate }: { readonly allowPrivate: boolean }): HttpClient {
+  const agents = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) };
+
+  function once(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage> {
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    // An address in digits is never looked up.
+    if (!allowPrivate && isIP(host) !== 0 && !isPublicAddress(host)) throw privateFault(host, host);
+    const secure = url.protocol === 'https:';
+    const options = {
+      agent: secure ? agents.https : agents.http,
+      signal,
+      headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', accept: '*/*', ...headers },
+      ...(allowPrivate ? {} : { lookup: publicLookup }),
+    };
+    return new Promise((resolve, reject) => {
+      const request = (secure ? httpsRequest : httpRequest)(url, options, resolve);
+      request.on('error', (error) => reject(error instanceof StoreFault ? error : (networkFault(error) ?? otherFault(error))));
+      request.end();
+    });
+  }
+
+  return {
+    async get(start, headers, signal) {
+      let url = new URL(start);
+      for (let followed = 0; ; followed++) {
+        const answer = await once(url, headers, signal);
+        const { location } = answer.headers;
+        const status = answer.statusCode ?? 0;
+        if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return answer;
+        answer.destroy();
+        if (followed === REDIRECTS_MOST)
+          throw new StoreFault(`more than ${REDIRECTS_MOST} redirects`, { code: 'TooManyRedirects', status, retryable: false });
+        url = redirected(url, location, status);
+      }
+    },
+    close() {
+      agents.http.destroy();
+      agents.https.destroy();
+    },
+  };
+}
+
+/** Where a redirect leads, or a `StoreFault` where it may not be followed. */
+export function redirected(from: URL, location: string, status: number): URL {
+  const refuse = (why: string): StoreFault => new StoreFault(`a redirect ${why}`, { code: 'RedirectRefused', status, retryable: false });
+  if (!URL.canParse(location, from.href)) throw refuse('leads to no URL');
+  const to = new URL(location, from);
+  if (!/^https?:$/.test(to.protocol)) throw refuse(`leads to the scheme ${to.protocol}`);
+  if (from.protocol === 'https:' && to.protocol === 'http:') throw refuse(`leads from https to http, to ${to.host}`);
+  if (to.username !== '' || to.password !== '') throw refuse(`to ${to.host} holds a user name or password`);
+  return to;
+}
+
+type LookupCallback = (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void;
+
+/** The socket's own look-up, with every address judged; one that is not public refuses the name. */
+function publicLookup(name: string, options: LookupOptions, callback: LookupCallback): void {
+  resolveName(name, { ...options, all: true }, (error, addresses) => {
+    if (error !== null) return callback(error, []);
+    const hidden = addresses.find(({ address }) => !isPublicAddress(address));
+    const [first] = addresses;
+    if (hidden !== undefined || first === undefined) return callback(privateFault(name, hidden?.address ?? 'unknown'), []);
+    if (options.all === true) return callback(null, addresses);
+    callback(null, first.address, first.family);
+  });
+}
+
+function privateFault(name: string, address: string): StoreFault {
+  return new StoreFault(
+    `${name === address ? name : `${name} is ${address}, which`} is no address of the public internet, and this worker asks no others. Set CKPT_ALLOW_PRIVATE_ADDRESSES=1 on the worker to allow them`,
+    { code: 'PrivateAddress', retryable: false },
+  );
+}
+
+/** What is no failure of the network: a certificate that does not hold, say. */
+function otherFault(error: Error & { readonly code?: string }): Error {
+  if (error.name === 'AbortError') return error;
+  return new StoreFault(error.message, { code: error.code ?? error.name, retryable: false, cause: error });
+}
+
+function withoutSecrets(text: string): string {
+  return text
+    .replace(/\/\/[^/@]*@/, '//')
+    .replace(/\?.*$/s, '')
+    .slice(0, 200);
+}

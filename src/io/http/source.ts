@@ -1,0 +1,193 @@
+/**
+ * Files on web servers as byte sources: by ranges where the server keeps its word, else by way of the cache.
+ *
+ * Pinned by a strong entity tag, or the time of the last change where there is none; a server without ranges, or without either,
+ * is read once into the cache, and the file is pinned by the SHA-256 of what came.
+ */
+import { CheckpointConfigError, CheckpointSourceError, CheckpointTimeoutError, type CheckpointError } from '../../errors.ts';
+import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { checkWithin, readRange, watched, type RangedFile, type Watch } from '../range-read.ts';
+import { retrying, type RetryPolicy } from '../retry.ts';
+import { CHANGED, STALLED, StoreFault } from '../store-fault.ts';
+import { ifRange, isPlain, modifiedOf, statusFault, tagOf, validatorOf } from './answer.ts';
+import { checkUrl, type HttpClient } from './client.ts';
+import type { SpoolCache, Spooled } from './spool-cache.ts';
+import { spool } from './spool.ts';
+
+/** Bytes of the first request, kept for the reads of the header. */
+const FIRST = 64 * 1024;
+const SPOOLED = 'sha256=';
+
+export interface HttpPlace {
+  readonly client: HttpClient;
+  readonly cache: SpoolCache;
+  readonly policy: RetryPolicy;
+}
+
+/** The file as it is now. */
+export async function openHttp(place: HttpPlace, text: string, signal?: AbortSignal): Promise<ByteSource> {
+  const uri = checkUrl(text);
+  try {
+    const found = await retrying(place.policy, signal, () => watched(place.policy.stallMs, signal, (watch) => probe(place, uri, watch)));
+    if (found.kind === 'ranges') return rangedSource(place, { uri, size: found.size, identity: found.identity }, found.head);
+    return spooledSource(uri, await spool(place, uri, signal));
+  } catch (error) {
+    throw explainHttp(error, uri, place.policy);
+  }
+}
+
+/** The version that was pinned: nothing is asked yet of a server with ranges. */
+export async function openPinnedHttp(place: HttpPlace, file: PinnedFile, signal?: AbortSignal): Promise<ByteSource> {
+  const uri = checkUrl(file.uri);
+  if (!file.identity.startsWith(SPOOLED)) return rangedSource(place, file);
+  const sha256 = file.identity.slice(SPOOLED.length);
+  try {
+    const spooled = (await place.cache.open(sha256)) ?? (await spool(place, uri, signal));
+    if (spooled.sha256 === sha256) return spooledSource(uri, spooled);
+    await spooled.handle.close();
+    throw new StoreFault(`its SHA-256 is ${spooled.sha256}, expected ${sha256}`, { code: CHANGED, retryable: false });
+  } catch (error) {
+    throw explainHttp(error, uri, place.policy);
+  }
+}
+
+/** The SHA-256 of the whole file, where it is known without reading it. */
+export function sha256OfHttp({ identity }: PinnedFile): string | null {
+  return identity.startsWith(SPOOLED) ? identity.slice(SPOOLED.length) : null;
+}
+
+type Probed =
+  | { readonly kind: 'ranges'; readonly size: number; readonly identity: string; readonly head: Uint8Array }
+  | { readonly kind: 'whole' };
+
+/** One request tells whether there are ranges and something to pin by, and brings the first bytes. */
+async function probe({ client }: HttpPlace, uri: string, watch: Watch): Promise<Probed> {
+  const answer = await client.get(uri, { range: `bytes=0-${FIRST - 1}` }, watch.signal);
+  try {
+    const status = answer.statusCode ?? 0;
+    if (status !== 206 && status !== 200 && status !== 416) throw statusFault(answer);
+    const total = /^bytes 0-(\d+)\/(\d+)$/.exec(answer.headers['content-range'] ?? '');
+    const identity = validatorOf(answer);
+    if (status !== 206 || total === null || identity === null || !isPlain(answer)) return { kind: 'whole' };
+    const size = Number(total[2]);
+    const length = Number(total[1]) + 1;
+    if (!Number.isSafeInteger(size) || length !== Math.min(FIRST, size)) return { kind: 'whole' };
+    const head = new Uint8Array(length);
+    let done = 0;
+    for await (const chunk of answer as AsyncIterable<Uint8Array>) {
+      if (chunk.length > length - done) throw new StoreFault(`more than ${length} bytes came`, { code: 'BodyTooLong', retryable: true });
+      head.set(chunk, done);
+      done += chunk.length;
+      watch.progress(chunk.length);
+    }
+    if (done < length) throw new StoreFault(`the body ended after ${done} of ${length} bytes`, { code: 'BodyTooShort', retryable: true });
+    return { kind: 'ranges', size, identity, head };
+  } finally {
+    answer.destroy();
+  }
+}
+
+function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: Uint8Array): ByteSource {
+  const { uri, size, identity } = pinned;
+  const dated = identity.startsWith('modified=');
+  const file: RangedFile = {
+    uri,
+    size,
+    etag: identity,
+    async request(offset, length, signal) {
+      const answer = await client.get(uri, { range: `bytes=${offset}-${offset + length - 1}`, 'if-range': ifRange(identity) }, signal);
+      const status = answer.statusCode ?? 0;
+      if ((status !== 206 && status !== 200) || !isPlain(answer)) {
+        answer.destroy();
+        throw statusFault(answer);
+      }
+      return {
+        status,
+        contentRange: answer.headers['content-range'] ?? null,
+        // A server that leaves it out of a 206 has still heeded If-Range.
+        etag: dated ? modifiedOf(answer) : tagOf(answer),
+        body: answer,
+      };
+    },
+  };
+
+  async function readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+    checkWithin(file, offset, target.length);
+    if (head !== undefined && offset + target.length <= head.length) return target.set(head.subarray(offset, offset + target.length));
+    try {
+      await readRange(file, offset, target, policy, signal);
+    } catch (error) {
+      throw explainHttp(error, uri, policy);
+    }
+  }
+  return {
+    ...pinned,
+    readInto,
+    read: (offset, length, signal) => readBy(file, readInto, offset, length, signal),
+    close: async () => undefined,
+  };
+}
+
+function spooledSource(uri: string, { handle, size, sha256 }: Spooled): ByteSource {
+  const pinned = { uri, size, identity: `${SPOOLED}${sha256}` };
+  async function readInto(offset: number, target: Uint8Array): Promise<void> {
+    checkWithin(pinned, offset, target.length);
+    for (let done = 0; done < target.length;) {
+      const { bytesRead } = await handle.read(target, done, target.length - done, offset + done);
+      if (bytesRead === 0) throw new CheckpointSourceError(`The cached copy of ${uri} was cut short. Run the pipeline again.`, uri);
+      done += bytesRead;
+    }
+  }
+  return { ...pinned, readInto, read: (offset, length) => readBy(pinned, readInto, offset, length), close: () => handle.close() };
+}
+
+async function readBy(
+  file: { readonly uri: string; readonly size: number },
+  readInto: ByteSource['readInto'],
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  checkWithin(file, offset, length);
+  const bytes = new Uint8Array(length);
+  await readInto(offset, bytes, signal);
+  return bytes;
+}
+
+function explainHttp(error: unknown, uri: string, policy: RetryPolicy): CheckpointError | unknown {
+  if (!(error instanceof StoreFault)) return error;
+  const { code, status, message, retryable } = error;
+  const details = { code, ...(status === null ? {} : { status }), ...(retryable ? { attempts: policy.tries } : {}) };
+  if (code === CHANGED || status === 416 || status === 412)
+    return new CheckpointSourceError(
+      `${uri} changed since it was pinned: ${message}. Run the pipeline again when nothing writes to it.`,
+      uri,
+      {
+        retryable: false,
+        details,
+      },
+    );
+  if (code === STALLED)
+    return new CheckpointTimeoutError(
+      `Reading ${uri} stalled: ${message}, ${policy.tries} times. Look at the server and the network between.`,
+      `reading ${uri}`,
+      policy.stallMs / 1000,
+      { cause: error, details: { ...details, url: uri } },
+    );
+  if (code === 'PrivateAddress')
+    return new CheckpointConfigError(`${uri}: ${message}.`, undefined, { details: { ...details, reason: 'outside_fence' } });
+  const tries = retryable ? ` after ${policy.tries} tries` : '';
+  const answer = status === null ? code : `${status}`;
+  const advice =
+    status === 401 || status === 403
+      ? ' The worker sends no credentials over HTTP: the file must be public.'
+      : status === 404 || status === 410
+        ? ' There is no such file; check the URL.'
+        : '';
+  return new CheckpointSourceError(`Reading ${uri} failed${tries} with ${answer}: ${message}.${advice}`, uri, {
+    cause: error,
+    retryable,
+    details,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  });
+}

@@ -1,0 +1,149 @@
+/**
+ * A whole file from a server without ranges, once, into the cache: written as it comes, never held in memory.
+ *
+ * A transfer that breaks off begins anew, unless the server does give the rest of the same version when asked for it.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, rm, type FileHandle } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { watched, type Watch } from '../range-read.ts';
+import { retrying } from '../retry.ts';
+import { StoreFault } from '../store-fault.ts';
+import { ifRange, isPlain, statusFault, validatorOf } from './answer.ts';
+import type { Spooled } from './spool-cache.ts';
+import type { HttpPlace } from './source.ts';
+
+interface Transfer {
+  readonly path: string;
+  readonly file: FileHandle;
+  hash: Hash;
+  done: number;
+  validator: string | null;
+}
+
+export async function spool({ client, cache, policy }: HttpPlace, uri: string, signal?: AbortSignal): Promise<Spooled> {
+  let transfer: Transfer | undefined;
+
+  async function attempt(watch: Watch): Promise<void> {
+    const known = transfer;
+    const resumes = known !== undefined && known.done > 0 && known.validator !== null;
+    const headers: Record<string, string> = resumes ? { range: `bytes=${known.done}-`, 'if-range': ifRange(known.validator!) } : {};
+    const answer = await client.get(uri, headers, watch.signal);
+    const cut = (): unknown => answer.destroy();
+    watch.signal.addEventListener('abort', cut, { once: true });
+    try {
+      watch.signal.throwIfAborted();
+      if (answer.statusCode !== 200 && answer.statusCode !== 206) throw statusFault(answer);
+      if (!isPlain(answer))
+        throw new StoreFault(`the server sends it as ${answer.headers['content-encoding']} though it was asked not to`, {
+          code: 'ContentEncoding',
+          retryable: false,
+        });
+      transfer = await placeFor(answer, known);
+      // An interrupted transfer left a part: the rest is asked for instead.
+      if (known === undefined && transfer.done > 0) {
+        cut();
+        return await attempt(watch);
+      }
+      const expected = lengthOf(answer);
+      const end = expected === null ? null : transfer.done + expected;
+      await cache.makeRoom(end === null ? 0 : end - transfer.done);
+      await receive(answer, transfer, watch, cache.limit);
+      if (end !== null && transfer.done !== end)
+        throw new StoreFault(`the body ended at ${transfer.done} of ${end} bytes`, { code: 'BodyTooShort', retryable: true });
+    } finally {
+      cut();
+    }
+  }
+
+  /** Where the bytes of this answer go: behind those of the same version, else to the start of an empty file. */
+  async function placeFor(answer: IncomingMessage, known: Transfer | undefined): Promise<Transfer> {
+    const validator = validatorOf(answer);
+    const from = /^bytes (\d+)-/.exec(answer.headers['content-range'] ?? '')?.[1];
+    if (
+      known !== undefined &&
+      answer.statusCode === 206 &&
+      Number(from) === known.done &&
+      (validator ?? known.validator) === known.validator
+    )
+      return known;
+    if (answer.statusCode === 206)
+      throw new StoreFault(`the server sent "${answer.headers['content-range'] ?? 'no Content-Range'}" unasked`, {
+        code: 'WrongContentRange',
+        status: 206,
+        retryable: true,
+      });
+    if (known !== undefined) {
+      await known.file.truncate(0);
+      known.hash = createHash('sha256');
+      known.done = 0;
+      known.validator = validator;
+      return known;
+    }
+    const key = createHash('sha256')
+      .update(`${uri}\n${validator ?? ''}`)
+      .digest('hex')
+      .slice(0, 32);
+    const { path, taken } = await cache.begin(key);
+    // An entity tag alone proves that what was left is of the same bytes.
+    if (taken && validator?.startsWith('etag=') === true) return { path, validator, ...(await takeUp(path)) };
+    return { path, validator, file: await open(path, 'w'), hash: createHash('sha256'), done: 0 };
+  }
+
+  try {
+    await retrying(policy, signal, () =>
+      watched(policy.stallMs, signal, async (watch) => {
+        await attempt(watch);
+      }),
+    );
+    const { path, file, hash } = transfer!;
+    await file.sync();
+    await file.close();
+    return await cache.keep(path, hash.digest('hex'));
+  } catch (error) {
+    if (transfer !== undefined) {
+      await transfer.file.close().catch(() => undefined);
+      // What an entity tag names can be gone on with by the next attempt.
+      if (transfer.validator?.startsWith('etag=') !== true || transfer.done === 0) await rm(transfer.path, { force: true });
+    }
+    throw error;
+  }
+}
+
+/** What an interrupted transfer left, digested again. */
+async function takeUp(path: string): Promise<Pick<Transfer, 'file' | 'hash' | 'done'>> {
+  const hash = createHash('sha256');
+  let done = 0;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
+    hash.update(chunk);
+    done += chunk.length;
+  }
+  return { file: await open(path, 'r+'), hash, done };
+}
+
+async function receive(answer: IncomingMessage, transfer: Transfer, watch: Watch, limit: number): Promise<void> {
+  for await (const chunk of answer as AsyncIterable<Uint8Array>) {
+    if (transfer.done + chunk.length > limit)
+      throw new StoreFault(`the server has no ranges, and sends more than the ${limit} bytes of the cache`, {
+        code: 'TooLarge',
+        retryable: false,
+      });
+    for (let written = 0; written < chunk.length;) {
+      const { bytesWritten } = await transfer.file
+        .write(chunk, written, chunk.length - written, transfer.done + written)
+        .catch((cause: Error) => {
+          throw new StoreFault(`the cache cannot be written: ${cause.message}`, { code: 'CacheWrite', retryable: false, cause });
+        });
+      written += bytesWritten;
+    }
+    transfer.hash.update(chunk);
+    transfer.done += chunk.length;
+    watch.progress(chunk.length);
+  }
+}
+
+function lengthOf({ headers }: IncomingMessage): number | null {
+  const text = headers['content-length'];
+  return text === undefined || !/^\d+$/.test(text) ? null : Number(text);
+}

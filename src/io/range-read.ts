@@ -1,0 +1,140 @@
+/**
+ * One range of a remote file into memory, right or not at all.
+ *
+ * Invariant: what comes back is checked against what was asked for (status, Content-Range, length, entity tag) before a byte of it
+ * counts; a body that stops coming, breaks off or goes on too long is a fault; a retry asks only for what is still missing.
+ */
+import { CheckpointLoadError } from '../errors.ts';
+import { retrying, type RetryPolicy } from './retry.ts';
+import { CHANGED, networkFault, STALLED, StoreFault } from './store-fault.ts';
+
+export interface RangeAnswer {
+  readonly status: number;
+  /** `bytes 0-9/100`; null where the header is missing. */
+  readonly contentRange: string | null;
+  /** Null where the store gives none. */
+  readonly etag: string | null;
+  readonly body: AsyncIterable<Uint8Array> & { destroy(error?: Error): unknown };
+}
+
+export interface RangedFile {
+  readonly uri: string;
+  readonly size: number;
+  /** Null: nothing to compare with. */
+  readonly etag: string | null;
+  /** Asks for `length` bytes from `offset`; rejects with a `StoreFault`. */
+  request(offset: number, length: number, signal: AbortSignal): Promise<RangeAnswer>;
+}
+
+/** Fewer bytes than this within the time for a stall count as no progress: a drip keeps nobody waiting for ever. */
+const LEAST_PROGRESS = 4096;
+
+/** Fills `target` from `offset`, in as many requests as the policy allows; rejects with a `StoreFault` or the signal's reason. */
+export async function readRange(
+  file: RangedFile,
+  offset: number,
+  target: Uint8Array,
+  policy: RetryPolicy,
+  signal?: AbortSignal,
+): Promise<void> {
+  checkWithin(file, offset, target.length);
+  let done = 0;
+  if (target.length === 0) return;
+  await retrying(policy, signal, () =>
+    watched(policy.stallMs, signal, async (watch) => {
+      const asked = { offset: offset + done, length: target.length - done };
+      const answer = await file.request(asked.offset, asked.length, watch.signal);
+      const cut = (): unknown => answer.body.destroy();
+      watch.signal.addEventListener('abort', cut, { once: true });
+      try {
+        watch.signal.throwIfAborted();
+        checkAnswer(file, asked, answer);
+        for await (const chunk of answer.body) {
+          if (chunk.length > target.length - done)
+            throw new StoreFault(`more bytes came than the ${asked.length} asked for`, { code: 'BodyTooLong', retryable: true });
+          target.set(chunk, done);
+          done += chunk.length;
+          watch.progress(chunk.length);
+        }
+      } finally {
+        cut();
+      }
+      if (done < target.length)
+        throw new StoreFault(`the body ended ${target.length - done} bytes before the ${asked.length} asked for`, {
+          code: 'BodyTooShort',
+          retryable: true,
+        });
+    }),
+  );
+}
+
+export function checkWithin(file: { readonly uri: string; readonly size: number }, offset: number, length: number): void {
+  if (offset >= 0 && length >= 0 && offset + length <= file.size) return;
+  throw new CheckpointLoadError(
+    `${file.uri}: bytes ${offset} to ${offset + length} lie past its end at ${file.size}. The file is truncated.`,
+    file.uri,
+  );
+}
+
+function checkAnswer(file: RangedFile, asked: { readonly offset: number; readonly length: number }, answer: RangeAnswer): void {
+  if (file.etag !== null && answer.etag !== null && answer.etag !== file.etag)
+    throw new StoreFault(`its entity tag is ${answer.etag}, expected ${file.etag}`, { code: CHANGED, retryable: false });
+  const all = asked.offset === 0 && asked.length === file.size;
+  if (answer.status === 200 && all) return;
+  if (answer.status !== 206)
+    throw new StoreFault(`status ${answer.status} came for a range, expected 206`, {
+      code: 'RangeIgnored',
+      status: answer.status,
+      retryable: true,
+    });
+  const expected = `bytes ${asked.offset}-${asked.offset + asked.length - 1}/`;
+  const got = answer.contentRange ?? 'no Content-Range';
+  if (got !== `${expected}${file.size}` && got !== `${expected}*`)
+    throw new StoreFault(`the store sent "${got}", expected "${expected}${file.size}"`, {
+      code: 'WrongContentRange',
+      status: 206,
+      retryable: true,
+    });
+}
+
+export interface Watch {
+  /** Aborts with the caller's signal, or when nothing comes for too long. */
+  readonly signal: AbortSignal;
+  /** So many more bytes came. */
+  progress(bytes: number): void;
+}
+
+/** Runs `work` under a watch: too little progress within `stallMs` aborts it with a fault of code `Stalled`. */
+export async function watched<T>(stallMs: number, signal: AbortSignal | undefined, work: (watch: Watch) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const abort = (): void => controller.abort(signal?.reason);
+  signal?.addEventListener('abort', abort, { once: true });
+  let stalled: StoreFault | undefined;
+  let came = 0;
+  const stall = (): void => {
+    stalled = new StoreFault(`fewer than ${LEAST_PROGRESS} bytes came within ${stallMs / 1000} s`, { code: STALLED, retryable: true });
+    controller.abort(stalled);
+  };
+  let timer = setTimeout(stall, stallMs);
+  const watch: Watch = {
+    signal: controller.signal,
+    progress(bytes) {
+      came += bytes;
+      if (came < LEAST_PROGRESS) return;
+      came = 0;
+      clearTimeout(timer);
+      timer = setTimeout(stall, stallMs);
+    },
+  };
+  try {
+    signal?.throwIfAborted();
+    return await work(watch);
+  } catch (error) {
+    // Whatever the library made of the abort, what counts is why.
+    signal?.throwIfAborted();
+    throw stalled ?? (error instanceof StoreFault ? error : (networkFault(error) ?? error));
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
+  }
+}

@@ -1,0 +1,120 @@
+/** What went wrong with an object, in words: where it is, what the store said, what to check; never a credential. */
+import {
+  CheckpointNotFoundError,
+  CheckpointSourceError,
+  CheckpointTimeoutError,
+  type CheckpointError,
+  type JsonObject,
+} from '../../errors.ts';
+import { editDistance } from '../../pipeline/suggestions.ts';
+import type { RetryPolicy } from '../retry.ts';
+import { CHANGED, STALLED, type StoreFault } from '../store-fault.ts';
+import { s3Uri, type S3Location } from './location.ts';
+import type { S3Place, S3Port } from './port.ts';
+
+const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
+
+export interface S3Operation {
+  readonly port: S3Port;
+  readonly location: Pick<S3Location, 'bucket' | 'key'>;
+  /** What was being done: `reading`. */
+  readonly doing: string;
+  /** Which permission it takes. */
+  readonly permission: string;
+  readonly policy: RetryPolicy;
+}
+
+/** The typed error for a fault; asks the store for near names where the object is not there. */
+export async function explainS3(fault: StoreFault, operation: S3Operation): Promise<CheckpointError> {
+  const { port, location, doing, permission, policy } = operation;
+  const uri = s3Uri(location);
+  const place = await port.describe(location.bucket).catch(() => null);
+  const at = place === null ? '' : ` (${placeText(place)})`;
+  const details: JsonObject = {
+    bucket: location.bucket,
+    key: location.key,
+    region: place?.region ?? null,
+    ...(place?.endpoint == null ? {} : { endpoint: place.endpoint }),
+    ...(fault.status === null ? {} : { status: fault.status }),
+    code: fault.code,
+  };
+  const answer = fault.status === null ? fault.code : `${fault.status} ${fault.code}`;
+  if (fault.code === CHANGED || fault.status === 412 || fault.status === 416) return changedError(uri, fault.message, details);
+  if (fault.code === STALLED)
+    return new CheckpointTimeoutError(
+      `${doing} ${uri} stalled: ${fault.message}, ${policy.tries} times${at}. Look at the store and the network between.`,
+      `${doing} ${uri}`,
+      policy.stallMs / 1000,
+      { cause: fault, details: { ...details, source_path: uri, attempts: policy.tries } },
+    );
+  if (fault.code === 'NoCredentials')
+    return new CheckpointSourceError(
+      `There are no credentials for ${uri}${at}: ${fault.message} Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the worker, or \`unsigned: true\` in its storage settings for a public bucket.`,
+      uri,
+      { cause: fault, retryable: false, details },
+    );
+  if (fault.code === 'NoSuchBucket')
+    return new CheckpointNotFoundError(
+      `There is no bucket ${location.bucket}${at}, wanted for ${uri}. Check its name, and region and endpoint of the worker's storage settings.`,
+      uri,
+      { cause: fault, details },
+    );
+  if (fault.code === 'NoSuchVersion' || (fault.status === 404 && fault.code !== 'NoSuchUpload')) {
+    const near = await nearNames(port, location);
+    return new CheckpointNotFoundError(
+      `There is no object ${uri}${fault.code === 'NoSuchVersion' ? ' in that version' : ''}${at}.${nearText(near, location)}`,
+      uri,
+      { cause: fault, details: { ...details, near: near ?? [] } },
+    );
+  }
+  if (fault.status === 401 || fault.status === 403)
+    return new CheckpointSourceError(
+      `${uri}: the store refuses ${doing} with ${answer}${at}, asked with ${place?.credentials ?? 'unknown credentials'}. Check that they may ${permission} on this key${fault.code === 'AccessDenied' || fault.code === 'Forbidden' ? ' (a key that is missing looks the same to who may not s3:ListBucket)' : ''}.`,
+      uri,
+      { cause: fault, retryable: false, details },
+    );
+  if (fault.status === 301 || fault.status === 307 || fault.code === 'AuthorizationHeaderMalformed')
+    return new CheckpointSourceError(
+      `${uri}: the store answers ${answer}${at}: the bucket lies ${fault.region === undefined ? 'in another region' : `in ${fault.region}`}. Set AWS_REGION, or \`region\` in the worker's storage settings.`,
+      uri,
+      { cause: fault, retryable: false, details: { ...details, bucket_region: fault.region ?? null } },
+    );
+  const tries = fault.retryable ? ` after ${policy.tries} tries` : '';
+  return new CheckpointSourceError(`${doing} ${uri} failed${tries} with ${answer}: ${fault.message}${at}.`, uri, {
+    cause: fault,
+    retryable: fault.retryable,
+    details: fault.retryable ? { ...details, attempts: policy.tries } : details,
+    ...(fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs }),
+  });
+}
+
+export function changedError(uri: string, how: string, details: JsonObject = {}): CheckpointSourceError {
+  return new CheckpointSourceError(`${uri} changed since it was pinned: ${how}. Run the pipeline again when nothing writes to it.`, uri, {
+    retryable: false,
+    details,
+  });
+}
+
+function placeText({ region, endpoint }: S3Place): string {
+  return endpoint === null ? `region ${region}` : `region ${region}, endpoint ${endpoint}`;
+}
+
+/** Names beside the key that look most like it; null where they cannot be listed. */
+async function nearNames(port: S3Port, { bucket, key }: Pick<S3Location, 'bucket' | 'key'>): Promise<readonly string[] | null> {
+  const folder = key.slice(0, key.lastIndexOf('/') + 1);
+  const wanted = key.slice(folder.length);
+  const keys = await port.list(bucket, folder, AbortSignal.timeout(10_000)).catch(() => null);
+  return (
+    keys
+      ?.map((found) => found.slice(folder.length))
+      .filter((name) => CHECKPOINT_NAMES.test(name))
+      .sort((a, b) => editDistance(wanted, a) - editDistance(wanted, b) || (a < b ? -1 : 1))
+      .slice(0, 3) ?? null
+  );
+}
+
+function nearText(near: readonly string[] | null, { bucket, key }: Pick<S3Location, 'bucket' | 'key'>): string {
+  if (near === null) return ' What lies beside it cannot be listed.';
+  const folder = s3Uri({ bucket, key: key.slice(0, key.lastIndexOf('/') + 1) });
+  return near.length === 0 ? ` ${folder} holds no checkpoint.` : ` ${folder} holds: ${near.join(', ')}.`;
+}

@@ -1,0 +1,46 @@
+/** `s3://bucket/key`: the key is taken as it is written, with no escapes, as the AWS command line does. */
+import { CheckpointConfigError } from '../../errors.ts';
+
+export interface S3Location {
+  readonly bucket: string;
+  readonly key: string;
+  /** From `?versionId=…` at the end; else null. */
+  readonly versionId: string | null;
+}
+
+/** Bytes of a key in UTF-8, as S3 says. */
+const KEY_MOST = 1024;
+
+export function isS3(uri: string): boolean {
+  return /^s3:\/\//i.test(uri);
+}
+
+/** The parts of an `s3://` URI; one that names no object, or not one clearly, is a `CheckpointConfigError`. */
+export function parseS3(uri: string): S3Location {
+  const parts = /^s3:\/\/([^/]*)\/?(.*)$/is.exec(uri);
+  const bucket = parts?.[1] ?? '';
+  const rest = parts?.[2] ?? '';
+  const version = /^(.*)\?versionId=([^?&#]+)$/s.exec(rest);
+  const key = version?.[1] ?? rest;
+  if (bucket.includes('@'))
+    throw wrong(`s3://…@${bucket.split('@').at(-1)}`, "credentials do not belong into a URI; they are the worker's settings");
+  // Buckets made before 2018 may hold capitals and underscores; other stores allow them still.
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(bucket)) throw wrong(uri, `\`${bucket}\` is no name of a bucket`);
+  if (key === '') throw wrong(uri, 'it names no key');
+  if (Buffer.byteLength(key) > KEY_MOST)
+    throw wrong(`${uri.slice(0, 80)}…`, `its key is ${Buffer.byteLength(key)} bytes long, at most ${KEY_MOST} are allowed`);
+  // oxlint-disable-next-line no-control-regex
+  if (/[\u0000-\u001f\u007f]/.test(key)) throw wrong(JSON.stringify(uri), 'its key holds control characters');
+  // Stores and proxies disagree on what they mean; a fence around a prefix must not.
+  if (key.split('/').some((part) => part === '.' || part === '..')) throw wrong(uri, 'its key has a part `.` or `..`');
+  return { bucket, key, versionId: version?.[2] ?? null };
+}
+
+/** Without the version, which is part of what pins it. */
+export function s3Uri({ bucket, key }: Pick<S3Location, 'bucket' | 'key'>): string {
+  return `s3://${bucket}/${key}`;
+}
+
+function wrong(uri: string, why: string): CheckpointConfigError {
+  return new CheckpointConfigError(`${uri}: ${why}. Expected s3://bucket/key.`);
+}

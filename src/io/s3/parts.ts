@@ -1,0 +1,100 @@
+/**
+ * How an output is cut into the parts of a multipart upload, from its layout alone.
+ *
+ * Invariant: the parts cover the output in order, at most 10 000 of them, each of 5 MiB to 5 GiB but for the last, which may be smaller;
+ * the same layout is always cut the same way, so that a retry knows the parts that are there.
+ */
+const MIB = 2 ** 20;
+/** Limits of S3. */
+export const PARTS_MOST = 10_000;
+const PART_LEAST = 5 * MIB;
+/** A part that is sent, unless the output is so large that 10 000 of them would not hold it. */
+export const PART = 16 * MIB;
+/** A part that the store copies: several run at a time. */
+const COPY_PART = 256 * MIB;
+
+/** Bytes of a source that stand in the output as they are. */
+export interface CopyRun {
+  /** Index of the source among the plan's files. */
+  readonly file: number;
+  readonly offset: number;
+}
+
+/** Consecutive bytes of the output. */
+export interface Run {
+  readonly length: number;
+  /** Null: they must be made and sent. */
+  readonly copy: CopyRun | null;
+}
+
+export interface PlannedPart {
+  /** From 1. */
+  readonly number: number;
+  /** In the output. */
+  readonly offset: number;
+  readonly length: number;
+  readonly copy: CopyRun | null;
+}
+
+/** Cuts an output of these runs; the ones too small to be copied, or to stand between two copies, are gathered into sent parts. */
+export function planParts(runs: readonly Run[]): readonly PlannedPart[] {
+  const size = runs.reduce((sum, { length }) => sum + length, 0);
+  const part = Math.max(PART, Math.ceil(size / (PARTS_MOST - 1) / MIB) * MIB);
+  // Fewer and fewer runs are worth copying where all of them would be too many parts.
+  for (let least = PART_LEAST; ; least *= 2) {
+    const parts = cut(gathered(runs, least), part);
+    if (parts.length <= PARTS_MOST) return parts;
+  }
+}
+
+function gathered(runs: readonly Run[], least: number): readonly Run[] {
+  const joined: { length: number; copy: CopyRun | null }[] = [];
+  for (const run of runs) {
+    const last = joined.at(-1);
+    const goesOn =
+      last !== undefined &&
+      last.copy !== null &&
+      run.copy !== null &&
+      last.copy.file === run.copy.file &&
+      last.copy.offset + last.length === run.copy.offset;
+    if (goesOn || (last !== undefined && last.copy === null && run.copy === null)) last.length += run.length;
+    else if (run.length > 0) joined.push({ ...run });
+  }
+  const found: { length: number; copy: CopyRun | null }[] = [];
+  const send = (length: number): void => {
+    const last = found.at(-1);
+    if (last !== undefined && last.copy === null) last.length += length;
+    else found.push({ length, copy: null });
+  };
+  for (const { length, copy } of joined) {
+    const last = found.at(-1);
+    // What is sent before a copy must be large enough for a part of its own: it takes from the copy what it lacks.
+    const lacks = last !== undefined && last.copy === null ? Math.max(0, PART_LEAST - last.length) : 0;
+    if (copy === null || length - lacks < least) send(length);
+    else {
+      if (lacks > 0) send(lacks);
+      found.push({ length: length - lacks, copy: { file: copy.file, offset: copy.offset + lacks } });
+    }
+  }
+  return found;
+}
+
+function cut(runs: readonly Run[], part: number): readonly PlannedPart[] {
+  const parts: PlannedPart[] = [];
+  let offset = 0;
+  for (const { length, copy } of runs) {
+    const count = Math.ceil(length / (copy === null ? part : Math.max(COPY_PART, part)));
+    const each = Math.ceil(length / count);
+    for (let done = 0; done < length; done += each) {
+      const taken = Math.min(each, length - done);
+      parts.push({
+        number: parts.length + 1,
+        offset: offset + done,
+        length: taken,
+        copy: copy === null ? null : { file: copy.file, offset: copy.offset + done },
+      });
+    }
+    offset += length;
+  }
+  return parts;
+}

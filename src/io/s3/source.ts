@@ -1,0 +1,156 @@
+/** Objects of an S3 store as byte sources: pinned by entity tag and version when opened, checked at every read. */
+import type { CheckpointError } from '../../errors.ts';
+import { isCheckpointError } from '../../errors.ts';
+import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
+import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
+import { StoreFault } from '../store-fault.ts';
+import { explainS3 } from './explain.ts';
+import { parseS3, s3Uri, type S3Location } from './location.ts';
+import type { S3Head, S3Port } from './port.ts';
+
+const VERSION = ';version=';
+
+/** What pins an object: its entity tag, and its version where the bucket keeps them. */
+export function s3Identity({ etag, versionId }: Pick<S3Head, 'etag' | 'versionId'>): string {
+  return versionId === null ? etag : `${etag}${VERSION}${versionId}`;
+}
+
+export function parseIdentity(identity: string): { readonly etag: string; readonly versionId: string | null } {
+  const at = identity.indexOf(VERSION);
+  return at < 0 ? { etag: identity, versionId: null } : { etag: identity.slice(0, at), versionId: identity.slice(at + VERSION.length) };
+}
+
+/** The object as it is now, or in the version that the URI names. */
+export async function openS3(port: S3Port, uri: string, policy: RetryPolicy, signal?: AbortSignal): Promise<ByteSource> {
+  const location = parseS3(uri);
+  const head = await headS3(port, location, { checksum: false }, policy, signal);
+  return sourceOf(port, location, { uri: s3Uri(location), size: head.size, identity: s3Identity(head) }, policy);
+}
+
+/** The version that was pinned. Asks for nothing yet: every read is on condition of the entity tag. */
+export function openPinnedS3(port: S3Port, file: PinnedFile, policy: RetryPolicy): ByteSource {
+  return sourceOf(port, parseS3(file.uri), file, policy);
+}
+
+export async function headS3(
+  port: S3Port,
+  location: S3Location,
+  options: { readonly checksum: boolean },
+  policy: RetryPolicy,
+  signal?: AbortSignal,
+): Promise<S3Head> {
+  try {
+    return await retrying(policy, signal, () => watched(policy.stallMs, signal, (watch) => port.head(location, options, watch.signal)));
+  } catch (error) {
+    throw await explained(await named(error, port, location), port, location, policy);
+  }
+}
+
+/** Bytes of the largest object that is read as a whole: a manifest of a hundred thousand tensors is some 20 MiB. */
+const SMALL_MOST = 256 * 2 ** 20;
+
+/** The text of a small object; null where there is none. Rejects with a `StoreFault`. */
+export async function readSmallS3(
+  port: S3Port,
+  target: { readonly bucket: string; readonly key: string },
+  policy: RetryPolicy = RETRY,
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const object = { ...target, versionId: null };
+  try {
+    const { size, etag } = await retrying(policy, signal, () =>
+      watched(policy.stallMs, signal, (watch) => port.head(object, { checksum: false }, watch.signal)),
+    );
+    if (size > SMALL_MOST)
+      throw new StoreFault(`it has ${size} bytes, at most ${SMALL_MOST} were expected`, { code: 'TooLarge', retryable: false });
+    const bytes = new Uint8Array(size);
+    const file = { uri: s3Uri(target), size, etag };
+    await readRange(
+      { ...file, request: (offset, length, inner) => port.get(object, etag, offset, length, inner) },
+      0,
+      bytes,
+      policy,
+      signal,
+    );
+    return new TextDecoder().decode(bytes);
+  } catch (error) {
+    if (error instanceof StoreFault && error.status === 404 && error.code !== 'NoSuchBucket') return null;
+    throw error;
+  }
+}
+
+/** The store's own SHA-256 of the pinned object; null where it has none, or will not tell. */
+export async function sha256OfS3(port: S3Port, file: PinnedFile, policy: RetryPolicy, signal?: AbortSignal): Promise<string | null> {
+  const { etag, versionId } = parseIdentity(file.identity);
+  const head = await headS3(port, { ...parseS3(file.uri), versionId }, { checksum: true }, policy, signal).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    // Who may read an encrypted object may still not ask for its checksum: then it is read.
+    if (isCheckpointError(error) && !error.retryable) return null;
+    throw error;
+  });
+  return head?.etag === etag ? head.sha256 : null;
+}
+
+/** Keys directly under the location's key, which ends with a slash. */
+export async function listS3(port: S3Port, location: S3Location, policy: RetryPolicy, signal?: AbortSignal): Promise<readonly string[]> {
+  try {
+    return await retrying(policy, signal, () =>
+      watched(policy.stallMs, signal, (watch) => port.list(location.bucket, location.key, watch.signal)),
+    );
+  } catch (error) {
+    if (!(error instanceof StoreFault)) throw error;
+    throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy });
+  }
+}
+
+/** An answer to HEAD has no body, so no code: a GET of one byte gives the store's reason. */
+async function named(error: unknown, port: S3Port, location: S3Location): Promise<unknown> {
+  if (!(error instanceof StoreFault) || error.status === null || error.status < 300 || error.retryable) return error;
+  try {
+    const answer = await port.get(location, null, 0, 1, AbortSignal.timeout(10_000));
+    answer.body.destroy();
+    return error;
+  } catch (second) {
+    return second instanceof StoreFault && second.status === error.status ? second : error;
+  }
+}
+
+function sourceOf(port: S3Port, location: S3Location, pinned: PinnedFile, policy: RetryPolicy): ByteSource {
+  const { uri, size, identity } = pinned;
+  const { etag, versionId } = parseIdentity(identity);
+  const object = { bucket: location.bucket, key: location.key, versionId };
+  const file: RangedFile = {
+    uri,
+    size,
+    etag,
+    request: (offset, length, signal) => port.get(object, etag, offset, length, signal),
+  };
+
+  async function readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+    try {
+      await readRange(file, offset, target, policy, signal);
+    } catch (error) {
+      throw await explained(error, port, location, policy);
+    }
+  }
+
+  return {
+    uri,
+    size,
+    identity,
+    readInto,
+    async read(offset, length, signal) {
+      checkWithin(file, offset, length);
+      const bytes = new Uint8Array(length);
+      await readInto(offset, bytes, signal);
+      return bytes;
+    },
+    close: async () => undefined,
+  };
+}
+
+async function explained(error: unknown, port: S3Port, location: S3Location, policy: RetryPolicy): Promise<CheckpointError | unknown> {
+  if (isCheckpointError(error) || !(error instanceof StoreFault)) return error;
+  return explainS3(error, { port, location, doing: 'reading', permission: 's3:GetObject', policy });
+}

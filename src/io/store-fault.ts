@@ -1,0 +1,80 @@
+/**
+ * What went wrong in one exchange with a store, before it is put into words for users.
+ *
+ * Adapters turn what their libraries throw into this; only whoever knows the URI and the settings makes a typed error of it.
+ */
+export class StoreFault extends Error {
+  /** The store's own name for it (`SlowDown`), the system's (`ECONNRESET`), or one of ours (`Stalled`, `Changed` …). */
+  readonly code: string;
+  /** Of the answer; null where there was none. */
+  readonly status: number | null;
+  /** Worth asking again. */
+  readonly retryable: boolean;
+  /** The store asks for this pause, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+  /** Where the store says that the bucket really is. */
+  readonly region: string | undefined;
+
+  constructor(
+    message: string,
+    about: {
+      readonly code: string;
+      readonly status?: number | null;
+      readonly retryable: boolean;
+      readonly retryAfterMs?: number | undefined;
+      readonly region?: string | undefined;
+      readonly cause?: unknown;
+    },
+  ) {
+    super(message, about.cause === undefined ? undefined : { cause: about.cause });
+    this.name = 'StoreFault';
+    this.code = about.code;
+    this.status = about.status ?? null;
+    this.retryable = about.retryable;
+    this.retryAfterMs = about.retryAfterMs;
+    this.region = about.region;
+  }
+}
+
+/** Faults that mean: this is not the version that was pinned. No retry mends them. */
+export const CHANGED = 'Changed';
+/** Faults that mean: nothing came for too long. */
+export const STALLED = 'Stalled';
+
+/** Statuses that ask to come again: timeout of the server's, too early, throttling, and its own failures. */
+export function isRetryableStatus(status: number): boolean {
+  return status === 408 || status === 425 || status === 429 || (status >= 500 && status !== 501 && status !== 505);
+}
+
+/** Failures of the network below HTTP, by the system's code: worth another try. */
+const NETWORK_CODES = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'HPE_INVALID_CONSTANT',
+  'HPE_INVALID_HEADER_TOKEN',
+  'HPE_INVALID_EOF_STATE',
+]);
+
+/** A fault of the network, or null where `error` is something else. */
+export function networkFault(error: unknown): StoreFault | null {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  if (typeof code !== 'string') return null;
+  if (!NETWORK_CODES.has(code) && !code.startsWith('HPE_')) return null;
+  return new StoreFault(String(message), { code, retryable: true, cause: error });
+}
+
+/** `Retry-After` in milliseconds: seconds or a date, at most an hour. */
+export function retryAfter(header: string | null | undefined): number | undefined {
+  if (header === null || header === undefined || header === '') return undefined;
+  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.min(3600, Math.max(0, seconds)) * 1000 : undefined;
+}

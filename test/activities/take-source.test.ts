@@ -1,0 +1,32 @@
+/** What a worker that takes known names only says of a source. */
+import { expect, test } from '@jest/globals';
+import type { StageCall } from '../../activities/stage.ts';
+import { takeSource } from '../../activities/take-source.ts';
+import { openSource } from '../../src/io/open.ts';
+import { fixture } from '../support/project.ts';
+
+function take(path: string, refuseUnknown: boolean): Promise<unknown> {
+  const workspace = { putJson: async () => ({ uri: 'memory:///header' }) };
+  // Of a call, a source uses these only.
+  const call = {
+    services: { open: openSource, workspace: () => workspace, refuseUnknown },
+    run: { workspace: null },
+    context: { metadata: {} },
+  };
+  return takeSource(call as unknown as StageCall<unknown>, { uri: fixture(path), type: 'test' });
+}
+
+const unknown = 'good/lightning_rich_hparams_p2.ckpt';
+
+test('unknown names are data, unless the worker refuses them', async () => {
+  await expect(take(unknown, false)).resolves.toMatchObject({ summary: expect.stringContaining('lightning') });
+  await expect(take(unknown, true)).rejects.toMatchObject({
+    code: 'CheckpointValidationError',
+    message: expect.stringMatching(/fixture_models\.\w+.*--refuse-unknown/),
+    details: { globals: expect.arrayContaining([expect.objectContaining({ module: 'fixture_models', verdict: 'unknown' })]) },
+  });
+});
+
+test('known names are taken either way', async () => {
+  await expect(take('good/lightning_trained.ckpt', true)).resolves.toMatchObject({ summary: expect.any(String) });
+});

@@ -1,0 +1,281 @@
+/** Pipelines and commands over a real S3 server. */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  GetObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListPartsCommand,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { WorkflowFailedError } from '@temporalio/client';
+import type { ApplicationFailure } from '@temporalio/common';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { Services } from '../../activities/services.ts';
+import { createStorage } from '../../src/io/storage/storage.ts';
+import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
+import { ckpt } from '../support/cli.ts';
+import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
+import { noise } from '../support/memory-source.ts';
+import { EXPECTED, fixture } from '../support/project.ts';
+import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
+import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
+
+let environment: TestWorkflowEnvironment;
+let server: S3TestServer;
+let proxy: FaultProxy;
+let bucket: string;
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-stores-'));
+  server = await startS3Server();
+  proxy = await startFaultProxy(server.endpoint);
+  Object.assign(process.env, server.env, { AWS_ENDPOINT_URL_S3: proxy.url });
+  bucket = await server.bucket();
+  environment = await devServer();
+}, S3_SETUP_TIMEOUT);
+afterAll(async () => {
+  await environment?.teardown();
+  await proxy?.close();
+  await server?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function upload(path: string, Key: string): Promise<string> {
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key, Body: await readFile(path) }));
+  return `s3://${bucket}/${Key}`;
+}
+
+async function execute(input: PipelineInput, services: Services = servicesOf(join(folder, 'workspace'))): Promise<PipelineResult> {
+  const taskQueue = `test-${randomUUID()}`;
+  const worker = await workerOf(environment, taskQueue, services);
+  return worker.runUntil(
+    environment.client.workflow.execute('checkpointPipeline', {
+      taskQueue,
+      workflowId: `run-${randomUUID()}`,
+      args: [input],
+    }) as Promise<PipelineResult>,
+  );
+}
+
+async function failureOf(run: Promise<unknown>): Promise<ApplicationFailure> {
+  const error = await run.then(
+    () => {
+      throw new Error('the run should have failed');
+    },
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(WorkflowFailedError);
+  return (error as WorkflowFailedError).cause as ApplicationFailure;
+}
+
+const MIB = 2 ** 20;
+const LIGHTNING = 'good/lightning_trained.ckpt';
+const sha256Of = async (path: string): Promise<string> =>
+  createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
+
+test('from S3 to a local file, checked against its digest, with a reset on the way', async () => {
+  const url = await upload(fixture(LIGHTNING), 'runs/last.ckpt');
+  const uri = join(folder, 'from-s3.safetensors');
+  proxy.inject((seen, index) => (seen.method === 'GET' && index % 3 === 0 ? { kind: 'reset', after: 1000 } : null));
+  const result = await execute({
+    stages: [
+      { type: 'source.s3', url, expected_checksum: `sha256:${await sha256Of(fixture(LIGHTNING))}` },
+      { type: 'loader.weights_only' },
+      { type: 'sink.publish', uri },
+    ],
+  }).finally(() => proxy.reset());
+  expect(result.status).toBe('completed');
+  expect(result.metadata).toMatchObject({ source_type: 's3', source_url: url });
+  expect(result.outputs[0]).toMatchObject({ tensors: Object.keys(EXPECTED.good[LIGHTNING]!.tensors).length, sha256: await sha256Of(uri) });
+});
+
+test('another digest than expected publishes nothing', async () => {
+  const url = await upload(fixture(LIGHTNING), 'runs/other.ckpt');
+  const uri = join(folder, 'never.safetensors');
+  const stages = [
+    { type: 'source.s3', url, expected_checksum: 'ab'.repeat(32) },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri },
+  ];
+  const failure = await failureOf(execute({ stages }));
+  expect(failure.type).toBe('CheckpointValidationError');
+  expect(failure.details![0]).toMatchObject({ algorithm: 'sha256', expected: 'ab'.repeat(32), actual: await sha256Of(fixture(LIGHTNING)) });
+  expect((await readdir(folder)).filter((name) => name.startsWith('never'))).toEqual([]);
+});
+
+test('a fenced worker refuses other buckets and folders', async () => {
+  const storage = createStorage({ settings: { s3: [], http: {}, allow: { roots: [join(folder, 'allowed')], buckets: ['elsewhere'] } } });
+  const services = servicesOf(join(folder, 'workspace'), storage);
+  for (const source of [
+    { type: 'source.s3', url: `s3://${bucket}/runs/last.ckpt` },
+    { type: 'source.local', path: fixture(LIGHTNING) },
+  ]) {
+    const failure = await failureOf(execute({ stages: [source, { type: 'loader.weights_only' }] }, services));
+    expect(failure.type).toBe('CheckpointConfigError');
+    expect(failure.details![0]).toMatchObject({ reason: 'outside_fence', attempts: 1 });
+  }
+  const roots = [fixture('good'), join(folder, 'allowed')];
+  const reading = servicesOf(join(folder, 'workspace'), createStorage({ settings: { s3: [], http: {}, allow: { roots } } }));
+  const stages = (uri: string) => [
+    { type: 'source.local', path: fixture(LIGHTNING) },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri },
+  ];
+  const published = await failureOf(execute({ stages: stages(join(folder, 'allowed', '..', 'out.safetensors')) }, reading));
+  expect(published.details![0]).toMatchObject({ reason: 'outside_fence' });
+  const workspace = join(folder, 'my-workspace');
+  const misled = await failureOf(execute({ stages: stages(join(folder, 'allowed', 'out.safetensors')), workspace }, reading));
+  expect(misled.details![0]).toMatchObject({ reason: 'outside_fence' });
+  expect((await readdir(folder)).filter((name) => /^(out|allowed|my-workspace)/.test(name))).toEqual([]);
+});
+
+test('from S3 to S3: published, then unchanged, then damaged and published again; verify reads it', async () => {
+  const url = await upload(fixture(LIGHTNING), 'both/last.ckpt');
+  const uri = `s3://${bucket}/both/out/weights.safetensors`;
+  const input = { stages: [{ type: 'source.s3', url }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri }] };
+  const first = await execute(input);
+  expect(first.status).toBe('completed');
+  const object = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key: 'both/out/weights.safetensors' }));
+  const bytes = await object.Body!.transformToByteArray();
+  expect(first.outputs[0]).toMatchObject({ uri, size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
+  proxy.reset();
+  const second = await execute(input);
+  expect(second.status).toBe('unchanged');
+  expect(proxy.seen.filter(({ method }) => method === 'PUT')).toEqual([]);
+  const env = { ...server.env, XDG_STATE_HOME: join(folder, 'state') };
+  const verified = await ckpt(['verify', uri, '--manifest', '--json'], { cwd: folder, env }).ended;
+  expect(verified).toMatchObject({ code: 0, stderr: '' });
+  expect(JSON.parse(verified.stdout)).toMatchObject({ valid: true, manifest: 'compared' });
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'both/out/weights.safetensors', Body: 'damaged' }));
+  expect((await execute(input)).status).toBe('completed');
+  const listed = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'both/out/' }));
+  expect(listed.Contents?.map(({ Key }) => Key)).toEqual(['both/out/weights.safetensors', 'both/out/weights.safetensors.manifest.json']);
+});
+
+test('shards in a store, read back by their prefix', async () => {
+  const uri = `s3://${bucket}/shards out/model.safetensors`;
+  const stages = [
+    { type: 'source.local', path: fixture(LIGHTNING) },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri, shard_size: 100 },
+  ];
+  const result = await execute({ stages });
+  expect(result.status).toBe('completed');
+  expect((await execute({ stages })).status).toBe('unchanged');
+  const env = { ...server.env, XDG_STATE_HOME: join(folder, 'state') };
+  const { code, stdout, stderr } = await ckpt(['inspect', `s3://${bucket}/shards out/`, '--json'], { cwd: folder, env }).ended;
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  expect((JSON.parse(stdout) as { tensors: unknown[] }).tensors).toHaveLength(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).length);
+});
+
+test('a run whose worker is killed in the middle of publishing goes on with its upload, and sends no part twice', async () => {
+  const parts = 6;
+  const tensor = noise(parts * 16 * MIB);
+  const header = Buffer.from(JSON.stringify({ t: { dtype: 'U8', shape: [tensor.length], data_offsets: [0, tensor.length] } }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const path = join(folder, 'large.safetensors');
+  await writeFile(path, Buffer.concat([length, header, tensor]));
+  const uri = `s3://${bucket}/killed/large.safetensors`;
+  const file = join(folder, 'killed.json');
+  const stages = [{ type: 'source.local', path }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri }];
+  await writeFile(file, JSON.stringify({ name: 'killed', stages }));
+  const { address } = environment.connection.options as { readonly address: string };
+  const env = {
+    ...server.env,
+    AWS_ENDPOINT_URL_S3: proxy.url,
+    XDG_STATE_HOME: join(folder, 'state'),
+    CKPT_WORKSPACE: join(folder, 'killed-workspace'),
+    TEMPORAL_ADDRESS: address,
+    TEMPORAL_NAMESPACE: environment.namespace ?? 'default',
+  };
+  proxy.reset();
+  // The fourth part never gets through to the first worker.
+  proxy.inject((seen) => (seen.url.includes('partNumber=4') ? { kind: 'stall' } : null));
+  const partsSent = (): readonly string[] =>
+    proxy.seen.flatMap(({ method, url }) => (method === 'PUT' ? (/partNumber=(\d+)/.exec(url)?.slice(1) ?? []) : []));
+  const first = ckpt(['worker'], { cwd: folder, env });
+  const started = await ckpt(['run', file, '--detach', '--json'], { cwd: folder, env }).ended;
+  expect(started.code).toBe(0);
+  while (new Set(partsSent()).size < parts) await new Promise((resolve) => setTimeout(resolve, 50));
+  // Until the store has acknowledged all others.
+  const { Uploads } = await server.client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: 'killed/' }));
+  const upload = { Bucket: bucket, Key: 'killed/large.safetensors', UploadId: Uploads![0]!.UploadId };
+  while (((await server.client.send(new ListPartsCommand(upload))).Parts?.length ?? 0) < parts)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  first.process.kill('SIGKILL');
+  await first.ended;
+  const before = partsSent().length;
+  proxy.inject(() => null);
+  const second = ckpt(['worker'], { cwd: folder, env });
+  const { workflow_id: id } = JSON.parse(started.stdout) as { workflow_id: string };
+  const result = (await environment.client.workflow.getHandle(id).result()) as PipelineResult;
+  second.process.kill('SIGTERM');
+  await second.ended;
+  expect(result.status).toBe('completed');
+  expect(partsSent().slice(before)).toEqual(['4']);
+  const object = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key: 'killed/large.safetensors' }));
+  const bytes = await object.Body!.transformToByteArray();
+  expect(Buffer.compare(bytes.subarray(bytes.length - tensor.length), tensor)).toBe(0);
+  expect(result.outputs[0]!.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
+  const open = await server.client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
+  expect(open.Uploads ?? []).toEqual([]);
+}, 180_000);
+
+test('from a web server without ranges, by way of the cache; private networks are shut unless they are opened', async () => {
+  const bytes = await readFile(fixture(LIGHTNING));
+  const web = createServer((_, response) => response.writeHead(200).end(bytes));
+  await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+  try {
+    const url = `http://127.0.0.1:${(web.address() as AddressInfo).port}/last.ckpt`;
+    const uri = join(folder, 'from-web.safetensors');
+    const stages = [{ type: 'source.http', url }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri }];
+    const shut = createStorage({ settings: { s3: [], http: {}, allow: { private_addresses: false } } });
+    const failure = await failureOf(execute({ stages }, servicesOf(join(folder, 'workspace'), shut)));
+    expect(failure.details![0]).toMatchObject({ reason: 'outside_fence', attempts: 1 });
+    const opened = createStorage({ cacheFolder: join(folder, 'http') });
+    const result = await execute({ stages }, servicesOf(join(folder, 'workspace'), opened));
+    expect(result.status).toBe('completed');
+    expect(result.outputs[0]).toMatchObject({ sha256: await sha256Of(uri) });
+    expect(await readdir(join(folder, 'http'))).toEqual([await sha256Of(fixture(LIGHTNING))]);
+  } finally {
+    web.closeAllConnections();
+    await new Promise((resolve) => web.close(resolve));
+  }
+});
+
+test('inspect reads an object by its header: at most 4 requests and 1 MiB', async () => {
+  const url = await upload(fixture(LIGHTNING), 'runs/inspected.ckpt');
+  proxy.reset();
+  const env = { ...server.env, AWS_ENDPOINT_URL_S3: proxy.url, XDG_STATE_HOME: join(folder, 'state') };
+  const { code, stdout, stderr } = await ckpt(['inspect', url, '--json'], { cwd: folder, env }).ended;
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  const report = JSON.parse(stdout) as { uri: string; tensors: unknown[]; requests: { bytes: number } };
+  expect(report).toMatchObject({ uri: url, requests: { count: proxy.seen.length - 1 } });
+  expect(report.tensors).toHaveLength(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).length);
+  expect(proxy.seen.length).toBeLessThanOrEqual(4);
+  expect(report.requests.bytes).toBeLessThanOrEqual(2 ** 20);
+});
+
+test('a prefix stands for the sharded checkpoint under it', async () => {
+  const name = Object.keys(EXPECTED.good).find((path) => path.endsWith('.index.json'))!;
+  const source = fixture(name).replace(/[^/]*$/, '');
+  for (const file of await readdir(source)) await upload(join(source, file), `sharded/${file}`);
+  const env = { ...server.env, XDG_STATE_HOME: join(folder, 'state') };
+  const { code, stdout, stderr } = await ckpt(['inspect', `s3://${bucket}/sharded/`, '--json'], { cwd: folder, env }).ended;
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  const report = JSON.parse(stdout) as { tensors: unknown[] };
+  expect(report.tensors).toHaveLength(Object.keys(EXPECTED.good[name]!.tensors).length);
+});

@@ -1,0 +1,211 @@
+/** The classes of attack that scanners and loaders fell for (docs/security.md); each file is built here, byte by byte. */
+import { describe, expect, test } from '@jest/globals';
+import type { CheckpointError } from '../../src/errors.ts';
+import { readHeader } from '../../src/formats/read-header.ts';
+import { scanFile } from '../../src/formats/scan/scan.ts';
+import { memorySource } from '../support/memory-source.ts';
+import { zip, type Part } from '../support/zip.ts';
+
+const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
+const torch = (pickle: string, storage = 16, more: readonly Part[] = []): Buffer =>
+  zip([{ name: 'a/data.pkl', data: bytes(pickle) }, { name: 'a/data/0', data: Buffer.alloc(storage) }, ...more]);
+
+interface Judged {
+  readonly code: string;
+  readonly globals: readonly string[];
+  readonly verdict: string;
+}
+
+/** By the reader and by the scan: what one refuses, the other must not call safe. */
+async function judged(file: Uint8Array): Promise<Judged> {
+  const error = await readHeader(memorySource(file)).then(
+    () => undefined,
+    (thrown: unknown) => thrown as CheckpointError,
+  );
+  const [scan] = await scanFile(memorySource(file), { check: readHeader });
+  return {
+    code: error?.code ?? 'read',
+    globals: (scan?.globals ?? []).filter(({ verdict }) => verdict === 'dangerous').map(({ module, name }) => `${module}.${name}`),
+    verdict: scan?.verdict ?? 'none',
+  };
+}
+
+const UNSAFE = 'CheckpointValidationError';
+const CORRUPT = 'CheckpointLoadError';
+
+/** A state dict of one tensor, made by `rebuild` over the storage `0`. */
+const tensor = (rebuild: { size?: string; stride?: string; offset?: string; type?: string; numel?: string } = {}): string => {
+  const { size = 'K\x02K\x02\x86', stride = 'K\x02K\x01\x86', offset = 'K\x00', type = 'FloatStorage', numel = 'K\x04' } = rebuild;
+  return `\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\n${type}\nU\x010U\x03cpu${numel}tQ${offset}${size}${stride}\x89ccollections\nOrderedDict\n)RtRs.`;
+};
+
+test('a plain tensor is read, and safe', async () => {
+  expect(await judged(torch(tensor()))).toEqual({ code: 'read', globals: [], verdict: 'safe' });
+});
+
+describe('dangerous names are refused, and named', () => {
+  const cases: readonly (readonly [string, string, string])[] = [
+    ['G1: a module that lists forgot: pip', 'cpip\nmain\n)R.', 'pip.main'],
+    ['G1: importlib', 'cimportlib\nimport_module\n)R.', 'importlib.import_module'],
+    ['G1: a submodule of torch', 'ctorch.utils.collect_env\nrun\n)R.', 'torch.utils.collect_env.run'],
+    ['G2: a submodule', 'cpip._internal.cli.main\nmain\n)R.', 'pip._internal.cli.main.main'],
+    ['G2: the C module behind', 'c_operator\nattrgetter\n)R.', '_operator.attrgetter'],
+    ['G2: posix for os', 'cposix\nsystem\n)R.', 'posix.system'],
+    ['G2: a dotted attribute of a harmless module', '\x80\x04\x8c\x07pathlib\x8c\x09os.system\x93)R.', 'pathlib.os.system'],
+    ['G2: Python 2 names', 'c__builtin__\neval\n)R.', '__builtin__.eval'],
+    ['G2: a name with a line end in it', '\x80\x04\x8c\x02os\x8c\x07system\n\x93)R.', 'os.system\n'],
+    ['G2: a name that only looks like one', '\x80\x04\x8c\x0bcollections\x8c\x0cOrderedDi\xd1\x81t\x93)R.', 'collections.OrderedDi\u0441t'],
+    ['G3: getattr', 'cbuiltins\ngetattr\n(ctorch\nload\nU\x08__init__tR.', 'builtins.getattr'],
+    ['G3: attrgetter', 'coperator\nattrgetter\nU\x06system\x85R.', 'operator.attrgetter'],
+    ['G3: partial', 'cfunctools\npartial\n)R.', 'functools.partial'],
+    ['G3: builtins behind numpy', 'cnumpy\n__builtins__\n.', 'numpy.__builtins__'],
+    ['G4: pickle.loads of a string', 'cpickle\nloads\nC\x01N\x85R.', 'pickle.loads'],
+    ['G4: a storage from bytes', 'ctorch.storage\n_load_from_bytes\nC\x01N\x85R.', 'torch.storage._load_from_bytes'],
+    ['P1: MEMOIZE counts what PUT stored', '\x80\x04\x8c\x01xq\x00\x8c\x02os\x940h\x01\x8c\x06system\x93)R\x86.', 'os.system'],
+    ['P1: a memo entry overwritten', '\x80\x04\x8c\x04mathq\x000\x8c\x02osq\x000h\x00\x8c\x06system\x93)R.', 'os.system'],
+    ['P2: operands by the STRING family', "\x80\x04S'os'\nS'system'\n\x93)R.", 'os.system'],
+    ['P2: an escaped name', "\x80\x04S'\\x6fs'\nV\\u0073ystem\n\x93)R.", 'os.system'],
+    ['P3: INST', '(U\x02idios\nsystem\n.', 'os.system'],
+    ['P3: OBJ', '(cos\nsystem\nU\x02ido.', 'os.system'],
+    ['P3: NEWOBJ popped', 'csubprocess\nPopen\n)\x810N.', 'subprocess.Popen'],
+    ['P4: a broken opcode after the call', 'cos\nsystem\nU\x02id\x85R\xff', 'os.system'],
+    ['P4: cut off after the call', 'cos\nsystem\nU\x02id\x85RX\xff\xff\x00\x00', 'os.system'],
+    ['P4: a second pickle', '}.cos\nsystem\n)R.', 'os.system'],
+    ['P5: a frame that ends inside a name', '\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n)R.', 'os.system'],
+  ];
+  test.each(cases)('%s', async (_, pickle, name) => {
+    const { code, globals, verdict } = await judged(torch(pickle));
+    expect({ code, verdict }).toEqual({ code: UNSAFE, verdict: 'dangerous' });
+    expect(globals).toContain(name);
+  });
+});
+
+describe('refused for what they are', () => {
+  const cases: readonly (readonly [string, string, string])[] = [
+    ['G3: BUILD on a module as a value', 'ctorch\nSize\n}b.', CORRUPT],
+    ['G3: a call of a call', 'ccollections\nOrderedDict\n)R)R.', CORRUPT],
+    ['G5: an object that never gets its state', 'ctorch\nTensor\n)\x81.', CORRUPT],
+    ['G5: SETITEM on a tensor', tensor().replace('Rs.', 'RNNss.'), CORRUPT],
+    ['P1: an absent memo entry', 'h\x07.', CORRUPT],
+    ['P1: a memo entry that is no number', 'gabc\n.', CORRUPT],
+    ['P2: a computed operand', '\x80\x04c_codecs\nencode\nX\x02\x00\x00\x00os\x85RX\x06\x00\x00\x00system\x93.', CORRUPT],
+    ['P3: EXT1', '\x82\x01.', UNSAFE],
+    ['P3: EXT2', '\x83\x01\x00.', UNSAFE],
+    ['P3: EXT4', '\x84\x01\x00\x00\x00.', UNSAFE],
+    ['P5: a frame shorter than an argument', '\x80\x04\x95\x03\x00\x00\x00\x00\x00\x00\x00\x8c\x05hello.', UNSAFE],
+    ['P5: a frame within a frame', '\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x95\x01\x00\x00\x00\x00\x00\x00\x00N.', UNSAFE],
+    ['P6: no MARK', 'NNt.', CORRUPT],
+    ['P6: an unhashable key', '}]Ns.', CORRUPT],
+    ['P6: a second PROTO', '\x80\x02\x80\x04N.', UNSAFE],
+    ['P6: a protocol that does not exist', '\x80\x06N.', CORRUPT],
+    ['P7: a length of four gigabytes', 'B\xff\xff\xff\xffN.', CORRUPT],
+    ['P7: a negative length', 'T\xff\xff\xff\xffN.', CORRUPT],
+    [
+      'P7: lists that double',
+      `]q\x00${Array.from({ length: 60 }, () => ']q\x00(h\x00h\x00e'.replace('h\x00h\x00', '')).join('0')}.`,
+      CORRUPT,
+    ],
+    ['P7: nesting without end', `${'('.repeat(5_000)}${'t'.repeat(5_000)}.`, CORRUPT],
+  ];
+  test.each(cases)('%s', async (_, pickle, code) => {
+    const result = await judged(torch(pickle));
+    if (code === UNSAFE) expect(result.code).toBe(UNSAFE);
+    else expect([UNSAFE, CORRUPT]).toContain(result.code);
+    expect(['corrupt', 'dangerous', 'safe']).toContain(result.verdict);
+    expect(result.verdict === 'safe' ? result.code : 'refused').not.toBe('read');
+  });
+});
+
+describe('G5: allowed functions with hostile arguments', () => {
+  const big = 'J\xff\xff\xff\x7f';
+  const cases: readonly (readonly [string, Parameters<typeof tensor>[0]])[] = [
+    ['a size beyond the storage', { size: `${big}${big}\x86` }],
+    ['a negative size', { size: 'J\xff\xff\xff\xffK\x02\x86' }],
+    ['a stride beyond the storage', { stride: `${big}K\x01\x86` }],
+    ['a negative stride', { stride: 'J\xff\xff\xff\xffK\x01\x86' }],
+    ['an offset beyond the storage', { offset: 'K\x63' }],
+    ['a negative offset', { offset: 'J\xff\xff\xff\xff' }],
+    ['fewer strides than sizes', { stride: 'K\x01\x85' }],
+    ['a wider storage type than the bytes', { type: 'DoubleStorage' }],
+    ['more elements than the bytes', { numel: 'K\x63' }],
+    ['a size that is no number', { size: 'U\x012U\x012\x86' }],
+    ['a storage type that is none', { type: 'device' }],
+  ];
+  test.each(cases)('%s', async (_, lie) => {
+    const { code, verdict } = await judged(torch(tensor(lie)));
+    expect({ code, verdict }).toEqual({ code: CORRUPT, verdict: 'corrupt' });
+  });
+});
+
+describe('containers', () => {
+  const harmful = bytes('\x80\x02cos\nsystem\n)R.');
+  const good: Part = { name: 'a/data.pkl', data: bytes(tensor()) };
+  const storage: Part = { name: 'a/data/0', data: Buffer.alloc(16) };
+
+  test.each([['C1: .safetensors'], ['C1: .bin'], ['C1: .txt'], ['C1: no suffix']])('%s does not choose the reader', async (title) => {
+    const uri = `memory:///model${title.includes('no suffix') ? '' : title.slice(4)}`;
+    await expect(readHeader(memorySource(zip([{ ...good, data: harmful }]), uri))).rejects.toThrow(/os\.system/);
+  });
+
+  const refused: readonly (readonly [string, readonly Part[]])[] = [
+    ['C2: the flag of encryption', [{ ...good, flags: 0x801 }, storage]],
+    ['C2: the flag of strong encryption', [{ ...good, flags: 0x840 }, storage]],
+    ['C2: the flag of patched data', [{ ...good, flags: 0x820 }, storage]],
+    ['C2: another name in the local header', [{ ...good, local: { name: Buffer.from('a/other.txt') } }, storage]],
+    ['C2: a wrong CRC-32', [{ ...good, crc: 1 }, storage]],
+    ['C3: two members of a name', [good, { ...good, data: harmful }, storage]],
+    ['C3: DATA.pkl after data.pkl', [good, { name: 'a/DATA.pkl', data: harmful }, storage]],
+    ['C3: two roots', [good, storage, { name: 'b/data.pkl', data: harmful }]],
+    [
+      'C6: a deflated member that inflates to more than it says',
+      [{ ...good, deflated: true, data: Buffer.alloc(2 ** 20), central: { size: 10 } }, storage],
+    ],
+  ];
+  test.each(refused)('%s', async (_, parts) => {
+    const { code, verdict } = await judged(zip(parts));
+    expect([UNSAFE, CORRUPT]).toContain(code);
+    expect(['corrupt', 'dangerous']).toContain(verdict);
+  });
+
+  test('C2: a CRC-32 of 0 is legal', async () => {
+    expect(
+      await judged(
+        zip([
+          { ...good, crc: 0 },
+          { ...storage, crc: 0 },
+        ]),
+      ),
+    ).toMatchObject({ code: 'read', verdict: 'safe' });
+  });
+
+  test('C4: an archive in an archive is named, not believed', async () => {
+    const file = zip([good, storage, { name: 'a/inner.pt', data: zip([{ ...good, data: harmful }]) }]);
+    const [scan] = await scanFile(memorySource(file));
+    expect(scan).toMatchObject({ verdict: 'dangerous', findings: [{ code: 'nested_container', member: 'a/inner.pt' }] });
+  });
+
+  test('C5: a legacy magic number that is computed', async () => {
+    expect(await judged(bytes('\x80\x02cbuiltins\neval\nU\x011\x85R.\x80\x02K\x01.'))).toMatchObject({
+      code: UNSAFE,
+      verdict: 'dangerous',
+    });
+  });
+
+  test('C6: a header length that lies', async () => {
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(2n ** 40n);
+    expect(await judged(Buffer.concat([length, bytes('{"a":1}')]))).toMatchObject({ code: CORRUPT, verdict: 'corrupt' });
+  });
+});
+
+test('R1: what could not be read is neither safe nor an exception', async () => {
+  for (const file of [Buffer.alloc(0), Buffer.alloc(1), bytes('PK\x03\x04'), bytes('\x80'), bytes('{'), Buffer.alloc(5_000, 0xff)])
+    expect((await judged(file)).verdict).toBe('corrupt');
+});
+
+test('R2: __proto__ is a key like any other', async () => {
+  const file = torch(tensor().replace('U\x01w', 'U\x09__proto__'));
+  const header = await readHeader(memorySource(file));
+  expect(header.weights.map(({ name }) => name)).toEqual(['__proto__']);
+  expect(({} as Record<string, unknown>)['tensor']).toBeUndefined();
+});

@@ -1,0 +1,337 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { CheckpointError } from '../../../src/errors.ts';
+import { createHttpClient } from '../../../src/io/http/client.ts';
+import { openHttp, openPinnedHttp, type HttpPlace } from '../../../src/io/http/source.ts';
+import { createSpoolCache } from '../../../src/io/http/spool-cache.ts';
+import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
+import { createStorage } from '../../../src/io/storage/storage.ts';
+import { pin } from '../../../src/model/byte-source.ts';
+import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
+import { noise } from '../../support/memory-source.ts';
+
+const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 400 };
+const CONTENT = noise(300_000);
+const SHA256 = createHash('sha256').update(CONTENT).digest('hex');
+
+/** What the server holds under each path, and what it can do. */
+interface Page {
+  content: Uint8Array;
+  etag: string | null;
+  modified?: string;
+  ranges: boolean;
+  chunked?: boolean;
+}
+
+let pages: Map<string, Page>;
+let server: Server;
+let origin: string;
+let proxy: FaultProxy;
+let folder: string;
+let place: HttpPlace;
+
+function serve(request: IncomingMessage, response: ServerResponse): void {
+  const path = request.url!;
+  const hop = /^\/redirect\/(\d+)(\/.*)$/.exec(path);
+  if (hop !== null) {
+    const left = Number(hop[1]);
+    response.writeHead(302, { location: left <= 1 ? hop[2]! : `/redirect/${left - 1}${hop[2]!}` }).end();
+    return;
+  }
+  if (path.startsWith('/to?')) {
+    response.writeHead(307, { location: decodeURIComponent(path.slice(4)) }).end();
+    return;
+  }
+  const page = pages.get(path);
+  if (page === undefined) {
+    response.writeHead(404).end('no such page');
+    return;
+  }
+  const headers: Record<string, string> = {
+    ...(page.etag === null ? {} : { etag: page.etag }),
+    ...(page.modified === undefined ? {} : { 'last-modified': page.modified }),
+  };
+  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
+  const condition = request.headers['if-range'];
+  const fits = condition === undefined || condition === page.etag || condition === page.modified;
+  if (!page.ranges || range === null || !fits) {
+    response.writeHead(200, { ...headers, ...(page.chunked === true ? {} : { 'content-length': String(page.content.length) }) });
+    response.end(page.content);
+    return;
+  }
+  const from = Number(range[1]);
+  const end = range[2] === '' ? page.content.length : Math.min(page.content.length, Number(range[2]) + 1);
+  if (from >= page.content.length) {
+    response.writeHead(416, { 'content-range': `bytes */${page.content.length}` }).end();
+    return;
+  }
+  response.writeHead(206, {
+    ...headers,
+    'content-range': `bytes ${from}-${end - 1}/${page.content.length}`,
+    'content-length': String(end - from),
+  });
+  response.end(page.content.subarray(from, end));
+}
+
+beforeAll(async () => {
+  server = createServer(serve);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  proxy = await startFaultProxy(origin);
+});
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-http-'));
+  place = { client: createHttpClient({ allowPrivate: true }), cache: createSpoolCache(folder, 1_000_000), policy: QUICK };
+  pages = new Map<string, Page>([
+    ['/ranged.ckpt', { content: CONTENT, etag: '"one"', ranges: true }],
+    ['/dated.ckpt', { content: CONTENT, etag: 'W/"weak"', modified: 'Mon, 01 Jan 2024 00:00:00 GMT', ranges: true }],
+    ['/bare.ckpt', { content: CONTENT, etag: null, ranges: true }],
+    ['/whole.ckpt', { content: CONTENT, etag: '"one"', ranges: false }],
+    ['/chunked.ckpt', { content: CONTENT, etag: null, ranges: false, chunked: true }],
+    ['/small.ckpt', { content: CONTENT.subarray(0, 100), etag: '"s"', ranges: true }],
+    ['/empty.ckpt', { content: new Uint8Array(0), etag: '"e"', ranges: true }],
+  ]);
+});
+afterEach(async () => {
+  proxy.reset();
+  place.client.close();
+  await rm(folder, { recursive: true, force: true });
+});
+afterAll(async () => {
+  await proxy?.close();
+  server?.closeAllConnections();
+  await new Promise((resolve) => server?.close(resolve));
+});
+
+const open = (path: string) => openHttp(place, `${proxy.url}${path}`);
+const same = (bytes: Uint8Array, from: number, to: number): void => expect(Buffer.compare(bytes, CONTENT.subarray(from, to))).toBe(0);
+
+async function errorOf(work: Promise<unknown>): Promise<CheckpointError> {
+  return work.then(
+    () => {
+      throw new Error('it should have failed');
+    },
+    (error: CheckpointError) => error,
+  );
+}
+
+describe('a server with ranges', () => {
+  test.each([
+    ['/ranged.ckpt', 'etag="one"'],
+    ['/dated.ckpt', 'modified=Mon, 01 Jan 2024 00:00:00 GMT'],
+  ])('%s is pinned and read by ranges, the first bytes once', async (path, identity) => {
+    const source = await open(path);
+    expect(source).toMatchObject({ size: CONTENT.length, identity, uri: `${proxy.url}${path}` });
+    same(await source.read(0, 65_536), 0, 65_536);
+    expect(proxy.seen).toHaveLength(1);
+    same(await source.read(65_000, 100_000), 65_000, 165_000);
+    expect(proxy.seen.map(({ headers }) => [headers.range, headers['if-range']])).toEqual([
+      ['bytes=0-65535', undefined],
+      ['bytes=65000-164999', identity.slice(identity.indexOf('=') + 1)],
+    ]);
+    const pinned = await openPinnedHttp(place, pin(source));
+    same(await pinned.read(10, 10), 10, 20);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('a small file is one request; one without bytes is empty', async () => {
+    same(await (await open('/small.ckpt')).read(0, 100), 0, 100);
+    expect(proxy.seen).toHaveLength(1);
+    expect((await open('/empty.ckpt')).size).toBe(0);
+  });
+
+  test.each(['/ranged.ckpt', '/dated.ckpt'])('%s that changes is never mixed', async (path) => {
+    const source = await open(path);
+    Object.assign(pages.get(path)!, { etag: '"two"', modified: 'Tue, 02 Jan 2024 00:00:00 GMT' });
+    proxy.reset();
+    const error = await errorOf(source.read(100_000, 10));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false });
+    expect(error.message).toContain('changed since it was pinned');
+    expect(proxy.seen).toHaveLength(1);
+  });
+});
+
+describe('a server without ranges, or with nothing to pin by', () => {
+  test.each(['/whole.ckpt', '/chunked.ckpt', '/bare.ckpt'])('%s goes once through the cache', async (path) => {
+    const source = await open(path);
+    expect(source).toMatchObject({ size: CONTENT.length, identity: `sha256=${SHA256}` });
+    same(await source.read(100_000, 100_000), 100_000, 200_000);
+    await source.close();
+    expect(await readdir(folder)).toEqual([SHA256]);
+    proxy.reset();
+    const pinned = await openPinnedHttp(place, pin(source));
+    same(await pinned.read(0, 10), 0, 10);
+    await pinned.close();
+    expect(proxy.seen).toHaveLength(0);
+  });
+
+  test('pinned on another worker, it is read again and compared', async () => {
+    const source = await open('/whole.ckpt');
+    await source.close();
+    await rm(join(folder, SHA256));
+    await (await openPinnedHttp(place, pin(source))).close();
+    await rm(join(folder, SHA256));
+    pages.get('/whole.ckpt')!.content = noise(300_000, 2);
+    expect((await errorOf(openPinnedHttp(place, pin(source)))).message).toContain('changed since it was pinned');
+  });
+
+  test('a transfer that breaks off begins anew, and leaves nothing else behind', async () => {
+    proxy.inject((_, index) => (index === 1 ? { kind: 'reset', after: 100_000 } : null));
+    const source = await open('/chunked.ckpt');
+    same(await source.read(0, 300_000), 0, 300_000);
+    await source.close();
+    expect(await readdir(folder)).toEqual([SHA256]);
+  });
+
+  test('what an attempt left is gone on with, where the server lets us', async () => {
+    const page = pages.get('/whole.ckpt')!;
+    proxy.inject((_, index) => (index === 0 ? null : { kind: 'reset', after: 100_000 }));
+    await errorOf(open('/whole.ckpt'));
+    const [left] = await readdir(folder);
+    expect(left).toMatch(/\.partial$/);
+    const old = new Date(Date.now() - 3600_000);
+    await utimes(join(folder, left!), old, old);
+    // It has learnt ranges for who resumes, though not for the first bytes.
+    proxy.reset();
+    proxy.inject((seen) => {
+      page.ranges = seen.headers['if-range'] !== undefined;
+      return null;
+    });
+    const source = await open('/whole.ckpt');
+    same(await source.read(0, 300_000), 0, 300_000);
+    await source.close();
+    expect(proxy.seen.at(-1)!.headers.range).toMatch(/^bytes=[1-9]\d*-$/);
+    expect(await readdir(folder)).toEqual([SHA256]);
+  });
+
+  test('the cache keeps to its limit: the copies used longest ago go', async () => {
+    for (const [name, age] of [
+      ['a', 3],
+      ['b', 2],
+      ['c', 1],
+    ] as const) {
+      await writeFile(join(folder, name), new Uint8Array(300_000));
+      const used = new Date(Date.now() - age * 60_000);
+      await utimes(join(folder, name), used, used);
+    }
+    await writeFile(join(folder, 'old.partial'), 'x');
+    await utimes(join(folder, 'old.partial'), new Date(0), new Date(0));
+    await (await open('/whole.ckpt')).close();
+    expect((await readdir(folder)).sort()).toEqual([SHA256, 'b', 'c'].sort());
+  });
+
+  test.each(['/whole.ckpt', '/chunked.ckpt'])('%s that is larger than the cache is refused', async (path) => {
+    place = { ...place, cache: createSpoolCache(folder, 200_000) };
+    const error = await errorOf(open(path));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'TooLarge' } });
+    expect((await readdir(folder)).filter((name) => !name.endsWith('.partial'))).toEqual([]);
+  });
+});
+
+describe('redirects', () => {
+  test('five are followed, six are not', async () => {
+    same(await (await open('/redirect/5/ranged.ckpt')).read(0, 10), 0, 10);
+    expect(await errorOf(open('/redirect/6/ranged.ckpt'))).toMatchObject({ retryable: false, details: { code: 'TooManyRedirects' } });
+  });
+
+  test.each([['file:///etc/passwd'], ['ftp://127.0.0.1/x'], ['http://user:hush@127.0.0.1/x']])('%s is not followed', async (to) => {
+    const error = await errorOf(open(`/to?${encodeURIComponent(to)}`));
+    expect(error).toMatchObject({ retryable: false, details: { code: 'RedirectRefused' } });
+    expect(error.message).not.toContain('user:hush@');
+  });
+});
+
+describe('addresses', () => {
+  const fenced = createStorage({ settings: { s3: [], http: {}, allow: { private_addresses: false } } });
+  afterAll(() => fenced.close());
+
+  test.each([
+    'http://127.0.0.1:PORT/ranged.ckpt',
+    'http://localhost:PORT/ranged.ckpt',
+    'http://[::1]:PORT/ranged.ckpt',
+    'http://[::ffff:127.0.0.1]:PORT/ranged.ckpt',
+    'http://[::ffff:7f00:1]:PORT/ranged.ckpt',
+    'http://2130706433:PORT/ranged.ckpt',
+    'http://0x7f.1:PORT/ranged.ckpt',
+    'http://0177.0.0.1:PORT/ranged.ckpt',
+    'http://0:PORT/ranged.ckpt',
+    'http://169.254.169.254/latest/meta-data/',
+  ])('%s is refused, and nobody is asked', async (url) => {
+    const error = await errorOf(fenced.open(url.replace('PORT', new URL(proxy.url).port)));
+    expect(error).toMatchObject({ code: 'CheckpointConfigError', details: { reason: 'outside_fence' } });
+    expect(proxy.seen).toHaveLength(0);
+  });
+
+  test('also when it was pinned', async () => {
+    const file = { uri: `${proxy.url}/ranged.ckpt`, size: 300_000, identity: 'etag="one"' };
+    const source = await fenced.openPinned(file);
+    expect(await errorOf(source.read(0, 10))).toMatchObject({ details: { reason: 'outside_fence' } });
+    expect(proxy.seen).toHaveLength(0);
+  });
+});
+
+test.each([
+  ['http://user:hush@example.org/x.ckpt', /user name or password/],
+  ['https://example.org/x.ckpt?X-Amz-Signature=hush', /is a credential/],
+  ['https://example.org/x.ckpt?sig=hush', /is a credential/],
+  ['http://', /no http/],
+  ['http://user:hush@ /', /no http/],
+])('%s is refused, and no secret repeated', async (url, message) => {
+  const error = await errorOf(openHttp(place, url));
+  expect(error.code).toBe('CheckpointConfigError');
+  expect(error.message).toMatch(message);
+  expect(error.message).not.toContain('hush');
+});
+
+describe('faults', () => {
+  const mended: readonly (readonly [string, Fault])[] = [
+    ['500', { kind: 'status', status: 500 }],
+    ['503 with Retry-After', { kind: 'status', status: 503, headers: { 'retry-after': '1' } }],
+    ['429', { kind: 'status', status: 429 }],
+    ['408', { kind: 'status', status: 408 }],
+    ['a reset before the headers', { kind: 'reset' }],
+    ['a reset in the body', { kind: 'reset', after: 50_000 }],
+    ['a stall before the headers', { kind: 'stall' }],
+    ['a stall in the body', { kind: 'stall', after: 50_000 }],
+    ['a body that ends early', { kind: 'truncate', after: 50_000 }],
+    ['a body that goes on', { kind: 'lengthen', by: 10 }],
+    ['a wrong Content-Range', { kind: 'headers', set: { 'content-range': 'bytes 0-99/300000' } }],
+    ['200 for a range', { kind: 'headers', set: { 'content-range': null }, status: 200 }],
+    ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }],
+  ];
+  test.each(mended)('%s once: the bytes are right', async (_, fault) => {
+    const source = await open('/ranged.ckpt');
+    proxy.reset();
+    proxy.inject((_, index) => (index === 0 ? fault : null));
+    same(await source.read(70_000, 200_000), 70_000, 270_000);
+    expect(proxy.seen).toHaveLength(2);
+  });
+
+  const lasting: readonly (readonly [string, Fault, Partial<CheckpointError>, number])[] = [
+    ['404', { kind: 'status', status: 404 }, { code: 'CheckpointSourceError', retryable: false, details: { status: 404 } as never }, 1],
+    ['403', { kind: 'status', status: 403 }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['500', { kind: 'status', status: 500 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    [
+      '429 for long',
+      { kind: 'status', status: 429, headers: { 'retry-after': '60' } },
+      { code: 'CheckpointSourceError', retryAfterMs: 60_000 },
+      1,
+    ],
+    ['stalls', { kind: 'stall', after: 10 }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
+    ['resets', { kind: 'reset', after: 10 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['another entity tag', { kind: 'headers', set: { etag: '"two"' } }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['packed bodies', { kind: 'headers', set: { 'content-encoding': 'gzip' } }, { code: 'CheckpointSourceError' }, 1],
+  ];
+  test.each(lasting)('%s always: a typed error, requests bounded', async (_, fault, expected, requests) => {
+    const source = await open('/ranged.ckpt');
+    proxy.reset();
+    proxy.inject(() => fault);
+    expect(await errorOf(source.read(70_000, 200_000))).toMatchObject(expected);
+    expect(proxy.seen).toHaveLength(requests);
+  });
+});

@@ -1,0 +1,42 @@
+import { expect, test } from '@jest/globals';
+import { parseS3, s3Uri } from '../../../src/io/s3/location.ts';
+import { siblingsOf } from '../../../src/io/siblings.ts';
+import { memorySource } from '../../support/memory-source.ts';
+
+test.each([
+  ['s3://bucket/key', 'bucket', 'key', null],
+  ['S3://bucket/a/b c%20d?#.ckpt', 'bucket', 'a/b c%20d?#.ckpt', null],
+  ['s3://bucket//key', 'bucket', '/key', null],
+  ['s3://bucket/prefix/', 'bucket', 'prefix/', null],
+  ['s3://bucket/épée=1.pt?versionId=a.B_1', 'bucket', 'épée=1.pt', 'a.B_1'],
+])('%s', (uri, bucket, key, versionId) => {
+  expect(parseS3(uri)).toEqual({ bucket, key, versionId });
+  expect(parseS3(s3Uri({ bucket, key }))).toEqual({ bucket, key, versionId: null });
+});
+
+test.each([
+  ['s3://', /no name of a bucket/],
+  ['s3://bucket', /names no key/],
+  ['s3://bucket/', /names no key/],
+  ['s3:///key', /no name of a bucket/],
+  ['s3://b*/key', /no name of a bucket/],
+  ['s3://bucket/a/../b', /part `\.` or `\.\.`/],
+  ['s3://bucket/.', /part `\.` or `\.\.`/],
+  ['s3://bucket/a\nb', /control characters/],
+  [`s3://bucket/${'k'.repeat(1025)}`, /at most 1024/],
+])('%j is refused', (uri, message) => expect(() => parseS3(uri)).toThrow(message));
+
+test('credentials in a URI are refused and not repeated', () => {
+  expect(() => parseS3('s3://id:hush@bucket/key')).toThrow(/^(?!.*hush).*credentials do not belong/);
+});
+
+test('siblings keep the key as it is written', async () => {
+  const opened: string[] = [];
+  const sibling = siblingsOf('s3://bucket/a b/x?y/model.index.json', async (uri) => {
+    opened.push(uri);
+    return memorySource(new Uint8Array(1));
+  });
+  await sibling('shard 1?.safetensors');
+  expect(opened).toEqual(['s3://bucket/a b/x?y/shard 1?.safetensors']);
+  await expect(sibling('../other')).rejects.toThrow(/no plain file name/);
+});

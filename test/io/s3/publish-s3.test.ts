@@ -1,0 +1,282 @@
+import { createHash } from 'node:crypto';
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { CheckpointError } from '../../../src/errors.ts';
+import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
+import { byteBudget } from '../../../src/io/byte-budget.ts';
+import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
+import { connectS3 } from '../../../src/io/s3/aws.ts';
+import type { S3Port } from '../../../src/io/s3/port.ts';
+import { discardS3, publishS3, type S3PublishOptions } from '../../../src/io/s3/publish-s3.ts';
+import { openPinnedS3, openS3 } from '../../../src/io/s3/source.ts';
+import { pin, type ByteSource } from '../../../src/model/byte-source.ts';
+import type { Plan } from '../../../src/model/plan.ts';
+import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts';
+import { noise } from '../../support/memory-source.ts';
+import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
+
+const MIB = 2 ** 20;
+const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, stallMs: 5000 };
+/** Tensors of the source, with gaps between them as an archive has. */
+const SIZES = [21 * MIB, 100, 0, 19 * MIB, 7 * MIB + 3, 12];
+
+let server: S3TestServer;
+let proxy: FaultProxy;
+let port: S3Port;
+let bucket: string;
+let plan: Plan;
+let expected: Buffer;
+
+beforeAll(async () => {
+  server = await startS3Server();
+  Object.assign(process.env, server.env);
+  proxy = await startFaultProxy(server.endpoint);
+  port = await connectS3({ buckets: ['*'], endpoint: proxy.url });
+}, S3_SETUP_TIMEOUT);
+beforeEach(async () => {
+  bucket = await server.bucket();
+  const content = noise(60 * MIB);
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'source.bin', Body: content }));
+  plan = planOf(await openS3(port, `s3://${bucket}/source.bin`, QUICK), SIZES);
+  const layout = layoutSafetensors(plan);
+  const pieces = layout.segments.map((segment) => {
+    if (segment.kind === 'bytes') return segment.bytes;
+    const { origin } = layout.tensors[segment.kind === 'tensor' ? segment.index : 0]!;
+    const { location } = plan.storages[origin.storage]!;
+    const from = location.kind === 'range' ? location.offset : 0;
+    return content.subarray(from, from + segment.length);
+  });
+  expected = Buffer.concat(pieces);
+  proxy.reset();
+});
+afterEach(() => proxy?.reset());
+afterAll(async () => {
+  port?.close();
+  await proxy?.close();
+  await server?.close();
+});
+
+function planOf(file: ByteSource, sizes: readonly number[]): Plan {
+  let offset = 0;
+  const storages = sizes.map((length) => {
+    const location = { kind: 'range' as const, offset };
+    offset += length + 64;
+    return { file: 0, location, length };
+  });
+  return {
+    files: [pin(file)],
+    storages,
+    tensors: sizes.map((size, storage) => ({
+      name: `t${storage}`,
+      dtype: 'U8',
+      shape: [size],
+      origin: { dtype: 'U8', shape: [size], storage, offset: 0 },
+    })),
+    frozen: [],
+    skipped: [],
+    dropped: [],
+    metadata: {},
+  };
+}
+
+function options(more: Partial<S3PublishOptions> = {}): S3PublishOptions {
+  return {
+    port,
+    policy: QUICK,
+    budget: byteBudget(64 * MIB),
+    uri: `s3://${bucket}/out/model.safetensors`,
+    layout: layoutSafetensors(more.plan ?? plan),
+    plan,
+    open: async (file) => openPinnedS3(port, file, QUICK),
+    token: 'token',
+    overwrite: 'if_changed',
+    isNear: null,
+    onProgress: () => undefined,
+    signal: new AbortController().signal,
+    ...more,
+  };
+}
+
+async function bytesOf(Key = 'out/model.safetensors'): Promise<Buffer> {
+  const { Body } = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key }));
+  return Buffer.from(await Body!.transformToByteArray());
+}
+
+async function left(): Promise<{ readonly keys: readonly string[]; readonly uploads: number }> {
+  const objects = await server.client.send(new ListObjectsV2Command({ Bucket: bucket }));
+  const uploads = await server.client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
+  return { keys: (objects.Contents ?? []).map(({ Key }) => Key!), uploads: uploads.Uploads?.length ?? 0 };
+}
+
+const sent = (): number => proxy.seen.filter(({ method, url }) => method === 'PUT' && url.includes('partNumber')).length;
+
+async function errorOf(work: Promise<unknown>): Promise<CheckpointError> {
+  return work.then(
+    () => {
+      throw new Error('it should have failed');
+    },
+    (error: CheckpointError) => error,
+  );
+}
+
+const DONE = ['out/model.safetensors', 'source.bin'];
+
+test('a multipart upload gives the bytes and their digests, and leaves nothing else', async () => {
+  const progress: number[] = [];
+  const published = await publishS3(options({ onProgress: ({ offset }) => progress.push(offset) }));
+  expect(published).toMatchObject({ size: expected.length, copied: 0, kept: 0 });
+  expect(published.sha256).toBe(createHash('sha256').update(expected).digest('hex'));
+  expect(published.tensors.size).toBe(SIZES.length);
+  expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+  expect(sent()).toBe(3);
+  expect(progress.at(-1)).toBe(expected.length);
+  expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+});
+
+test('a small output is one request', async () => {
+  const small = planOf(await openS3(port, `s3://${bucket}/source.bin`, QUICK), [1000, 10]);
+  proxy.reset();
+  const published = await publishS3(options({ plan: small }));
+  expect((await bytesOf()).length).toBe(published.size);
+  expect(proxy.seen.filter(({ method }) => method === 'PUT')).toHaveLength(1);
+  expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+});
+
+describe('server-side copy', () => {
+  const isNear = (): boolean => true;
+
+  test('the store copies the large tensors; what is between them is sent', async () => {
+    const published = await publishS3(options({ isNear }));
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(published).toMatchObject({ size: expected.length, sha256: null });
+    expect(published.copied).toBeGreaterThan(0.7 * expected.length);
+    const fetched = proxy.seen.filter(({ headers }) => headers['x-amz-copy-source'] !== undefined);
+    expect(fetched.length).toBeGreaterThanOrEqual(3);
+    expect(fetched.every(({ headers }) => headers['x-amz-copy-source-if-match'] === plan.files[0]!.identity)).toBe(true);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('a source that changed is never copied from', async () => {
+    await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'source.bin', Body: noise(60 * MIB, 2) }));
+    const error = await errorOf(publishS3(options({ isNear })));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false });
+    expect(error.message).toContain('changed since it was pinned');
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
+  test('a store that does not heed the condition is found out', async () => {
+    // The fault proxy stands for the change: the last look at the source sees another tag.
+    proxy.inject((seen) =>
+      seen.method === 'HEAD' && seen.url.includes('source.bin') ? { kind: 'headers', set: { etag: '"other"' } } : null,
+    );
+    expect((await errorOf(publishS3(options({ isNear })))).message).toContain('changed since it was pinned');
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+});
+
+describe('faults', () => {
+  test.each([
+    ['500', { kind: 'status', status: 500 }],
+    ['503', { kind: 'status', status: 503 }],
+    ['a reset', { kind: 'reset' }],
+  ] as const)('%s to every third request: the bytes are right', async (_, fault) => {
+    proxy.inject((_seen, index) => (index % 3 === 1 ? fault : null));
+    const published = await publishS3(options({ policy: { ...QUICK, tries: 6 } }));
+    proxy.reset();
+    expect(published.sha256).toBe(createHash('sha256').update(expected).digest('hex'));
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('an attempt that fails is gone on with: parts that are there are not sent again', async () => {
+    proxy.inject((seen) => (seen.url.includes('partNumber=3') ? { kind: 'status', status: 500 } : null));
+    expect(await errorOf(publishS3(options()))).toMatchObject({ code: 'CheckpointSourceError', retryable: true });
+    expect(await left()).toEqual({ keys: ['out/.model.safetensors.token.partial', 'source.bin'], uploads: 1 });
+    proxy.reset();
+    const published = await publishS3(options());
+    expect(published.kept).toBeGreaterThan(0);
+    expect(sent()).toBe(1);
+    expect(published.sha256).toBe(createHash('sha256').update(expected).digest('hex'));
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('an upload that expired begins anew', async () => {
+    proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 500 } : null));
+    await errorOf(publishS3(options()));
+    proxy.reset();
+    const { Uploads } = await server.client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
+    await port.abortUpload({ bucket, key: 'out/model.safetensors' }, Uploads![0]!.UploadId!);
+    expect((await publishS3(options())).kept).toBe(0);
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('403 is final and leaves nothing behind', async () => {
+    proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 403 } : null));
+    const error = await errorOf(publishS3(options()));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { status: 403 } });
+    expect(error.message).toContain('s3:PutObject');
+    proxy.reset();
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
+  test('cancelled, it leaves nothing behind; discarded after a kill neither', async () => {
+    const controller = new AbortController();
+    proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'stall' } : null));
+    const publishing = errorOf(
+      publishS3(options({ signal: controller.signal, onProgress: () => controller.abort(new Error('cancelled')) })),
+    );
+    expect((await publishing).message).toBe('cancelled');
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+    proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 500 } : null));
+    await errorOf(publishS3(options()));
+    await discardS3(port, options().uri, 'token');
+    await discardS3(port, options().uri, 'token');
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+});
+
+describe('what is there already', () => {
+  const put = (): Promise<unknown> =>
+    server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'out/model.safetensors', Body: 'theirs' }));
+
+  test('never: it stays, also where it comes while we publish', async () => {
+    await put();
+    expect(await errorOf(publishS3(options({ overwrite: 'never' })))).toMatchObject({ details: { reason: 'exists' } });
+    expect((await bytesOf()).toString()).toBe('theirs');
+  });
+
+  test.each([
+    ['never', 'exists'],
+    ['if_changed', 'concurrent_write'],
+  ] as const)('%s: what comes meanwhile is kept', async (overwrite, reason) => {
+    let came: Promise<unknown> | undefined;
+    const error = await errorOf(publishS3(options({ overwrite, onProgress: () => void (came ??= put()) })));
+    await came;
+    expect(error).toMatchObject({ retryable: false, details: { reason } });
+    expect((await bytesOf()).toString()).toBe('theirs');
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('if_changed and always: it is replaced', async () => {
+    await put();
+    await publishS3(options());
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    await put();
+    await publishS3(options({ overwrite: 'always' }));
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    const head = await server.client.send(new HeadObjectCommand({ Bucket: bucket, Key: 'out/model.safetensors' }));
+    expect(head.Metadata).toEqual({ 'checkpoint-pipeline': 'token' });
+  });
+
+  test('the source itself is never published over', async () => {
+    expect((await errorOf(publishS3(options({ uri: `s3://${bucket}/source.bin` })))).message).toContain('is the source itself');
+  });
+});

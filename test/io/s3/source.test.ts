@@ -1,0 +1,223 @@
+import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { CheckpointSourceError, type CheckpointError } from '../../../src/errors.ts';
+import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
+import { connectS3 } from '../../../src/io/s3/aws.ts';
+import type { S3Port } from '../../../src/io/s3/port.ts';
+import { openPinnedS3, openS3 } from '../../../src/io/s3/source.ts';
+import { pin } from '../../../src/model/byte-source.ts';
+import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
+import { noise } from '../../support/memory-source.ts';
+import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
+
+const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 400 };
+const CONTENT = noise(300_000);
+
+let server: S3TestServer;
+let proxy: FaultProxy;
+let port: S3Port;
+let bucket: string;
+let versioned: string;
+
+beforeAll(async () => {
+  server = await startS3Server();
+  Object.assign(process.env, server.env);
+  bucket = await server.bucket();
+  versioned = await server.bucket({ versioned: true });
+  await put(CONTENT);
+  proxy = await startFaultProxy(server.endpoint);
+  port = await connectS3({ buckets: ['*'], endpoint: proxy.url });
+}, S3_SETUP_TIMEOUT);
+afterEach(() => proxy?.reset());
+afterAll(async () => {
+  port?.close();
+  await proxy?.close();
+  await server?.close();
+});
+
+function put(Body: Uint8Array, Key = 'runs/last.ckpt', Bucket = bucket): Promise<unknown> {
+  return server.client.send(new PutObjectCommand({ Bucket, Key, Body }));
+}
+
+async function errorOf(work: Promise<unknown>): Promise<CheckpointError> {
+  return work.then(
+    () => {
+      throw new Error('it should have failed');
+    },
+    (error: CheckpointError) => error,
+  );
+}
+
+const open = () => openS3(port, `s3://${bucket}/runs/last.ckpt`, QUICK);
+
+test('reads ranges on condition of the entity tag', async () => {
+  const source = await open();
+  expect(source).toMatchObject({ uri: `s3://${bucket}/runs/last.ckpt`, size: CONTENT.length });
+  expect(await source.read(10, 20)).toEqual(CONTENT.slice(10, 30));
+  const target = new Uint8Array(CONTENT.length);
+  await source.readInto(0, target);
+  expect(Buffer.compare(target, CONTENT)).toBe(0);
+  const gets = proxy.seen.filter(({ method }) => method === 'GET');
+  expect(gets).toHaveLength(2);
+  expect(gets.every(({ headers }) => headers['if-match'] === source.identity)).toBe(true);
+  await expect(source.read(CONTENT.length - 1, 2)).rejects.toMatchObject({ code: 'CheckpointLoadError' });
+});
+
+test('an object that was replaced is never mixed: the read fails for good', async () => {
+  await put(CONTENT, 'replaced');
+  const source = await openS3(port, `s3://${bucket}/replaced`, QUICK);
+  await source.read(0, 10);
+  await put(noise(CONTENT.length, 2), 'replaced');
+  proxy.reset();
+  const error = await errorOf(source.read(0, 10));
+  expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false });
+  expect(error.message).toContain('changed since it was pinned');
+  expect(proxy.seen).toHaveLength(1);
+});
+
+test('a version stays readable after it was replaced, by URI and when pinned', async () => {
+  await put(CONTENT.slice(0, 1000), 'k', versioned);
+  const first = await openS3(port, `s3://${versioned}/k`, QUICK);
+  await put(CONTENT.slice(0, 2000), 'k', versioned);
+  expect(await first.read(0, 1000)).toEqual(CONTENT.slice(0, 1000));
+  const pinned = openPinnedS3(port, pin(first), QUICK);
+  expect(await pinned.read(990, 10)).toEqual(CONTENT.slice(990, 1000));
+  const id = first.identity.split(';version=')[1]!;
+  expect((await openS3(port, `s3://${versioned}/k?versionId=${id}`, QUICK)).size).toBe(1000);
+  expect((await openS3(port, `s3://${versioned}/k`, QUICK)).size).toBe(2000);
+});
+
+describe('what is not there', () => {
+  test('a missing object names its near names', async () => {
+    const error = await errorOf(openS3(port, `s3://${bucket}/runs/lats.ckpt`, QUICK));
+    expect(error.code).toBe('CheckpointNotFoundError');
+    expect(error.message).toContain(`s3://${bucket}/runs/lats.ckpt`);
+    expect(error.message).toContain('region us-east-1');
+    expect(error.details).toMatchObject({ bucket, key: 'runs/lats.ckpt', near: ['last.ckpt'] });
+  });
+
+  test('a missing bucket is told from a missing object', async () => {
+    const error = await errorOf(openS3(port, 's3://there-is-none-of-that-name/k', QUICK));
+    expect(error.code).toBe('CheckpointNotFoundError');
+    expect(error.message).toContain('There is no bucket there-is-none-of-that-name');
+  });
+
+  test('wrong credentials are refused for good, and are not repeated', async () => {
+    const saved = process.env['AWS_SECRET_ACCESS_KEY'];
+    process.env['AWS_SECRET_ACCESS_KEY'] = 'a-very-secret-thing';
+    const other = await connectS3({ buckets: ['*'], endpoint: server.endpoint });
+    try {
+      const error = await errorOf(openS3(other, `s3://${bucket}/runs/last.ckpt`, QUICK));
+      expect(error).toMatchObject({
+        code: 'CheckpointSourceError',
+        retryable: false,
+        details: { status: 403, bucket, region: 'us-east-1' },
+      });
+      expect(error.message).toContain('the AWS default chain');
+      expect(JSON.stringify([error.message, error.details, String(error.cause)])).not.toMatch(/a-very-secret-thing|test-key/);
+    } finally {
+      process.env['AWS_SECRET_ACCESS_KEY'] = saved;
+      other.close();
+    }
+  });
+});
+
+test('unsigned requests carry no credentials; requester pays is said', async () => {
+  const unsigned = await connectS3({ buckets: ['*'], endpoint: proxy.url, unsigned: true });
+  await errorOf(openS3(unsigned, `s3://${bucket}/runs/last.ckpt`, QUICK));
+  expect(proxy.seen.length).toBeGreaterThan(0);
+  expect(proxy.seen.every(({ headers }) => headers.authorization === undefined)).toBe(true);
+  unsigned.close();
+  proxy.reset();
+  const paying = await connectS3({ buckets: ['*'], endpoint: proxy.url, requester_pays: true });
+  await (await openS3(paying, `s3://${bucket}/runs/last.ckpt`, QUICK)).read(0, 1);
+  expect(proxy.seen.map(({ headers }) => headers['x-amz-request-payer'])).toEqual(['requester', 'requester']);
+  paying.close();
+});
+
+describe('faults', () => {
+  const body = '<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>';
+  const once =
+    (fault: Fault) =>
+    (_: unknown, index: number): Fault | null =>
+      index === 0 ? fault : null;
+  const always = (fault: Fault) => (): Fault => fault;
+
+  const mended: readonly (readonly [string, Fault, number])[] = [
+    ['500', { kind: 'status', status: 500 }, 2],
+    ['503 SlowDown', { kind: 'status', status: 503, body }, 2],
+    ['429 with Retry-After', { kind: 'status', status: 429, headers: { 'retry-after': '1' } }, 2],
+    ['a page of HTML with 502', { kind: 'status', status: 502, body: '<html><body>Bad gateway' }, 2],
+    ['a reset before the headers', { kind: 'reset' }, 2],
+    ['a reset in the body', { kind: 'reset', after: 100_000 }, 2],
+    ['a stall before the headers', { kind: 'stall' }, 2],
+    ['a stall in the body', { kind: 'stall', after: 100_000 }, 2],
+    ['a body that ends early', { kind: 'truncate', after: 100_000 }, 2],
+    ['a body that goes on', { kind: 'lengthen', by: 10 }, 2],
+    ['a wrong Content-Range', { kind: 'headers', set: { 'content-range': 'bytes 0-199999/300000' } }, 2],
+    ['no Content-Range', { kind: 'headers', set: { 'content-range': null } }, 2],
+    ['200 for a range', { kind: 'headers', set: { 'content-range': null }, status: 200 }, 2],
+    ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }, 2],
+  ];
+  test.each(mended)('%s once: the bytes are right', async (_, fault, requests) => {
+    const source = await open();
+    proxy.reset();
+    proxy.inject(once(fault));
+    expect(Buffer.compare(await source.read(50_000, 200_000), CONTENT.subarray(50_000, 250_000))).toBe(0);
+    expect(proxy.seen).toHaveLength(requests);
+  });
+
+  test('a retry asks for what is missing only', async () => {
+    const source = await open();
+    proxy.reset();
+    proxy.inject(once({ kind: 'truncate', after: 65_536 }));
+    await source.read(0, 200_000);
+    expect(proxy.seen.map(({ headers }) => headers.range)).toEqual(['bytes=0-199999', 'bytes=65536-199999']);
+  });
+
+  const lasting: readonly (readonly [string, Fault, Partial<CheckpointError>, number])[] = [
+    ['500', { kind: 'status', status: 500 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['503', { kind: 'status', status: 503, body }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['403', { kind: 'status', status: 403 }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['400', { kind: 'status', status: 400 }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['resets', { kind: 'reset', after: 1000 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['stalls', { kind: 'stall', after: 1000 }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
+    ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
+    ['short bodies', { kind: 'truncate', after: 10 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['another entity tag', { kind: 'headers', set: { etag: '"other"' } }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['another size', { kind: 'headers', set: { 'content-range': 'bytes 50000-249999/400000' } }, { code: 'CheckpointSourceError' }, 3],
+    ['416', { kind: 'status', status: 416 }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    [
+      'a Retry-After longer than we wait',
+      { kind: 'status', status: 503, headers: { 'retry-after': '120' } },
+      { code: 'CheckpointSourceError', retryAfterMs: 120_000 },
+      1,
+    ],
+  ];
+  test.each(lasting)('%s always: a typed error, requests bounded', async (_, fault, expected, requests) => {
+    const source = await open();
+    proxy.reset();
+    proxy.inject(always(fault));
+    const error = await errorOf(source.read(50_000, 200_000));
+    expect(error).toMatchObject(expected);
+    expect(error.message).toContain(`s3://${bucket}/runs/last.ckpt`);
+    expect(proxy.seen).toHaveLength(requests);
+  });
+
+  test('cancellation ends a stalled read at once', async () => {
+    const source = await openS3(port, `s3://${bucket}/runs/last.ckpt`, RETRY);
+    proxy.inject(always({ kind: 'stall', after: 1000 }));
+    const controller = new AbortController();
+    const reading = errorOf(source.read(0, 200_000, controller.signal) as Promise<unknown>);
+    setTimeout(() => controller.abort(new Error('cancelled')), 100);
+    expect((await reading).message).toBe('cancelled');
+  });
+
+  test('a store that nobody reaches', async () => {
+    const nowhere = await connectS3({ buckets: ['*'], endpoint: 'http://127.0.0.1:9' });
+    const error = await errorOf(openS3(nowhere, `s3://${bucket}/k`, QUICK));
+    expect(error).toBeInstanceOf(CheckpointSourceError);
+    expect(error).toMatchObject({ retryable: true, details: { code: 'ECONNREFUSED', attempts: 3, endpoint: 'http://127.0.0.1:9' } });
+    nowhere.close();
+  });
+});

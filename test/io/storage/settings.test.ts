@@ -1,0 +1,75 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import type { CheckpointError } from '../../../src/errors.ts';
+import { readEnvironment } from '../../../src/app/environment.ts';
+import { configuredStorage } from '../../../src/app/storage.ts';
+import { checkSettings, profileOf } from '../../../src/io/storage/settings.ts';
+
+const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
+  ['no mapping', [], '', /expected object/],
+  ['an unknown setting', { s4: [] }, 's4', /Did you mean `s3`/],
+  ['an unknown setting of a profile', { s3: [{ buckets: ['b'], regoin: 'x' }] }, 's3[0].regoin', /Did you mean `region`/],
+  ['no buckets', { s3: [{ buckets: [] }] }, 's3[0].buckets', /./],
+  ['a scheme that is none of HTTP', { s3: [{ buckets: ['b'], endpoint: 'ftp://h' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
+  ['a role that is none', { s3: [{ buckets: ['b'], role_arn: 'admin' }] }, 's3[0].role_arn', /IAM role/],
+  ['a word for a flag', { allow: { private_addresses: 'yes' } }, 'allow.private_addresses', /boolean/],
+];
+test.each(wrong)('refuses %s, with its path', (_, content, path, message) => {
+  let thrown: CheckpointError | undefined;
+  try {
+    checkSettings(content, 'storage.yaml');
+  } catch (error) {
+    thrown = error as CheckpointError;
+  }
+  expect(thrown).toMatchObject({ code: 'CheckpointConfigError', details: { config_path: path } });
+  expect(thrown!.message).toMatch(message);
+});
+
+test('a credential in the file is refused, and not repeated', () => {
+  for (const content of [
+    { s3: [{ buckets: ['b'], secret_access_key: 'hush' }] },
+    { s3: [{ buckets: ['b'], endpoint: 'https://user:hush@store' }] },
+  ])
+    expect(() => checkSettings(content, 'storage.yaml')).toThrow(/^(?!.*hush).*AWS (`)?profile/s);
+});
+
+test('the first profile that fits a bucket is taken', () => {
+  const settings = checkSettings(
+    {
+      s3: [
+        { buckets: ['ckpt-*', 'models'], region: 'a' },
+        { buckets: ['*'], region: 'b' },
+      ],
+    },
+    'x',
+  );
+  expect(['ckpt-1', 'models', 'models2', 'ckpt.1'].map((bucket) => profileOf(settings, bucket)?.region)).toEqual(['a', 'a', 'b', 'b']);
+  expect(profileOf(checkSettings({}, 'x'), 'b')).toBeNull();
+});
+
+test('variables replace what the file says; other people’s inputs shut private networks', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'ckpt-settings-'));
+  try {
+    const file = join(folder, 'storage.yaml');
+    await writeFile(file, 's3:\n  - buckets: [b]\n    region: eu-west-1\nallow:\n  roots: [/data]\n  buckets: [b]\n');
+    const settings = async (variables: Record<string, string>, inputs: 'own' | 'anybody') =>
+      (await configuredStorage({ inputs, environment: readEnvironment(variables) })).settings;
+    expect(await settings({}, 'own')).toMatchObject({ s3: [], allow: { private_addresses: true } });
+    expect((await settings({}, 'anybody')).allow).toEqual({ private_addresses: false });
+    expect((await settings({ CKPT_STORAGE: file }, 'anybody')).allow).toEqual({
+      roots: ['/data'],
+      buckets: ['b'],
+      private_addresses: false,
+    });
+    const all = { CKPT_STORAGE: file, CKPT_ALLOWED_ROOTS: '/a:/b', CKPT_ALLOWED_BUCKETS: 'c, d/e', CKPT_ALLOW_PRIVATE_ADDRESSES: '1' };
+    expect((await settings(all, 'anybody')).allow).toEqual({ roots: ['/a', '/b'], buckets: ['c', 'd/e'], private_addresses: true });
+    await expect(configuredStorage({ inputs: 'own', file: join(folder, 'none.yaml') })).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+    });
+    expect(() => readEnvironment({ CKPT_ALLOW_PRIVATE_ADDRESSES: 'maybe' })).toThrow(/expected 1 or 0/);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});

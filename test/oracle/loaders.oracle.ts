@@ -1,0 +1,75 @@
+/** What torch says of a loader's output: it goes into the target module strictly, each tensor with the values it should have. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { layoutOutputs } from '../../src/formats/outputs.ts';
+import { openPinned } from '../../src/io/local-file.ts';
+import { publishLocal } from '../../src/io/publish-local.ts';
+import type { Plan } from '../../src/model/plan.ts';
+import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
+import { targetOfHeader } from '../../src/transform/target.ts';
+import { PROJECT_ROOT } from '../support/project.ts';
+import { headerOf } from '../support/publish.ts';
+
+interface Answer {
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+  readonly whose: Readonly<Record<string, string>>;
+  readonly order: readonly string[];
+}
+
+const RULES: LoadRules = {
+  strict: false,
+  skipMismatched: false,
+  skipUnsupported: false,
+  fill: 'none',
+  refreshStates: false,
+  refreshTendencies: false,
+};
+let folder: string;
+
+async function ask(question: string, ...args: readonly string[]): Promise<Answer> {
+  const python = process.env['ORACLE_PYTHON'];
+  if (python === undefined) throw new Error('ORACLE_PYTHON is not set: run `npm run test:oracle`');
+  const { stdout } = await promisify(execFile)(python, [join(PROJECT_ROOT, 'test', 'oracle', 'loaders.py'), question, ...args]);
+  return JSON.parse(stdout) as Answer;
+}
+
+async function publish(plan: Plan, name: string): Promise<string> {
+  const path = join(folder, name);
+  const { files } = layoutOutputs(plan, { format: 'safetensors', name, shardSize: null, trainingState: true });
+  const signal = new AbortController().signal;
+  await publishLocal({ uri: path, layout: files[0]!.layout, plan, open: openPinned, token: 'oracle', onProgress: () => undefined, signal });
+  return path;
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-oracle-loaders-'));
+  await ask('save', folder);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test('transfer learning: complete, strict, what fits from the source and the rest from the target', async () => {
+  const target = targetOfHeader(await headerOf(join(folder, 'target.pt')), 'target.pt');
+  const { plan } = loadWeights(await headerOf(join(folder, 'source.ckpt')), target, { ...RULES, skipMismatched: true, fill: 'target' });
+  const { missing, unexpected, whose, order } = await ask('check', folder, await publish(plan, 'transfer.safetensors'), '12');
+  expect([missing, unexpected]).toEqual([[], []]);
+  expect(plan.tensors.map(({ name }) => name)).toEqual(order);
+  expect(Object.fromEntries(Object.entries(whose).filter(([, from]) => from === 'target'))).toEqual(
+    Object.fromEntries(
+      ['0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var', '2.weight'].map((name) => [name, 'target']),
+    ),
+  );
+  expect(Object.values(whose)).not.toContain('neither');
+});
+
+test('cold start: strict, all values from the source', async () => {
+  const header = await headerOf(join(folder, 'source.ckpt'));
+  const { plan } = loadWeights(header, targetOfHeader(header, 'source.ckpt'), { ...RULES, strict: true });
+  const { missing, unexpected, whose } = await ask('check', folder, await publish(plan, 'cold.safetensors'), '8');
+  expect([missing, unexpected]).toEqual([[], []]);
+  expect(new Set(Object.values(whose))).toEqual(new Set(['source']));
+});

@@ -1,0 +1,18 @@
+import { expect, test } from '@jest/globals';
+import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
+
+test.each([
+  [0, '0 tensors'],
+  [1, '1 tensor'],
+  [999, '999 tensors'],
+  [1000, '1,000 tensors'],
+  [1234567, '1,234,567 tensors'],
+])('%d: %s', (count, text) => expect(formatCount(count, 'tensor')).toBe(text));
+
+test.each([
+  [0, '0 B'],
+  [1023, '1023 B'],
+  [1536, '1.50 KiB'],
+  [680_326_400, '649 MiB'],
+  [2 ** 60, '1024 PiB'],
+])('%d bytes: %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));

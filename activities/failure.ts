@@ -2,10 +2,16 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
 import { isCheckpointError, reportOf } from '../src/errors.ts';
+import { boundedDetails } from '../src/pipeline/bounded.ts';
+import { attemptsBefore, endedAttempt } from './attempts.ts';
+
+/** Of a message; details have their own bound. */
+const MOST_CHARACTERS = 10_000;
 
 export const mapErrors: ActivityInterceptorsFactory = (context) => ({
   inbound: {
     async execute(input, next) {
+      const started = new Date().toISOString();
       try {
         return await next(input);
       } catch (error) {
@@ -13,11 +19,13 @@ export const mapErrors: ActivityInterceptorsFactory = (context) => ({
         if (context.cancellationSignal.aborted) throw context.cancellationSignal.reason;
         const report = reportOf(error);
         const ours = isCheckpointError(error);
+        const { attempt, heartbeatDetails } = context.info;
+        const attempts = [...attemptsBefore(heartbeatDetails, attempt), endedAttempt(attempt, started, report)];
         throw ApplicationFailure.create({
-          message: report.message,
+          message: report.message.slice(0, MOST_CHARACTERS),
           type: report.type,
           nonRetryable: ours && !error.retryable,
-          details: [report.details, { attempt: context.info.attempt }],
+          details: [boundedDetails(report.details), { attempt, attempts }],
           ...(ours && error.retryAfterMs !== undefined ? { nextRetryDelay: error.retryAfterMs } : {}),
         });
       }

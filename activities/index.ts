@@ -1,9 +1,19 @@
-/** Turns the catalog into Temporal activities: one per stage type, and one that discards for each stage that can. */
+/** Turns the catalog into Temporal activities: one per stage type, one that discards for each stage that can, and the run's own. */
 import { activityInfo, Context } from '@temporalio/activity';
-import { CheckpointError, type JsonObject } from '../src/errors.ts';
+import { CheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
 import { CONTEXT_LIMIT } from '../src/model/context.ts';
-import { DISCARD_SUFFIX, type StageInput, type StageOutput } from '../src/pipeline/contract.ts';
-import { parseOptions, type Catalog } from './catalog.ts';
+import {
+  CHECK_OPTIONS_ACTIVITY,
+  DISCARD_SUFFIX,
+  PREFLIGHT_ACTIVITY,
+  type PreflightInput,
+  type PreflightOutput,
+  type StageInput,
+  type StageOutput,
+} from '../src/pipeline/contract.ts';
+import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } from './attempts.ts';
+import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
+import { preflight } from './preflight.ts';
 import type { Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -12,7 +22,23 @@ const PULSE = 2000;
 
 type Activity = (input: StageInput) => Promise<StageOutput | void>;
 
-export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> {
+/** What `pipeline.check_options` takes. */
+type StageOptions = Pick<StageInput, 'options'> & StageInput['stage'];
+
+interface RunActivities {
+  readonly [PREFLIGHT_ACTIVITY]: (input: PreflightInput) => Promise<PreflightOutput>;
+  readonly [CHECK_OPTIONS_ACTIVITY]: (input: StageOptions) => Promise<void>;
+}
+
+export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities {
+  const run: RunActivities = {
+    [PREFLIGHT_ACTIVITY]: (input) => preflight(catalog, services, input),
+    [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
+  };
+  return { ...stageActivities(catalog, services), ...run } as Record<string, Activity> & RunActivities;
+}
+
+function stageActivities(catalog: Catalog, services: Services): Record<string, Activity> {
   const activities: Record<string, Activity> = {};
   for (const [type, stage] of catalog) {
     activities[type] = (input) => run(stage, input, services);
@@ -23,15 +49,30 @@ export function createActivities(catalog: Catalog, services: Services): Record<s
 
 async function run(stage: StageDefinition, input: StageInput, services: Services): Promise<StageOutput> {
   const activity = Context.current();
-  const resume = activityInfo().heartbeatDetails as JsonObject | undefined;
-  let last: unknown = resume;
-  const heartbeat = (progress: JsonObject): void => activity.heartbeat((last = progress));
-  const pulse = setInterval(() => activity.heartbeat(last), PULSE);
+  const { attempt, heartbeatDetails } = activityInfo();
+  const started = new Date().toISOString();
+  const before = attemptsBefore(heartbeatDetails, attempt);
+  const resume = progressIn(heartbeatDetails);
+  let last = resume;
+  const beat = (progress: JsonObject | undefined, now = lostAttempt(attempt, started)): void =>
+    activity.heartbeat(withAttempts((last = progress), [...before, now]));
+  const pulse = setInterval(() => beat(last), PULSE);
   try {
     const options = parseOptions(stage, input.options, input.stage.index);
-    const outcome = await stage.run({ ...input, options, services, signal: activity.cancellationSignal, resume, heartbeat });
+    const outcome = await stage.run({
+      ...input,
+      options,
+      services,
+      signal: activity.cancellationSignal,
+      resume,
+      heartbeat: (progress) => beat(progress),
+    });
     checkSize(stage.type, outcome.context);
-    return { ...outcome, attempt: activityInfo().attempt };
+    return { ...outcome, attempt, attempts: [...before, endedAttempt(attempt, started, null)] };
+  } catch (error) {
+    // For the attempt after this one, wherever it is made.
+    beat(last, endedAttempt(attempt, started, reportOf(error)));
+    throw error;
   } finally {
     clearInterval(pulse);
   }

@@ -5,7 +5,7 @@
  * (such as one option of two), the run says it.
  */
 import { z } from 'zod';
-import type { STAGE_CONTROLS } from '../src/pipeline/contract.ts';
+import { ON_ERROR, type STAGE_CONTROLS } from '../src/pipeline/contract.ts';
 import type { Catalog } from './catalog.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -14,7 +14,22 @@ type Schema = Readonly<Record<string, unknown>>;
 const SETTINGS = {
   max_retries: { type: 'integer', minimum: 1, description: 'attempts of a stage in all; default 3' },
   timeout: { type: 'number', exclusiveMinimum: 0, description: 'seconds one attempt of a stage may take; default 300, for a sink a day' },
-  continue_on_error: { type: 'boolean', description: 'go on with the next stage after a failed one; default false' },
+  retry: {
+    type: 'object',
+    description: 'how a stage is tried again; what is left out comes from the pipeline, then from the defaults',
+    additionalProperties: false,
+    properties: {
+      maximum_attempts: { type: 'integer', minimum: 1, description: 'attempts in all, before max_retries; default 3' },
+      initial_interval: { type: 'number', exclusiveMinimum: 0, description: 'seconds before the second attempt; default 1' },
+      backoff: { type: 'number', minimum: 1, description: 'factor from one wait to the next; default 2' },
+      maximum_interval: { type: 'number', exclusiveMinimum: 0, description: 'longest wait in seconds; default 100 times the first' },
+    },
+  },
+  on_error: {
+    enum: [...ON_ERROR],
+    description: 'after a failed stage: end the run, go on without its changes, or stand still until `ckpt resolve`; default fail',
+  },
+  continue_on_error: { type: 'boolean', description: 'true: on_error: continue' },
 } as const;
 
 /** Of a stage, beside the options of its type. */
@@ -47,6 +62,7 @@ export function pipelineSchema(catalog: Catalog): Schema {
         },
       },
       ...SETTINGS,
+      async_execution: { type: 'boolean', description: 'accepted and without effect' },
       workspace: { type: 'string', description: "where headers and plans are kept: path or URI; default: the worker's own" },
     },
     definitions: Object.fromEntries(stages.map((stage) => [stage.type, stageSchema(stage)])),

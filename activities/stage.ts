@@ -6,7 +6,7 @@
 import type { z } from 'zod';
 import type { JsonObject } from '../src/errors.ts';
 import type { CheckpointContext } from '../src/model/context.ts';
-import { type STAGE_KINDS, type StageInput, type TransferProgress } from '../src/pipeline/contract.ts';
+import { type Need, type STAGE_KINDS, type StageInput, type TransferProgress } from '../src/pipeline/contract.ts';
 import type { Services } from './services.ts';
 
 export type StageKind = (typeof STAGE_KINDS)[number];
@@ -39,6 +39,8 @@ export interface StageDefinition<Options = unknown> {
   readonly options: z.ZodType<Options>;
   /** Options that are paths or URIs: the CLI makes relative ones absolute. */
   readonly locations?: readonly string[];
+  /** What must be there before it is run; default: by its kind. */
+  readonly needs?: readonly Need[];
   run(call: StageCall<Options>): Promise<StageOutcome>;
   /** Removes what a call that failed for good or was cancelled may have left behind; must bear being called twice. */
   discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'resume' | 'signal'>): Promise<void>;

@@ -121,6 +121,25 @@ export class CheckpointTimeoutError extends CheckpointError {
   }
 }
 
+const CLASSES: Readonly<Record<ErrorCode, { readonly prototype: CheckpointError }>> = {
+  CheckpointError,
+  CheckpointNotFoundError,
+  CheckpointLoadError,
+  CheckpointIncompatibleError,
+  CheckpointValidationError,
+  CheckpointConfigError,
+  CheckpointSourceError,
+  CheckpointTimeoutError,
+};
+
+/** A report from another process as an error of its class, with its details as they are; an unknown type becomes the base class. */
+export function errorOf({ type, message, details }: ErrorReport, cause?: unknown): CheckpointError {
+  const code = (ERROR_CODES as readonly string[]).includes(type) ? (type as ErrorCode) : 'CheckpointError';
+  const error = new CheckpointError(message, { details, ...(cause === undefined ? {} : { cause }) }, code);
+  // Constructors would derive details anew from arguments that the report no longer has apart.
+  return Object.setPrototypeOf(error, CLASSES[code].prototype) as CheckpointError;
+}
+
 /** True for our errors, also those of another copy of this module (a plug-in's, a test realm's). */
 export function isCheckpointError(error: unknown): error is CheckpointError {
   return error instanceof Error && ERROR_CODES.includes((error as Partial<CheckpointError>).code as ErrorCode);

@@ -5,39 +5,76 @@
  * any worker; nothing that fails or is cancelled leaves a partial output behind.
  */
 import {
-  ActivityFailure,
-  ApplicationFailure,
+  allHandlersFinished,
   CancellationScope,
-  defineQuery,
+  condition,
   isCancellation,
   setCurrentDetails,
   setHandler,
-  TimeoutFailure,
+  upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import { defineSearchAttributeKey } from '@temporalio/common';
 import { CheckpointLoadError, isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
+import { suggestionFor } from '../src/pipeline/advice.ts';
 import {
-  STATUS_QUERY,
+  type Need,
   type PipelineInput,
   type PipelineResult,
   type RunStatus,
   type StageInput,
   type StageRecord,
+  type StageSpec,
+  type Waiting,
 } from '../src/pipeline/contract.ts';
 import { adviseComposition, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
-import { historyTable, newHistory, stageDetails, stageKey, withRecord, withStageDetails } from '../src/pipeline/history.ts';
-import { discardStage, runStage } from './proxies.ts';
+import { healthIssues, healthRecord } from '../src/pipeline/health.ts';
+import {
+  failedText,
+  historyTable,
+  newHistory,
+  stageDetails,
+  stageKey,
+  withRecord,
+  withStageDetails,
+  withTry,
+  withTryEnd,
+} from '../src/pipeline/history.ts';
+import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
+import { onErrorOf, policyOf } from '../src/pipeline/policy.ts';
+import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
+import { ATTRIBUTES_MEMO, presentAttributes, runAttributes, SEARCH_ATTRIBUTES } from '../src/pipeline/search-attributes.ts';
+import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
+import { statusQuery, takeQuestions } from './messages.ts';
+import { discardStage, preflight, runStage } from './proxies.ts';
 
-const statusQuery = defineQuery<PipelineResult>(STATUS_QUERY);
+const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: whoever starts a run may wait for it or not.';
+
+/** Fails the run with the report. */
+class Failed extends Error {
+  readonly report: ErrorReport;
+  constructor(report: ErrorReport) {
+    super(report.message);
+    this.report = report;
+  }
+}
 
 export async function checkpointPipeline(document: PipelineInput): Promise<PipelineResult> {
-  const { workflowId, runId } = workflowInfo();
+  const { workflowId, runId, memo } = workflowInfo();
+  // Whoever starts a run says there what the server knows; others write what they like.
+  const said = memo?.[ATTRIBUTES_MEMO];
+  const attributes: readonly string[] = Array.isArray(said) ? said.map(String) : [];
+  let input: PipelineInput = { stages: [] };
   let history: readonly StageRecord[] = [];
   let context: CheckpointContext = EMPTY_CONTEXT;
   let status: RunStatus = 'running';
   let error: ErrorReport | null = null;
+  let needs: readonly (readonly Need[])[] = [];
+  /** Index of the stage that the run stands at. */
+  let at: number | null = null;
+
   const result = (): PipelineResult => ({
     workflow_id: workflowId,
     run_id: runId,
@@ -46,98 +83,197 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     outputs: context.outputs,
     metadata: context.metadata as JsonObject,
     error,
+    waiting: questions.open(),
   });
-  const record = (index: number, change: Partial<StageRecord>): void => {
-    history = withRecord(history, index, change);
-    setCurrentDetails(historyTable(history));
-  };
-  const fail = (report: ErrorReport): ApplicationFailure => {
-    status = 'failed';
-    error = report;
-    // The second detail is the whole result, so that a client without a worker still gets the stage table.
-    return ApplicationFailure.create({
-      message: report.message,
-      type: report.type,
-      nonRetryable: true,
-      details: [report.details, result()],
-    });
-  };
+  const show = (): void => setCurrentDetails(historyTable(history, questions.open()));
+  const questions = takeQuestions(show);
   setHandler(statusQuery, result, { description: 'stage history, outputs and metadata of the run' });
 
-  let input: PipelineInput;
-  try {
-    input = checkDocument(document);
-  } catch (thrown) {
-    if (isCheckpointError(thrown)) throw fail(thrown.toJSON());
-    throw thrown;
-  }
-  history = newHistory(input);
-  const advice = compositionRecord(adviseComposition(input.stages));
-  if (advice.length > 0) context = { ...context, metadata: { composition: advice } };
+  const record = (index: number, change: Partial<StageRecord>): void => {
+    history = withRecord(history, index, change);
+    show();
+  };
+  const note = (metadata: JsonObject): void => {
+    context = { ...context, metadata: { ...context.metadata, ...metadata } };
+  };
+  const stand = (now: RunStatus): void => {
+    status = now;
+    const values = presentAttributes(runAttributes(now, at === null ? null : history[at]!.type, context), attributes);
+    if (values.length > 0)
+      upsertSearchAttributes(
+        // The table says which value has which type.
+        values.map(([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as never),
+      );
+  };
+  const end = (now: RunStatus): void => {
+    note(healthRecord(healthIssues(history, context.metadata as JsonObject, context.weightsLoaded)));
+    stand(now);
+  };
+  /** The stage has failed for good: its changes are dropped, and its record and the run's say why. */
+  const stageFailed = (index: number, report: ErrorReport, text = report.message): void => {
+    record(index, { status: 'failed', error: report });
+    note({ [stageKey(index, history[index]!.type)]: failedText(text) });
+  };
+  const placed = (index: number, report: ErrorReport, attempts: number): ErrorReport =>
+    withStageDetails(report, {
+      ...stageDetails(index, history[index]!.type, history.length),
+      pipeline_stage_type: history[index]!.type,
+      attempts,
+      suggestion: suggestionFor(report),
+    });
 
-  for (const [index, stage] of input.stages.entries()) {
-    const call: StageInput = {
-      context,
-      options: optionsOf(stage),
-      stage: { index, type: stage.type },
-      run: { workflowId, runId, workspace: input.workspace ?? null },
-    };
-    record(index, { status: 'running' });
+  async function checkBefore(): Promise<void> {
+    let found;
     try {
-      const done = await runStage(input, stage, stageSummary(stage, history[index - 1]), call);
-      context = { ...done.context, metadata: { ...done.context.metadata, [stageKey(index, stage.type)]: 'completed' } };
-      record(index, { status: 'completed', attempts: done.attempt, summary: done.summary });
+      found = await preflight(preflightInput(input));
     } catch (thrown) {
-      if (stage.type.startsWith('sink.')) await CancellationScope.nonCancellable(() => discardStage(stage, call)).catch(() => undefined);
-      if (isCancellation(thrown)) {
-        status = 'cancelled';
-        record(index, { status: 'cancelled' });
-        throw thrown;
+      if (isCancellation(thrown)) throw thrown;
+      // A check that breaks is no reason not to run.
+      return note({ validation_performed: false, validation_error: reportOfFailure(thrown).message.slice(0, 300) });
+    }
+    needs = found.needs;
+    const fatal = fatalProblems(input, found);
+    note(preflightRecord(found, fatal));
+    if (fatal.length === 0) return;
+    for (const { stage, error: report } of fatal) if (stage !== null) stageFailed(stage, placed(stage, report, 0));
+    const first = fatal.find(({ stage }) => stage !== null)?.stage ?? null;
+    const report = preflightReport(fatal);
+    at = first;
+    throw new Failed(
+      first === null || fatal.length > 1
+        ? { ...report, details: { ...report.details, suggestion: suggestionFor(report) } }
+        : placed(first, report, 0),
+    );
+  }
+
+  /** One stage to its end, with as many tries as somebody asks for. */
+  async function settle(index: number, given: StageSpec): Promise<void> {
+    const missing = unmetNeeds(context, needs[index] ?? usualNeeds(given.type));
+    if (missing.length > 0) {
+      const report = placed(index, unmetReport(given.type, missing), 0);
+      stageFailed(index, report, `requires ${missing.join(', ')}`);
+      // No answer could mend it, so nobody is asked.
+      if (onErrorOf(input, given) === 'fail') throw new Failed(report);
+      return;
+    }
+    let stage = given;
+    let changed: JsonObject | null = null;
+    for (;;) {
+      const call: StageInput = {
+        context,
+        options: optionsOf(stage),
+        stage: { index, type: stage.type },
+        run: { workflowId, runId, workspace: input.workspace ?? null },
+      };
+      history = withTry(history, index, now(), changed);
+      show();
+      try {
+        const done = await runStage(input, stage, stageSummary(stage, history[index - 1]), call);
+        context = done.context;
+        note({ [stageKey(index, stage.type)]: 'completed' });
+        const ended = {
+          now: now(),
+          outcome: 'completed',
+          summary: done.summary,
+          attempts: done.attempt,
+          listed: done.attempts ?? [],
+        } as const;
+        history = withTryEnd(history, index, ended);
+        return record(index, { status: 'completed', summary: done.summary, error: null });
+      } catch (thrown) {
+        if (stage.type.startsWith('sink.')) await CancellationScope.nonCancellable(() => discardStage(stage, call)).catch(() => undefined);
+        if (isCancellation(thrown)) throw thrown;
+        const attempts = attemptsOf(thrown, policyOf(input, stage).maximumAttempts);
+        const report = placed(index, reportOfFailure(thrown), attempts.count);
+        const ended = {
+          now: now(),
+          outcome: 'failed',
+          summary: report.message,
+          attempts: attempts.count,
+          listed: attempts.listed,
+        } as const;
+        history = withTryEnd(history, index, ended);
+        stageFailed(index, report);
+        const next = onErrorOf(input, stage);
+        if (next === 'continue') return;
+        if (next === 'fail') throw new Failed(report);
+        const answer = await ask(index, stage, report);
+        if (answer.action === 'abort') throw new Failed({ ...report, details: { ...report.details, resolution: 'abort' } });
+        if (answer.action === 'skip') return record(index, { status: 'skipped' });
+        ({ stage, changed } = answer);
       }
-      const attempts = attemptsOf(thrown, stage.max_retries ?? input.max_retries ?? 3);
-      const report = withStageDetails(reportOfFailure(thrown), { ...stageDetails(index, stage.type, input.stages.length), attempts });
-      record(index, { status: 'failed', attempts, error: report });
-      context = { ...context, metadata: { ...context.metadata, [stageKey(index, stage.type)]: `failed: ${report.message}` } };
-      if (!(stage.continue_on_error ?? input.continue_on_error ?? false)) throw fail(report);
     }
   }
 
-  const sources = input.stages.some((stage) => stage.type.startsWith('source.'));
-  const wantsWeights = input.stages.some((stage) => stage.type.startsWith('loader.') || stage.type.startsWith('sink.'));
-  if (sources && wantsWeights && !context.weightsLoaded) {
-    const message =
-      'The pipeline ended, but no loader put a single tensor into the plan: nothing was loaded. Look at the failed stages above.';
-    throw fail(new CheckpointLoadError(message, context.source?.uri ?? null, { details: { reason: 'weights_never_loaded' } }).toJSON());
+  async function ask(index: number, stage: StageSpec, report: ErrorReport): Promise<Awaited<ReturnType<typeof questions.ask>>> {
+    record(index, { status: 'waiting' });
+    stand('waiting');
+    const waiting: Waiting = {
+      stage: { index, type: stage.type },
+      error: report,
+      since: now(),
+      options: ['retry', 'skip', 'abort'],
+      refused: null,
+    };
+    const answer = await questions.ask(stage, waiting);
+    record(index, { status: answer.action === 'retry' ? 'running' : 'failed' });
+    stand('running');
+    return answer;
   }
-  status = context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed';
-  return result();
+
+  try {
+    input = checkDocument(document);
+    history = newHistory(input);
+    const advice = compositionRecord(adviseComposition(input.stages));
+    if (advice.length > 0) note({ composition: advice });
+    if (input.async_execution !== undefined) note({ notes: [ASYNCHRONOUS] });
+    await checkBefore();
+    for (const [index, stage] of input.stages.entries()) {
+      at = index;
+      await settle(index, stage);
+    }
+    checkLoaded(input, context);
+    end(context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed');
+    await condition(allHandlersFinished);
+    return result();
+  } catch (thrown) {
+    if (isCancellation(thrown)) {
+      if (at !== null && ['running', 'waiting'].includes(history[at]!.status)) {
+        history = withTryEnd(history, at, { now: now(), outcome: 'cancelled', summary: null, attempts: 0, listed: [] });
+        record(at, { status: 'cancelled' });
+      }
+      end('cancelled');
+      await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+      throw thrown;
+    }
+    if (!(thrown instanceof Failed) && !isCheckpointError(thrown)) throw thrown;
+    const report = thrown instanceof Failed ? thrown.report : thrown.toJSON();
+    error = { ...report, details: { ...report.details, suggestion: report.details['suggestion'] ?? suggestionFor(report) } };
+    end('failed');
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+    // The second detail is the whole result, so that a client without a worker still gets the stage table.
+    throw failureOf(error, result());
+  }
+}
+
+/** Never "loaded" when nothing was. */
+function checkLoaded({ stages }: PipelineInput, { weightsLoaded, source }: CheckpointContext): void {
+  const sources = stages.some(({ type }) => type.startsWith('source.'));
+  const wantsWeights = stages.some(({ type }) => type.startsWith('loader.') || type.startsWith('sink.'));
+  if (!sources || !wantsWeights || weightsLoaded) return;
+  const message =
+    'The pipeline ended, but no loader put a single tensor into the plan: nothing was loaded. Look at the failed stages above.';
+  throw new CheckpointLoadError(message, source?.uri ?? null, { details: { reason: 'weights_never_loaded' } });
+}
+
+/** The workflow's own time, the same whenever it is replayed. */
+function now(): string {
+  return new Date().toISOString();
 }
 
 /** What the UI shows beside the activity: its type is there already, so this says what it works on. */
-function stageSummary(stage: PipelineInput['stages'][number], before: StageRecord | undefined): string {
+function stageSummary(stage: StageSpec, before: StageRecord | undefined): string {
   const place = stage['path'] ?? stage['uri'] ?? stage['url'];
   const object = typeof place === 'string' ? (place.split('/').at(-1) ?? place) : (before?.summary ?? stage.type);
   return object.slice(0, 60);
-}
-
-/** The domain error inside an activity failure, as it was thrown on the worker. */
-function reportOfFailure(thrown: unknown): ErrorReport {
-  const cause = thrown instanceof ActivityFailure ? thrown.cause : thrown;
-  if (cause instanceof ApplicationFailure) {
-    return { type: cause.type ?? 'CheckpointError', message: cause.message, details: (cause.details?.[0] as JsonObject | undefined) ?? {} };
-  }
-  if (cause instanceof TimeoutFailure) {
-    return {
-      type: 'CheckpointTimeoutError',
-      message: `No attempt of the stage finished in time (${cause.timeoutType ?? 'timeout'}). Is a worker running? A larger \`timeout\` may help.`,
-      details: { operation: 'stage', timeout_type: cause.timeoutType ?? null },
-    };
-  }
-  return { type: 'CheckpointError', message: cause instanceof Error ? cause.message : String(cause), details: {} };
-}
-
-function attemptsOf(thrown: unknown, most: number): number {
-  const cause = thrown instanceof ActivityFailure ? thrown.cause : undefined;
-  const detail = cause instanceof ApplicationFailure ? (cause.details?.[1] as { attempt?: number } | undefined) : undefined;
-  return detail?.attempt ?? most;
 }

@@ -1,33 +1,36 @@
 /** How activities are called: timeouts and retries of every stage, in one place. */
-import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
-import { FINAL_CODES } from '../src/errors.ts';
-import { DISCARD_SUFFIX, type PipelineInput, type StageInput, type StageOutput, type StageSpec } from '../src/pipeline/contract.ts';
+import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import { FINAL_CODES, type JsonObject } from '../src/errors.ts';
+import {
+  CHECK_OPTIONS_ACTIVITY,
+  DISCARD_SUFFIX,
+  PREFLIGHT_ACTIVITY,
+  type PipelineInput,
+  type PreflightInput,
+  type PreflightOutput,
+  type StageInput,
+  type StageOutput,
+  type StageSpec,
+} from '../src/pipeline/contract.ts';
+import { policyOf } from '../src/pipeline/policy.ts';
 
-const DEFAULT_ATTEMPTS = 3;
-const DEFAULT_TIMEOUT_SECONDS = 300;
-/** Publishing is bounded by its heartbeat, not by the size of the file. */
-const SINK_TIMEOUT_SECONDS = 24 * 3600;
 /** A worker that says nothing for this long is taken for dead, and the stage goes on elsewhere. */
 const HEARTBEAT_TIMEOUT = '10s';
+/** NotFoundError is what a worker without such an activity answers. */
+const FINAL = [...FINAL_CODES, 'NotFoundError'];
 
 type Activities = Record<string, (input: StageInput) => Promise<StageOutput>>;
 
 /** Runs the activity named as the stage's type. */
 export function runStage(pipeline: PipelineInput, stage: StageSpec, summary: string, input: StageInput): Promise<StageOutput> {
-  const fallback = stage.type.startsWith('sink.') ? SINK_TIMEOUT_SECONDS : DEFAULT_TIMEOUT_SECONDS;
+  const { timeout, ...retry } = policyOf(pipeline, stage);
   const activities = proxyActivities<Activities>({
-    startToCloseTimeout: (stage.timeout ?? pipeline.timeout ?? fallback) * 1000,
+    startToCloseTimeout: timeout,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     summary,
     // Unset would act as TRY_CANCEL: clean-up would begin while the activity still writes.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: {
-      initialInterval: '1s',
-      backoffCoefficient: 2,
-      maximumAttempts: stage.max_retries ?? pipeline.max_retries ?? DEFAULT_ATTEMPTS,
-      // NotFoundError is what a worker without such an activity answers.
-      nonRetryableErrorTypes: [...FINAL_CODES, 'NotFoundError'],
-    },
+    retry: { ...retry, nonRetryableErrorTypes: FINAL },
   });
   return activities[stage.type]!(input);
 }
@@ -38,7 +41,27 @@ export async function discardStage(stage: StageSpec, input: StageInput): Promise
     startToCloseTimeout: '60s',
     scheduleToCloseTimeout: '5m',
     summary: `remove what ${stage.type} left behind`,
-    retry: { maximumAttempts: 5, nonRetryableErrorTypes: [...FINAL_CODES, 'NotFoundError'] },
+    retry: { maximumAttempts: 5, nonRetryableErrorTypes: FINAL },
   });
   await activities[`${stage.type}${DISCARD_SUFFIX}`]!(input);
+}
+
+/** Everything that can be known to be wrong before the first stage. */
+export function preflight(input: PreflightInput): Promise<PreflightOutput> {
+  const activities = proxyActivities<Record<string, (input: PreflightInput) => Promise<PreflightOutput>>>({
+    startToCloseTimeout: '60s',
+    summary: 'options, sources, target, destination, workspace',
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
+  });
+  return activities[PREFLIGHT_ACTIVITY]!(input);
+}
+
+/** The stage's own schema over changed options; local, as it touches nothing. */
+export async function checkOptions(input: { readonly index: number; readonly type: string; readonly options: JsonObject }): Promise<void> {
+  const activities = proxyLocalActivities<Record<string, (input: unknown) => Promise<void>>>({
+    startToCloseTimeout: '10s',
+    retry: { maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
+  });
+  await activities[CHECK_OPTIONS_ACTIVITY]!(input);
 }

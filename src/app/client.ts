@@ -4,19 +4,25 @@ import {
   WorkflowExecutionAlreadyStartedError,
   WorkflowFailedError,
   WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
   type Connection,
 } from '@temporalio/client';
-import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
-import { CheckpointConfigError, CheckpointNotFoundError, type JsonObject } from '../errors.ts';
+import { ApplicationFailure, CancelledFailure, defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
+import { CheckpointConfigError, CheckpointNotFoundError, errorOf, type JsonObject } from '../errors.ts';
 import {
   PIPELINE_WORKFLOW,
+  RESOLVE_UPDATE,
   STATUS_QUERY,
   TASK_QUEUE,
   type PipelineInput,
   type PipelineResult,
+  type Resolution,
+  type Resolved,
   type TransferProgress,
 } from '../pipeline/contract.ts';
+import { ATTRIBUTES_MEMO, presentAttributes, SEARCH_ATTRIBUTES, startAttributes } from '../pipeline/search-attributes.ts';
 import { startDetails } from '../pipeline/start-details.ts';
+import { attributesNote, registeredAttributes, type Registered } from './temporal/search-attributes.ts';
 
 export interface StartedRun {
   readonly workflowId: string;
@@ -25,6 +31,8 @@ export interface StartedRun {
 
 /** Waits this long for a query: with no worker up it would hang. */
 const QUERY_DEADLINE = 10_000;
+/** And this long for an answer to be taken: a worker looks at changed options. */
+const ANSWER_DEADLINE = 60_000;
 
 export function clientOf(connection: Connection, namespace: string): Client {
   return new Client({ connection, namespace });
@@ -38,8 +46,25 @@ export async function oldestOpenRun(client: Client): Promise<number | null> {
   return oldest;
 }
 
-/** Starts a run; a running one with that id is a `CheckpointConfigError`. */
-export async function startPipeline(client: Client, workflowId: string, input: PipelineInput): Promise<StartedRun> {
+/**
+ * Starts a run; a running one with that id is a `CheckpointConfigError`. Which search attributes the server has goes into the memo,
+ * as the workflow must set no others; `note` takes one line about those that it lacks.
+ */
+export async function startPipeline(
+  client: Client,
+  workflowId: string,
+  input: PipelineInput,
+  note: (line: string) => void = () => undefined,
+): Promise<StartedRun> {
+  // A server that does not tell (Temporal Cloud has no such service) is taken for one without.
+  const registered: Registered | null = await registeredAttributes(client.connection, client.options.namespace).catch(() => null);
+  const present = registered?.present ?? [];
+  const lacking = registered === null ? null : attributesNote(registered);
+  if (lacking !== null) note(lacking);
+  // The table says which value has which type.
+  const attributes = presentAttributes(startAttributes(input), present).map(
+    ([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as SearchAttributePair,
+  );
   try {
     const handle = await client.workflow.start(PIPELINE_WORKFLOW, {
       workflowId,
@@ -47,6 +72,8 @@ export async function startPipeline(client: Client, workflowId: string, input: P
       args: [input],
       staticSummary: `${input.name ?? 'pipeline'}: ${input.stages.map(({ type }) => type).join(' → ')}`.slice(0, 200),
       staticDetails: startDetails(input),
+      memo: { [ATTRIBUTES_MEMO]: present },
+      typedSearchAttributes: attributes,
       workflowIdConflictPolicy: 'FAIL',
     });
     return { workflowId, runId: handle.firstExecutionRunId };
@@ -69,7 +96,7 @@ export async function waitForResult(client: Client, { workflowId, runId }: Start
     if (!(error instanceof WorkflowFailedError)) throw error;
     const cause = error.cause;
     if (cause instanceof ApplicationFailure && cause.details?.[1] !== undefined) return cause.details[1] as PipelineResult;
-    const empty = { workflow_id: workflowId, run_id: runId, stages: [], outputs: [], metadata: {} } as const;
+    const empty = { workflow_id: workflowId, run_id: runId, stages: [], outputs: [], metadata: {}, waiting: null } as const;
     if (cause instanceof CancelledFailure) {
       const known = await queryStatus(client, workflowId).catch(() => null);
       return known !== null && known.status === 'cancelled'
@@ -90,6 +117,21 @@ export async function queryStatus(client: Client, workflowId: string): Promise<P
     );
   } catch (error) {
     throw notFound(error, workflowId);
+  }
+}
+
+/** Answers a run that waits. Throws what the run says of the answer, as the same class: `CheckpointConfigError` where none is waited for. */
+export async function resolveFailure(client: Client, workflowId: string, resolution: Resolution): Promise<Resolved> {
+  try {
+    return await client.withDeadline(Date.now() + ANSWER_DEADLINE, () =>
+      client.workflow.getHandle(workflowId).executeUpdate<Resolved, [Resolution]>(RESOLVE_UPDATE, { args: [resolution] }),
+    );
+  } catch (error) {
+    if (!(error instanceof WorkflowUpdateFailedError)) throw notFound(error, workflowId);
+    const { cause } = error;
+    const details = cause instanceof ApplicationFailure ? (cause.details?.[0] as JsonObject | undefined) : undefined;
+    const type = cause instanceof ApplicationFailure ? (cause.type ?? '') : '';
+    throw errorOf({ type, message: cause?.message ?? error.message, details: details ?? {} }, error);
   }
 }
 

@@ -155,7 +155,7 @@ function runKeys(
 
 /** Beside a bare `stages:`, an Anemoi configuration has many keys that are not ours. */
 function onlyKnown(others: Mapping): Mapping {
-  const ours = ['name', 'stages', 'max_retries', 'timeout', 'continue_on_error', 'on_error', 'workspace'];
+  const ours = ['name', 'stages', 'max_retries', 'timeout', 'retry', 'continue_on_error', 'on_error', 'workspace'];
   return Object.fromEntries(Object.entries(others).filter(([key]) => ours.includes(key)));
 }
 

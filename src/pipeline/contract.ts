@@ -10,6 +10,12 @@ import type { CheckpointContext, Output } from '../model/context.ts';
 export const TASK_QUEUE = 'checkpoints';
 export const PIPELINE_WORKFLOW = 'checkpointPipeline';
 export const STATUS_QUERY = 'status';
+/** The update that answers a run which waits: `{action, options?}`. */
+export const RESOLVE_UPDATE = 'resolve_failure';
+/** The activity before the first stage: what can be known to be wrong before anything is moved. */
+export const PREFLIGHT_ACTIVITY = 'pipeline.preflight';
+/** The local activity that checks changed options of a stage that is to be tried again. */
+export const CHECK_OPTIONS_ACTIVITY = 'pipeline.check_options';
 
 /** Suffix of the activity that removes what a failed or cancelled stage left behind: `sink.publish.discard`. */
 export const DISCARD_SUFFIX = '.discard';
@@ -18,7 +24,23 @@ export const DISCARD_SUFFIX = '.discard';
 export const STAGE_KINDS = ['source', 'loader', 'modifier', 'sink'] as const;
 
 /** Keys of a stage that steer the run; all others are options of its type. */
-export const STAGE_CONTROLS = ['type', 'timeout', 'max_retries', 'continue_on_error'] as const;
+export const STAGE_CONTROLS = ['type', 'timeout', 'max_retries', 'retry', 'on_error', 'continue_on_error'] as const;
+
+/** After a stage has failed for good: end the run, go on without what the stage would have changed, or stand still and ask. */
+export const ON_ERROR = ['fail', 'continue', 'wait'] as const;
+export type OnError = (typeof ON_ERROR)[number];
+
+/** How a stage is tried again; times in seconds. What is left out is taken from the pipeline's `retry`, then from the defaults. */
+export type RetrySpec = {
+  /** Attempts in all; with `max_retries` beside it, this one counts. Default 3. */
+  readonly maximum_attempts?: number;
+  /** Before the second attempt; default 1. */
+  readonly initial_interval?: number;
+  /** Factor from one wait to the next; default 2. */
+  readonly backoff?: number;
+  /** Longest wait; default 100 times the first. */
+  readonly maximum_interval?: number;
+};
 
 /** One stage of the document: its type, options beside it, and what differs from the pipeline's own settings. */
 export interface StageSpec {
@@ -27,6 +49,9 @@ export interface StageSpec {
   readonly timeout?: number;
   /** Attempts in all. */
   readonly max_retries?: number;
+  readonly retry?: RetrySpec;
+  readonly on_error?: OnError;
+  /** `true` is `on_error: continue`. */
   readonly continue_on_error?: boolean;
   readonly [option: string]: Json | undefined;
 }
@@ -39,7 +64,12 @@ export interface PipelineInput {
   readonly max_retries?: number;
   /** Seconds one attempt of a stage may take; default 300, for a sink a day. */
   readonly timeout?: number;
+  readonly retry?: RetrySpec;
+  readonly on_error?: OnError;
+  /** `true` is `on_error: continue`. */
   readonly continue_on_error?: boolean;
+  /** Accepted and without effect: whoever starts a run may wait for it or not. */
+  readonly async_execution?: boolean;
   /** URI of the workspace; default: the worker's own. */
   readonly workspace?: string;
 }
@@ -58,20 +88,76 @@ export interface StageOutput {
   /** One line for people: what the stage did. */
   readonly summary: string;
   readonly attempt: number;
+  /** This one and those before it that failed, as the workers that made them have handed them on. */
+  readonly attempts?: readonly AttemptRecord[];
 }
 
-export type StageStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'skipped';
+/** One attempt of a stage; times are ISO 8601. */
+export interface AttemptRecord {
+  readonly attempt: number;
+  /** Null where the worker was lost before it could say. */
+  readonly started: string | null;
+  readonly ended: string | null;
+  readonly outcome: 'completed' | 'failed' | 'cancelled' | 'lost';
+  readonly error: { readonly type: string; readonly message: string } | null;
+}
+
+/** One call of a stage with all its attempts; a second one follows where somebody has answered `retry`. */
+export interface StageTry {
+  readonly started: string;
+  readonly ended: string | null;
+  readonly outcome: 'running' | 'completed' | 'failed' | 'cancelled';
+  /** What the stage did, or the message of its error. */
+  readonly summary: string | null;
+  /** Options that were changed for this one. */
+  readonly changed: JsonObject | null;
+  /** The first and the last few. */
+  readonly attempts: readonly AttemptRecord[];
+}
+
+export type StageStatus = 'pending' | 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled' | 'skipped';
 
 export interface StageRecord {
   readonly index: number;
   readonly type: string;
   readonly status: StageStatus;
+  /** Over all tries; 0 for a stage that was not run. */
   readonly attempts: number;
+  readonly started: string | null;
+  readonly ended: string | null;
   readonly summary: string | null;
   readonly error: ErrorReport | null;
+  /** The last few. */
+  readonly tries: readonly StageTry[];
 }
 
-export type RunStatus = 'running' | 'completed' | 'unchanged' | 'failed' | 'cancelled';
+export const RESOLUTIONS = ['retry', 'skip', 'abort'] as const;
+
+/** What the update `resolve_failure` takes. */
+export interface Resolution {
+  readonly action: (typeof RESOLUTIONS)[number];
+  /** With `retry`: options and controls of the stage that change; null takes one away. */
+  readonly options?: JsonObject;
+}
+
+/** What the update `resolve_failure` gives. */
+export interface Resolved {
+  readonly stage: { readonly index: number; readonly type: string };
+  readonly action: Resolution['action'];
+}
+
+/** The open question of a run that stands still. */
+export interface Waiting {
+  readonly stage: { readonly index: number; readonly type: string };
+  readonly error: ErrorReport;
+  /** ISO 8601. */
+  readonly since: string;
+  readonly options: readonly Resolution['action'][];
+  /** Why the last answer was not taken. */
+  readonly refused: ErrorReport | null;
+}
+
+export type RunStatus = 'running' | 'waiting' | 'completed' | 'unchanged' | 'failed' | 'cancelled';
 
 /** Result of a run, answer to the `status` query, and what `ckpt run --json` prints. */
 export interface PipelineResult {
@@ -82,7 +168,39 @@ export interface PipelineResult {
   readonly outputs: readonly Output[];
   readonly metadata: JsonObject;
   readonly error: ErrorReport | null;
+  /** Only of a run that waits. */
+  readonly waiting: Waiting | null;
 }
+
+/** What the preflight activity takes. */
+export interface PreflightInput {
+  readonly stages: readonly { readonly type: string; readonly options: JsonObject }[];
+  readonly workspace: string | null;
+}
+
+/** Something that is wrong, or may be, before the first stage. */
+export interface Problem {
+  /** In the document: `stages[1].path`. */
+  readonly path: string;
+  /** Index of the stage; null for what concerns the whole run. */
+  readonly stage: number | null;
+  /** `config`: the document is wrong, whatever happens to files; `place`: a file, folder or store is not as it must be. */
+  readonly kind: 'config' | 'place';
+  /** A transient one is left to the stage and its retries. */
+  readonly transient: boolean;
+  readonly error: ErrorReport;
+}
+
+export interface PreflightOutput {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+  /** For each stage, what must be there before it is run. */
+  readonly needs: readonly (readonly Need[])[];
+}
+
+/** `checkpoint_data`: a source has read a header; `model`: a loader has made a plan. */
+export const NEEDS = ['checkpoint_data', 'model'] as const;
+export type Need = (typeof NEEDS)[number];
 
 /** Details of a publishing stage's heartbeat, shown as progress. */
 export interface TransferProgress {

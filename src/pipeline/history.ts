@@ -4,15 +4,68 @@
  * Invariant: one record per stage, in order, and a metadata key `stage_{i}_{type}` for every stage that ended.
  */
 import type { ErrorReport, JsonObject } from '../errors.ts';
-import type { PipelineInput, StageRecord, StageStatus } from './contract.ts';
+import type { AttemptRecord, PipelineInput, StageRecord, StageStatus, StageTry, Waiting } from './contract.ts';
 import { escapeMarkdown } from './text.ts';
 
+/** Attempts of a try, and tries of a stage, that a result lists: results stay small whatever happens. */
+const MOST_ATTEMPTS = 8;
+const MOST_TRIES = 5;
+/** Of an error's message, where it is one of many. */
+const MOST_CHARACTERS = 500;
+
 export function newHistory(input: PipelineInput): readonly StageRecord[] {
-  return input.stages.map((stage, index) => ({ index, type: stage.type, status: 'pending', attempts: 0, summary: null, error: null }));
+  return input.stages.map(({ type }, index) => ({
+    index,
+    type,
+    status: 'pending',
+    attempts: 0,
+    started: null,
+    ended: null,
+    summary: null,
+    error: null,
+    tries: [],
+  }));
 }
 
 export function withRecord(history: readonly StageRecord[], index: number, change: Partial<StageRecord>): readonly StageRecord[] {
   return history.map((record) => (record.index === index ? { ...record, ...change } : record));
+}
+
+/** The next try of a stage has begun. */
+export function withTry(history: readonly StageRecord[], index: number, now: string, changed: JsonObject | null): readonly StageRecord[] {
+  const { started, tries } = history[index]!;
+  const begun: StageTry = { started: now, ended: null, outcome: 'running', summary: null, changed, attempts: [] };
+  return withRecord(history, index, { status: 'running', started: started ?? now, tries: [...tries, begun].slice(-MOST_TRIES) });
+}
+
+export interface TryEnd {
+  readonly now: string;
+  readonly outcome: 'completed' | 'failed' | 'cancelled';
+  readonly summary: string | null;
+  readonly attempts: number;
+  readonly listed: readonly AttemptRecord[];
+}
+
+/** The running try of a stage has ended; without one, as for a stage that was not run, nothing changes but the time. */
+export function withTryEnd(history: readonly StageRecord[], index: number, end: TryEnd): readonly StageRecord[] {
+  const { attempts, tries } = history[index]!;
+  const last = tries.at(-1);
+  const ended = last?.outcome !== 'running' ? tries : [...tries.slice(0, -1), endOf(last, end)];
+  return withRecord(history, index, { attempts: attempts + end.attempts, ended: end.now, tries: ended });
+}
+
+function endOf(running: StageTry, { now, outcome, summary, listed }: TryEnd): StageTry {
+  return { ...running, ended: now, outcome, summary: summary?.slice(0, MOST_CHARACTERS) ?? null, attempts: firstAndLast(listed) };
+}
+
+/** The first attempt and the last ones. */
+export function firstAndLast(attempts: readonly AttemptRecord[]): readonly AttemptRecord[] {
+  return attempts.length <= MOST_ATTEMPTS ? attempts : [attempts[0]!, ...attempts.slice(1 - MOST_ATTEMPTS)];
+}
+
+/** The value of a failed stage's metadata key; it travels with every later stage, so it is cut. */
+export function failedText(message: string): string {
+  return `failed: ${message}`.slice(0, MOST_CHARACTERS);
 }
 
 export function stageKey(index: number, type: string): string {
@@ -31,6 +84,7 @@ export function withStageDetails(error: ErrorReport, details: JsonObject): Error
 const MARKS: Readonly<Record<StageStatus, string>> = {
   pending: '·',
   running: '▶',
+  waiting: '?',
   completed: '✔',
   failed: '✖',
   cancelled: '■',
@@ -43,13 +97,25 @@ const MARKS: Readonly<Record<StageStatus, string>> = {
  * The UI draws tables without borders or padding, in half of the window: so cells are short and padded with no-break spaces,
  * and sentences stand below, where they wrap.
  */
-export function historyTable(history: readonly StageRecord[]): string {
+export function historyTable(history: readonly StageRecord[], waiting: Waiting | null = null): string {
   const rows = history.map((r) => row([`${r.index + 1}`, `\`${r.type}\``, `${MARKS[r.status]} ${r.status}${tries(r)}`]));
   const said = history
     .map((r) => ({ index: r.index, text: r.error?.message ?? r.summary }))
     .filter(({ text }) => text !== null)
     .map(({ index, text }) => `${index + 1}. ${sentence(text!)}`);
-  return [row(['#', 'stage', 'status']), '|:---|:---|:---|', ...rows, '', ...said].join('\n').trimEnd();
+  return [...question(waiting), row(['#', 'stage', 'status']), '|:---|:---|:---|', ...rows, '', ...said].join('\n').trimEnd();
+}
+
+function question(waiting: Waiting | null): readonly string[] {
+  if (waiting === null) return [];
+  const { stage, since, options, refused } = waiting;
+  return [
+    `**Waits for an answer** since ${since}: stage ${stage.index + 1}, \`${stage.type}\`, failed.`,
+    '',
+    `Answer with the update \`resolve_failure\` or \`ckpt resolve\`: ${options.join(', ')}.`,
+    '',
+    ...(refused === null ? [] : [`The last answer was not taken: ${sentence(refused.message)}`, '']),
+  ];
 }
 
 const GAP = '\u00a0\u00a0';

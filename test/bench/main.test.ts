@@ -30,7 +30,15 @@ test(
     const report = JSON.parse(await readFile(join(folder, 'results.json'), 'utf8')) as Report;
     expect(report.quick).toBe(true);
     expect(report.machine.cores).toBeGreaterThan(0);
-    expect([...new Set(report.rows.map(({ row }) => row))]).toEqual(['conversion', 'inspect', 'small', 'many', 'orchestration']);
+    expect([...new Set(report.rows.map(({ row }) => row))]).toEqual([
+      'conversion',
+      'inspect',
+      'small',
+      'many',
+      'orchestration',
+      'scan',
+      'formats',
+    ]);
     expect(report.leftOut).toEqual(['torch: left out; set BENCH_PYTHON to a Python that has torch and safetensors']);
     expect(stderr).toContain(report.leftOut[0]);
     for (const row of report.rows) {
@@ -40,7 +48,7 @@ test(
       expect(stdout).toContain(row.what);
     }
     const budgets = report.rows.filter(({ budget }) => budget !== null).map(({ row }) => row);
-    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'orchestration']);
+    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'orchestration', 'scan', 'formats']);
     const stages = report.rows.filter(({ what }) => what.startsWith('500 tensors, torch zip: ')).map(({ what }) => what.split(': ')[1]);
     expect(stages).toEqual(expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'all stages']));
     expect((await readdir(join(folder, 'inputs'))).filter((name) => name.startsWith('run-'))).toEqual([]);
@@ -62,6 +70,6 @@ test(
 test('an unknown row is refused with the list of rows', async () => {
   await expect(bench('--only', 'conversoin')).rejects.toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('no row conversoin; there are: conversion, inspect, small, many, orchestration, torch'),
+    stderr: expect.stringContaining('no row conversoin; there are: conversion, inspect, small, many, orchestration, scan, formats, torch'),
   });
 });

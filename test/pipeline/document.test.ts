@@ -26,11 +26,28 @@ describe('checkDocument', () => {
     [{ stages: [], max_retries: 1.5 }, 'max_retries'],
     [{ stages: [{ type: 'x', timeout: -1 }] }, 'stages[0].timeout'],
     [{ stages: [], continue_on_error: 'yes' }, 'continue_on_error'],
+    [{ stages: [{ type: 'x', retry: { maximum_attempts: 3, initial_interval: 0.1, backoff: 1, maximum_interval: 9 } }] }, 'accepted'],
+    [{ stages: [], retry: 3 }, 'retry'],
+    [{ stages: [{ type: 'x', retry: { attempts: 3 } }] }, 'stages[0].retry.attempts'],
+    [{ stages: [{ type: 'x' }, { type: 'x', retry: { maximum_attempts: 0 } }] }, 'stages[1].retry.maximum_attempts'],
+    [{ stages: [], retry: { initial_interval: 0 } }, 'retry.initial_interval'],
+    [{ stages: [], retry: { backoff: 0.5 } }, 'retry.backoff'],
+    [{ stages: [], retry: { initial_interval: 5, maximum_interval: 4 } }, 'retry.maximum_interval'],
+    [{ stages: [], retry: { maximum_interval: 0.5 } }, 'retry.maximum_interval'],
+    [{ stages: [], timeout: 1e12 }, 'timeout'],
+    [{ stages: [], on_error: 'wait', async_execution: false }, 'accepted'],
+    [{ stages: [], on_error: 'ask' }, 'on_error'],
+    [{ stages: [{ type: 'x', on_error: true }] }, 'stages[0].on_error'],
+    [{ stages: [{ type: 'x', on_error: 'continue', continue_on_error: true }] }, 'accepted'],
+    [{ stages: [{ type: 'x', on_error: 'wait', continue_on_error: true }] }, 'stages[0].continue_on_error'],
+    [{ stages: [], async_execution: 'yes' }, 'async_execution'],
   ])('%j → %s', (document, path) => {
     expect(configPathOf(document)).toBe(path);
   });
 });
 
 test('optionsOf leaves the controls out', () => {
-  expect(optionsOf({ type: 'sink.publish', uri: '/x', timeout: 3, max_retries: 2, continue_on_error: true })).toEqual({ uri: '/x' });
+  expect(
+    optionsOf({ type: 'sink.publish', uri: '/x', timeout: 3, max_retries: 2, continue_on_error: true, on_error: 'wait', retry: {} }),
+  ).toEqual({ uri: '/x' });
 });

@@ -18,7 +18,14 @@ import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import type { Services } from '../../activities/services.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
-import { PIPELINE_WORKFLOW, TASK_QUEUE, type PipelineInput } from '../../src/pipeline/contract.ts';
+import {
+  PIPELINE_WORKFLOW,
+  RESOLVE_UPDATE,
+  STATUS_QUERY,
+  TASK_QUEUE,
+  type PipelineInput,
+  type PipelineResult,
+} from '../../src/pipeline/contract.ts';
 import { fixture, PROJECT_ROOT } from '../support/project.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE } from '../support/temporal.ts';
 
@@ -82,7 +89,28 @@ const RECORDINGS: readonly Recording[] = [
       await handle.cancel();
     },
   },
+  {
+    name: 'waited',
+    input: { ...scrub('late.ckpt', 'waited.safetensors'), on_error: 'wait' },
+    during: async (handle) => {
+      await waiting(handle);
+      await copyFile(join(DATA, 'last.ckpt'), join(DATA, 'late.ckpt'));
+      await handle.executeUpdate(RESOLVE_UPDATE, { args: [{ action: 'retry', options: { max_retries: 2 } }] });
+    },
+  },
+  {
+    name: 'skipped',
+    input: { ...scrub('never.ckpt', 'skipped.safetensors'), on_error: 'wait' },
+    during: async (handle) => {
+      await waiting(handle);
+      await handle.executeUpdate(RESOLVE_UPDATE, { args: [{ action: 'skip' }] });
+    },
+  },
 ];
+
+async function waiting(handle: WorkflowHandle): Promise<void> {
+  while ((await handle.query<PipelineResult>(STATUS_QUERY)).status !== 'waiting') await sleep(50);
+}
 
 async function record(environment: TestWorkflowEnvironment, recording: Recording): Promise<string> {
   const { name, input, disturb = (same) => same, during = async () => undefined } = recording;

@@ -37,6 +37,8 @@ test.each([
   ['continued', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
   ['refused', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
   ['retried', 'EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED'],
+  ['waited', 'EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED'],
+  ['skipped', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
   ['cancelled', 'EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED'],
 ])('of each version there is a run that was %s', (name, last) => {
   for (const version of readdirSync(FOLDER)) {

@@ -20,14 +20,15 @@ const plugins = (): Option =>
     (path, before = []) => [...before, path],
   );
 
-const parameter = (): Option =>
-  new Option('--param <name=value>', 'value of ${param.name} in the document; may be given again').argParser<
-    Readonly<Record<string, string>>
-  >((text, before = {}) => {
+/** `name=value`, collected in a mapping. */
+const assignment = (flags: string, description: string): Option =>
+  new Option(flags, `${description}; may be given again`).argParser<Readonly<Record<string, string>>>((text, before = {}) => {
     const at = text.indexOf('=');
     if (at < 1) throw new InvalidArgumentError('Expected name=value.');
     return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
   });
+
+const parameter = (): Option => assignment('--param <name=value>', 'value of ${param.name} in the document');
 
 const json = (): Option => new Option('--json', 'one JSON document on stdout');
 
@@ -153,6 +154,23 @@ program
   .description('cancel a run; what it had not finished is removed')
   .addOption(json())
   .action(async (id: string, _options, command: Command) => (await import('./commands/status.ts')).cancel(id, command.optsWithGlobals()));
+
+program
+  .command('resolve')
+  .argument('<workflow-id>')
+  .description('answer a run that waits (`on_error: wait`)')
+  .addOption(json())
+  .option('--retry', 'try the failed stage again')
+  .option('--skip', 'go on without what the stage would have changed')
+  .option('--abort', 'end the run with the error of the stage')
+  .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
+  .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
+
+program
+  .command('setup')
+  .description('register the search attributes of runs on the server')
+  .addOption(json())
+  .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
 
 /** Libraries' deprecation and version warnings are not the user's business. */
 process.removeAllListeners('warning');

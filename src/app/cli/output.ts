@@ -36,7 +36,11 @@ export function errorText(report: ErrorReport): string {
   const stage = report.details['pipeline_stage'];
   const attempts = report.details['attempts'];
   const where =
-    typeof stage === 'string' ? `\n  at ${stage}${typeof attempts === 'number' ? `, after ${formatCount(attempts, 'attempt')}` : ''}` : '';
+    typeof stage === 'string'
+      ? `\n  at ${stage}${typeof attempts === 'number' && attempts > 0 ? `, after ${formatCount(attempts, 'attempt')}` : ''}`
+      : '';
+  const suggestion = report.details['suggestion'];
+  const next = typeof suggestion === 'string' ? `\n  ${suggestion}` : '';
   const errors = report.details['validation_errors'];
   const list = Array.isArray(errors)
     ? errors
@@ -44,10 +48,18 @@ export function errorText(report: ErrorReport): string {
         .map((line) => `\n  - ${String(line)}`)
         .join('')
     : '';
-  return `${report.type}: ${report.message}${list}${where}`;
+  return `${report.type}: ${report.message}${list}${where}${next}`;
 }
 
-const MARKS: Readonly<Record<string, string>> = { completed: '✔', failed: '✖', cancelled: '■', running: '▶', pending: '·', skipped: '-' };
+const MARKS: Readonly<Record<string, string>> = {
+  completed: '✔',
+  failed: '✖',
+  cancelled: '■',
+  running: '▶',
+  pending: '·',
+  waiting: '?',
+  skipped: '-',
+};
 
 /** The stage table, what was published, and the link. */
 export function resultText(result: PipelineResult, link: string | null): string {

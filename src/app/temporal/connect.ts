@@ -4,6 +4,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { readEnvironment, type Environment } from '../environment.ts';
+import { registerAttributes } from './search-attributes.ts';
 import { acquireDevServer, answers, runningServer, type DevServer } from './dev-server.ts';
 
 const LOCAL_ADDRESS = '127.0.0.1:7233';
@@ -52,7 +53,10 @@ export async function connectTemporal({
   }
   const server: DevServer = await acquireDevServer({ log, environment });
   try {
-    return await access('embedded', server.address, uiUrl ?? server.uiUrl, namespace, () => server.release());
+    const found = await access('embedded', server.address, uiUrl ?? server.uiUrl, namespace, () => server.release());
+    // Runs do without them.
+    await registerAttributes(found.connection, namespace).catch((error: unknown) => log(`temporal: ${textOf(error)}`));
+    return found;
   } catch (error) {
     await server.release();
     throw error;

@@ -2,11 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import { CheckpointConfigError } from '../../../errors.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
+import { onErrorOf } from '../../../pipeline/policy.ts';
 import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
+import { watchQuestions } from '../questions.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -35,7 +37,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
     const link =
       temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
     const local = temporal.kind !== 'configured' || options.worker === true;
-    const starting = startPipeline(client, workflowId, document);
+    const starting = startPipeline(client, workflowId, document, note);
     starting.catch(() => undefined);
     const worker =
       workerModule === undefined || !local
@@ -53,11 +55,13 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
       const release = onInterrupt(() => void cancelRun(client, workflowId).catch(() => undefined));
       const bar = new ProgressBar(() => transferProgress(client, workflowId));
+      const unwatch = mayWait(document) ? watchQuestions(client, workflowId, note) : () => undefined;
       const result = await Promise.race([
         waitForResult(client, started),
         ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
       ]).finally(() => {
         bar.stop();
+        unwatch();
         release();
       });
       if (options.json === true) printJson(result);
@@ -73,6 +77,10 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
   } finally {
     await temporal.close();
   }
+}
+
+function mayWait(document: PipelineInput): boolean {
+  return document.stages.some((stage) => onErrorOf(document, stage) === 'wait');
 }
 
 /** The first Ctrl-C or SIGTERM cancels the run and lets it clean up; a second one ends this process at once. */

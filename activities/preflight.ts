@@ -1,0 +1,105 @@
+/**
+ * `pipeline.preflight`: what can be known to be wrong before the first stage, all at once, and cheaply.
+ *
+ * Invariant: it reads no tensor and no header, writes nothing but one blob of the workspace that is always the same, and never
+ * throws for what it finds: the workflow decides what follows from it.
+ */
+import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
+import { checkReadable, checkWritable } from '../src/io/places.ts';
+import { boundedDetails } from '../src/pipeline/bounded.ts';
+import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
+import { usualNeeds } from '../src/pipeline/needs.ts';
+import { formatBytes } from '../src/pipeline/text.ts';
+import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
+import type { Services } from './services.ts';
+import type { StageDefinition } from './stage.ts';
+
+const PROBE = { what: 'written before the first stage of every run, to see that the workspace can be reached' };
+/** More are of no use to whoever reads them. */
+const MOST_PROBLEMS = 50;
+
+interface Place {
+  readonly stage: number;
+  readonly option: string;
+  readonly uri: string;
+  readonly use: 'read' | 'write';
+}
+
+export async function preflight(catalog: Catalog, services: Services, { stages, workspace }: PreflightInput): Promise<PreflightOutput> {
+  const problems: Problem[] = [];
+  const warnings: string[] = [];
+  const needs: (readonly Need[])[] = [];
+  const places: Place[] = [];
+  for (const [index, { type, options }] of stages.entries()) {
+    needs.push(usualNeeds(type));
+    try {
+      const definition = stageOfType(catalog, type, index);
+      parseOptions(definition, options, index);
+      needs[index] = definition.needs ?? usualNeeds(type);
+      places.push(...placesOf(definition, options, index));
+    } catch (error) {
+      problems.push(problemOf(error, { path: `stages[${index}]`, stage: index, kind: 'config' }));
+    }
+  }
+  const sizes: number[] = [];
+  const rooms: { readonly uri: string; readonly free: number }[] = [];
+  const checks = places
+    // What an earlier stage publishes need not be there yet.
+    .filter(
+      ({ uri, stage, use }) =>
+        use === 'write' || !places.some((other) => other.use === 'write' && other.stage < stage && covers(other.uri, uri)),
+    )
+    .map(async ({ uri, use, stage, option }) => {
+      try {
+        if (use === 'read') {
+          const size = await checkReadable(uri, (each) => services.open(each));
+          if (stages[stage]!.type.startsWith('source.')) sizes.push(size);
+        } else {
+          const free = await checkWritable(uri);
+          if (free !== null) rooms.push({ uri, free });
+        }
+      } catch (error) {
+        problems.push(problemOf(error, { path: `stages[${stage}].${option}`, stage, kind: 'place' }));
+      }
+    });
+  const probe = services
+    .workspace(workspace)
+    .putJson(PROBE)
+    .catch((error: unknown) => problems.push(problemOf(error, { path: 'workspace', stage: null, kind: 'place' })));
+  await Promise.all([...checks, probe]);
+  // What will be published may be smaller than the source, so little room is no error yet; the sink knows its size.
+  const largest = Math.max(0, ...sizes);
+  for (const { uri, free } of rooms)
+    if (free < largest) warnings.push(`${uri}: ${formatBytes(free)} are free there; the source has ${formatBytes(largest)}.`);
+  // In the order of the document, whichever check was done first; the workspace last.
+  problems.sort((a, b) => (a.stage ?? Infinity) - (b.stage ?? Infinity) || (a.path < b.path ? -1 : 1));
+  return { problems: problems.slice(0, MOST_PROBLEMS), warnings, needs };
+}
+
+/** A stage's options that are places: a sink writes to its own, every other stage reads from them. */
+function placesOf({ type, locations = [] }: StageDefinition, options: JsonObject, stage: number): readonly Place[] {
+  const use = type.startsWith('sink.') ? 'write' : 'read';
+  return locations.flatMap((option) => {
+    const uri = options[option];
+    return typeof uri === 'string' ? [{ stage, option, uri, use }] : [];
+  });
+}
+
+/** A published file, or one beside it: shards and an index lie there, too. */
+function covers(written: string, read: string): boolean {
+  const plain = (uri: string): string => uri.replace(/^file:\/\//, '');
+  const folder = plain(written).slice(0, plain(written).lastIndexOf('/') + 1);
+  return plain(read) === plain(written) || (plain(read).startsWith(folder) && folder.length > 1 && read.endsWith('.index.json'));
+}
+
+function problemOf(error: unknown, place: Pick<Problem, 'path' | 'stage' | 'kind'>): Problem {
+  const report = reportOf(error);
+  const path = report.details['config_path'];
+  return {
+    ...place,
+    // Options say themselves which of them is wrong.
+    ...(typeof path === 'string' && path !== '' ? { path } : {}),
+    transient: !isCheckpointError(error) || error.retryable,
+    error: { ...report, details: boundedDetails(report.details) },
+  };
+}

@@ -1,0 +1,56 @@
+/** `ckpt resolve`: the answer to a run that waits. */
+import { isAbsolute, resolve as resolvePath } from 'node:path';
+import { parse } from 'yaml';
+import { loadCatalog } from '../../../../activities/catalog.ts';
+import { CheckpointConfigError, textOf, type Json, type JsonObject } from '../../../errors.ts';
+import { RESOLUTIONS, type Resolution } from '../../../pipeline/contract.ts';
+import { queryStatus, resolveFailure } from '../../client.ts';
+import { withServer } from '../with-server.ts';
+import { printJson, type OutputOptions } from '../output.ts';
+import { callerFolder } from '../paths.ts';
+
+export interface ResolveOptions extends OutputOptions {
+  readonly retry?: boolean;
+  readonly skip?: boolean;
+  readonly abort?: boolean;
+  /** `--set name=value`, each value as YAML. */
+  readonly set?: Readonly<Record<string, string>>;
+}
+
+export async function resolve(workflowId: string, options: ResolveOptions): Promise<void> {
+  const actions = RESOLUTIONS.filter((action) => options[action] === true);
+  const [action] = actions;
+  if (action === undefined || actions.length > 1)
+    throw new CheckpointConfigError('Say one of `--retry`, `--skip` and `--abort`.', undefined, { details: { given: actions } });
+  if (action !== 'retry' && options.set !== undefined) throw new CheckpointConfigError('`--set` goes with `--retry`.');
+  const changes = Object.fromEntries(Object.entries(options.set ?? {}).map(([name, text]) => [name, valueOf(name, text)]));
+  await withServer(options, async ({ client }) => {
+    const resolution: Resolution =
+      options.set === undefined
+        ? { action }
+        : { action, options: await located(changes, (await queryStatus(client, workflowId)).waiting?.stage.type) };
+    const resolved = await resolveFailure(client, workflowId, resolution);
+    if (options.json === true) return printJson({ workflow_id: workflowId, ...resolved });
+    process.stdout.write(`${workflowId}: ${action}, stage ${resolved.stage.index + 1} (${resolved.stage.type}).\n`);
+  });
+}
+
+function valueOf(name: string, text: string): Json {
+  try {
+    // YAML as in the document: what it gives is JSON, but for tags and such that the run refuses.
+    return parse(text) as Json;
+  } catch (cause) {
+    throw new CheckpointConfigError(`\`--set ${name}\`: ${textOf(cause)} Put quotes around a text with marks in it.`, name, { cause });
+  }
+}
+
+/** Relative locations count from where the user stands. */
+async function located(changes: JsonObject, type: string | undefined): Promise<JsonObject> {
+  const locations = (type === undefined ? undefined : (await loadCatalog()).get(type)?.locations) ?? [];
+  return Object.fromEntries(
+    Object.entries(changes).map(([name, value]) => {
+      const relative = locations.includes(name) && typeof value === 'string' && !isAbsolute(value) && !value.includes('://');
+      return [name, relative ? resolvePath(callerFolder(), value) : value];
+    }),
+  );
+}

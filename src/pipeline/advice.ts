@@ -1,0 +1,29 @@
+/** What to do about an error, by its code and reason: one line for people, in `details.suggestion`. Workflow-safe. */
+import type { ErrorCode, ErrorReport } from '../errors.ts';
+
+const BY_REASON: Readonly<Record<string, string>> = {
+  weights_never_loaded: 'Put a loader after the source, and look at the stages that failed before it.',
+  unsupported_tensors: 'Leave them out with `skip_unsupported: true`.',
+  not_waiting: 'Look at the run with `ckpt status`.',
+  missing_fields: 'Put a source before loaders, and a loader before modifiers and sinks.',
+};
+
+const BY_CODE: Readonly<Record<ErrorCode, string>> = {
+  CheckpointError: 'Read the message; `--debug` shows more.',
+  CheckpointNotFoundError: 'Check the path or URI, and that the worker (not only this machine) sees it.',
+  CheckpointLoadError:
+    'The file is damaged or no checkpoint: `ckpt inspect` and `ckpt verify` show how far it can be read. Save or copy it again.',
+  CheckpointIncompatibleError:
+    'Compare source and target with `ckpt diff`; rename with `modifier.rename`, or let `loader.transfer_learning` take what fits.',
+  CheckpointValidationError: 'The content breaks a rule: `ckpt scan` and `ckpt verify` list the findings. Do not load the file elsewhere.',
+  CheckpointConfigError: 'Correct the document: `ckpt validate` checks it, `ckpt stages` lists stages and options.',
+  CheckpointSourceError: 'Check the storage, the network and the credentials of the worker; then run it again.',
+  CheckpointTimeoutError: 'Is a worker up (`ckpt worker`)? Otherwise give the stage a larger `timeout`.',
+};
+
+/** The reason's own advice before that of the code. */
+export function suggestionFor({ type, details }: ErrorReport): string {
+  const reason = Array.isArray(details['missing_fields']) ? 'missing_fields' : details['reason'];
+  const byReason = typeof reason === 'string' && Object.hasOwn(BY_REASON, reason) ? BY_REASON[reason] : undefined;
+  return byReason ?? (Object.hasOwn(BY_CODE, type) ? BY_CODE[type as ErrorCode] : BY_CODE.CheckpointError);
+}

@@ -1,0 +1,60 @@
+/** Errors across process boundaries: same class, same details; and what each says one can do. */
+import { expect, test } from '@jest/globals';
+import {
+  CheckpointConfigError,
+  CheckpointError,
+  CheckpointIncompatibleError,
+  CheckpointLoadError,
+  CheckpointNotFoundError,
+  CheckpointSourceError,
+  CheckpointTimeoutError,
+  CheckpointValidationError,
+  ERROR_CODES,
+  errorOf,
+  isCheckpointError,
+  type ErrorReport,
+} from '../src/errors.ts';
+import { suggestionFor } from '../src/pipeline/advice.ts';
+
+const ERRORS: readonly CheckpointError[] = [
+  new CheckpointError('m', { details: { a: 1 } }),
+  new CheckpointNotFoundError('m', '/x', { details: { near: ['y'] } }),
+  new CheckpointLoadError('m', null, { cause: new RangeError('far') }),
+  new CheckpointIncompatibleError('m', { details: { missing_keys: ['a'], num_missing: 1 } }),
+  new CheckpointValidationError('m', ['one', 'two']),
+  new CheckpointConfigError('m', 'stages[0].path'),
+  new CheckpointSourceError('m', 's3://b/k', { cause: new Error('reset') }),
+  new CheckpointTimeoutError('m', 'stage', 3),
+];
+
+test('every class is here', () => {
+  expect(ERRORS.map(({ code }) => code).sort()).toEqual([...ERROR_CODES].sort());
+});
+
+test.each(ERRORS.map((error) => [error.code, error] as const))('%s survives the way through JSON', (code, error) => {
+  const back = errorOf(JSON.parse(JSON.stringify(error)) as ErrorReport, error);
+  expect(back.constructor).toBe(error.constructor);
+  expect(back).toBeInstanceOf(CheckpointError);
+  expect([back.code, back.name, back.message, back.details, back.retryable]).toEqual([
+    code,
+    code,
+    error.message,
+    error.details,
+    error.retryable,
+  ]);
+  expect(back.cause).toBe(error);
+  expect(isCheckpointError(back)).toBe(true);
+});
+
+test('an unknown type is the base class', () => {
+  expect(errorOf({ type: 'TypeError', message: 'm', details: {} })).toMatchObject({ code: 'CheckpointError', message: 'm' });
+});
+
+test('each code has advice, and a reason has its own', () => {
+  const advice = ERROR_CODES.map((type) => suggestionFor({ type, message: '', details: {} }));
+  expect(new Set(advice).size).toBe(ERROR_CODES.length);
+  expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'weights_never_loaded' } })).toContain('loader');
+  expect(suggestionFor({ type: 'CheckpointError', message: '', details: { missing_fields: ['model'] } })).toContain('before');
+  for (const type of ['constructor', 'other'])
+    expect(suggestionFor({ type, message: '', details: { reason: 'toString' } })).toBe(advice[0]);
+});

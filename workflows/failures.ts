@@ -1,0 +1,49 @@
+/** What a workflow catches of an activity, as reports of our own. */
+import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/workflow';
+import { isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
+import type { AttemptRecord } from '../src/pipeline/contract.ts';
+
+/** The domain error inside an activity failure, as it was thrown on the worker. */
+export function reportOfFailure(thrown: unknown): ErrorReport {
+  if (isCheckpointError(thrown)) return thrown.toJSON();
+  const cause = thrown instanceof ActivityFailure ? thrown.cause : thrown;
+  if (cause instanceof ApplicationFailure) {
+    // Our workers put details first; a plug-in may have thrown a failure of its own.
+    const details = cause.details?.[0];
+    return {
+      type: cause.type ?? 'CheckpointError',
+      message: cause.message,
+      details: typeof details === 'object' && details !== null ? (details as JsonObject) : {},
+    };
+  }
+  if (cause instanceof TimeoutFailure) {
+    return {
+      type: 'CheckpointTimeoutError',
+      message: `No attempt of the stage finished in time (${cause.timeoutType ?? 'timeout'}). Is a worker running? A larger \`timeout\` may help.`,
+      details: { operation: 'stage', timeout_type: cause.timeoutType ?? null },
+    };
+  }
+  return { type: 'CheckpointError', message: cause instanceof Error ? cause.message : String(cause), details: {} };
+}
+
+export interface Attempts {
+  readonly count: number;
+  readonly listed: readonly AttemptRecord[];
+}
+
+/** How many attempts were made, and what is known of each; `most` where nobody could say. */
+export function attemptsOf(thrown: unknown, most: number): Attempts {
+  const cause = thrown instanceof ActivityFailure ? thrown.cause : undefined;
+  // What our workers add to failures and heartbeats.
+  const said = (
+    cause instanceof ApplicationFailure ? cause.details?.[1] : cause instanceof TimeoutFailure ? cause.lastHeartbeatDetails : undefined
+  ) as { readonly attempt?: number; readonly attempts?: readonly AttemptRecord[] } | null | undefined;
+  const listed = Array.isArray(said?.attempts) ? said.attempts : [];
+  // After a time limit, nobody tells which attempt was the last; retries go on until there are none left.
+  return { count: said?.attempt ?? most, listed };
+}
+
+/** Fails the workflow with our error: `details` first, then what else clients without a worker should get. */
+export function failureOf(report: ErrorReport, ...more: readonly unknown[]): ApplicationFailure {
+  return ApplicationFailure.create({ message: report.message, type: report.type, nonRetryable: true, details: [report.details, ...more] });
+}

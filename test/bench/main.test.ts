@@ -48,7 +48,7 @@ test(
       expect(stdout).toContain(row.what);
     }
     const budgets = report.rows.filter(({ budget }) => budget !== null).map(({ row }) => row);
-    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'orchestration', 'scan', 'formats']);
+    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'orchestration']);
     const stages = report.rows.filter(({ what }) => what.startsWith('500 tensors, torch zip: ')).map(({ what }) => what.split(': ')[1]);
     expect(stages).toEqual(expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'all stages']));
     expect((await readdir(join(folder, 'inputs'))).filter((name) => name.startsWith('run-'))).toEqual([]);

@@ -87,6 +87,7 @@ export default defineStage<Options>({
         tensors: plan.tensors.length,
         unchanged: true,
         copied: 0,
+        overflowed: 0,
       });
     if (outputs.index !== null) await replaceIndex(files, target, overwrite);
     const published: PublishedFile[] = [];
@@ -121,6 +122,7 @@ export default defineStage<Options>({
       size = published.reduce((sum, file) => sum + file.size, Buffer.byteLength(outputs.index.text));
     }
     const dropped = [...plan.dropped, ...outputs.dropped];
+    const overflows = overflowsOf(plan, outputs, published);
     await writeManifest(files, target, {
       format,
       size,
@@ -133,10 +135,12 @@ export default defineStage<Options>({
       frozen: plan.frozen,
       record: { ...context.metadata, ...plan.record },
       ...(copied === 0 ? {} : { transfer: { copied_server_side: copied, passed_through: size - copied } }),
+      ...(overflows.length === 0 ? {} : { overflowed: overflows }),
       ...(outputs.tied.length === 0 ? {} : { tied: outputs.tied }),
       ...(shards === undefined ? {} : { shards }),
     });
-    return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied });
+    const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
+    return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied, overflowed });
   },
   async discard(call) {
     const uri = outputUri(call.options.uri);
@@ -191,6 +195,15 @@ async function digestsOf(
   return places.map((place) => (place === null ? read[next++]! : published[place.file]!.tensors.get(place.tensor)));
 }
 
+/** Tensors of which a cast found values beyond the range of the new dtype. */
+function overflowsOf(plan: Plan, { places }: Outputs, published: readonly PublishedFile[]): readonly { name: string; values: number }[] {
+  return plan.tensors.flatMap(({ name }, index) => {
+    const place = places[index];
+    const values = place === null || place === undefined ? 0 : (published[place.file]!.overflowed[place.tensor] ?? 0);
+    return values === 0 ? [] : [{ name, values }];
+  });
+}
+
 /** One name for the partial file of all attempts of this stage in this run, and of no other. */
 function partialToken({ run, stage }: Pick<StageCall<unknown>, 'run' | 'stage'>): string {
   return createHash('sha256').update(`${run.runId}/${stage.index}`).digest('hex').slice(0, 16);
@@ -199,10 +212,10 @@ function partialToken({ run, stage }: Pick<StageCall<unknown>, 'run' | 'stage'>)
 function outcome(
   call: StageCall<Options>,
   dropped: readonly LeftOut[],
-  done: { uri: string; size: number; sha256: string | null; tensors: number; unchanged: boolean; copied: number },
+  done: { uri: string; size: number; sha256: string | null; tensors: number; unchanged: boolean; copied: number; overflowed: number },
 ) {
   const { context } = call;
-  const { copied, sha256, ...rest } = done;
+  const { copied, overflowed, sha256, ...rest } = done;
   const output = {
     ...rest,
     ...(sha256 === null ? {} : { sha256 }),
@@ -214,6 +227,7 @@ function outcome(
     ...context.metadata,
     output_path: done.uri,
     ...(sha256 === null ? {} : { output_sha256: sha256 }),
+    ...(overflowed === 0 ? {} : { num_overflowed: overflowed }),
     ...(dropped.length === 0
       ? {}
       : {
@@ -226,6 +240,10 @@ function outcome(
     context: { ...context, outputs: [...context.outputs, output], metadata },
     summary: done.unchanged
       ? `unchanged: ${what} already there`
-      : `published ${what}${copied === 0 ? '' : `, ${formatBytes(copied)} of it copied by the store itself`}`,
+      : [
+          `published ${what}`,
+          ...(copied === 0 ? [] : [`${formatBytes(copied)} of it copied by the store itself`]),
+          ...(overflowed === 0 ? [] : [`${formatCount(overflowed, 'value')} beyond the range of the new dtype`]),
+        ].join(', '),
   };
 }

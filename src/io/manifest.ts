@@ -25,6 +25,8 @@ export interface ManifestContent {
   readonly transfer?: { readonly copied_server_side: number; readonly passed_through: number };
   /** The run's record with its lists complete. */
   readonly record: JsonObject;
+  /** Values that lay beyond the range of the dtype they were cast to, where there were any. */
+  readonly overflowed?: readonly { readonly name: string; readonly values: number }[];
   /** Names of one tensor that the format had to write under each of them. */
   readonly tied?: readonly (readonly string[])[];
   /** The files that the output, an index, names. */

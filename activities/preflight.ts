@@ -5,6 +5,7 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
+import { isHttp } from '../src/io/http/client.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
@@ -15,6 +16,8 @@ import type { Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
 const PROBE = { what: 'written before the first stage of every run, to see that the workspace can be reached' };
+/** Milliseconds to reach a store: after that it is the stage's turn, with its retries. */
+const REACH_TIMEOUT = 20_000;
 /** More are of no use to whoever reads them. */
 const MOST_PROBLEMS = 50;
 
@@ -51,8 +54,12 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
     )
     .map(async ({ uri, use, stage, option }) => {
       try {
+        // The fence first: nobody learns here what lies outside of it.
+        await services.storage.check(uri);
         if (use === 'read') {
-          const size = await checkReadable(uri, (each) => services.open(each));
+          // Opening may fetch the whole file where the server has no ranges; that is for the stage.
+          if (isHttp(uri)) return;
+          const size = await checkReadable(uri, (each) => services.open(each, AbortSignal.timeout(REACH_TIMEOUT)));
           if (stages[stage]!.type.startsWith('source.')) sizes.push(size);
         } else {
           const free = await checkWritable(uri);
@@ -79,9 +86,11 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
 /** A stage's options that are places: a sink writes to its own, every other stage reads from them. */
 function placesOf({ type, locations = [] }: StageDefinition, options: JsonObject, stage: number): readonly Place[] {
   const use = type.startsWith('sink.') ? 'write' : 'read';
-  return locations.flatMap((option) => {
-    const uri = options[option];
-    return typeof uri === 'string' ? [{ stage, option, uri, use }] : [];
+  const version = options['version_id'];
+  return [...locations, ...(type.startsWith('source.') ? ['url'] : [])].flatMap((option) => {
+    const place = options[option];
+    if (typeof place !== 'string') return [];
+    return [{ stage, option, uri: typeof version === 'string' ? `${place}?versionId=${version}` : place, use }];
   });
 }
 

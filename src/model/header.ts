@@ -109,6 +109,18 @@ export interface TrainingSummary {
   readonly lightning_version: string | null;
 }
 
+/** Of a container that holds tensors and nothing else. */
+export const NO_TRAINING: TrainingSummary = {
+  epoch: null,
+  global_step: null,
+  has_optimizer: false,
+  has_scheduler: false,
+  has_callbacks: false,
+  has_loops: false,
+  has_hyper_parameters: false,
+  lightning_version: null,
+};
+
 /** Something worth saying about a file that is no reason to refuse it. */
 export interface Finding {
   readonly code: string;

@@ -2,6 +2,7 @@
 import { CheckpointLoadError } from '../../errors.ts';
 import { pin, type ByteSource } from '../../model/byte-source.ts';
 import { DTYPES, isDtype, type Dtype } from '../../model/dtype.ts';
+import { NO_TRAINING } from '../../model/header.ts';
 import type { Header, Storage, Tensor, Weight } from '../../model/header.ts';
 import { JsonScanner, JsonSyntaxError } from './json-scanner.ts';
 import { HEADER_MAX } from './layout.ts';
@@ -55,16 +56,7 @@ export async function readSafetensors(source: ByteSource): Promise<Header> {
     weights,
     nonTensors: [],
     stateDictKey: null,
-    training: {
-      epoch: null,
-      global_step: null,
-      has_optimizer: false,
-      has_scheduler: false,
-      has_callbacks: false,
-      has_loops: false,
-      has_hyper_parameters: false,
-      lightning_version: null,
-    },
+    training: NO_TRAINING,
     metadata: parsed.metadata,
     globals: [],
     findings: [],

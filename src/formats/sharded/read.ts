@@ -7,7 +7,7 @@
  */
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
-import { movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
+import { NO_TRAINING, movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
 
 /** Bytes of an index: 100 000 tensors take about 12 MB. */
@@ -146,16 +146,7 @@ function merge(uri: string, weightMap: ReadonlyMap<string, string>, headers: Rea
     weights,
     nonTensors: all.flatMap(({ nonTensors }) => nonTensors),
     stateDictKey: null,
-    training: {
-      epoch: null,
-      global_step: null,
-      has_optimizer: false,
-      has_scheduler: false,
-      has_callbacks: false,
-      has_loops: false,
-      has_hyper_parameters: false,
-      lightning_version: null,
-    },
+    training: NO_TRAINING,
     // The first shard's word counts, as all are written by one call.
     metadata: Object.assign({}, ...all.map(({ metadata }) => metadata).toReversed()) as Record<string, string>,
     globals,

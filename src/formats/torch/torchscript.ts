@@ -6,6 +6,7 @@
  * all others. Invariant: the walk is bounded in modules, names and their length, whatever the module tree shares or contains.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
+import { NO_TRAINING } from '../../model/header.ts';
 import type { Finding, Tensor, Weight } from '../../model/header.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import type { StateDict } from './state-dict.ts';
@@ -72,16 +73,7 @@ export function findModuleWeights(
     stateDictKey: null,
     weights,
     nonTensors: [],
-    training: {
-      epoch: null,
-      global_step: null,
-      has_optimizer: false,
-      has_scheduler: false,
-      has_callbacks: false,
-      has_loops: false,
-      has_hyper_parameters: false,
-      lightning_version: null,
-    },
+    training: NO_TRAINING,
     findings: [
       {
         code: 'torchscript_code',

@@ -1,7 +1,7 @@
 /** The stores of this process, from its environment and its storage settings. */
 import { join } from 'node:path';
 import { createStorage, type Storage } from '../io/storage/storage.ts';
-import { NO_SETTINGS, readStorageFile, type StorageSettings } from '../io/storage/settings.ts';
+import { NO_SETTINGS, type StorageSettings } from '../io/storage/settings.ts';
 import { readEnvironment, type Environment } from './environment.ts';
 
 export interface StorageSetup {
@@ -17,8 +17,13 @@ export interface StorageSetup {
 
 export async function configuredStorage({ file, inputs, environment = readEnvironment() }: StorageSetup): Promise<Storage> {
   const path = file ?? environment.storageFile;
-  const settings = withEnvironment(path === null ? NO_SETTINGS : await readStorageFile(path), environment, inputs);
+  const settings = withEnvironment(path === null ? NO_SETTINGS : await readFileSettings(path), environment, inputs);
   return createStorage({ settings, cacheFolder: join(environment.cacheFolder, 'http') });
+}
+
+async function readFileSettings(path: string): Promise<StorageSettings> {
+  const { readStorageFile } = await import('../io/storage/settings-file.ts');
+  return readStorageFile(path);
 }
 
 /** Without a fence: for what this process's owner has set up, as its workspace. */

@@ -4,104 +4,12 @@
  * Worker-side on purpose: a pipeline's input names places and nothing else, so whoever may start one needs no credential and
  * can neither send a worker's credentials elsewhere nor make it read what it is fenced off from.
  */
-import { readFile } from 'node:fs/promises';
-import { parse } from 'yaml';
-import { z } from 'zod';
-import { CheckpointConfigError, textOf } from '../../errors.ts';
-import { didYouMean } from '../../pipeline/suggestions.ts';
+import type { S3Profile, StorageSettings } from './settings-file.ts';
 
-const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).refine((url) => {
-  const { username, password } = new URL(url);
-  return username === '' && password === '';
-}, 'credentials do not belong into a URL; name an AWS `profile`');
-
-const pattern = z.string().regex(/^[A-Za-z0-9*][A-Za-z0-9._*-]*$/, 'expected the name of a bucket, `*` for any part of it');
-
-const s3Profile = z.strictObject({
-  buckets: z.array(pattern).min(1),
-  endpoint: endpoint.optional(),
-  region: z.string().min(1).optional(),
-  profile: z.string().min(1).optional(),
-  role_arn: z
-    .string()
-    .regex(/^arn:[^:]+:iam::/, 'expected the ARN of an IAM role')
-    .optional(),
-  path_style: z.boolean().optional(),
-  requester_pays: z.boolean().optional(),
-  unsigned: z.boolean().optional(),
-});
-export type S3Profile = z.infer<typeof s3Profile>;
-
-const fence = z.strictObject({
-  /** Folders that may be read from and published to, with all below them. */
-  roots: z.array(z.string().min(1)).optional(),
-  /** Buckets, or `bucket/prefix`. */
-  buckets: z.array(z.string().regex(/^[A-Za-z0-9*][A-Za-z0-9._*-]*(\/.*)?$/, 'expected a bucket, or bucket/prefix')).optional(),
-  /** HTTP to this machine and to private networks. */
-  private_addresses: z.boolean().optional(),
-});
-export type Fence = z.infer<typeof fence>;
-
-const settings = z.strictObject({
-  s3: z.array(s3Profile).default([]),
-  allow: fence.default({}),
-  http: z
-    .strictObject({
-      cache_dir: z.string().min(1).optional(),
-      cache_bytes: z.int().positive().optional(),
-    })
-    .default({}),
-});
-export type StorageSettings = z.infer<typeof settings>;
+export type { Fence, S3Profile, StorageSettings } from './settings-file.ts';
 
 /** Nothing set: the AWS SDK's own variables decide, and no fence stands. */
 export const NO_SETTINGS: StorageSettings = { s3: [], allow: {}, http: {} };
-
-/** Reads the YAML or JSON file that `CKPT_STORAGE` or `--storage` names. */
-export async function readStorageFile(path: string): Promise<StorageSettings> {
-  const text = await readFile(path, 'utf8').catch((cause: Error) => {
-    throw new CheckpointConfigError(`The storage settings ${path} cannot be read: ${cause.message}.`, undefined, { cause });
-  });
-  let content: unknown;
-  try {
-    content = parse(text);
-  } catch (cause) {
-    throw new CheckpointConfigError(`The storage settings ${path} are neither YAML nor JSON: ${textOf(cause)}`, undefined, { cause });
-  }
-  return checkSettings(content ?? {}, path);
-}
-
-/** Values, or a `CheckpointConfigError` at `s3[0].endpoint`; what a wrong entry held is not repeated, as it may be a secret. */
-export function checkSettings(content: unknown, path: string): StorageSettings {
-  const parsed = settings.safeParse(content);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  const keys = [...issue.path, ...(unknown === undefined ? [] : [unknown])];
-  const at = keys
-    .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
-    .join('')
-    .replace(/^\./, '');
-  const known = unknown === undefined ? [] : knownAt(issue.path);
-  const why =
-    unknown === undefined
-      ? `${issue.message}.`
-      : `there is no such setting.${secretHint(unknown) || didYouMean(unknown, known)} Known: ${known.join(', ')}.`;
-  throw new CheckpointConfigError(`The storage settings ${path} are wrong at \`${at}\`: ${why}`, at);
-}
-
-function knownAt(path: readonly PropertyKey[]): readonly string[] {
-  if (path[0] === 's3') return Object.keys(s3Profile.shape);
-  if (path[0] === 'allow') return Object.keys(fence.shape);
-  if (path[0] === 'http') return ['cache_dir', 'cache_bytes'];
-  return Object.keys(settings.shape);
-}
-
-function secretHint(key: string): string {
-  return /key|secret|token|password/i.test(key)
-    ? ' Credentials come from the AWS default chain, or from an AWS profile named by `profile`, never from this file.'
-    : '';
-}
 
 /** The first profile whose pattern fits the bucket. */
 export function profileOf({ s3 }: StorageSettings, bucket: string): S3Profile | null {

@@ -5,7 +5,8 @@ import { expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { readEnvironment } from '../../../src/app/environment.ts';
 import { configuredStorage } from '../../../src/app/storage.ts';
-import { checkSettings, profileOf } from '../../../src/io/storage/settings.ts';
+import { profileOf } from '../../../src/io/storage/settings.ts';
+import { checkSettings } from '../../../src/io/storage/settings-file.ts';
 
 const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
   ['no mapping', [], '', /expected object/],

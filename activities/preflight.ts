@@ -5,7 +5,7 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
-import { isHttp } from '../src/io/http/client.ts';
+import { checkUrl, isHttp } from '../src/io/http/client.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
@@ -54,11 +54,11 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
     )
     .map(async ({ uri, use, stage, option }) => {
       try {
+        // Opening may fetch the whole file where the server has no ranges; that is for the stage.
+        if (use === 'read' && isHttp(uri)) return void checkUrl(uri);
         // The fence first: nobody learns here what lies outside of it.
         await services.storage.check(uri);
         if (use === 'read') {
-          // Opening may fetch the whole file where the server has no ranges; that is for the stage.
-          if (isHttp(uri)) return;
           const size = await checkReadable(uri, (each) => services.open(each, AbortSignal.timeout(REACH_TIMEOUT)));
           if (stages[stage]!.type.startsWith('source.')) sizes.push(size);
         } else {

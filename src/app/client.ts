@@ -60,7 +60,6 @@ export async function startPipeline(
   const registered: Registered | null = await registeredAttributes(client.connection, client.options.namespace).catch(() => null);
   const present = registered?.present ?? [];
   const lacking = registered === null ? null : attributesNote(registered);
-  if (lacking !== null) note(lacking);
   // The table says which value has which type.
   const attributes = presentAttributes(startAttributes(input), present).map(
     ([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as SearchAttributePair,
@@ -76,6 +75,7 @@ export async function startPipeline(
       typedSearchAttributes: attributes,
       workflowIdConflictPolicy: 'FAIL',
     });
+    if (lacking !== null) note(lacking);
     return { workflowId, runId: handle.firstExecutionRunId };
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;

@@ -122,7 +122,8 @@ test('a fenced worker refuses other buckets and folders', async () => {
   ]) {
     const failure = await failureOf(execute({ stages: [source, { type: 'loader.weights_only' }] }, services));
     expect(failure.type).toBe('CheckpointConfigError');
-    expect(failure.details![0]).toMatchObject({ reason: 'outside_fence', attempts: 1 });
+    // Refused by the preflight: no stage was tried.
+    expect(failure.details![0]).toMatchObject({ reason: 'outside_fence', attempts: 0 });
   }
   const roots = [fixture('good'), join(folder, 'allowed')];
   const reading = servicesOf(join(folder, 'workspace'), createStorage({ settings: { s3: [], http: {}, allow: { roots } } }));

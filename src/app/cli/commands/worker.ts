@@ -2,7 +2,6 @@
 import { hostname } from 'node:os';
 import { CheckpointError } from '../../../errors.ts';
 import { pollersOf } from '../../client.ts';
-import { attributesNote, registeredAttributes } from '../../temporal/search-attributes.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { configuredStorage } from '../../storage.ts';
 import { TASK_QUEUE } from '../../../pipeline/contract.ts';
@@ -30,8 +29,6 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
       plugins: options.plugins ?? [],
     });
     note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
-    const lacking = await registeredAttributes(temporal.connection, temporal.namespace).then(attributesNote, () => null);
-    if (lacking !== null) note(lacking);
     if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
     const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
     await Promise.race([stopped, running.ended]);

@@ -4,5 +4,7 @@ export default {
   testEnvironment: 'node',
   testMatch: ['<rootDir>/test/**/*.test.js'],
   transform: {},
+  // Jest leaves a core free, which on two cores is half of them; the slow tests mostly wait.
+  maxWorkers: 2,
   testTimeout: 60_000,
 };

@@ -10,6 +10,7 @@ import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
+import { ckpt } from '../support/cli.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
 const LONG = 240_000;
@@ -166,6 +167,86 @@ test(
       const result = (await handle.result()) as BatchResult;
       expect(result).toMatchObject({ completed: 22, failed: 1, cancelled: 1 });
       expect(await outcomes(result)).toHaveLength(24);
+    });
+  },
+  LONG,
+);
+
+test(
+  'the command line: run, status, retry; exit 1 with the failures',
+  async () => {
+    await items(5, [2]);
+    const place = {
+      cwd: folder,
+      env: { TEMPORAL_ADDRESS: environment.address, CKPT_WORKSPACE: join(folder, 'workspace') },
+    };
+    await writeFile(
+      join(folder, 'items.csv'),
+      `uri,name\n${[0, 1, 2].map((n) => `in/${n % 2 === 0 ? 'sub/' : ''}model-${n}.safetensors,"n ${n}"`).join('\n')}\n`,
+    );
+    const stages =
+      "stages:\n    - {type: source.local, path: '${item.uri}'}\n    - type: loader.weights_only\n    - {type: sink.publish, uri: 'out/${item.name}.safetensors'}\n";
+    await writeFile(
+      join(folder, 'batch.yaml'),
+      `items: {manifest: items.csv}\ncontinue_on_error: true\nresults: results.jsonl\npipeline:\n  ${stages}`,
+    );
+    const ran = await ckpt(['batch', 'run', 'batch.yaml', '--json', '--worker', '--id', 'cli'], place).ended;
+    expect([ran.code, ran.stderr]).toEqual([1, '']);
+    const result = JSON.parse(ran.stdout) as BatchResult;
+    expect(result).toMatchObject({
+      workflow_id: 'cli',
+      status: 'completed',
+      total: 3,
+      completed: 2,
+      unchanged: 0,
+      failed: 1,
+      results: join(folder, 'results.jsonl'),
+      failures: [{ item: 'model-2.safetensors', code: 'CheckpointLoadError', message: expect.any(String) }],
+    });
+    expect((await readFile(join(folder, 'out', 'n 0.safetensors'))).length).toBeGreaterThan(16);
+    await items(3);
+    const retried = await ckpt(['batch', 'retry', 'cli', '--json', '--worker'], place).ended;
+    expect([retried.code, retried.stderr]).toEqual([0, '']);
+    expect(JSON.parse(retried.stdout)).toMatchObject({ total: 1, completed: 1, failed: 0 });
+    await writeFile(join(folder, 'wrong.yaml'), `items: [a]\nmax_concurent: 3\npipeline:\n  ${stages}`);
+    const wrong = await ckpt(['batch', 'run', 'wrong.yaml', '--json'], place).ended;
+    expect(wrong.code).toBe(2);
+    expect(JSON.parse(wrong.stdout)).toMatchObject({
+      error: { type: 'CheckpointConfigError', message: expect.stringContaining('max_concurrent') },
+    });
+  },
+  LONG,
+);
+
+test(
+  'pause starts no more, resume goes on, cancel ends the children, too',
+  async () => {
+    await items(12);
+    const services = servicesOf(join(folder, 'workspace'));
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const slow = { ...services, open: async (uri: string) => (await gate, services.open(uri)) };
+    const worker = await workerOf(environment, queue, slow);
+    await worker.runUntil(async () => {
+      const handle = await start(batch({ max_concurrent: 2 }));
+      const until = async (holds: (now: BatchResult) => boolean): Promise<void> => {
+        while (!(await handle.query<BatchResult>('status').then(holds, () => false))) await sleep(50);
+      };
+      await until((now) => now.running === 2);
+      await handle.signal('pause');
+      open();
+      await until((now) => now.running === 0 && now.status === 'paused' && now.completed === 2);
+      await handle.signal('resume');
+      await until((now) => now.completed > 3);
+      await handle.cancel();
+      await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
+      const last = await handle.query<BatchResult>('status');
+      expect(last.status).toBe('cancelled');
+      expect(await outcomes(last)).toHaveLength(last.completed + last.unchanged + last.failed + last.cancelled);
+      for await (const run of environment.client.workflow.list({
+        query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
+      }))
+        expect(run.workflowId).not.toContain(queue);
     });
   },
   LONG,

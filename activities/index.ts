@@ -12,6 +12,7 @@ import {
   type StageOutput,
 } from '../src/pipeline/contract.ts';
 import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } from './attempts.ts';
+import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
 import type { Services } from './services.ts';
@@ -30,12 +31,14 @@ interface RunActivities {
   readonly [CHECK_OPTIONS_ACTIVITY]: (input: StageOptions) => Promise<void>;
 }
 
-export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities {
+export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
     [PREFLIGHT_ACTIVITY]: (input) => preflight(catalog, services, input),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
-  return { ...stageActivities(catalog, services), ...run } as Record<string, Activity> & RunActivities;
+  return { ...stageActivities(catalog, services), ...run, ...batchActivities(services) } as Record<string, Activity> &
+    RunActivities &
+    BatchActivities;
 }
 
 function stageActivities(catalog: Catalog, services: Services): Record<string, Activity> {

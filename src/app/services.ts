@@ -4,7 +4,7 @@ import { openSource } from '../io/open.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
 import { openWorkspace } from '../io/workspace.ts';
-import { outputUri } from '../io/destination.ts';
+import { destinationOf, outputUri } from '../io/destination.ts';
 import { isS3 } from '../io/s3/location.ts';
 import { openStoreWorkspace } from '../io/workspace-store.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
@@ -43,6 +43,17 @@ function fencedWorkspace(storage: Storage, uri: string): Workspace {
           `${uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
         );
       return open.getJson(reference);
+    },
+    async writeFile(name, text) {
+      await check();
+      const uri = `${outputUri(root)}/${name}`;
+      await destinationOf(storage, uri).write(uri, text);
+      return uri;
+    },
+    async readFile(uri) {
+      if (!uri.startsWith(`${outputUri(root)}/`)) return null;
+      await check();
+      return destinationOf(storage, uri).read(uri);
     },
   };
 }

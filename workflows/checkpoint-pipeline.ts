@@ -16,7 +16,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey } from '@temporalio/common';
-import { CheckpointLoadError, isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
+import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import {
@@ -29,12 +29,13 @@ import {
   type StageSpec,
   type Waiting,
 } from '../src/pipeline/contract.ts';
-import { adviseComposition, compositionRecord } from '../src/pipeline/composition.ts';
+import { advise, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { healthIssues, healthRecord } from '../src/pipeline/health.ts';
 import {
   failedText,
   historyTable,
+  namedByStage,
   newHistory,
   stageDetails,
   stageKey,
@@ -119,13 +120,15 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     record(index, { status: 'failed', error: report });
     note({ [stageKey(index, history[index]!.type)]: failedText(text) });
   };
-  const placed = (index: number, report: ErrorReport, attempts: number): ErrorReport =>
-    withStageDetails(report, {
-      ...stageDetails(index, history[index]!.type, history.length),
+  const placed = (index: number, report: ErrorReport, attempts: number): ErrorReport => {
+    const place = stageDetails(index, history[index]!.type, history.length);
+    return withStageDetails(namedByStage(report, place.pipeline_stage), {
+      ...place,
       pipeline_stage_type: history[index]!.type,
       attempts,
       suggestion: suggestionFor(report),
     });
+  };
 
   async function checkBefore(): Promise<void> {
     let found;
@@ -199,8 +202,11 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
           listed: attempts.listed,
         } as const;
         history = withTryEnd(history, index, ended);
-        stageFailed(index, report);
+        const exhausted = report.details['reason'] === OUT_OF_MEMORY;
+        if (exhausted) record(index, { status: 'failed', error: report });
+        else stageFailed(index, report);
         const next = onErrorOf(input, stage);
+        if (next === 'continue' && exhausted) throw new Failed(report);
         if (next === 'continue') return;
         if (next === 'fail') throw new Failed(report);
         const answer = await ask(index, stage, report);
@@ -230,7 +236,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   try {
     input = checkDocument(document);
     history = newHistory(input);
-    const advice = compositionRecord(adviseComposition(input.stages));
+    const advice = compositionRecord(advise(input.stages));
     if (advice.length > 0) note({ composition: advice });
     if (input.async_execution !== undefined) note({ notes: [ASYNCHRONOUS] });
     await checkBefore();
@@ -240,7 +246,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     }
     checkLoaded(input, context);
     end(context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed');
-    await condition(allHandlersFinished);
+    // What is published is published: a cancellation that comes now comes too late.
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
     return result();
   } catch (thrown) {
     if (isCancellation(thrown)) {

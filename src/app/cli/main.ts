@@ -230,6 +230,12 @@ program
   .addOption(json())
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
 
+/** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+
 /** Libraries' deprecation and version warnings are not the user's business. */
 process.removeAllListeners('warning');
 

@@ -23,6 +23,31 @@ export interface TemporalAccess {
   close(): Promise<void>;
 }
 
+/** The server that commands would use and that is up already; null: they would bring up the embedded one. */
+export interface LocatedServer {
+  readonly kind: TemporalAccess['kind'];
+  readonly options: ConnectionOptions & { readonly address: string };
+  readonly namespace: string;
+  readonly uiUrl: string | null;
+}
+
+export async function locateTemporal({ stateFolder, uiUrl }: Environment): Promise<LocatedServer | null> {
+  const { connectionOptions, namespace = 'default' } = configuration();
+  const { address } = connectionOptions;
+  if (address !== undefined) return { kind: 'configured', options: { ...connectionOptions, address }, namespace, uiUrl };
+  const ours = await runningServer(stateFolder);
+  if (ours !== null)
+    return {
+      kind: 'embedded',
+      options: { address: `127.0.0.1:${ours.port}` },
+      namespace,
+      uiUrl: uiUrl ?? `http://127.0.0.1:${ours.uiPort}`,
+    };
+  return (await answers(LOCAL_ADDRESS))
+    ? { kind: 'local', options: { address: LOCAL_ADDRESS }, namespace, uiUrl: uiUrl ?? LOCAL_UI }
+    : null;
+}
+
 export async function connectTemporal({
   log,
   environment = readEnvironment(),
@@ -30,32 +55,21 @@ export async function connectTemporal({
   readonly log: (line: string) => void;
   readonly environment?: Environment;
 }): Promise<TemporalAccess> {
-  const { connectionOptions, namespace = 'default' } = configuration();
-  const { uiUrl } = environment;
-  if (connectionOptions.address !== undefined) {
-    const address = connectionOptions.address;
-    log(`temporal: configured server ${address}`);
-    const connection = await connect(connectionOptions, address);
-    return {
-      kind: 'configured',
-      connection,
-      nativeOptions: connectionOptions as NativeConnectionOptions,
-      namespace,
-      address,
-      uiUrl,
-      close: () => connection.close(),
-    };
-  }
-  const ours = await runningServer(environment.stateFolder);
-  if (ours === null && (await answers(LOCAL_ADDRESS))) {
-    log(`temporal: server on the default local port`);
-    return access('local', LOCAL_ADDRESS, uiUrl ?? LOCAL_UI, namespace, async () => undefined);
+  const located = await locateTemporal(environment);
+  if (located !== null && located.kind !== 'embedded') {
+    log(`temporal: ${located.kind === 'configured' ? `configured server ${located.options.address}` : 'server on the default local port'}`);
+    return access(located);
   }
   const server: DevServer = await acquireDevServer({ log, environment });
   try {
-    const found = await access('embedded', server.address, uiUrl ?? server.uiUrl, namespace, () => server.release());
+    const { namespace = 'default' } = configuration();
+    const found = await access(
+      { kind: 'embedded', options: { address: server.address }, namespace, uiUrl: environment.uiUrl ?? server.uiUrl },
+      () => server.release(),
+    );
+    const { connection } = found;
     // Runs do without them.
-    await registerAttributes(found.connection, namespace).catch((error: unknown) => log(`temporal: ${textOf(error)}`));
+    await registerAttributes(connection, namespace).catch((error: unknown) => log(`temporal: ${textOf(error)}`));
     return found;
   } catch (error) {
     await server.release();
@@ -64,14 +78,21 @@ export async function connectTemporal({
 }
 
 async function access(
-  kind: 'local' | 'embedded',
-  address: string,
-  uiUrl: string,
-  namespace: string,
-  release: () => Promise<void>,
+  { kind, options, namespace, uiUrl }: LocatedServer,
+  release: () => Promise<void> = async () => undefined,
 ): Promise<TemporalAccess> {
-  const connection = await connect({ address }, address);
-  return { kind, connection, nativeOptions: { address }, namespace, address, uiUrl, close: () => connection.close().finally(release) };
+  const { address } = options;
+  const connection = await connect(options, address);
+  return {
+    kind,
+    connection,
+    // Both kinds of connections take what the environment configuration gives.
+    nativeOptions: options as NativeConnectionOptions,
+    namespace,
+    address,
+    uiUrl,
+    close: () => connection.close().finally(release),
+  };
 }
 
 function configuration(): { readonly connectionOptions: ConnectionOptions; readonly namespace?: string } {
@@ -86,7 +107,8 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
   }
 }
 
-async function connect(options: ConnectionOptions, address: string): Promise<Connection> {
+/** Rejects with what to check. */
+export async function connect(options: ConnectionOptions, address: string): Promise<Connection> {
   try {
     return await Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT });
   } catch (cause) {

@@ -1,8 +1,8 @@
 /** `ckpt worker` and `ckpt dev`: a worker, and where no server is configured the embedded one, until a signal ends them. */
 import { hostname } from 'node:os';
 import { CheckpointError } from '../../../errors.ts';
-import { pollersOf } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
+import { pollersOf } from '../../temporal/visibility.ts';
 import { configuredStorage } from '../../storage.ts';
 import { TASK_QUEUE } from '../../../pipeline/contract.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
@@ -16,7 +16,7 @@ export interface WorkerCommandOptions extends OutputOptions {
 
 export async function worker(options: WorkerCommandOptions): Promise<void> {
   if (options.check === true) return check(options);
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), keeps: true });
   try {
     const { startWorker } = await import('../../worker.ts');
     // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
@@ -42,7 +42,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
 async function check(options: OutputOptions): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
-    const pollers = await pollersOf(temporal.connection, temporal.namespace);
+    const pollers = await pollersOf(temporal);
     if (pollers.some((identity) => identity.endsWith(`@${hostname()}`))) return;
     throw new CheckpointError(
       `No worker of this machine (${hostname()}) polls \`${TASK_QUEUE}\` at ${temporal.address}. Start one with \`ckpt worker\`.`,

@@ -77,6 +77,11 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
     }
   }
 
+  /** Bytes of the transfer that is under way, as its worker last said; null where there is none. */
+  async transfer(run: Run): Promise<TransferProgress | null> {
+    return transferOf(await this.describe(run));
+  }
+
   /** Ends the connection that `connect` has made; one that was given stays open. */
   async close(): Promise<void> {
     await this.#close();
@@ -90,11 +95,15 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
     return { workflow_id: workflowId, run_id: runId, stages: [], outputs: [], metadata: {}, waiting: null, ...ended };
   }
 
-  protected override progress(result: PipelineResult, { raw }: WorkflowExecutionDescription): PipelineProgress {
-    // What the last heartbeat of the pending activity says.
-    const data = raw.pendingActivities?.[0]?.heartbeatDetails?.payloads?.[0]?.data ?? null;
-    const details = data === null ? null : (JSON.parse(Buffer.from(data).toString('utf8')) as Partial<TransferProgress> | null);
-    const { offset, size } = details ?? {};
-    return { ...result, transfer: typeof offset === 'number' && typeof size === 'number' ? { offset, size } : null };
+  protected override progress(result: PipelineResult, description: WorkflowExecutionDescription): PipelineProgress {
+    return { ...result, transfer: transferOf(description) };
   }
+}
+
+/** What the last heartbeat of the pending activity says. */
+function transferOf({ raw }: WorkflowExecutionDescription): TransferProgress | null {
+  const data = raw.pendingActivities?.[0]?.heartbeatDetails?.payloads?.[0]?.data ?? null;
+  const details = data === null ? null : (JSON.parse(Buffer.from(data).toString('utf8')) as Partial<TransferProgress> | null);
+  const { offset, size } = details ?? {};
+  return typeof offset === 'number' && typeof size === 'number' ? { offset, size } : null;
 }

@@ -101,7 +101,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     return this.access.client.workflow.getHandle(idOf(run), undefined, options);
   }
 
-  private describe(run: Run): Promise<WorkflowExecutionDescription> {
+  protected describe(run: Run): Promise<WorkflowExecutionDescription> {
     return this.handle(run)
       .describe()
       .catch(rejectNotFound(idOf(run)));

@@ -1,6 +1,5 @@
 /** What a server tells of all that is on it. */
 import { Client } from '@temporalio/client';
-import { TASK_QUEUE } from '../../pipeline/contract.ts';
 import type { TemporalAccess } from './connect.ts';
 
 type Place = Pick<TemporalAccess, 'connection' | 'namespace'>;
@@ -14,8 +13,8 @@ export async function oldestOpenRun({ connection, namespace }: Place): Promise<n
 }
 
 /** Identities of the workers that have asked for work in the last minutes. */
-export async function pollersOf({ connection, namespace }: Place): Promise<readonly string[]> {
+export async function pollersOf({ connection, namespace }: Place, queue: string): Promise<readonly string[]> {
   // 2: of activities.
-  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: 2 });
+  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType: 2 });
   return (pollers ?? []).map(({ identity }) => identity ?? '');
 }

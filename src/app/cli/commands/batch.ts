@@ -36,7 +36,12 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
     const worker = local
       ? await (
           await import('../../worker.ts')
-        ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] })
+        ).startWorker({
+          connection: temporal.nativeOptions,
+          namespace: temporal.namespace,
+          plugins: options.plugins ?? [],
+          scaleOut: temporal.kind === 'configured',
+        })
       : null;
     let interrupt = (): void => undefined;
     try {

@@ -19,6 +19,11 @@ export interface WorkerOptions {
   readonly storage?: Storage;
   /** See `Services.refuseUnknown`. */
   readonly refuseUnknown?: boolean;
+  /**
+   * Workflows run in the main thread, for processes that live as long as one run: a thread of their own takes a quarter of a second
+   * and 50 MiB to start. Not for many runs, which it would let wait for each other.
+   */
+  readonly oneRun?: boolean;
   /** Modules and folders with further stages. */
   readonly plugins?: readonly string[];
 }
@@ -53,6 +58,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       refuseUnknown: options.refuseUnknown === true,
     }),
     interceptors: { activity: [mapErrors] },
+    // All that it does beside is to lift the time limit of one step of a workflow: there for debuggers.
+    debugMode: options.oneRun === true,
     maxHeartbeatThrottleInterval: '1s',
     stickyQueueScheduleToStartTimeout: '2s',
     shutdownForceTime: '20s',

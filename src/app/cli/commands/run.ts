@@ -49,6 +49,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
             namespace: temporal.namespace,
             plugins: options.plugins ?? [],
             oneRun: true,
+            scaleOut: temporal.kind === 'configured',
           });
     try {
       const started = await starting;

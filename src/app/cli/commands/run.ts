@@ -41,6 +41,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
             connection: temporal.nativeOptions,
             namespace: temporal.namespace,
             plugins: options.plugins ?? [],
+            oneRun: true,
             scaleOut: temporal.kind === 'configured',
           });
     try {

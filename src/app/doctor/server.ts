@@ -5,15 +5,15 @@ import type { Connection } from '@temporalio/client';
 import { textOf } from '../../errors.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../pipeline/contract.ts';
 import { formatCount } from '../../pipeline/text.ts';
-import { pollersOf } from '../client.ts';
+import { pollersOf } from '../temporal/visibility.ts';
 import type { Environment } from '../environment.ts';
 import { findTemporalBinary } from '../temporal/binary.ts';
-import { connect, locateTemporal, type LocatedServer } from '../temporal/connect.ts';
+import { findExisting, type TemporalAccess } from '../temporal/connect.ts';
 import { registeredAttributes } from '../temporal/search-attributes.ts';
 import { clockFinding } from './clock.ts';
 import { fine, problem, remark, warning, type Finding } from './finding.ts';
 
-const KINDS: Readonly<Record<LocatedServer['kind'], string>> = {
+const KINDS: Readonly<Record<TemporalAccess['kind'], string>> = {
   configured: 'configured',
   local: 'on the default local port',
   embedded: 'embedded',
@@ -24,23 +24,22 @@ const CLOCK_QUEUE = 'ckpt-doctor';
 const DEADLINE = 10_000;
 
 export async function serverFindings(environment: Environment): Promise<readonly Finding[]> {
-  let located: LocatedServer | null;
-  let connection: Connection;
+  let access: TemporalAccess | null;
   try {
-    located = await locateTemporal(environment);
-    if (located === null) return [await programFinding(environment)];
-    connection = await connect(located.options, located.options.address);
+    access = await findExisting(environment);
   } catch (error) {
     return [problem('server', textOf(error), 'Until it can be reached, no run can be started or looked at.')];
   }
+  if (access === null) return [await programFinding(environment)];
   try {
-    return await connection.withDeadline(Date.now() + DEADLINE, () => about(connection, located));
+    const found = access;
+    return await access.connection.withDeadline(Date.now() + DEADLINE, () => about(found));
   } finally {
-    await connection.close();
+    await access.close();
   }
 }
 
-async function about(connection: Connection, { kind, namespace, options: { address } }: LocatedServer): Promise<readonly Finding[]> {
+async function about({ connection, kind, namespace, address }: TemporalAccess): Promise<readonly Finding[]> {
   const { serverVersion } = await connection.workflowService.getSystemInfo({});
   const server = fine('server', `Temporal ${serverVersion ?? '(of unknown version)'} at ${address} (${KINDS[kind]})`);
   try {

@@ -101,7 +101,7 @@ async function serverClock(connection: Connection, namespace: string): Promise<F
 
 /** The server remembers who asked in the last minutes. */
 async function pollerFinding(connection: Connection, namespace: string): Promise<Finding> {
-  const count = async (queue: string): Promise<number> => (await pollersOf(connection, namespace, queue)).length;
+  const count = async (queue: string): Promise<number> => (await pollersOf({ connection, namespace }, queue)).length;
   const [light, transfers] = [await count(TASK_QUEUE), await count(TRANSFER_QUEUE)];
   if (light === 0)
     return warning(

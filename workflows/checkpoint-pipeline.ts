@@ -9,6 +9,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  metricMeter,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
@@ -43,6 +44,7 @@ import {
   withTry,
   withTryEnd,
 } from '../src/pipeline/history.ts';
+import { METRICS } from '../src/pipeline/metrics.ts';
 import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
 import { onErrorOf, policyOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
@@ -73,6 +75,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   let status: RunStatus = 'running';
   let error: ErrorReport | null = null;
   let needs: readonly (readonly Need[])[] = [];
+  let queues: readonly (string | null)[] = [];
   /** Index of the stage that the run stands at. */
   let at: number | null = null;
 
@@ -109,6 +112,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   const end = (now: RunStatus): void => {
     note(healthRecord(healthIssues(history, context.metadata as JsonObject, context.weightsLoaded)));
     stand(now);
+    metricMeter.createCounter(METRICS.checkpoints, 'runs', 'runs that have ended').add(1, { status: now });
+    if (now === 'failed') metricMeter.createCounter(METRICS.failures, 'runs', 'runs that have failed').add(1, { code: error?.type ?? '' });
   };
   /** The stage has failed for good: its changes are dropped, and its record and the run's say why. */
   const stageFailed = (index: number, report: ErrorReport, text = report.message): void => {
@@ -135,6 +140,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       return note({ validation_performed: false, validation_error: reportOfFailure(thrown).message.slice(0, 300) });
     }
     needs = found.needs;
+    queues = found.queues ?? [];
     const fatal = fatalProblems(input, found);
     note(preflightRecord(found, fatal));
     if (fatal.length === 0) return;
@@ -171,7 +177,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       history = withTry(history, index, now(), changed);
       show();
       try {
-        const done = await runStage(input, stage, stageSummary(stage, history[index - 1]), call);
+        const done = await runStage(input, stage, { summary: stageSummary(stage, history[index - 1]), queue: queues[index] ?? null }, call);
         context = done.context;
         note({ [stageKey(index, stage.type)]: 'completed' });
         const ended = {

@@ -19,6 +19,7 @@ export default defineStage({
   type: 'source.http',
   description: 'Read a checkpoint from a web server: by ranges, or by way of the cache where the server has none',
   options,
+  moves: ({ expected_checksum: expected }) => expected !== undefined,
   async run(call) {
     const { url, expected_checksum: expected } = call.options;
     return takeSource(call, { uri: url, type: 'http', expectedChecksum: expected });

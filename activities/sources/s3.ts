@@ -15,6 +15,7 @@ export default defineStage({
   type: 'source.s3',
   description: 'Read a checkpoint from an S3 store: pin its version and read its header by ranges, never its tensor bytes',
   options,
+  moves: ({ expected_checksum: expected }) => expected !== undefined,
   async run(call) {
     const { url, version_id: versionId, expected_checksum: expected } = call.options;
     const uri = versionId === undefined ? url : `${url}?versionId=${versionId}`;

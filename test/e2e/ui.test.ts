@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Worker } from '@temporalio/worker';
 import type { Browser, Page } from 'playwright-core';
-import { startPipeline, waitForResult } from '../../src/app/client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
 import { findChromium, launchChromium } from '../support/browser.ts';
 import { freePort } from '../support/ports.ts';
@@ -62,8 +62,9 @@ async function run(name: string, source: string): Promise<string> {
       { type: 'sink.publish', uri: join(folder, `${name}.safetensors`) },
     ],
   };
-  const started = await startPipeline(environment.client, `${name}-${randomUUID().slice(0, 8)}`, input);
-  await waitForResult(environment.client, started);
+  const runs = new CheckpointClient({ client: environment.client });
+  const started = await runs.start(input, { workflowId: `${name}-${randomUUID().slice(0, 8)}` });
+  await runs.settled(started);
   return started.workflowId;
 }
 

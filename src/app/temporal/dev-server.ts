@@ -56,32 +56,40 @@ interface ServerRecord {
   readonly uiPort: number;
 }
 
+/** In a lease beside the process: it keeps a worker, too, until somebody stops it. */
+const KEEPS = 'keeps';
+
 export interface DevServer {
   readonly address: string;
   readonly uiUrl: string;
   readonly pid: number;
+  /** Another process keeps it and a worker up. */
+  readonly stays: boolean;
   /** Gives the lease up; the last one stops the server. */
   release(): Promise<void>;
 }
 
-export async function acquireDevServer({ log, environment }: BringUp): Promise<DevServer> {
+export async function acquireDevServer({ log, environment, keeps = false }: BringUp & { readonly keeps?: boolean }): Promise<DevServer> {
   const folder = environment.stateFolder;
   await mkdir(join(folder, 'leases'), { recursive: true });
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);
     const found = living ?? (await start({ log, environment }));
-    await writeFile(lease, processMark(process.pid) ?? '');
-    return found;
+    const stays = await isKept(folder);
+    await writeFile(lease, `${processMark(process.pid) ?? ''}${keeps ? `\n${KEEPS}` : ''}`);
+    return { ...found, stays };
   });
   return {
-    address: `127.0.0.1:${server.port}`,
-    uiUrl: `http://127.0.0.1:${server.uiPort}`,
+    ...placesOf(server),
     pid: server.pid,
+    stays: server.stays,
     release: () =>
       locked(folder, async () => {
         await rm(lease, { force: true });
-        if (await someLease(folder)) return;
+        const all = await leases(folder);
+        for (const { path, living } of all) if (!living) await rm(path, { force: true });
+        if (all.some(({ living }) => living)) return;
         await stop(server.pid);
         await rm(join(folder, 'server.json'), { force: true });
       }),
@@ -93,6 +101,15 @@ export async function runningServer(folder: string): Promise<ServerRecord | null
   const text = await readFile(join(folder, 'server.json'), 'utf8').catch(() => null);
   const record = text === null ? null : parseRecord(text);
   return record !== null && (await isTemporal(record.pid)) ? record : null;
+}
+
+/** A process keeps the server of this folder up until somebody stops it. */
+export async function isKept(folder: string): Promise<boolean> {
+  return (await leases(folder)).some(({ living, says }) => living && says === KEEPS);
+}
+
+export function placesOf({ port, uiPort }: ServerRecord): Pick<DevServer, 'address' | 'uiUrl'> {
+  return { address: `127.0.0.1:${port}`, uiUrl: `http://127.0.0.1:${uiPort}` };
 }
 
 function parseRecord(text: string): ServerRecord | null {
@@ -184,14 +201,21 @@ async function stop(pid: number): Promise<void> {
   if (await isTemporal(pid)) process.kill(pid, 'SIGKILL');
 }
 
-async function someLease(folder: string): Promise<boolean> {
-  for (const name of await readdir(join(folder, 'leases'))) {
-    const lease = join(folder, 'leases', name);
-    const mark = await readFile(lease, 'utf8').catch(() => null);
-    if (mark !== null && processMark(Number(name)) === mark) return true;
-    await rm(lease, { force: true });
-  }
-  return false;
+interface Lease {
+  readonly path: string;
+  readonly living: boolean;
+  readonly says: string;
+}
+
+async function leases(folder: string): Promise<readonly Lease[]> {
+  const names = await readdir(join(folder, 'leases')).catch(() => []);
+  return Promise.all(
+    names.map(async (name) => {
+      const path = join(folder, 'leases', name);
+      const [mark, says = ''] = (await readFile(path, 'utf8').catch(() => '')).split('\n');
+      return { path, says, living: mark !== '' && processMark(Number(name)) === mark };
+    }),
+  );
 }
 
 /** Pids are used again: where the system says what a process runs, it must be `temporal`, and no zombie. */

@@ -13,16 +13,18 @@ import { loadCatalog } from '../../activities/catalog.ts';
 import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import { defineStage, type StageDefinition } from '../../activities/stage.ts';
-import { queryStatus, startPipeline, waitForResult } from '../../src/app/client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { TASK_QUEUE, type PipelineInput, type PipelineResult, type StageSpec } from '../../src/pipeline/contract.ts';
 import { fixture } from '../support/project.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE } from '../support/temporal.ts';
 
 let environment: TestWorkflowEnvironment;
+let runs: CheckpointClient;
 let folder: string;
 let out: string;
 beforeAll(async () => {
   environment = await devServer();
+  runs = new CheckpointClient({ client: environment.client });
 });
 afterAll(() => environment?.teardown());
 beforeEach(async () => {
@@ -60,9 +62,7 @@ async function run(stages: readonly StageSpec[], more: Partial<PipelineInput> = 
     activities: createActivities(catalog, services),
     interceptors: { activity: [mapErrors] },
   });
-  return worker.runUntil(async () =>
-    waitForResult(environment.client, await startPipeline(environment.client, `run-${randomUUID()}`, { stages, ...more })),
-  );
+  return worker.runUntil(async () => runs.settled(await runs.start({ stages, ...more }, { workflowId: `run-${randomUUID()}` })));
 }
 
 const published = async (): Promise<readonly string[]> => (await readdir(folder)).filter((name) => name !== 'workspace');
@@ -212,7 +212,7 @@ describe('3. Errors', () => {
       workflowBundle: { codePath: WORKFLOW_BUNDLE },
       activities: createActivities(await loadCatalog(), services),
     });
-    const queried = await worker.runUntil(() => queryStatus(environment.client, result.workflow_id));
+    const queried = await worker.runUntil(() => runs.status(result.workflow_id));
     expect(queried.error).toEqual(result.error);
   });
 });

@@ -72,7 +72,7 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
     const cast = origin !== undefined && origin.dtype !== dtype;
     const marks = (filled ? MARK.filled : 0) | (frozen.has(name) ? MARK.frozen : 0) | (cast ? MARK.cast : 0);
     const sha256 = 'sha256' in more && typeof more.sha256 === 'string' ? more.sha256 : null;
-    rows.add({ name, dtype, shape, marks, note: cast ? `cast from ${origin.dtype}` : null, sha256 });
+    rows.add({ name, dtype, shape, marks, note: cast ? `from ${origin.dtype}` : null, sha256 });
   }
   const sourceTensors = new Map(header?.weights.map(({ name, tensor }) => [name, header.tensors[tensor]!]));
   for (const { what, reason } of published?.skipped ?? plan?.skipped ?? []) {

@@ -40,6 +40,7 @@ program
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the pipeline')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the outputs')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) => (await import('./commands/run.ts')).run(file, command.optsWithGlobals()));
@@ -60,6 +61,7 @@ program
   .option('--shard-size <size>', 'most bytes of tensors in a file (5GB, 512MiB); safetensors only')
   .option('--skip-unsupported', 'leave out tensors without a plain dense form')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the output')
   .action(async (from: string, to: string, _options, command: Command) =>
     (await import('./commands/convert.ts')).convert(from, to, command.optsWithGlobals()),
   );

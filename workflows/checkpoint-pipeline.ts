@@ -247,7 +247,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     checkLoaded(input, context);
     end(context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed');
     if (input.report === true && context.outputs.length > 0) await report();
-    await condition(allHandlersFinished);
+    // What is published is published: a cancellation that comes now comes too late.
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
     return result();
   } catch (thrown) {
     if (isCancellation(thrown)) {

@@ -158,7 +158,7 @@ export async function pollersOf(connection: Connection, namespace: string): Prom
   return (pollers ?? []).map(({ identity }) => identity ?? '');
 }
 
-function notFound(error: unknown, workflowId: string): unknown {
+export function notFound(error: unknown, workflowId: string): unknown {
   if (!(error instanceof WorkflowNotFoundError)) return error;
   return new CheckpointNotFoundError(`There is no run ${workflowId} on this server, or it has ended long ago.`, workflowId, {
     cause: error,

@@ -9,7 +9,7 @@ import type { Storage } from '../io/storage/storage.ts';
 import { createServices } from './services.ts';
 import { configuredStorage } from './storage.ts';
 
-const BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
+export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
 export interface WorkerOptions {
   readonly connection: NativeConnectionOptions;
@@ -32,7 +32,7 @@ export interface RunningWorker {
 let installed = false;
 
 /** Core's own log goes to stderr and only where something is wrong; signals are the CLI's business. */
-function installRuntime(): void {
+export function installRuntime(): void {
   if (installed) return;
   installed = true;
   const logger = new DefaultLogger('ERROR', (entry) => process.stderr.write(`${entry.level}: ${entry.message}\n`));
@@ -47,7 +47,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     connection,
     namespace: options.namespace,
     taskQueue: options.taskQueue ?? TASK_QUEUE,
-    workflowBundle: { codePath: BUNDLE },
+    workflowBundle: { codePath: WORKFLOW_BUNDLE },
     activities: createActivities(await loadCatalog(options.plugins), {
       ...createServices(storage),
       refuseUnknown: options.refuseUnknown === true,

@@ -168,6 +168,29 @@ program
   .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
   .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
 
+program
+  .command('report')
+  .argument('<workflow-id>')
+  .description('the report of a run or batch that the server still knows, as one HTML file')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.report.html')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/report.ts')).report(id, command.optsWithGlobals()));
+
+program
+  .command('bundle')
+  .argument('<workflow-id>')
+  .description('a run as one zip: report, manifest, pipeline, plan, and the history that `ckpt replay` takes')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.zip')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/bundle.ts')).bundle(id, command.optsWithGlobals()));
+
+program
+  .command('replay')
+  .argument('<bundle>', 'zip of `ckpt bundle`')
+  .description('replay the history in a bundle against the installed workflow code; exit 1 where it takes other steps')
+  .addOption(json())
+  .action(async (file: string, _options, command: Command) => (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()));
+
 const batch = program.command('batch').description('one pipeline for each of many checkpoints');
 
 batch
@@ -224,6 +247,12 @@ program
   .description('register the search attributes of runs on the server')
   .addOption(json())
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
+
+/** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 
 /** Libraries' deprecation and version warnings are not the user's business. */
 process.removeAllListeners('warning');

@@ -1,0 +1,19 @@
+/** Replays a history against the installed workflow code. */
+import { DeterminismViolationError } from '@temporalio/workflow';
+import { Worker } from '@temporalio/worker';
+import { CheckpointLoadError, textOf } from '../errors.ts';
+import { installRuntime, WORKFLOW_BUNDLE } from './worker.ts';
+
+/** Null where it takes the same steps; else what differs. `CheckpointLoadError` where it is no history. */
+export async function replayHistory(history: unknown, workflowId: string): Promise<string | null> {
+  installRuntime();
+  if (typeof history !== 'object' || history === null || !('events' in history) || !Array.isArray(history.events) || history.events.length === 0)
+    throw new CheckpointLoadError(`${workflowId} holds no history of a workflow: a list \`events\` was expected.`, workflowId);
+  try {
+    await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, workflowId);
+    return null;
+  } catch (error) {
+    if (error instanceof DeterminismViolationError) return error.message;
+    throw new CheckpointLoadError(`The history in ${workflowId} cannot be replayed: ${textOf(error)}`, workflowId, { cause: error });
+  }
+}

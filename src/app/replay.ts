@@ -13,7 +13,8 @@ export async function replayHistory(history: unknown, workflowId: string): Promi
     await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, workflowId);
     return null;
   } catch (error) {
-    if (error instanceof DeterminismViolationError) return error.message;
+    // The sentence of it that says what; the rest is of the machinery.
+    if (error instanceof DeterminismViolationError) return /Nondeterminism error: ([^"\\]+)/.exec(error.message)?.[1] ?? error.message;
     throw new CheckpointLoadError(`The history in ${workflowId} cannot be replayed: ${textOf(error)}`, workflowId, { cause: error });
   }
 }

@@ -5,6 +5,7 @@
  * read may come from anybody: what is taken out of it is bounded before it is inflated, and while.
  */
 import { open } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import JSZip from 'jszip';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
 
@@ -32,7 +33,8 @@ export async function historyInBundle(path: string): Promise<unknown> {
   let size = 0;
   try {
     // Inflated piece by piece: what the archive says of its size is the word of whoever made it.
-    for await (const chunk of file.nodeStream()) {
+    // An old-fashioned stream, hence wrapped.
+    for await (const chunk of new Readable().wrap(file.nodeStream())) {
       // `nodeStream` gives buffers unless told otherwise.
       size += (chunk as Buffer).length;
       if (size > MOST_HISTORY) throw new CheckpointLoadError(`${HISTORY} in ${path} is larger than ${MOST_HISTORY} bytes.`, path);

@@ -41,7 +41,7 @@ export function plainTable(caption: string, titles: readonly string[], rows: rea
   const kind = (column: number): Attributes => (numeric.includes(column) ? { class: 'number' } : {});
   return h(
     'div',
-    { class: 'scroll', role: 'region', 'aria-label': caption, tabindex: 0 },
+    { class: 'scroll', role: 'group', 'aria-label': caption, tabindex: 0 },
     h(
       'table',
       {},
@@ -62,6 +62,8 @@ export function disclosure(summary: string, ...children: readonly Child[]): HTML
 
 /** A drawing with its words; those who cannot see it get the words alone. */
 export function figure(label: string, drawing: Element, ...words: readonly Child[]): HTMLElement {
+  // The library names its marks for those who look at its sources.
+  for (const part of drawing.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
   drawing.setAttribute('role', 'img');
   drawing.setAttribute('aria-label', label);
   return h('figure', {}, h('div', { class: 'drawing' }, drawing), ...words);

@@ -84,7 +84,7 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
   function cellOf({ x0, y0, x1, y1, data, depth, children }: HierarchyRectangularNode<Shown>): HTMLElement {
     const { node, label } = data;
     const text = describe(node, root.bytes);
-    const cell = h('button', { type: 'button', tabindex: -1, title: text, 'aria-label': text, 'data-dtypes': [...node.byDtype.keys()].join(' ') });
+    const cell = h('button', { type: 'button', tabindex: -1, title: text, 'data-dtypes': [...node.byDtype.keys()].join(' ') });
     Object.assign(cell.style, { left: `${x0}px`, top: `${y0}px`, width: `${x1 - x0}px`, height: `${y1 - y0}px` });
     cell.className = [children === undefined ? 'cell' : 'frame', `deep${depth}`, ...marksOf(node).filter((mark) => node.marks[mark] === node.tensors).map((mark) => `is-${mark}`)].join(' ');
     if (children === undefined && node.marks.skipped < node.tensors) cell.style.backgroundColor = dtypeColour(largest(node));
@@ -92,9 +92,10 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
     // Casts are too common to be worth a sign; the colour says what came of them.
     const signs = marksOf(node).flatMap((mark) => (mark === 'cast' ? [] : [MARK_SIGNS[mark]]));
     const wide = x1 - x0 > 34 && y1 - y0 > 15;
-    if (wide) cell.append(h('span', { class: 'name' }, [...signs, label].join(' ')));
+    cell.append(h('span', { class: 'hidden' }, text));
+    if (wide) cell.append(h('span', { class: 'name', 'aria-hidden': 'true' }, [...signs, label].join(' ')));
     if (wide && children === undefined && y1 - y0 > 32)
-      cell.append(h('span', { class: 'more' }, `${[...node.byDtype.keys()].join(', ')} · ${formatBytes(node.bytes)}`));
+      cell.append(h('span', { class: 'more', 'aria-hidden': 'true' }, `${[...node.byDtype.keys()].join(', ')} · ${formatBytes(node.bytes)}`));
     cell.addEventListener('click', () => (node.row === null ? open(node, true) : showInTable(node.path)));
     const say = (): void => void (said.textContent = text);
     cell.addEventListener('focus', say);

@@ -18,7 +18,10 @@ const { outputFiles } = buildSync({
   tsconfigRaw: {},
 });
 // Neither may end the element that it stands in.
-const script = outputFiles[0].text.replaceAll(/<\/(?=script)/gi, '<\\/').replaceAll('<!--', '<\\!--').trim();
+const script = outputFiles[0].text
+  .replaceAll(/<\/(?=script)/gi, '<\\/')
+  .replaceAll('<!--', '<\\!--')
+  .trim();
 const style = transformSync(read('page.css'), { loader: 'css', minify: true }).code.trim();
 const page = read('template.html')
   .replace('/*style*/', () => style)

@@ -6,9 +6,9 @@ import { installRuntime, WORKFLOW_BUNDLE } from './worker.ts';
 
 /** Null where it takes the same steps; else what differs. `CheckpointLoadError` where it is no history. */
 export async function replayHistory(history: unknown, workflowId: string): Promise<string | null> {
+  if (!beginsAsHistory(history))
+    throw new CheckpointLoadError(`${workflowId} holds no history of a workflow, which begins with the event of its start.`, workflowId);
   installRuntime();
-  if (typeof history !== 'object' || history === null || !('events' in history) || !Array.isArray(history.events) || history.events.length === 0)
-    throw new CheckpointLoadError(`${workflowId} holds no history of a workflow: a list \`events\` was expected.`, workflowId);
   try {
     await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, workflowId);
     return null;
@@ -17,4 +17,12 @@ export async function replayHistory(history: unknown, workflowId: string): Promi
     if (error instanceof DeterminismViolationError) return /Nondeterminism error: ([^"\\]+)/.exec(error.message)?.[1] ?? error.message;
     throw new CheckpointLoadError(`The history in ${workflowId} cannot be replayed: ${textOf(error)}`, workflowId, { cause: error });
   }
+}
+
+/** Anything else would be waited on for ever. */
+function beginsAsHistory(history: unknown): history is object {
+  const events = typeof history === 'object' && history !== null && 'events' in history ? history.events : null;
+  if (!Array.isArray(events)) return false;
+  const [first] = events as readonly ({ readonly eventType?: unknown } | null)[];
+  return first?.eventType === 'EVENT_TYPE_WORKFLOW_EXECUTION_STARTED' && 'workflowExecutionStartedEventAttributes' in first;
 }

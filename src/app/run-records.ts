@@ -73,13 +73,30 @@ export async function contentsOf(services: Services, records: RunRecords): Promi
   const result = records.result as BatchResult;
   const gaps: string[] = [];
   const outcomes = result.results === null ? null : await outcomesIn(services, result.results, document, gaps);
-  return batchContents({ result, document, runId, started, ended, outcomes, gaps, created: new Date().toISOString(), version: await ownVersion() });
+  return batchContents({
+    result,
+    document,
+    runId,
+    started,
+    ended,
+    outcomes,
+    gaps,
+    created: new Date().toISOString(),
+    version: await ownVersion(),
+  });
 }
 
-async function outcomesIn({ storage, ...services }: Services, uri: string, document: JsonObject, gaps: string[]): Promise<readonly Outcome[] | null> {
+async function outcomesIn(
+  { storage, ...services }: Services,
+  uri: string,
+  document: JsonObject,
+  gaps: string[],
+): Promise<readonly Outcome[] | null> {
   try {
     const { workspace } = document['pipeline'] as { readonly workspace?: string };
-    const text = (await services.workspace(workspace ?? null).readFile(uri)) ?? (await storage.check(uri).then(() => destinationOf(storage, uri).read(uri)));
+    const text =
+      (await services.workspace(workspace ?? null).readFile(uri)) ??
+      (await storage.check(uri).then(() => destinationOf(storage, uri).read(uri)));
     if (text !== null)
       return text
         .split('\n')

@@ -55,7 +55,8 @@ async function bytesOf(path: string): Promise<Uint8Array> {
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) throw new CheckpointLoadError(`${path} is no file.`, path);
-    if (stats.size > MOST_BYTES) throw new CheckpointLoadError(`${path} has ${stats.size} bytes; a bundle has at most ${MOST_BYTES}.`, path);
+    if (stats.size > MOST_BYTES)
+      throw new CheckpointLoadError(`${path} has ${stats.size} bytes; a bundle has at most ${MOST_BYTES}.`, path);
     return await handle.readFile();
   } finally {
     await handle.close();

@@ -8,7 +8,12 @@ import { MARK, type GlobalFacts, type LeftOutFacts, type RunContents, type Sourc
 
 /** What a report needs of an output's manifest. */
 export interface Published {
-  readonly tensors: readonly { readonly name: string; readonly dtype: string; readonly shape: readonly number[]; readonly sha256?: string }[];
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly dtype: string;
+    readonly shape: readonly number[];
+    readonly sha256?: string;
+  }[];
   readonly skipped: readonly LeftOut[];
   readonly dropped: readonly LeftOut[];
   readonly frozen: readonly string[];

@@ -1,10 +1,10 @@
 /** The report in a real browser: what it shows, by mouse, keyboard and screen reader; and that it keeps to itself. Screenshots lie in dist/screenshots. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { reportTemplate } from '../../src/io/report-file.ts';
 import type { Contents } from '../../src/report/contents.ts';
@@ -16,7 +16,6 @@ import { batchOf, failedRun, HOSTILE, many, runOf, transformer } from '../suppor
 const LONG = 180_000;
 /** A bound against hangs. */
 const DRAWN = { timeout: 60_000 };
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
 const chromium = findChromium();
 if (chromium === null) process.stderr.write('skipped: no Chromium on the PATH or in CHROMIUM_PATH, so reports are not looked at\n');
@@ -106,7 +105,7 @@ describe('a run', () => {
       expect(await count.innerText()).toBe('24 of 341 tensors');
       await page.locator('#tensor-dtype').selectOption('');
 
-      const head = (title: string): ReturnType<Page['getByRole']> => page.getByRole('columnheader', { name: title });
+      const head = (title: string): ReturnType<Page['getByRole']> => page.locator('#tensors').getByRole('columnheader', { name: title });
       await head('size').getByRole('button').click();
       expect(await head('size').getAttribute('aria-sort')).toBe('descending');
       expect((await names(page))[0]).toBe('model.embed_tokens.weight');
@@ -118,7 +117,11 @@ describe('a run', () => {
       expect((await names(page))[0]).toBe('head.classifier.bias');
       // Numbers in names by their value.
       await page.getByLabel('name contains').fill('input_norm');
-      expect((await names(page)).slice(1, 4)).toEqual(['model.layers.1.input_norm.weight', 'model.layers.2.input_norm.weight', 'model.layers.3.input_norm.weight']);
+      expect((await names(page)).slice(1, 4)).toEqual([
+        'model.layers.1.input_norm.weight',
+        'model.layers.2.input_norm.weight',
+        'model.layers.3.input_norm.weight',
+      ]);
       await page.close();
     },
     LONG,
@@ -128,7 +131,8 @@ describe('a run', () => {
     'is used by keyboard: skip link, sorting, the treemap and its way into the table',
     async () => {
       const { page } = await open(runOf(transformer()));
-      const focused = (): Promise<string> => page.evaluate('(document.activeElement.querySelector(".hidden") ?? document.activeElement).textContent');
+      const focused = (): Promise<string> =>
+        page.evaluate('(document.activeElement.querySelector(".hidden") ?? document.activeElement).textContent');
       await page.keyboard.press('Tab');
       expect(await focused()).toBe('Skip to the report');
       await page.keyboard.press('Enter');
@@ -152,7 +156,7 @@ describe('a run', () => {
       await page.keyboard.press('End');
       const tensor = (await focused()).split(':')[0]!;
       await page.keyboard.press('Enter');
-      if (await page.getByLabel('name contains').inputValue() === '') await page.keyboard.press('Enter');
+      if ((await page.getByLabel('name contains').inputValue()) === '') await page.keyboard.press('Enter');
       expect(await page.getByLabel('name contains').inputValue()).toContain(tensor.split('.')[1]!);
       expect((await names(page)).length).toBeGreaterThan(0);
       expect(await page.evaluate('document.activeElement.id')).toBe('tensor-filter');
@@ -217,7 +221,7 @@ describe.each(['light', 'dark'] as const)('%s', (scheme) => {
     '%s: nothing that axe-core objects to, and no sideways scrolling on a phone',
     async (name, make) => {
       const { page, wrong } = await open(make(), { scheme });
-      await page.evaluate(await readFile(AXE, 'utf8'));
+      await page.evaluate(axe.source);
       const { violations } = (await page.evaluate('axe.run(document, { resultTypes: ["violations"] })')) as {
         violations: readonly { id: string; nodes: readonly { html: string; failureSummary: string }[] }[];
       };
@@ -257,7 +261,7 @@ inBrowser(
     await page.getByText('1 of 100,000 tensors').waitFor(DRAWN);
     expect(await names(page)).toEqual(['experts.73.layer.511.weight']);
     await page.getByLabel('name contains').fill('');
-    await page.getByRole('columnheader', { name: 'size' }).getByRole('button').click();
+    await page.locator('#tensors').getByRole('columnheader', { name: 'size' }).getByRole('button').click();
     expect((await names(page))[0]).toBe('experts.0.layer.96.weight');
     expect(await page.locator('.treemap button').count()).toBeLessThan(600);
     expect(wrong).toEqual([]);

@@ -45,14 +45,17 @@ export function transformer(blocks = 24, width = 1024): readonly Made[] {
         { name: `model.layers.${block}.steps`, shape: [], dtype: 'I64' as const },
       ];
     }).flat(),
-    ...linear('head.classifier', 400, width, { fate: 'filled' }),
-    ...linear('old_head.classifier', 1000, width, { fate: 'skipped' }),
+    ...linear('head.classifier', 8000, width, { fate: 'filled' }),
+    ...linear('old_head.classifier', 12000, width, { fate: 'skipped' }),
   ];
 }
 
 /** `count` tensors in modules of a thousand. */
 export function many(count: number): readonly Made[] {
-  return Array.from({ length: count }, (_, index) => ({ name: `experts.${Math.floor(index / 1000)}.layer.${index % 1000}.weight`, shape: [64, 1 + (index % 97)] }));
+  return Array.from({ length: count }, (_, index) => ({
+    name: `experts.${Math.floor(index / 1000)}.layer.${index % 1000}.weight`,
+    shape: [64, 1 + (index % 97)],
+  }));
 }
 
 export const HOSTILE = [
@@ -81,7 +84,12 @@ export function runOf(made: readonly Made[], change: Partial<PipelineResult> = {
       { file: 0, location: { kind: 'range', offset: 0 }, length: 1 },
       { file: 1, location: { kind: 'range', offset: 0 }, length: 1 },
     ],
-    tensors: kept.map((one) => ({ name: one.name, shape: one.shape, dtype: one.cast ?? one.dtype ?? 'F32', origin: tensor(one, one.fate === 'filled' ? 1 : 0) })),
+    tensors: kept.map((one) => ({
+      name: one.name,
+      shape: one.shape,
+      dtype: one.cast ?? one.dtype ?? 'F32',
+      origin: tensor(one, one.fate === 'filled' ? 1 : 0),
+    })),
     frozen: made.filter(({ frozen }) => frozen === true).map(({ name }) => name),
     skipped: made.filter(({ fate }) => fate === 'skipped').map(({ name }) => ({ what: name, reason: 'not in the target' })),
     dropped: [
@@ -154,7 +162,7 @@ export function runOf(made: readonly Made[], change: Partial<PipelineResult> = {
 
 function digest(seed: number): string {
   let state = (seed + 7) * 2654435761;
-  return Array.from({ length: 64 }, () => ((state = (state * 1103515245 + 12345) % 2147483648) >> 16 & 15).toString(16)).join('');
+  return Array.from({ length: 64 }, () => (((state = (state * 1103515245 + 12345) % 2147483648) >> 16) & 15).toString(16)).join('');
 }
 
 function stage(index: number, type: string, from: number, to: number, summary: string, more: Partial<StageRecord> = {}): StageRecord {
@@ -178,7 +186,13 @@ const STAGES: readonly StageRecord[] = [
         summary: 'published 342 tensors, 744 MiB',
         changed: null,
         attempts: [
-          { attempt: 1, started: at(1400), ended: at(3100), outcome: 'failed', error: { type: 'CheckpointSourceError', message: 's3://serving answered 503: slow down' } },
+          {
+            attempt: 1,
+            started: at(1400),
+            ended: at(3100),
+            outcome: 'failed',
+            error: { type: 'CheckpointSourceError', message: 's3://serving answered 503: slow down' },
+          },
           { attempt: 2, started: at(4100), ended: at(5200), outcome: 'lost', error: null },
           { attempt: 3, started: at(5400), ended: at(9800), outcome: 'completed', error: null },
         ],
@@ -196,7 +210,14 @@ export function failedRun(): RunContents {
   const stages = STAGES.map((one, index): StageRecord => {
     if (index === 0) return one;
     if (index > 1) return { ...one, status: 'pending', attempts: 0, started: null, ended: null, summary: null, tries: [] };
-    return { ...one, status: 'failed', error, tries: [{ ...one.tries[0]!, outcome: 'failed', attempts: [{ attempt: 1, started: at(700), ended: at(1120), outcome: 'failed', error }] }] };
+    return {
+      ...one,
+      status: 'failed',
+      error,
+      tries: [
+        { ...one.tries[0]!, outcome: 'failed', attempts: [{ attempt: 1, started: at(700), ended: at(1120), outcome: 'failed', error }] },
+      ],
+    };
   });
   return runOf(transformer(2, 64), { status: 'failed', stages, outputs: [], error });
 }
@@ -216,7 +237,13 @@ export function batchOf(count: number): BatchContents {
       workflow_id: `nightly/${index}/${item}`,
       run_id: null,
       outputs: failed ? [] : [`s3://serving/${item}.safetensors`],
-      error: failed ? { type: codes[(index / 23) % 7 < 4 ? 0 : (index / 23) % 2 === 0 ? 1 : 2]!, message: `${item} ends after 12 of 40 MiB`, details: {} } : null,
+      error: failed
+        ? {
+            type: codes[(index / 23) % 7 < 4 ? 0 : (index / 23) % 2 === 0 ? 1 : 2]!,
+            message: `${item} ends after 12 of 40 MiB`,
+            details: {},
+          }
+        : null,
       ended: at(index * 40 + 3000 * Math.sin(index / 90) + 3000),
     };
   });

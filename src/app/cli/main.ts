@@ -189,7 +189,9 @@ program
   .argument('<bundle>', 'zip of `ckpt bundle`')
   .description('replay the history in a bundle against the installed workflow code; exit 1 where it takes other steps')
   .addOption(json())
-  .action(async (file: string, _options, command: Command) => (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()));
+  .action(async (file: string, _options, command: Command) =>
+    (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()),
+  );
 
 const batch = program.command('batch').description('one pipeline for each of many checkpoints');
 

@@ -17,16 +17,32 @@ export function batchSections(batch: BatchContents): readonly HTMLElement[] {
   return [
     ...(result.error === null ? [] : [failure(batch)]),
     section('outcomes', 'Outcomes', totals(batch), items === null ? null : overTime(batch, items)),
-    ...(Object.keys(result.failures_by_code).length === 0 ? [] : [section('failures', 'Failures by code', byCode(result.failures_by_code))]),
+    ...(Object.keys(result.failures_by_code).length === 0
+      ? []
+      : [section('failures', 'Failures by code', byCode(result.failures_by_code))]),
     ...(items === null
-      ? [section('last-failures', 'Last failures', plainTable('Last failures', ['item', 'code', 'message'], result.failures.map(({ item, code, message }) => [item, code, message])))]
+      ? [
+          section(
+            'last-failures',
+            'Last failures',
+            plainTable(
+              'Last failures',
+              ['item', 'code', 'message'],
+              result.failures.map(({ item, code, message }) => [item, code, message]),
+            ),
+          ),
+        ]
       : [section('items', 'Items', itemTable(items))]),
     ...(document === null ? [] : [section('record', 'Record', disclosure('Batch document', json(document, 'Batch document')))]),
   ];
 }
 
 function failure({ result }: BatchContents): HTMLElement {
-  const element = section('failure', 'What failed', h('p', { class: 'message' }, h('strong', {}, result.error!.type), `: ${result.error!.message}`));
+  const element = section(
+    'failure',
+    'What failed',
+    h('p', { class: 'message' }, h('strong', {}, result.error!.type), `: ${result.error!.message}`),
+  );
   element.classList.add('failure');
   return element;
 }
@@ -36,9 +52,18 @@ function totals({ result, started, ended }: BatchContents): HTMLElement {
   const done = result.completed + result.unchanged + result.failed + result.cancelled;
   return facts([
     ['items', `${grouped(done)} of ${grouped(result.total)} ended`],
-    ...STATUSES.map((status) => [`${SIGNS[status]} ${status}`, `${grouped(result[status])}, ${formatShare(result[status], result.total)}`] as const),
+    ...STATUSES.map(
+      (status) => [`${SIGNS[status]} ${status}`, `${grouped(result[status])}, ${formatShare(result[status], result.total)}`] as const,
+    ),
     ['running', result.running === 0 ? null : grouped(result.running)],
-    ['throughput', took === null || took === 0 ? (result.rate === null ? null : `${result.rate} items/s`) : `${Number(((done / took) * 1000).toPrecision(3))} items/s over ${formatDuration(took)}`],
+    [
+      'throughput',
+      took === null || took === 0
+        ? result.rate === null
+          ? null
+          : `${result.rate} items/s`
+        : `${Number(((done / took) * 1000).toPrecision(3))} items/s over ${formatDuration(took)}`,
+    ],
     ['results', result.results],
   ]);
 }
@@ -62,7 +87,10 @@ function overTime({ started }: BatchContents, items: OutcomeColumns): HTMLElemen
   const bars = [...counts.values()];
   const present = STATUSES.filter((status) => bars.some((bar) => bar.status === status));
   const sampled = times.filter((_, index) => index === times.length - 1 || index % Math.ceil(times.length / 500) === 0);
-  const sofar = sampled.map(({ time }, index) => ({ at: time - zero, count: index === sampled.length - 1 ? times.length : index * Math.ceil(times.length / 500) + 1 }));
+  const sofar = sampled.map(({ time }, index) => ({
+    at: time - zero,
+    count: index === sampled.length - 1 ? times.length : index * Math.ceil(times.length / 500) + 1,
+  }));
   const common = { width: WIDTH, marginLeft: 60, marginBottom: 42, style: { fontSize: '13px' } } as const;
   const axis = axisX({ tickFormat: (value: number) => formatDuration(value), ticks: 8, label: 'since the start' });
   const each = plot({
@@ -71,14 +99,31 @@ function overTime({ started }: BatchContents, items: OutcomeColumns): HTMLElemen
     x: { domain: [0, end] },
     y: { label: `items in ${formatDuration(step)}`, nice: true },
     color: { domain: present, range: present.map((status) => COLOURS[status]) },
-    marks: [gridY({ strokeOpacity: 0.12 }), rectY(bars, { x1: 'from', x2: (bar: { from: number }) => bar.from + step, y: 'count', fill: 'status', inset: 0.5, order: [...STATUSES] }), axis, ruleY([0])],
+    marks: [
+      gridY({ strokeOpacity: 0.12 }),
+      rectY(bars, {
+        x1: 'from',
+        x2: (bar: { from: number }) => bar.from + step,
+        y: 'count',
+        fill: 'status',
+        inset: 0.5,
+        order: [...STATUSES],
+      }),
+      axis,
+      ruleY([0]),
+    ],
   });
   const line = plot({
     ...common,
     height: 180,
     x: { domain: [0, end] },
     y: { label: 'items ended', nice: true },
-    marks: [gridY({ strokeOpacity: 0.12 }), lineY([{ at: 0, count: 0 }, ...sofar], { x: 'at', y: 'count', stroke: 'var(--busy)', strokeWidth: 2, curve: 'step-after' }), axis, ruleY([0])],
+    marks: [
+      gridY({ strokeOpacity: 0.12 }),
+      lineY([{ at: 0, count: 0 }, ...sofar], { x: 'at', y: 'count', stroke: 'var(--busy)', strokeWidth: 2, curve: 'step-after' }),
+      axis,
+      ruleY([0]),
+    ],
   });
   const legend = h(
     'ul',
@@ -98,7 +143,11 @@ function overTime({ started }: BatchContents, items: OutcomeColumns): HTMLElemen
     'div',
     {},
     h('h3', {}, 'Outcomes over time'),
-    figure(`Outcomes in intervals of ${formatDuration(step)}: ${present.map((status) => `${grouped(items.status.filter((one) => one === status).length)} ${status}`).join(', ')}. The table below has all intervals.`, each, legend),
+    figure(
+      `Outcomes in intervals of ${formatDuration(step)}: ${present.map((status) => `${grouped(items.status.filter((one) => one === status).length)} ${status}`).join(', ')}. The table below has all intervals.`,
+      each,
+      legend,
+    ),
     h('h3', {}, 'Throughput'),
     figure(`Items ended by time: ${grouped(times.length)} in ${formatDuration(end)}.`, line),
     disclosure('Intervals as a table', plainTable('Outcomes by interval', ['from', ...STATUSES], rows, [0, 1, 2, 3, 4])),
@@ -119,7 +168,17 @@ function byCode(codes: Readonly<Record<string, number>>): HTMLElement {
     style: { fontSize: '13px' },
     marginTop: 4,
     marginBottom: 4,
-    marks: [barX(rows, { y: 'code', x: 'count', fill: 'var(--bad)' }), text(rows, { y: 'code', x: 'count', text: ({ count }: { count: number }) => grouped(count), textAnchor: 'start', dx: 6, fill: 'currentColor' })],
+    marks: [
+      barX(rows, { y: 'code', x: 'count', fill: 'var(--bad)' }),
+      text(rows, {
+        y: 'code',
+        x: 'count',
+        text: ({ count }: { count: number }) => grouped(count),
+        textAnchor: 'start',
+        dx: 6,
+        fill: 'currentColor',
+      }),
+    ],
   });
   return figure(`Failures by code: ${rows.map(({ code, count }) => `${code} ${grouped(count)}`).join(', ')}`, drawing);
 }

@@ -21,8 +21,7 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
 
 /** Characters that would change how the text around them reads, or not be seen at all, as their numbers. */
 function visible(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are meant
-  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replaceAll(/(?![\t\n])[\p{Cc}\p{Cf}]/gu, (mark) => `\\u${mark.codePointAt(0)!.toString(16).padStart(4, '0')}`);
 }
 
 /** A section with its heading, which names it for who cannot see it. */
@@ -37,7 +36,12 @@ export function facts(entries: readonly (readonly [term: string, value: Child])[
 }
 
 /** A table of a few rows, as it stands. */
-export function plainTable(caption: string, titles: readonly string[], rows: readonly (readonly Child[])[], numeric: readonly number[] = []): HTMLElement {
+export function plainTable(
+  caption: string,
+  titles: readonly string[],
+  rows: readonly (readonly Child[])[],
+  numeric: readonly number[] = [],
+): HTMLElement {
   const kind = (column: number): Attributes => (numeric.includes(column) ? { class: 'number' } : {});
   return h(
     'div',

@@ -21,18 +21,37 @@ export function flow(run: RunContents): HTMLElement {
     source === null
       ? null
       : facts([
-          ['from', h('span', {}, source.files[0]?.uri ?? '–', source.files.length > 1 ? ` and ${grouped(source.files.length - 1)} more files` : '')],
+          [
+            'from',
+            h(
+              'span',
+              {},
+              source.files[0]?.uri ?? '–',
+              source.files.length > 1 ? ` and ${grouped(source.files.length - 1)} more files` : '',
+            ),
+          ],
           ['format', `${source.format} in ${source.container}`],
           ['size', `${formatBytes(size)} (${grouped(size)} bytes)`],
           ['weights', `${grouped(source.weights.tensors)} tensors, ${formatBytes(source.weights.bytes)}`],
-          ['beside them', source.others.tensors === 0 ? null : `${grouped(source.others.tensors)} tensors, ${formatBytes(source.others.bytes)}`],
-          ['training', training?.epoch === null || training === undefined ? null : `epoch ${training.epoch}${training.global_step === null ? '' : `, step ${grouped(training.global_step)}`}`],
+          [
+            'beside them',
+            source.others.tensors === 0 ? null : `${grouped(source.others.tensors)} tensors, ${formatBytes(source.others.bytes)}`,
+          ],
+          [
+            'training',
+            training?.epoch === null || training === undefined
+              ? null
+              : `epoch ${training.epoch}${training.global_step === null ? '' : `, step ${grouped(training.global_step)}`}`,
+          ],
         ]);
   const left = outputs.map((output) =>
     facts([
       ['to', output.uri],
       ['format', output.format],
-      ['size', `${formatBytes(output.size)} (${grouped(output.size)} bytes)${size === 0 ? '' : `, ${formatShare(output.size, size)} of the source`}`],
+      [
+        'size',
+        `${formatBytes(output.size)} (${grouped(output.size)} bytes)${size === 0 ? '' : `, ${formatShare(output.size, size)} of the source`}`,
+      ],
       ['tensors', grouped(output.tensors)],
       ['state', output.unchanged ? 'unchanged: an earlier run had published exactly this' : 'published by this run'],
       ['SHA-256', output.sha256 === undefined ? null : code(output.sha256)],
@@ -84,12 +103,15 @@ function bars(parts: readonly Part[], most: number): HTMLElement {
     marks: [
       barX(parts, { y: 'side', x: 'bytes', fill: 'colour', stroke: 'var(--page)', strokeWidth: 1 }),
       // Words where there is room for them; all are in the legend.
-      text(placed(parts).filter(({ what, bytes }) => bytes / most > (what.length + 12) * 0.0085), {
-        y: 'side',
-        x: 'middle',
-        text: (part: Part) => `${part.what}, ${formatBytes(part.bytes)}`,
-        fill: 'white',
-      }),
+      text(
+        placed(parts).filter(({ what, bytes }) => bytes / most > (what.length + 12) * 0.0085),
+        {
+          y: 'side',
+          x: 'middle',
+          text: (part: Part) => `${part.what}, ${formatBytes(part.bytes)}`,
+          fill: 'white',
+        },
+      ),
     ],
   });
   const legend = h(

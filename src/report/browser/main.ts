@@ -24,7 +24,13 @@ function draw(contents: Contents): void {
       'header',
       {},
       h('p', { class: 'kind' }, contents.kind === 'run' ? 'Checkpoint pipeline run' : 'Checkpoint batch'),
-      h('h1', {}, contents.name ?? contents.workflowId, ' ', h('span', { class: `badge is-${status}` }, `${SIGNS[status] ?? '·'} ${status}`)),
+      h(
+        'h1',
+        {},
+        contents.name ?? contents.workflowId,
+        ' ',
+        h('span', { class: `badge is-${status}` }, `${SIGNS[status] ?? '·'} ${status}`),
+      ),
       facts([
         ['workflow', contents.workflowId],
         ['run', contents.runId],
@@ -35,7 +41,15 @@ function draw(contents: Contents): void {
     ),
     h('nav', { 'aria-label': 'Sections', class: 'sections' }, h('ul', {}, ...links)),
     h('main', { id: 'main', tabindex: -1 }, ...sections),
-    h('footer', {}, h('p', {}, `Made ${formatTime(contents.created)} by checkpoint-pipeline ${contents.version}. Nothing in the checkpoint was executed; this page loads nothing.`)),
+    h(
+      'footer',
+      {},
+      h(
+        'p',
+        {},
+        `Made ${formatTime(contents.created)} by checkpoint-pipeline ${contents.version}. Nothing in the checkpoint was executed; this page loads nothing.`,
+      ),
+    ),
   );
 }
 

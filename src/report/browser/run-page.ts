@@ -19,13 +19,27 @@ export function runSections(run: RunContents): readonly HTMLElement[] {
     ...(run.error === null ? [] : [failure(run)]),
     ...(run.waiting === null
       ? []
-      : [section('waiting', 'Waits for an answer', h('p', {}, `Since ${formatTime(run.waiting.since)}: stage ${run.waiting.stage.index + 1}, ${run.waiting.stage.type}: ${run.waiting.error.message}`))]),
+      : [
+          section(
+            'waiting',
+            'Waits for an answer',
+            h(
+              'p',
+              {},
+              `Since ${formatTime(run.waiting.since)}: stage ${run.waiting.stage.index + 1}, ${run.waiting.stage.type}: ${run.waiting.error.message}`,
+            ),
+          ),
+        ]),
     ...(run.source === null && run.outputs.length === 0 ? [] : [section('flow', 'In and out', flow(run))]),
     section('stages', 'Stages', timeline(run.stages), stageTable(run.stages)),
     ...(tensors === null || table === null
       ? []
       : [
-          section('modules', run.tensorsAre === 'published' ? 'Tensors by module' : 'Tensors by module, as planned', treemap(tensors, (text) => table.filter(text))),
+          section(
+            'modules',
+            run.tensorsAre === 'published' ? 'Tensors by module' : 'Tensors by module, as planned',
+            treemap(tensors, (text) => table.filter(text)),
+          ),
           section('tensors', 'Tensors', table.element),
         ]),
     ...(run.skipped.length + run.dropped.length === 0 ? [] : [leftOut(run)]),
@@ -96,7 +110,15 @@ function tensorTable(columns: TensorColumns): DataTable {
     searchTitle: 'name contains',
     choices: [
       { title: 'dtype', values: dtypes, of: (row, value) => (dtype[row] ?? 'unknown') === value },
-      ...(present.length === 0 ? [] : [{ title: 'mark', values: [...present, 'none'], of: (row: number, value: string) => (value === 'none' ? marks[row] === 0 : (marks[row]! & MARK[value as Mark]) !== 0) }]),
+      ...(present.length === 0
+        ? []
+        : [
+            {
+              title: 'mark',
+              values: [...present, 'none'],
+              of: (row: number, value: string) => (value === 'none' ? marks[row] === 0 : (marks[row]! & MARK[value as Mark]) !== 0),
+            },
+          ]),
     ],
     columns: [
       { title: 'name', text: (row) => name[row]! },
@@ -105,7 +127,15 @@ function tensorTable(columns: TensorColumns): DataTable {
       { title: 'size', text: (row) => formatBytes(bytes[row]!), key: (row) => bytes[row]!, numeric: true },
       {
         title: 'marks',
-        text: (row) => [marksOf(row).map((mark) => `${MARK_SIGNS[mark]} ${mark}`).join(', '), notes[row] ?? ''].filter((each) => each !== '').join(': '),
+        text: (row) =>
+          [
+            marksOf(row)
+              .map((mark) => `${MARK_SIGNS[mark]} ${mark}`)
+              .join(', '),
+            notes[row] ?? '',
+          ]
+            .filter((each) => each !== '')
+            .join(': '),
       },
       { title: 'SHA-256', text: (row) => sha256[row] ?? '–', class: 'digest' },
     ],
@@ -121,16 +151,38 @@ function leftOut({ skipped, dropped }: RunContents): HTMLElement {
     else known.push(each);
   }
   const examples = (list: readonly LeftOutFacts[]): string =>
-    `${list.slice(0, 3).map(({ what }) => what).join(', ')}${list.length > 3 ? ' …' : ''}`;
+    `${list
+      .slice(0, 3)
+      .map(({ what }) => what)
+      .join(', ')}${list.length > 3 ? ' …' : ''}`;
   return section(
     'left-out',
     'Left out',
     skipped.length === 0
       ? null
-      : h('div', {}, h('h3', {}, `Skipped tensors (${grouped(skipped.length)})`), plainTable('Skipped tensors by reason', ['reason', 'tensors', 'such as'], [...reasons].map(([reason, list]) => [reason, grouped(list.length), examples(list)]), [1])),
+      : h(
+          'div',
+          {},
+          h('h3', {}, `Skipped tensors (${grouped(skipped.length)})`),
+          plainTable(
+            'Skipped tensors by reason',
+            ['reason', 'tensors', 'such as'],
+            [...reasons].map(([reason, list]) => [reason, grouped(list.length), examples(list)]),
+            [1],
+          ),
+        ),
     dropped.length === 0
       ? null
-      : h('div', {}, h('h3', {}, `Dropped content (${grouped(dropped.length)})`), plainTable('Dropped content', ['what', 'reason'], dropped.slice(0, 500).map(({ what, reason, details }) => [what, `${reason}${details === null ? '' : ` ${details}`}`]))),
+      : h(
+          'div',
+          {},
+          h('h3', {}, `Dropped content (${grouped(dropped.length)})`),
+          plainTable(
+            'Dropped content',
+            ['what', 'reason'],
+            dropped.slice(0, 500).map(({ what, reason, details }) => [what, `${reason}${details === null ? '' : ` ${details}`}`]),
+          ),
+        ),
     dropped.length > 500 ? h('p', {}, `${grouped(dropped.length - 500)} more are in the manifest.`) : null,
   );
 }
@@ -138,28 +190,55 @@ function leftOut({ skipped, dropped }: RunContents): HTMLElement {
 const VERDICTS = { safe: '✔ safe', unknown: '? unknown', dangerous: '✖ dangerous' } as const;
 
 function globals({ globals: found, source }: RunContents): HTMLElement {
-  const none = source!.container === 'safetensors' ? 'This format names no classes or functions.' : 'The file names no classes or functions.';
+  const none =
+    source!.container === 'safetensors' ? 'This format names no classes or functions.' : 'The file names no classes or functions.';
   return section(
     'globals',
     'Globals seen',
     h('p', {}, found.length === 0 ? none : 'Classes and functions that the pickles in the file name. None was imported or called.'),
     found.length === 0
       ? null
-      : plainTable('Globals seen', ['verdict', 'name', 'uses', 'first in'], found.map(({ verdict, name, uses, member }) => [h('span', { class: `verdict is-${verdict}` }, VERDICTS[verdict]), code(name), grouped(uses), member]), [2]),
+      : plainTable(
+          'Globals seen',
+          ['verdict', 'name', 'uses', 'first in'],
+          found.map(({ verdict, name, uses, member }) => [
+            h('span', { class: `verdict is-${verdict}` }, VERDICTS[verdict]),
+            code(name),
+            grouped(uses),
+            member,
+          ]),
+          [2],
+        ),
   );
 }
 
 function digests({ source, outputs }: RunContents): readonly HTMLElement[] {
   const pinned = (source?.files ?? []).slice(0, 100).map(({ uri, size, identity }) => [uri, `${grouped(size)} bytes`, code(identity)]);
-  const made = outputs.map(({ uri, size, sha256 }) => [uri, `${grouped(size)} bytes`, code(sha256 === undefined ? 'none: a store copied bytes itself' : `sha256 ${sha256}`)]);
+  const made = outputs.map(({ uri, size, sha256 }) => [
+    uri,
+    `${grouped(size)} bytes`,
+    code(sha256 === undefined ? 'none: a store copied bytes itself' : `sha256 ${sha256}`),
+  ]);
   if (pinned.length + made.length === 0) return [];
   return [
-    section('digests', 'Digests', plainTable('Digests of outputs, and what pins the source', ['file', 'size', 'SHA-256, or what pins this version'], [...made, ...pinned], [1])),
+    section(
+      'digests',
+      'Digests',
+      plainTable(
+        'Digests of outputs, and what pins the source',
+        ['file', 'size', 'SHA-256, or what pins this version'],
+        [...made, ...pinned],
+        [1],
+      ),
+    ),
   ];
 }
 
 function record({ warnings, document, metadata, source }: RunContents): readonly HTMLElement[] {
-  const findings = [...warnings, ...(source?.findings ?? []).map(({ message, member }) => (member === undefined ? message : `${member}: ${message}`))];
+  const findings = [
+    ...warnings,
+    ...(source?.findings ?? []).map(({ message, member }) => (member === undefined ? message : `${member}: ${message}`)),
+  ];
   return [
     ...(findings.length === 0 ? [] : [h('h3', {}, 'Warnings'), h('ul', {}, ...findings.slice(0, 200).map((line) => h('li', {}, line)))]),
     ...(document === null ? [] : [disclosure('Pipeline document', json(document, 'Pipeline document'))]),

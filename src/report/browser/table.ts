@@ -71,13 +71,19 @@ export function dataTable({ id, noun, rows, columns, search, searchTitle, choice
   function sort(column: number): void {
     const down = sorted?.column === column ? !sorted.down : columns[column]!.numeric === true;
     sorted = { column, down };
-    for (const [index, head] of heads.entries()) head.setAttribute('aria-sort', index !== column ? 'none' : down ? 'descending' : 'ascending');
+    for (const [index, head] of heads.entries())
+      head.setAttribute('aria-sort', index !== column ? 'none' : down ? 'descending' : 'ascending');
     refresh();
   }
 
   function refresh(): void {
-    const words = field.value.toLowerCase().split(/\s+/).filter((word) => word !== '');
-    const chosen = choices.flatMap(({ of }, index) => (selects[index]!.value === '' ? [] : [(row: number) => of(row, selects[index]!.value)]));
+    const words = field.value
+      .toLowerCase()
+      .split(/\s+/)
+      .filter((word) => word !== '');
+    const chosen = choices.flatMap(({ of }, index) =>
+      selects[index]!.value === '' ? [] : [(row: number) => of(row, selects[index]!.value)],
+    );
     order = [];
     for (let row = 0; row < rows; row++) {
       if (!chosen.every((fits) => fits(row))) continue;
@@ -93,9 +99,16 @@ export function dataTable({ id, noun, rows, columns, search, searchTitle, choice
 
   function draw(onPaper: boolean): void {
     const first = onPaper ? 0 : Math.max(0, Math.floor(region.scrollTop / ROW) - MARGIN);
-    const last = onPaper ? Math.min(order.length, ON_PAPER) : Math.min(order.length, first + Math.ceil(region.clientHeight / ROW) + 2 * MARGIN);
+    const last = onPaper
+      ? Math.min(order.length, ON_PAPER)
+      : Math.min(order.length, first + Math.ceil(region.clientHeight / ROW) + 2 * MARGIN);
     const drawn = order.slice(first, last).map((row, place) => rowOf(row, first + place));
-    body.replaceChildren(space(first), ...drawn, space(onPaper ? 0 : order.length - last), ...(onPaper && last < order.length ? [rest(order.length - last)] : []));
+    body.replaceChildren(
+      space(first),
+      ...drawn,
+      space(onPaper ? 0 : order.length - last),
+      ...(onPaper && last < order.length ? [rest(order.length - last)] : []),
+    );
   }
 
   function rowOf(row: number, place: number): HTMLElement {

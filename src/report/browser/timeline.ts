@@ -28,8 +28,16 @@ export function timeline(stages: readonly StageRecord[]): HTMLElement | null {
   const zero = Math.min(...begun.map(({ started }) => Date.parse(started!)));
   const at = (iso: string): number => Math.max(0, Date.parse(iso) - zero);
   const bars = begun.flatMap((stage) => barsOf(stage, at));
-  const end = Math.max(1, ...begun.flatMap(({ started, ended }) => [at(started!), ended === null ? 0 : at(ended)]), ...bars.map(({ to }) => to));
-  const spans = begun.map((stage) => ({ stage: labelOf(stage), from: at(stage.started!), to: stage.ended === null ? end : at(stage.ended) }));
+  const end = Math.max(
+    1,
+    ...begun.flatMap(({ started, ended }) => [at(started!), ended === null ? 0 : at(ended)]),
+    ...bars.map(({ to }) => to),
+  );
+  const spans = begun.map((stage) => ({
+    stage: labelOf(stage),
+    from: at(stage.started!),
+    to: stage.ended === null ? end : at(stage.ended),
+  }));
   const labels = stages.map(labelOf);
   // A moment must be seen, too.
   const least = end / 300;
@@ -54,13 +62,23 @@ export function timeline(stages: readonly StageRecord[]): HTMLElement | null {
         stroke: 'var(--page)',
         strokeWidth: 1,
       }),
-      text(bars.filter(({ outcome, from, to }) => outcome !== 'completed' && to - from > end / 60), {
+      text(
+        bars.filter(({ outcome, from, to }) => outcome !== 'completed' && to - from > end / 60),
+        {
+          y: 'stage',
+          x: (bar: Bar) => (bar.from + bar.to) / 2,
+          text: (bar: Bar) => OUTCOMES[bar.outcome].sign,
+          fill: 'white',
+        },
+      ),
+      text(spans, {
         y: 'stage',
-        x: (bar: Bar) => (bar.from + bar.to) / 2,
-        text: (bar: Bar) => OUTCOMES[bar.outcome].sign,
-        fill: 'white',
+        x: 'to',
+        text: (span: { from: number; to: number }) => formatDuration(span.to - span.from),
+        textAnchor: 'start',
+        dx: 7,
+        fill: 'currentColor',
       }),
-      text(spans, { y: 'stage', x: 'to', text: (span: { from: number; to: number }) => formatDuration(span.to - span.from), textAnchor: 'start', dx: 7, fill: 'currentColor' }),
     ],
   });
   const present = (Object.keys(OUTCOMES) as Outcome[]).filter((outcome) => bars.some((bar) => bar.outcome === outcome));

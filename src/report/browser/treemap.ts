@@ -32,7 +32,8 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
   const map = h('div', {
     class: 'treemap',
     role: 'group',
-    'aria-label': 'Treemap of tensors by module, by bytes. Arrow keys go from cell to cell, Enter opens a module or shows a tensor in the table, Escape goes up.',
+    'aria-label':
+      'Treemap of tensors by module, by bytes. Arrow keys go from cell to cell, Enter opens a module or shows a tensor in the table, Escape goes up.',
   });
   map.style.height = `${HEIGHT}px`;
   const said = h('p', { class: 'said' }, ' ');
@@ -48,7 +49,9 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
     const path: ModuleNode[] = [root];
     // By their paths: the dots of names that were left in one piece lead nowhere else.
     while (path.at(-1) !== focus) {
-      const next = [...path.at(-1)!.children.values()].find((child) => child.row === null && (child === focus || focus.path.startsWith(`${child.path}.`)));
+      const next = [...path.at(-1)!.children.values()].find(
+        (child) => child.row === null && (child === focus || focus.path.startsWith(`${child.path}.`)),
+      );
       if (next === undefined) break;
       path.push(next);
     }
@@ -86,7 +89,13 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
     const text = describe(node, root.bytes);
     const cell = h('button', { type: 'button', tabindex: -1, title: text, 'data-dtypes': [...node.byDtype.keys()].join(' ') });
     Object.assign(cell.style, { left: `${x0}px`, top: `${y0}px`, width: `${x1 - x0}px`, height: `${y1 - y0}px` });
-    cell.className = [children === undefined ? 'cell' : 'frame', `deep${depth}`, ...marksOf(node).filter((mark) => node.marks[mark] === node.tensors).map((mark) => `is-${mark}`)].join(' ');
+    cell.className = [
+      children === undefined ? 'cell' : 'frame',
+      `deep${depth}`,
+      ...marksOf(node)
+        .filter((mark) => node.marks[mark] === node.tensors)
+        .map((mark) => `is-${mark}`),
+    ].join(' ');
     if (children === undefined && node.marks.skipped < node.tensors) cell.style.backgroundColor = dtypeColour(largest(node));
     if (children === undefined && node.byDtype.size > 1) cell.style.backgroundImage = bands(node);
     // Casts are too common to be worth a sign; the colour says what came of them.
@@ -95,7 +104,9 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
     cell.append(h('span', { class: 'hidden' }, text));
     if (wide) cell.append(h('span', { class: 'name', 'aria-hidden': 'true' }, [...signs, label].join(' ')));
     if (wide && children === undefined && y1 - y0 > 32)
-      cell.append(h('span', { class: 'more', 'aria-hidden': 'true' }, `${[...node.byDtype.keys()].join(', ')} · ${formatBytes(node.bytes)}`));
+      cell.append(
+        h('span', { class: 'more', 'aria-hidden': 'true' }, `${[...node.byDtype.keys()].join(', ')} · ${formatBytes(node.bytes)}`),
+      );
     cell.addEventListener('click', () => (node.row === null ? open(node, true) : showInTable(node.path)));
     const say = (): void => void (said.textContent = text);
     cell.addEventListener('focus', say);
@@ -106,7 +117,14 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
   map.addEventListener('keydown', (event) => {
     const buttons = [...map.querySelectorAll('button')];
     const at = buttons.indexOf(document.activeElement as HTMLButtonElement);
-    const to: Readonly<Record<string, number>> = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 };
+    const to: Readonly<Record<string, number>> = {
+      ArrowRight: at + 1,
+      ArrowDown: at + 1,
+      ArrowLeft: at - 1,
+      ArrowUp: at - 1,
+      Home: 0,
+      End: buttons.length - 1,
+    };
     if (event.key === 'Escape' && focus !== root) open(parent(), true);
     else if (event.key in to) {
       const next = buttons[Math.max(0, Math.min(buttons.length - 1, to[event.key]!))];
@@ -129,7 +147,13 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
       .map(([dtype, bytes]) => {
         const swatch = h('span', { class: 'swatch', 'aria-hidden': 'true' });
         swatch.style.backgroundColor = dtypeColour(dtype);
-        const button = h('button', { type: 'button', 'data-dtype': dtype, 'aria-pressed': 'false' }, swatch, h('b', {}, dtype), ` ${formatBytes(bytes)}, ${formatShare(bytes, root.bytes)}`);
+        const button = h(
+          'button',
+          { type: 'button', 'data-dtype': dtype, 'aria-pressed': 'false' },
+          swatch,
+          h('b', {}, dtype),
+          ` ${formatBytes(bytes)}, ${formatShare(bytes, root.bytes)}`,
+        );
         button.addEventListener('click', () => {
           lit = lit === dtype ? null : dtype;
           light();
@@ -140,9 +164,16 @@ export function treemap(columns: TensorColumns, showInTable: (filter: string) =>
   const marks = h(
     'ul',
     { class: 'legend', 'aria-label': 'Marks' },
-    ...marksOf(root).filter((mark) => mark !== 'cast').map((mark) =>
-      h('li', {}, h('span', { class: `swatch cell is-${mark}`, 'aria-hidden': 'true' }, MARK_SIGNS[mark]), `${MARK_WORDS[mark]} (${grouped(root.marks[mark])})`),
-    ),
+    ...marksOf(root)
+      .filter((mark) => mark !== 'cast')
+      .map((mark) =>
+        h(
+          'li',
+          {},
+          h('span', { class: `swatch cell is-${mark}`, 'aria-hidden': 'true' }, MARK_SIGNS[mark]),
+          `${MARK_WORDS[mark]} (${grouped(root.marks[mark])})`,
+        ),
+      ),
   );
 
   let width = 0;
@@ -172,23 +203,26 @@ function layout(shown: Shown, width: number): readonly HierarchyRectangularNode<
 
 function modulesTable(focus: ModuleNode): HTMLElement {
   const children = [...focus.children.values()].sort((a, b) => b.bytes - a.bytes);
-  const rows = children
-    .slice(0, MOST_ROWS)
-    .map((node) => [
-      node.name,
-      grouped(node.tensors),
-      formatBytes(node.bytes),
-      formatShare(node.bytes, focus.bytes),
-      [...node.byDtype.keys()].join(', '),
-      marksOf(node)
-        .map((mark) => `${mark}: ${grouped(node.marks[mark])}`)
-        .join(', '),
-    ]);
+  const rows = children.slice(0, MOST_ROWS).map((node) => [
+    node.name,
+    grouped(node.tensors),
+    formatBytes(node.bytes),
+    formatShare(node.bytes, focus.bytes),
+    [...node.byDtype.keys()].join(', '),
+    marksOf(node)
+      .map((mark) => `${mark}: ${grouped(node.marks[mark])}`)
+      .join(', '),
+  ]);
   const more = children.length - rows.length;
   return h(
     'div',
     {},
-    plainTable(focus.path === '' ? 'All modules' : `Parts of ${focus.path}`, ['name', 'tensors', 'size', 'share', 'dtypes', 'marks'], rows, [1, 2, 3]),
+    plainTable(
+      focus.path === '' ? 'All modules' : `Parts of ${focus.path}`,
+      ['name', 'tensors', 'size', 'share', 'dtypes', 'marks'],
+      rows,
+      [1, 2, 3],
+    ),
     more > 0 ? h('p', {}, `${grouped(more)} smaller ones are not shown here.`) : null,
   );
 }

@@ -72,7 +72,11 @@ export async function replay(file: string, options: OutputOptions): Promise<void
   const difference = await (await import('../../replay.ts')).replayHistory(history, basename(path));
   if (difference !== null)
     throw new CheckpointIncompatibleError(`${path}: the installed workflow code takes other steps than this run: ${difference}.`, {
-      details: { bundle: path, version: await ownVersion(), suggestion: 'Let workers of the version that began such runs finish them.' } satisfies JsonObject,
+      details: {
+        bundle: path,
+        version: await ownVersion(),
+        suggestion: 'Let workers of the version that began such runs finish them.',
+      } satisfies JsonObject,
     });
   if (options.json === true) return printJson({ bundle: path, replays: true, version: await ownVersion() });
   process.stdout.write(`${path}: replays with the installed workflow code\n`);

@@ -2,7 +2,8 @@
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { Worker } from '@temporalio/worker';
 import { CheckpointLoadError, textOf } from '../errors.ts';
-import { installRuntime, WORKFLOW_BUNDLE } from './worker.ts';
+import { installRuntime } from './runtime.ts';
+import { WORKFLOW_BUNDLE } from './worker.ts';
 
 /** Null where it takes the same steps; else what differs. `CheckpointLoadError` where it is no history. */
 export async function replayHistory(history: unknown, workflowId: string): Promise<string | null> {

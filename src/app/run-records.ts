@@ -1,5 +1,5 @@
 /** What a server still knows of a run or a batch: its history, and what can be read out of it. */
-import type { Client } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { collectRun } from '../../activities/report.ts';
 import type { Services } from '../../activities/services.ts';
@@ -11,8 +11,9 @@ import { BATCH_WORKFLOW, type BatchResult, type Outcome } from '../pipeline/batc
 import { PIPELINE_WORKFLOW, type PipelineResult } from '../pipeline/contract.ts';
 import { batchContents } from '../report/batch-contents.ts';
 import type { Contents } from '../report/contents.ts';
-import { queryBatch, waitForBatch } from './batch-client.ts';
-import { notFound, queryStatus, waitForResult } from './client.ts';
+import { CheckpointClient } from './client.ts';
+import { rejectNotFound } from './failures.ts';
+import type { TemporalAccess } from './temporal/connect.ts';
 
 type History = Awaited<ReturnType<ReturnType<Client['workflow']['getHandle']>['fetchHistory']>>;
 
@@ -33,20 +34,16 @@ export interface RunRecords {
 }
 
 /** A run that is going on is asked how it stands, which needs a worker. */
-export async function fetchRecords(client: Client, workflowId: string): Promise<RunRecords> {
-  const handle = client.workflow.getHandle(workflowId);
-  const described = await handle.describe().catch((error: unknown) => Promise.reject(notFound(error, workflowId)));
-  const { type, runId, closeTime, startTime } = described;
+export async function fetchRecords({ connection, namespace }: TemporalAccess, workflowId: string): Promise<RunRecords> {
+  const temporal = new Client({ connection, namespace });
+  const client = new CheckpointClient({ client: temporal });
+  const { type, runId, closeTime, startTime } = await temporal.workflow.getHandle(workflowId).describe().catch(rejectNotFound(workflowId));
   if (type !== PIPELINE_WORKFLOW && type !== BATCH_WORKFLOW)
     throw new CheckpointConfigError(`${workflowId} is a workflow ${type}; a report is made of ${PIPELINE_WORKFLOW} and ${BATCH_WORKFLOW}.`);
   const kind = type === PIPELINE_WORKFLOW ? 'run' : 'batch';
-  const going = closeTime === undefined;
-  const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+  const history = await temporal.workflow.getHandle(workflowId, runId).fetchHistory();
   const { carried, ...document } = inputOf(history);
-  const result =
-    kind === 'run'
-      ? await (going ? queryStatus(client, workflowId) : waitForResult(client, { workflowId, runId }))
-      : await (going ? queryBatch(client, workflowId) : waitForBatch(client, workflowId));
+  const result = await (kind === 'run' ? client.status(workflowId) : client.batch.status(workflowId));
   const since = (carried as { readonly since?: number } | undefined)?.since;
   return {
     kind,

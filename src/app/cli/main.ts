@@ -125,7 +125,14 @@ program
   .description('run a worker until stopped')
   .option('--storage <file>', 'storage settings: how to reach S3 stores, and what the worker may reach; default: CKPT_STORAGE')
   .option('--refuse-unknown', 'refuse checkpoints that name classes on no list of harmless ones')
-  .option('--check', 'run none: exit 0 if a worker of this machine polls the task queue')
+  .option('--transfers <number>', 'activities at a time that move tensor bytes; 0: none; default: 4')
+  .option('--activities <number>', 'other activities at a time; 0: none, and no workflows; default: 100')
+  .option('--memory <size>', 'take no further work above this size of the process (2GiB); bounds transfers to what fits')
+  .option('--health-port <port>', 'answer /healthz and /readyz there: port, or address:port')
+  .option('--metrics-port <port>', 'serve Prometheus metrics at /metrics there: port, or address:port')
+  .option('--deployment <name>', 'worker deployment that this worker belongs to; with --build-id')
+  .option('--build-id <id>', 'its version')
+  .option('--check', 'run none: exit 0 if the worker at --health-port is ready; without it, if one of this machine polls the task queue')
   .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 
@@ -243,6 +250,16 @@ for (const [what, description] of [
     .action(async (id: string, _options, command: Command) =>
       (await import('./commands/batch.ts')).tell(what, id, command.optsWithGlobals()),
     );
+
+program
+  .command('doctor')
+  .argument('[place...]', 'further folders and s3://bucket/ to look at')
+  .description('look at all that runs depend on, and say what to do; exit 1 where something will not work')
+  .addOption(json())
+  .option('--storage <file>', 'storage settings; default: CKPT_STORAGE')
+  .action(async (places: string[], _options, command: Command) =>
+    (await import('./commands/doctor.ts')).doctor(places, command.optsWithGlobals()),
+  );
 
 program
   .command('setup')

@@ -19,7 +19,7 @@ import { targetPath, type ToFile } from './report.ts';
 
 export async function bundle(workflowId: string, options: ToFile): Promise<void> {
   const path = targetPath(options.output, workflowId, 'zip');
-  const records = await withServer(options, ({ client }) => fetchRecords(client, workflowId));
+  const records = await withServer(options, ({ temporal }) => fetchRecords(temporal, workflowId));
   const storage = await configuredStorage({ inputs: 'own' });
   try {
     const services = createServices(storage);

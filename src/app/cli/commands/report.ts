@@ -16,7 +16,7 @@ export interface ToFile extends OutputOptions {
 
 export async function report(workflowId: string, options: ToFile): Promise<void> {
   const path = targetPath(options.output, workflowId, 'report.html');
-  const records = await withServer(options, ({ client }) => fetchRecords(client, workflowId));
+  const records = await withServer(options, ({ temporal }) => fetchRecords(temporal, workflowId));
   const storage = await configuredStorage({ inputs: 'own' });
   try {
     const contents = await contentsOf(createServices(storage), records);

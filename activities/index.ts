@@ -15,7 +15,7 @@ import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } f
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
-import type { Services } from './services.ts';
+import { endedBy, type Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
 /** Between heartbeats of a stage that has nothing to report, in milliseconds; a fifth of the heartbeat timeout. */
@@ -65,7 +65,7 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
     const outcome = await stage.run({
       ...input,
       options,
-      services,
+      services: endedBy(activity.cancellationSignal, services),
       signal: activity.cancellationSignal,
       resume,
       heartbeat: (progress) => beat(progress),

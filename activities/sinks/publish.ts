@@ -70,7 +70,7 @@ export default defineStage<Options>({
     }
     const uri = outputUri(call.options.uri);
     await services.storage.check(uri);
-    const files = destinationOf(services.storage, uri);
+    const files = destinationOf(services.storage, uri, call.signal);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
     const plan = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
     const { format, shard_size: shardSize, training_state: trainingState, overwrite, server_side_copy: serverSideCopy } = call.options;
@@ -99,6 +99,7 @@ export default defineStage<Options>({
           plan,
           open: (file) => services.openPinned(file),
           token: partialToken(call),
+          content: planSha256,
           // Shards count for nothing without their index, which is what stands for the set.
           overwrite: name === null ? overwrite : 'always',
           serverSideCopy,

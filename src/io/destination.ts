@@ -15,12 +15,14 @@ import { localIdentity, localPath, localUri } from './local-file.ts';
 import { discardPartials, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
-import { discardS3, publishS3, type Overwrite } from './s3/publish-s3.ts';
+import { headOrNull, type Overwrite } from './s3/conditions.ts';
+import { patiently } from './s3/patience.ts';
+import { publishS3 } from './s3/publish-s3.ts';
 import { readSmallS3, s3Identity } from './s3/source.ts';
+import { discardS3 } from './s3/upload.ts';
 import type { S3Port } from './s3/port.ts';
 import type { Storage } from './storage/storage.ts';
 import { StoreFault } from './store-fault.ts';
-import { retrying } from './retry.ts';
 
 export interface PublishedFile {
   readonly size: number;
@@ -41,6 +43,8 @@ export interface PublishFile {
   readonly open: (file: PinnedFile) => Promise<ByteSource>;
   /** Marks what this stage of this run writes. */
   readonly token: string;
+  /** Digest of all that the bytes follow from: what an earlier attempt finished is known again by both. */
+  readonly content: string;
   readonly overwrite: Overwrite;
   readonly serverSideCopy: boolean;
   readonly resume: ResumableProgress | undefined;
@@ -76,8 +80,9 @@ export function nameOf(uri: string): string {
   return isS3(uri) ? last : decodeURIComponent(last);
 }
 
-export function destinationOf(storage: Storage, uri: string): Destination {
-  return isS3(uri) ? s3Destination(storage) : LOCAL;
+/** `signal` ends whatever is asked of a store; a disk answers soon enough. */
+export function destinationOf(storage: Storage, uri: string, signal?: AbortSignal): Destination {
+  return isS3(uri) ? s3Destination(storage, signal) : LOCAL;
 }
 
 const LOCAL: Destination = {
@@ -100,49 +105,44 @@ const LOCAL: Destination = {
   },
 };
 
-function s3Destination(storage: Storage): Destination {
+function s3Destination(storage: Storage, signal: AbortSignal | undefined): Destination {
   const { policy } = storage;
 
   async function explaining<T>(uri: string, permission: string, doing: string, work: (port: S3Port) => Promise<T>): Promise<T> {
     const port = await storage.s3(uri);
-    try {
-      return await retrying(policy, undefined, () => work(port));
-    } catch (error) {
-      throw error instanceof StoreFault ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy }) : error;
-    }
+    return work(port).catch(async (error: unknown) => {
+      throw error instanceof StoreFault ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy, signal }) : error;
+    });
   }
 
   return {
-    async publish({ uri, layout, plan, open, token, overwrite, serverSideCopy, onProgress, signal }) {
+    async publish({ serverSideCopy, ...file }) {
+      const { uri } = file;
       const port = await storage.s3(uri);
       return publishS3({
+        ...file,
         port,
         policy,
-        budget: storage.budget,
-        uri,
-        layout,
-        plan,
-        open,
-        token,
-        overwrite,
+        memory: storage.memory,
         isNear: serverSideCopy ? (source) => storage.sameStore(source, uri) : null,
-        onProgress,
-        signal,
       });
     },
-    discard: async (uri, token) => discardS3(await storage.s3(uri), uri, token),
-    read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), { ...policy, tries: 1 })),
+    discard: (uri, token) => explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
+    read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
     async write(uri, text) {
       const body = new TextEncoder().encode(text);
-      await explaining(uri, 's3:PutObject', 'writing', (port) => port.put(parseS3(uri), body, { mark: '', condition: { kind: 'any' } }));
+      const written = { mark: '', condition: { kind: 'any' } } as const;
+      await explaining(uri, 's3:PutObject', 'writing', (port) =>
+        patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
+      );
     },
-    remove: (uri) => explaining(uri, 's3:DeleteObject', 'removing', (port) => port.remove(parseS3(uri))),
+    remove: (uri) =>
+      explaining(uri, 's3:DeleteObject', 'removing', (port) =>
+        patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner)),
+      ),
     identity: (uri) =>
       explaining(uri, 's3:GetObject', 'reading', async (port) => {
-        const head = await port.head(parseS3(uri), { checksum: false }).catch((error: unknown) => {
-          if (error instanceof StoreFault && error.status === 404) return null;
-          throw error;
-        });
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
         return head === null ? null : { size: head.size, identity: s3Identity(head) };
       }),
   };

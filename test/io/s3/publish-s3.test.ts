@@ -9,12 +9,13 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
-import { byteBudget } from '../../../src/io/byte-budget.ts';
+import { partMemory } from '../../../src/io/part-memory.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { connectS3 } from '../../../src/io/s3/aws.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
-import { discardS3, publishS3, type S3PublishOptions } from '../../../src/io/s3/publish-s3.ts';
+import { publishS3, type S3PublishOptions } from '../../../src/io/s3/publish-s3.ts';
 import { openPinnedS3, openS3 } from '../../../src/io/s3/source.ts';
+import { discardS3 } from '../../../src/io/s3/upload.ts';
 import { pin, type ByteSource } from '../../../src/model/byte-source.ts';
 import type { Plan } from '../../../src/model/plan.ts';
 import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts';
@@ -89,12 +90,13 @@ function options(more: Partial<S3PublishOptions> = {}): S3PublishOptions {
   return {
     port,
     policy: QUICK,
-    budget: byteBudget(64 * MIB),
+    memory: partMemory(64 * MIB),
     uri: `s3://${bucket}/out/model.safetensors`,
     layout: layoutSafetensors(more.plan ?? plan),
     plan,
     open: async (file) => openPinnedS3(port, file, QUICK),
     token: 'token',
+    content: 'cafe'.repeat(16),
     overwrite: 'if_changed',
     isNear: null,
     onProgress: () => undefined,
@@ -237,8 +239,8 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
     proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 500 } : null));
     await errorOf(publishS3(options()));
-    await discardS3(port, options().uri, 'token');
-    await discardS3(port, options().uri, 'token');
+    await discardS3(port, options().uri, 'token', QUICK);
+    await discardS3(port, options().uri, 'token', QUICK);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 });
@@ -273,7 +275,7 @@ describe('what is there already', () => {
     await publishS3(options({ overwrite: 'always' }));
     expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
     const head = await server.client.send(new HeadObjectCommand({ Bucket: bucket, Key: 'out/model.safetensors' }));
-    expect(head.Metadata).toEqual({ 'checkpoint-pipeline': 'token' });
+    expect(head.Metadata).toEqual({ 'checkpoint-pipeline': 'token/cafecafecafecafe' });
   });
 
   test('the source itself is never published over', async () => {

@@ -5,7 +5,7 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
-import { checkUrl, isHttp } from '../src/io/http/client.ts';
+import { checkUrl, isHttp } from '../src/io/http/url.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';

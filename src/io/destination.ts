@@ -111,7 +111,9 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
   async function explaining<T>(uri: string, permission: string, doing: string, work: (port: S3Port) => Promise<T>): Promise<T> {
     const port = await storage.s3(uri);
     return work(port).catch(async (error: unknown) => {
-      throw error instanceof StoreFault ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy, signal }) : error;
+      throw error instanceof StoreFault
+        ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy, signal })
+        : error;
     });
   }
 
@@ -127,7 +129,8 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
         isNear: serverSideCopy ? (source) => storage.sameStore(source, uri) : null,
       });
     },
-    discard: (uri, token) => explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
+    discard: (uri, token) =>
+      explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
     read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
     async write(uri, text) {
       const body = new TextEncoder().encode(text);
@@ -137,9 +140,7 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
       );
     },
     remove: (uri) =>
-      explaining(uri, 's3:DeleteObject', 'removing', (port) =>
-        patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner)),
-      ),
+      explaining(uri, 's3:DeleteObject', 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
     identity: (uri) =>
       explaining(uri, 's3:GetObject', 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);

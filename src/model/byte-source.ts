@@ -37,7 +37,8 @@ export type OpenSibling = (name: string) => Promise<ByteSource>;
 
 /** The same source, whose reads end with `signal`, and with their own where they have one. */
 export function sourceEndedBy(signal: AbortSignal, source: ByteSource): ByteSource {
-  const both = (own: AbortSignal | undefined): AbortSignal => (own === undefined || own === signal ? signal : AbortSignal.any([signal, own]));
+  const both = (own: AbortSignal | undefined): AbortSignal =>
+    own === undefined || own === signal ? signal : AbortSignal.any([signal, own]);
   return {
     uri: source.uri,
     size: source.size,

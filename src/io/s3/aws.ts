@@ -78,7 +78,8 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
     } catch (error) {
       const fault = faultOf(error);
       // The SDK refreshes by the clock alone; a role that was revoked or a token that ended early it would send for ever.
-      if (fault instanceof StoreFault && EXPIRED.test(fault.code)) await client.config.credentials({ forceRefresh: true }).catch(() => undefined);
+      if (fault instanceof StoreFault && EXPIRED.test(fault.code))
+        await client.config.credentials({ forceRefresh: true }).catch(() => undefined);
       throw fault;
     }
   }
@@ -250,7 +251,10 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
       }),
     listUploads: ({ bucket, key }, signal) =>
       faultsOf(async () => {
-        const { Uploads } = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key, ...payer }), withSignal(signal));
+        const { Uploads } = await client.send(
+          new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key, ...payer }),
+          withSignal(signal),
+        );
         return (Uploads ?? []).flatMap(({ Key, UploadId, Initiated }) =>
           Key !== key || UploadId === undefined ? [] : [{ id: UploadId, initiated: Initiated?.getTime() ?? 0 }],
         );
@@ -357,8 +361,8 @@ function faultOf(error: unknown): unknown {
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError')
     return new StoreFault(scrub(message ?? ''), { code: 'NoCredentials', retryable: false });
   // The SDK keeps of an error of another realm, as the system's are under a test runner, the text alone.
-  const wrapped = /^AWS SDK error wrapper for .*\b(E[A-Z]{4,})\b/.exec(message ?? '')?.[1];
-  const network = networkFault(wrapped === undefined ? error : { code: wrapped, message });
+  const wrapped = /^AWS SDK error wrapper for (?:.*\b(E[A-Z]{4,})\b|Error: (aborted)$)/.exec(message ?? '');
+  const network = networkFault(wrapped === null ? error : { code: wrapped[1] ?? 'ECONNRESET', message });
   if (network !== null) return network;
   if (name === 'TimeoutError') return new StoreFault(message ?? 'the store cannot be reached', { code: 'ConnectTimeout', retryable: true });
   // An answer that is no S3's: the page of a proxy, or XML that breaks off.

@@ -2,9 +2,6 @@
 import { watched } from '../range-read.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
 
-/** Bytes per second below which sending or copying a part counts as stalled. */
-const LEAST_RATE = 256 * 1024;
-
 /** An exchange of so many bytes has the time for a stall, and that which they take at the least rate. */
 export function patiently<T>(
   policy: RetryPolicy,
@@ -12,6 +9,6 @@ export function patiently<T>(
   bytes: number,
   work: (signal: AbortSignal, tried: number) => Promise<T>,
 ): Promise<T> {
-  const patience = policy.stallMs + (bytes / LEAST_RATE) * 1000;
+  const patience = policy.stallMs + (bytes / policy.leastRate) * 1000;
   return retrying(policy, signal, (tried) => watched(patience, signal, (watch) => work(watch.signal, tried)));
 }

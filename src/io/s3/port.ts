@@ -66,7 +66,12 @@ export interface S3Port {
   /** A range of the object, on condition that its entity tag is `etag`. */
   get(object: S3Object, etag: string | null, offset: number, length: number, signal: AbortSignal): Promise<RangeAnswer>;
   /** One page of the objects under a prefix, in order; `flat`: of those alone whose keys have no further slash. `from` is the `next` of the page before. */
-  list(bucket: string, prefix: string, page: { readonly flat: boolean; readonly from: string | null }, signal?: AbortSignal): Promise<S3Page>;
+  list(
+    bucket: string,
+    prefix: string,
+    page: { readonly flat: boolean; readonly from: string | null },
+    signal?: AbortSignal,
+  ): Promise<S3Page>;
   /** Writes a whole object; `mark` is kept beside it and shows in `head`. Gives its entity tag. */
   put(
     target: S3Target,

@@ -53,7 +53,11 @@ export interface PartSender {
   done(part: PlannedPart): S3Part;
 }
 
-export function partSender({ port, policy, plan, onProgress }: Transfer, target: S3Target, { upload, parts: there }: TakenUpload): PartSender {
+export function partSender(
+  { port, policy, plan, onProgress }: Transfer,
+  target: S3Target,
+  { upload, parts: there }: TakenUpload,
+): PartSender {
   const done = new Map<number, S3Part>();
   let kept = 0;
   let offset = 0;

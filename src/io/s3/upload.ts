@@ -94,9 +94,7 @@ async function abortUnnamed(place: UploadPlace, keep: string | null): Promise<vo
     const open = await patiently(policy, signal, 0, (inner) => port.listUploads(target, inner));
     const marker = markerOf(place);
     const prefix = marker.key.slice(0, marker.key.length - `${place.token}.partial`.length);
-    const { objects } = await patiently(policy, signal, 0, (inner) =>
-      port.list(target.bucket, prefix, { flat: true, from: null }, inner),
-    );
+    const { objects } = await patiently(policy, signal, 0, (inner) => port.list(target.bucket, prefix, { flat: true, from: null }, inner));
     const ours = objects.find(({ key }) => key === marker.key);
     if (ours === undefined) return;
     const named = new Set([keep]);

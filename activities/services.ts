@@ -26,6 +26,8 @@ export interface Services {
   readonly refuseUnknown?: boolean;
   /** Turns of copying: each holds some tens of MiB. */
   readonly transfers: Slots;
+  /** The task queue of activities that move bytes; null: the run's own. */
+  readonly transferQueue: string | null;
 }
 
 /** The same, with everything that is asked of a store ended by the signal: so a cancellation reaches whatever a stage waits for. */

@@ -45,9 +45,16 @@ export interface StorageOptions {
   readonly cacheFolder?: string;
   readonly settings?: StorageSettings;
   readonly policy?: RetryPolicy;
+  /** Bytes of parts on their way to stores. */
+  readonly uploads?: number;
 }
 
-export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFolder }: StorageOptions = {}): Storage {
+export function createStorage({
+  settings = NO_SETTINGS,
+  policy = RETRY,
+  cacheFolder,
+  uploads = UPLOAD_MEMORY,
+}: StorageOptions = {}): Storage {
   const ports = new Map<S3Profile | null, Promise<S3Port>>();
   const fence = localFence(settings.allow.roots);
   const http: HttpPlace = {
@@ -77,7 +84,7 @@ export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFol
     policy,
     fence,
     s3,
-    memory: partMemory(UPLOAD_MEMORY),
+    memory: partMemory(uploads),
     sameStore(a, b) {
       if (!isS3(a) || !isS3(b)) return false;
       return profileOf(settings, parseS3(a).bucket) === profileOf(settings, parseS3(b).bucket);

@@ -44,7 +44,12 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
         ? null
         : await (
             await workerModule
-          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
+          ).startWorker({
+            connection: temporal.nativeOptions,
+            namespace: temporal.namespace,
+            plugins: options.plugins ?? [],
+            scaleOut: temporal.kind === 'configured',
+          });
     try {
       const started = await starting;
       if (options.detach === true) {

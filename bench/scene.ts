@@ -84,21 +84,26 @@ export interface Conversion extends Finished {
   readonly result: PipelineResult;
 }
 
+/** Options of the sink beside its place. */
+type SinkOptions = Readonly<Record<string, boolean | string>>;
+
 /** The usual pipeline over a checkpoint, run by the command with its worker in its own process. */
-export async function convert(scene: Scene, source: string, target: string): Promise<Conversion> {
+export async function convert(scene: Scene, source: string, target: string, options: SinkOptions = {}): Promise<Conversion> {
   await scene.server();
   const document = join(scene.scratch, 'pipeline.json');
-  await writeFile(document, JSON.stringify(conversion(source, target)));
+  await writeFile(document, JSON.stringify(conversion(source, target, options)));
   const began = Date.now();
   const finished = await scene.ckpt('run', document, '--json');
   return { ...finished, began, result: JSON.parse(finished.stdout) as PipelineResult };
 }
 
-export function conversion(source: string, target: string): { name: string; stages: { type: string; [option: string]: string }[] } {
-  return {
-    name: 'bench',
-    stages: [{ type: 'source.local', path: source }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: target }],
-  };
+export function conversion(
+  source: string,
+  target: string,
+  options: SinkOptions = {},
+): { name: string; stages: { type: string; [option: string]: string | boolean }[] } {
+  const from = source.startsWith('s3://') ? { type: 'source.s3', url: source } : { type: 'source.local', path: source };
+  return { name: 'bench', stages: [from, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: target, ...options }] };
 }
 
 /** A run by the server's clock, which on an embedded server is this machine's: epoch milliseconds, and milliseconds of each stage. */

@@ -61,10 +61,11 @@ async function play(kind: 's3' | 'disk', { name, point }: Round, lane: Lane, wor
 
   const next = await lane.worker();
   const result = await waitForResult(lane.client, run);
-  expect(result).toMatchObject({ status: 'completed', error: null });
+  // Where the worker had told the store all, and the server nothing yet, the next one finds it as it shall be.
+  expect(['completed', 'unchanged']).toContain(result.status);
   expect(result.outputs[0]!.sha256).toBe(expected);
   expect(await place.sha256()).toBe(expected);
-  expect([...(await place.left())].sort()).toEqual(['weights.safetensors', 'weights.safetensors.manifest.json']);
+  expect((await place.left()).toSorted()).toEqual(['weights.safetensors', 'weights.safetensors.manifest.json']);
   let again = 0;
   if (done !== null) {
     const later = field.proxy.seen.slice(from).filter((seen) => isPart(seen) && seen.url.includes(`/${name}/`));
@@ -75,8 +76,10 @@ async function play(kind: 's3' | 'disk', { name, point }: Round, lane: Lane, wor
   await place.remove();
   const attempts = result.stages.at(-1)!.attempts;
   say(
-    `  ${name}: killed at ${Math.round((100 * before) / field.size)} % (aimed at ${Math.round(100 * point)} %), ${attempts} attempts` +
-      (kind === 's3' ? `, ${done === null ? 'complete' : `${done.size} parts there`}, ${(again / 2 ** 20).toFixed(1)} MiB sent again` : ''),
+    `  ${name}: killed at ${Math.round((100 * before) / field.size)} % (aimed at ${Math.round(100 * point)} %), ${attempts} attempts, ${result.status}` +
+      (kind === 's3'
+        ? `, ${done === null ? 'no upload open' : `${done.size} parts there`}, ${(again / 2 ** 20).toFixed(1)} MiB sent again`
+        : ''),
   );
   return next;
 }

@@ -16,7 +16,10 @@ import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
 
-const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 400 };
+const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 20_000 };
+/** For what stalls: long enough for a busy machine, no longer. */
+const IMPATIENT: RetryPolicy = { ...QUICK, stallMs: 1000 };
+const policyFor = ({ kind }: Fault): RetryPolicy => (kind === 'stall' || kind === 'drip' ? IMPATIENT : QUICK);
 const CONTENT = noise(300_000);
 const SHA256 = createHash('sha256').update(CONTENT).digest('hex');
 
@@ -197,6 +200,7 @@ describe('a server without ranges, or with nothing to pin by', () => {
 
   test('what an attempt left is gone on with, where the server lets us', async () => {
     const page = pages.get('/whole.ckpt')!;
+    place = { ...place, policy: IMPATIENT };
     // A stall, no reset: that may take with it what had already arrived.
     proxy.inject((_, index) => (index === 0 ? null : { kind: 'stall', after: 100_000 }));
     await errorOf(open('/whole.ckpt'));
@@ -362,6 +366,7 @@ describe('faults', () => {
     ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }],
   ];
   test.each(mended)('%s once: the bytes are right', async (_, fault) => {
+    place = { ...place, policy: policyFor(fault) };
     const source = await open('/ranged.ckpt');
     proxy.reset();
     proxy.inject((_, index) => (index === 0 ? fault : null));
@@ -414,6 +419,7 @@ describe('faults', () => {
     ['another weak entity tag', { kind: 'headers', set: { etag: 'W/"one"' }, status: 200 }, { code: 'CheckpointSourceError' }, 3],
   ];
   test.each(lasting)('%s always: a typed error, requests bounded', async (_, fault, expected, requests) => {
+    place = { ...place, policy: policyFor(fault) };
     const source = await open('/ranged.ckpt');
     proxy.reset();
     proxy.inject(() => fault);

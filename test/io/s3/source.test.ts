@@ -13,7 +13,10 @@ import { startFaultProxy, type Fault, type FaultProxy } from '../../support/faul
 import { noise } from '../../support/memory-source.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
 
-const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 400 };
+const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 20_000 };
+/** For what stalls: long enough for a busy machine, no longer. */
+const IMPATIENT: RetryPolicy = { ...QUICK, stallMs: 1000 };
+const policyFor = ({ kind }: Fault): RetryPolicy => (kind === 'stall' || kind === 'drip' ? IMPATIENT : QUICK);
 const CONTENT = noise(300_000);
 
 let server: S3TestServer;
@@ -51,7 +54,7 @@ async function errorOf(work: Promise<unknown>): Promise<CheckpointError> {
   );
 }
 
-const open = () => openS3(port, `s3://${bucket}/runs/last.ckpt`, QUICK);
+const open = (policy = QUICK) => openS3(port, `s3://${bucket}/runs/last.ckpt`, policy);
 
 test('reads ranges on condition of the entity tag', async () => {
   const source = await open();
@@ -248,7 +251,7 @@ describe('faults', () => {
     ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }, 2],
   ];
   test.each(mended)('%s once: the bytes are right', async (_, fault, requests) => {
-    const source = await open();
+    const source = await open(policyFor(fault));
     proxy.reset();
     proxy.inject(once(fault));
     expect(Buffer.compare(await source.read(50_000, 200_000), CONTENT.subarray(50_000, 250_000))).toBe(0);
@@ -303,7 +306,7 @@ describe('faults', () => {
     ],
   ];
   test.each(lasting)('%s always: a typed error, requests bounded', async (_, fault, expected, requests) => {
-    const source = await open();
+    const source = await open(policyFor(fault));
     proxy.reset();
     proxy.inject(always(fault));
     const error = await errorOf(source.read(50_000, 200_000));

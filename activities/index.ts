@@ -34,7 +34,7 @@ interface RunActivities {
 
 export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
-    [PREFLIGHT_ACTIVITY]: (input) => preflight(catalog, services, input),
+    [PREFLIGHT_ACTIVITY]: (input) => pulsing((signal) => preflight(catalog, services, input, signal)),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
   return { ...stageActivities(catalog, services), ...run, ...batchActivities(services) } as Record<string, Activity> &
@@ -85,6 +85,13 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
   } finally {
     clearInterval(pulse);
   }
+}
+
+/** Heartbeats of an activity that has nothing to say: a cancellation comes with their answers. */
+async function pulsing<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const activity = Context.current();
+  const pulse = setInterval(() => activity.heartbeat(), PULSE);
+  return work(activity.cancellationSignal).finally(() => clearInterval(pulse));
 }
 
 async function discard(stage: StageDefinition, input: StageInput, services: Services): Promise<void> {

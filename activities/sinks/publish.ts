@@ -76,6 +76,10 @@ export default defineStage<Options>({
         copied: 0,
         overflowed: 0,
       });
+    // The index of a set that is read goes for nothing, nor do its shards.
+    const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
+    for (const each of [target, ...outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)))])
+      await files.checkApart(each, read);
     if (outputs.index !== null) await replaceIndex(files, target, overwrite);
     const published: PublishedFile[] = [];
     for (const { name, layout } of outputs.files) {
@@ -135,10 +139,11 @@ export default defineStage<Options>({
     await call.services.storage.check(uri);
     const files = destinationOf(call.services.storage, uri);
     await files.discard(uri, partialToken(call));
-    if (call.options.shard_size === undefined || call.context.plan === undefined) return;
+    if (call.options.shard_size === undefined) return files.withdraw(uri, partialToken(call));
+    if (call.context.plan === undefined) return;
     const plan = (await call.services.workspace(call.run.workspace).getJson(call.context.plan)) as Plan;
     const { files: parts, index } = outputsOf(plan, call.options);
-    if (index === null) return;
+    if (index === null) return files.withdraw(uri, partialToken(call));
     const shards = parts.map(({ name }) => siblingUri(uri, name!));
     for (const shard of shards) await files.discard(shard, partialToken(call));
     await discardIncomplete(files, siblingUri(uri, index.name), shards);

@@ -12,10 +12,11 @@ import { writeAtomically } from './atomic-file.ts';
 import type { Overflows } from './copy.ts';
 import type { ResumableProgress } from './heartbeat.ts';
 import { localIdentity, localPath, localUri } from './local-file.ts';
-import { discardPartials, publishLocal } from './publish-local.ts';
+import { readManifest } from './manifest.ts';
+import { checkDestination, discardPartials, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
-import { headOrNull, type Overwrite } from './s3/conditions.ts';
+import { checkApart, headOrNull, isOf, type Overwrite } from './s3/conditions.ts';
 import { patiently } from './s3/patience.ts';
 import { publishS3 } from './s3/publish-s3.ts';
 import { readSmallS3, s3Identity } from './s3/source.ts';
@@ -54,8 +55,12 @@ export interface PublishFile {
 
 export interface Destination {
   publish(file: PublishFile): Promise<PublishedFile>;
+  /** Throws `CheckpointConfigError` where a file would take the place of one of these, which are read. */
+  checkApart(uri: string, sources: readonly PinnedFile[]): Promise<void>;
   /** Removes what attempts of a stage left. */
   discard(uri: string, token: string): Promise<void>;
+  /** Removes an output of a stage that was complete, and whose manifest never came. A disk does not say who wrote it. */
+  withdraw(uri: string, token: string): Promise<void>;
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
   write(uri: string, text: string): Promise<void>;
@@ -95,7 +100,9 @@ const LOCAL: Destination = {
     const taken = resume === undefined || partial === undefined || sha256 === undefined ? {} : { resume: { ...resume, partial, sha256 } };
     return { ...(await publishLocal({ uri, layout, plan, open, token, onProgress, signal, ...taken })), copied: 0 };
   },
+  checkApart: (uri, sources) => checkDestination(localPath(uri), sources),
   discard: (uri, token) => discardPartials(uri, token),
+  withdraw: async () => undefined,
   read: (uri) => readFile(localPath(uri), 'utf8').catch(() => null),
   write: (uri, text) => writeAtomically(localPath(uri), text),
   remove: (uri) => rm(localPath(uri), { force: true }),
@@ -117,7 +124,7 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     });
   }
 
-  return {
+  const files: Destination = {
     async publish({ serverSideCopy, ...file }) {
       const { uri } = file;
       const port = await storage.s3(uri);
@@ -129,8 +136,15 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
         isNear: serverSideCopy ? (source) => storage.sameStore(source, uri) : null,
       });
     },
+    checkApart: async (uri, sources) => checkApart(uri, sources),
     discard: (uri, token) =>
       explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
+    withdraw: (uri, token) =>
+      explaining(uri, 's3:DeleteObject', 'removing', async (port) => {
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
+        if (head === null || !isOf(head, token)) return;
+        if ((await readManifest(files, uri))?.identity !== s3Identity(head)) await files.remove(uri);
+      }),
     read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
     async write(uri, text) {
       const body = new TextEncoder().encode(text);
@@ -147,4 +161,5 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
         return head === null ? null : { size: head.size, identity: s3Identity(head) };
       }),
   };
+  return files;
 }

@@ -1,6 +1,6 @@
 /** Pipelines and commands over a real S3 server. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -213,6 +213,56 @@ test('shards in a store, read back by their prefix', async () => {
   expect(stderr).toBe('');
   expect(code).toBe(0);
   expect((JSON.parse(stdout) as { tensors: unknown[] }).tensors).toHaveLength(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).length);
+});
+
+test('a set of shards is never published over itself, and its index stays', async () => {
+  const own = join(folder, 'own-set');
+  await mkdir(own);
+  const uri = join(own, 'model.safetensors');
+  const sink = { type: 'sink.publish', uri, shard_size: 100 };
+  await execute({ stages: [{ type: 'source.local', path: fixture(LIGHTNING) }, { type: 'loader.weights_only' }, sink] });
+  const before = await readdir(own);
+  for (const [source, target] of [
+    [{ type: 'source.local', path: own }, sink],
+    [
+      { type: 'source.s3', url: `s3://${bucket}/shards out/` },
+      { ...sink, uri: `s3://${bucket}/shards out/model.safetensors`, shard_size: 200 },
+    ],
+  ] as const) {
+    const failure = await failureOf(execute({ stages: [source, { type: 'loader.weights_only' }, { ...target, overwrite: 'always' }] }));
+    expect(failure.type).toBe('CheckpointConfigError');
+    expect(failure.message).toContain('is the source itself');
+  }
+  expect(await readdir(own)).toEqual(before);
+  const { Contents } = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'shards out/' }));
+  expect(Contents?.map(({ Key }) => Key)).toContain('shards out/model.safetensors.index.json');
+});
+
+test('one URI serves every command: scan, diff, convert, a target and a distributed checkpoint under a prefix', async () => {
+  const url = await upload(fixture(LIGHTNING), 'every/last one+1.ckpt');
+  const env = { ...server.env, AWS_ENDPOINT_URL_S3: proxy.url, XDG_STATE_HOME: join(folder, 'state') };
+  const json = async (...args: readonly string[]) => {
+    const { code, stdout, stderr } = await ckpt([...args, '--json'], { cwd: folder, env }).ended;
+    return { code, stderr, report: JSON.parse(stdout) as Record<string, unknown> };
+  };
+  expect(await json('scan', url)).toMatchObject({ code: 0 });
+  const out = `s3://${bucket}/every/out.safetensors`;
+  expect(await json('convert', url, out)).toMatchObject({ code: 0, report: { status: 'completed' } });
+  expect(await json('diff', out, out, '--values')).toMatchObject({ code: 0 });
+  const targeted = await execute({
+    stages: [
+      { type: 'source.s3', url },
+      { type: 'loader.transfer_learning', target: out },
+      { type: 'sink.publish', uri: join(folder, 'targeted.safetensors') },
+    ],
+  });
+  expect(targeted.status).toBe('completed');
+  const distributed = Object.keys(EXPECTED.good).find((path) => path.endsWith('/.metadata'))!;
+  const source = fixture(distributed).replace(/[^/]*$/, '');
+  for (const file of await readdir(source)) await upload(join(source, file), `distributed/${file}`);
+  const inspected = await json('inspect', `s3://${bucket}/distributed/`);
+  expect(inspected).toMatchObject({ code: 0 });
+  expect(inspected.report['tensors']).toHaveLength(Object.keys(EXPECTED.good[distributed]!.tensors).length);
 });
 
 test('a run whose worker is killed in the middle of publishing goes on with its upload, and sends no part twice', async () => {

@@ -4,8 +4,10 @@
  * What we write bears a mark: which stage of which run wrote it, and what. A later attempt knows its own work by it.
  */
 import { CheckpointConfigError, CheckpointSourceError } from '../../errors.ts';
+import type { PinnedFile } from '../../model/byte-source.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
+import { isS3, parseS3, s3Uri } from './location.ts';
 import { patiently } from './patience.ts';
 import type { S3Head, S3Port, S3Target, WriteCondition } from './port.ts';
 
@@ -30,11 +32,23 @@ export function markOf({ token, content }: Pick<Written, 'token' | 'content'>): 
   return `${token}/${content.slice(0, DIGEST)}`;
 }
 
+/** True for what some attempt of the stage with that token wrote. */
+export function isOf({ mark }: S3Head, token: string): boolean {
+  return mark?.startsWith(`${token}/`) === true;
+}
+
+/** Throws where an output would take the place of a file that is read. */
+export function checkApart(uri: string, sources: readonly PinnedFile[]): void {
+  const target = s3Uri(parseS3(uri));
+  if (sources.some((file) => isS3(file.uri) && s3Uri(parseS3(file.uri)) === target))
+    throw new CheckpointConfigError(`${uri} is the source itself: publishing over it would destroy it. Choose another \`uri\`.`);
+}
+
 export function conditionFor({ overwrite, token, uri }: Written, there: S3Head | null): WriteCondition {
   if (there === null) return overwrite === 'always' ? { kind: 'any' } : { kind: 'none' };
   if (overwrite === 'always') return { kind: 'any' };
   // An attempt before this one had got so far, and no further.
-  if (overwrite === 'never' && there.mark?.startsWith(`${token}/`) !== true) throw exists(uri);
+  if (overwrite === 'never' && !isOf(there, token)) throw exists(uri);
   return { kind: 'match', etag: there.etag };
 }
 

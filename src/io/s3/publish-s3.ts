@@ -6,15 +6,15 @@
  * it could say so. Invariant: a call that fails for good or is cancelled aborts its upload; of one that was killed `discardS3` does so.
  */
 import { createHash } from 'node:crypto';
-import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
+import { isCheckpointError } from '../../errors.ts';
 import type { Overflows } from '../copy.ts';
 import { copyLayout } from '../copy.ts';
 import { openFiles } from '../open-files.ts';
 import { StoreFault } from '../store-fault.ts';
-import { conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
+import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
 import { copyRuns } from './copy-runs.ts';
 import { explainS3 } from './explain.ts';
-import { isS3, parseS3, s3Uri } from './location.ts';
+import { parseS3 } from './location.ts';
 import { PART, planParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Target, WriteCondition } from './port.ts';
@@ -49,8 +49,7 @@ export interface S3Published {
 export async function publishS3(options: S3PublishOptions): Promise<S3Published> {
   const { port, policy, uri, layout, plan, signal, token } = options;
   const target = parseS3(uri);
-  if (plan.files.some((file) => isS3(file.uri) && s3Uri(parseS3(file.uri)) === s3Uri(target)))
-    throw new CheckpointConfigError(`${uri} is the source itself: publishing over it would destroy it. Choose another \`uri\`.`);
+  checkApart(uri, plan.files);
   try {
     const there = await headOrNull(port, target, policy, signal);
     const condition = conditionFor(options, there);

@@ -218,24 +218,30 @@ test('shards in a store, read back by their prefix', async () => {
 test('a set of shards is never published over itself, and its index stays', async () => {
   const own = join(folder, 'own-set');
   await mkdir(own);
-  const uri = join(own, 'model.safetensors');
-  const sink = { type: 'sink.publish', uri, shard_size: 100 };
-  await execute({ stages: [{ type: 'source.local', path: fixture(LIGHTNING) }, { type: 'loader.weights_only' }, sink] });
-  const before = await readdir(own);
-  for (const [source, target] of [
-    [{ type: 'source.local', path: own }, sink],
-    [
-      { type: 'source.s3', url: `s3://${bucket}/shards out/` },
-      { ...sink, uri: `s3://${bucket}/shards out/model.safetensors`, shard_size: 200 },
-    ],
-  ] as const) {
-    const failure = await failureOf(execute({ stages: [source, { type: 'loader.weights_only' }, { ...target, overwrite: 'always' }] }));
+  const sinks = [own, `s3://${bucket}/own set`].map((set) => ({
+    type: 'sink.publish',
+    uri: `${set}/model.safetensors`,
+    shard_size: 100,
+    overwrite: 'always',
+  }));
+  const sources = [
+    { type: 'source.local', path: own },
+    { type: 'source.s3', url: `s3://${bucket}/own set/` },
+  ];
+  const names = async () => {
+    const { Contents } = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'own set/' }));
+    return [...(await readdir(own)), ...Contents!.map(({ Key }) => Key)];
+  };
+  for (const sink of sinks)
+    await execute({ stages: [{ type: 'source.local', path: fixture(LIGHTNING) }, { type: 'loader.weights_only' }, sink] });
+  const before = await names();
+  expect(before).toContain('own set/model.safetensors.index.json');
+  for (const [index, source] of sources.entries()) {
+    const failure = await failureOf(execute({ stages: [source, { type: 'loader.weights_only' }, sinks[index]!] }));
     expect(failure.type).toBe('CheckpointConfigError');
     expect(failure.message).toContain('is the source itself');
   }
-  expect(await readdir(own)).toEqual(before);
-  const { Contents } = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'shards out/' }));
-  expect(Contents?.map(({ Key }) => Key)).toContain('shards out/model.safetensors.index.json');
+  expect(await names()).toEqual(before);
 });
 
 test('one URI serves every command: scan, diff, convert, a target and a distributed checkpoint under a prefix', async () => {

@@ -40,7 +40,7 @@ export async function s3Profile(scene: Scene): Promise<void> {
     const { bucket } = await laidOut(scene, server);
     // The scene's command runs under the profiler; it takes its store from the environment of the scene.
     Object.assign(scene.env, server.env);
-    await convert(scene, `s3://${bucket}/${SOURCE}`, `s3://${bucket}/${TARGET}`, { server_side_copy: false });
+    await convert(scene, `s3://${bucket}/${SOURCE}`, `s3://${bucket}/${TARGET}`, [], { server_side_copy: false });
   } finally {
     await server.close();
   }
@@ -77,7 +77,7 @@ const series = (): Series => ({ ms: [], publish: [], rss: [] });
 async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<readonly Measurement[]> {
   const stored = reaching(scene, server, server.endpoint);
   const publish = async (target: string, copies: boolean) => {
-    const done = await convert(stored, uri(SOURCE), uri(target), { server_side_copy: copies });
+    const done = await convert(stored, uri(SOURCE), uri(target), [], { server_side_copy: copies });
     if (done.result.status !== 'completed') throw new Error(`the conversion ended as ${done.result.status}`);
     return done;
   };

@@ -38,6 +38,11 @@ export interface WorkerOptions {
   readonly storage?: Storage;
   /** See `Services.refuseUnknown`. */
   readonly refuseUnknown?: boolean;
+  /**
+   * Workflows run in the main thread, for processes that live as long as one run: a thread of their own takes a quarter of a second
+   * and 50 MiB to start. Not for many runs, which it would let wait for each other.
+   */
+  readonly oneRun?: boolean;
   /** Modules and folders with further stages. */
   readonly plugins?: readonly string[];
   readonly capacity?: Capacity;
@@ -69,6 +74,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     namespace: options.namespace,
     activities,
     interceptors: { activity: [mapErrors] },
+    // All that it does beside is to lift the time limit of one step of a workflow: there for debuggers.
+    debugMode: options.oneRun === true,
     maxHeartbeatThrottleInterval: '1s',
     shutdownForceTime: SHUTDOWN_FORCE,
     ...(options.version === undefined ? {} : { workerDeploymentOptions: deploymentOf(options.version) }),

@@ -2,14 +2,12 @@
  * A run that is cancelled ends within five seconds, wherever it is: while bytes move, and while a store says nothing any more.
  * The times are said; what is judged is that it ends cancelled and leaves nothing, as this machine may be slow.
  */
-import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createReadStream } from 'node:fs';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { cancelRun, startPipeline, waitForResult } from '../../src/app/client.ts';
 import type { StageSpec } from '../../src/pipeline/contract.ts';
 import type { Running } from '../support/cli.ts';
 import type { Seen } from '../support/fault-proxy.ts';
@@ -53,13 +51,13 @@ afterAll(async () => {
 
 /** Starts a run, cancels it when `now` holds, and gives how it ended. */
 async function cancelled(source: StageSpec, place: Place, now: () => boolean | Promise<boolean>) {
-  const run = await startPipeline(lane.client, `cancelled-${randomUUID()}`, {
+  const run = await lane.client.start({
     stages: [source, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: place.uri }],
   });
   while (!(await now())) await sleep(2);
   const began = Date.now();
-  await cancelRun(lane.client, run.workflowId);
-  const result = await waitForResult(lane.client, run);
+  await lane.client.cancel(run);
+  const result = await lane.client.settled(run);
   times.push(Date.now() - began);
   return result;
 }

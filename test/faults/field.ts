@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DeleteObjectCommand, GetObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
-import { Client } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { ckpt, type Running } from '../support/cli.ts';
 import { startFaultProxy, type FaultProxy, type Seen } from '../support/fault-proxy.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
@@ -22,7 +22,7 @@ const TENSORS = 15;
 const MEBIBYTES = 32;
 
 export interface Lane {
-  readonly client: Client;
+  readonly client: CheckpointClient;
   /** A new worker of this lane, once it polls. */
   worker(): Promise<Running>;
 }
@@ -81,7 +81,7 @@ export async function openField(): Promise<Field> {
         CKPT_ALLOW_PRIVATE_ADDRESSES: '1',
       };
       return {
-        client: new Client({ connection: environment.connection, namespace: name }),
+        client: new CheckpointClient({ connection: environment.connection, namespace: name }),
         async worker() {
           const one = ckpt(['worker'], { cwd: folder, env });
           workers.push(one);

@@ -2,11 +2,9 @@
  * SIGKILL of the worker at random points of a 500 MB publish, to S3 and to disk: another worker always finishes the run, the bytes
  * are the same, what the store had is not sent again, and nothing else is left.
  */
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ListMultipartUploadsCommand, ListPartsCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startPipeline, waitForResult } from '../../src/app/client.ts';
 import { SENT_AT_ONCE } from '../../src/io/s3/send-parts.ts';
 import { PART } from '../../src/io/s3/parts.ts';
 import { S3_SETUP_TIMEOUT } from '../support/s3-server.ts';
@@ -27,7 +25,7 @@ beforeAll(async () => {
   const lane = await field.lane('undisturbed');
   const worker = await lane.worker();
   const place = await field.place('disk', 'undisturbed');
-  const result = await waitForResult(lane.client, await publish(lane, place));
+  const result = await lane.client.settled(await publish(lane, place));
   expect(result.status).toBe('completed');
   expected = await place.sha256();
   await place.remove();
@@ -37,7 +35,7 @@ beforeAll(async () => {
 afterAll(() => field?.close());
 
 function publish({ client }: Lane, { uri }: Place) {
-  return startPipeline(client, `killed-${randomUUID()}`, {
+  return client.start({
     stages: [{ type: 'source.local', path: field.large }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri }],
   });
 }
@@ -60,7 +58,7 @@ async function play(kind: 's3' | 'disk', { name, point }: Round, lane: Lane, wor
   const from = field.proxy.seen.length;
 
   const next = await lane.worker();
-  const result = await waitForResult(lane.client, run);
+  const result = await lane.client.settled(run);
   // Where the worker had told the store all, and the server nothing yet, the next one finds it as it shall be.
   expect(['completed', 'unchanged']).toContain(result.status);
   expect(result.outputs[0]!.sha256).toBe(expected);

@@ -29,10 +29,12 @@ export function createServices(
   const blobs = blobCache();
   return {
     storage,
-    workspace: (uri) =>
-      uri === null ? fencedWorkspace((own ??= unfenced(storage)), workspace, blobs) : fencedWorkspace(storage, uri, blobs),
+    workspace: (uri, signal) => {
+      const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
+      return fencedWorkspace(place, root, { blobs, signal });
+    },
     open: (uri, signal) => openSource(uri, storage, signal),
-    openPinned: (file) => storage.openPinned(file),
+    openPinned: (file, signal) => storage.openPinned(file, signal),
     // One that takes none of its own still gets those of workers that do not tell them apart.
     transfers: slots(Math.max(1, transfers)),
     transferQueue,
@@ -40,9 +42,13 @@ export function createServices(
 }
 
 /** One that an input names must lie inside the fence, as must every blob in its workspace: references come with the input, too. */
-function fencedWorkspace(storage: Storage, uri: string, blobs: BlobCache): Workspace {
+function fencedWorkspace(
+  storage: Storage,
+  uri: string,
+  { blobs, signal }: { readonly blobs: BlobCache; readonly signal: AbortSignal | undefined },
+): Workspace {
   const root = uri.replace(/\/+$/, '');
-  const open = isS3(root) ? openStoreWorkspace(root, storage) : openWorkspace(root);
+  const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
   return {
     async putJson(value) {
@@ -67,13 +73,13 @@ function fencedWorkspace(storage: Storage, uri: string, blobs: BlobCache): Works
     async writeFile(name, text) {
       await check();
       const uri = `${outputUri(root)}/${name}`;
-      await destinationOf(storage, uri).write(uri, text);
+      await destinationOf(storage, uri, signal).write(uri, text);
       return uri;
     },
     async readFile(uri) {
       if (!uri.startsWith(`${outputUri(root)}/`)) return null;
       await check();
-      return destinationOf(storage, uri).read(uri);
+      return destinationOf(storage, uri, signal).read(uri);
     },
   };
 }

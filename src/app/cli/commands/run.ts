@@ -14,6 +14,8 @@ export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
+  /** `--no-report`; without it a document that says nothing of reports leaves them. */
+  readonly report?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
@@ -21,7 +23,8 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 }
 
 /** Runs a document that was checked against the catalog. */
-export async function runDocument(document: PipelineInput, options: RunOptions): Promise<void> {
+export async function runDocument(given: PipelineInput, options: RunOptions): Promise<void> {
+  const document = { ...given, report: options.report !== false && given.report !== false };
   // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
   const workerModule = options.detach === true ? undefined : import('../../worker.ts');
   workerModule?.catch(() => undefined);
@@ -69,7 +72,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
       if (options.json === true) printJson(result);
       else {
         process.stdout.write(`${resultText(result, link)}\n`);
-        if (temporal.kind === 'embedded') note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+        if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
         if (result.error !== null) note(errorText(result.error));
       }
       process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;

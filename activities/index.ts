@@ -16,7 +16,7 @@ import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
 import { movedBytes } from './moved-bytes.ts';
-import type { Services } from './services.ts';
+import { endedBy, type Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
 /** Between heartbeats of a stage that has nothing to report, in milliseconds; a fifth of the heartbeat timeout. */
@@ -34,7 +34,7 @@ interface RunActivities {
 
 export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
-    [PREFLIGHT_ACTIVITY]: (input) => preflight(catalog, services, input),
+    [PREFLIGHT_ACTIVITY]: (input) => pulsing((signal) => preflight(catalog, services, input, signal)),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
   return { ...stageActivities(catalog, services), ...run, ...batchActivities(services) } as Record<string, Activity> &
@@ -67,7 +67,7 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
     const outcome = await stage.run({
       ...input,
       options,
-      services,
+      services: endedBy(activity.cancellationSignal, services),
       signal: activity.cancellationSignal,
       resume,
       heartbeat: (progress) => {
@@ -85,6 +85,13 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
   } finally {
     clearInterval(pulse);
   }
+}
+
+/** Heartbeats of an activity that has nothing to say: a cancellation comes with their answers. */
+async function pulsing<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const activity = Context.current();
+  const pulse = setInterval(() => activity.heartbeat(), PULSE);
+  return work(activity.cancellationSignal).finally(() => clearInterval(pulse));
 }
 
 async function discard(stage: StageDefinition, input: StageInput, services: Services): Promise<void> {

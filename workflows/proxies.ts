@@ -56,6 +56,7 @@ export async function discardStage(stage: StageSpec, input: StageInput): Promise
 export function preflight(input: PreflightInput): Promise<PreflightOutput> {
   const activities = proxyActivities<Record<string, (input: PreflightInput) => Promise<PreflightOutput>>>({
     startToCloseTimeout: '60s',
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
     summary: 'options, sources, target, destination, workspace',
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },

@@ -164,8 +164,9 @@ export class CheckpointSchedules {
 
   /** Starts a run now, also of a paused schedule. */
   async trigger(id: string, overlap?: Overlap): Promise<Triggered> {
-    const before = (await this.#describe(id)).info;
-    await this.#on(id, (handle) => handle.trigger(policyOf(overlap)));
+    const { info: before, policies } = await this.#describe(id);
+    // Without a policy, the SDK would allow all.
+    await this.#on(id, (handle) => handle.trigger(overlap === undefined ? policies.overlap : policyOf(overlap)));
     for (let look = 0; look < TRIGGER_LOOKS; look++) {
       const { info } = await this.#describe(id);
       const known = new Set(before.recentActions.map(workflowIdOf));
@@ -322,11 +323,11 @@ function milliseconds(given: string | number, key: string): number {
   return secondsOf(given, key, 0) * 1000;
 }
 
-function policyOf(overlap: Overlap | undefined): ScheduleOverlapPolicy {
-  if (overlap !== undefined && !OVERLAPS.includes(overlap))
+function policyOf(overlap: Overlap): ScheduleOverlapPolicy {
+  if (!OVERLAPS.includes(overlap))
     throw new CheckpointConfigError(`\`overlap\` is one of ${OVERLAPS.join(', ')}; got ${JSON.stringify(overlap)}.`, 'overlap');
   // The names are Temporal's in small letters.
-  return overlap?.toUpperCase() as ScheduleOverlapPolicy;
+  return overlap.toUpperCase() as ScheduleOverlapPolicy;
 }
 
 /** What the server, or its client, finds wrong with a schedule is in its times. */

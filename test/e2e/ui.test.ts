@@ -107,7 +107,7 @@ inBrowser(
     for (const [type, summary] of [
       ['source.local', 'lightning_trained.ckpt'],
       ['loader.weights_only', 'lightning in zip: 5 tensors'],
-      ['sink.publish', 'scrub.safetensors'],
+      ['sink.publish', '5 tensors, 248 B → scrub.safetensors'],
     ] as const) {
       const row = page.getByRole('row').filter({ hasText: 'Activity Task Scheduled' }).filter({ hasText: type });
       await row.waitFor(DRAWN);
@@ -125,7 +125,7 @@ inBrowser(
     const table = await rendered('✔ completed');
     for (const row of [/1\s+source\.local\s+✔ completed/, /2\s+loader\.weights_only\s+✔ completed/, /3\s+sink\.publish\s+✔ completed/])
       expect(table).toMatch(row);
-    expect(table).toContain('5 tensors selected');
+    expect(table).toContain('5 of 5 tensors transferred');
     expect(table).toContain('published 5 tensors');
     await screenshot('completed-details');
   },

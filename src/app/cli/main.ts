@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
+import { SHELLS } from './completion.ts';
+import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins } from './options.ts';
 import { printError, exitCodeOf } from './output.ts';
 import { addSchedule } from './schedule-commands.ts';
+import { packageVersion } from './version.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -13,6 +16,7 @@ interface Common {
 
 const program = new Command('ckpt')
   .description('Turn training checkpoints into ready-to-load ones, as durable Temporal workflows.')
+  .version(packageVersion())
   .configureHelp({ showGlobalOptions: true })
   .option('--debug', 'stack traces and a debug log on stderr')
   .exitOverride();
@@ -212,10 +216,33 @@ for (const [what, description] of [
 const schedule = addSchedule(program);
 
 program
+  .command('doctor')
+  .argument('[place...]', 'further folders and s3://bucket/ to look at')
+  .description('look at all that runs depend on, and say what to do; exit 1 where something will not work')
+  .addOption(json())
+  .option('--storage <file>', 'storage settings; default: CKPT_STORAGE')
+  .action(async (places: string[], _options, command: Command) =>
+    (await import('./commands/doctor.ts')).doctor(places, command.optsWithGlobals()),
+  );
+
+program
   .command('setup')
   .description('register the search attributes of runs on the server')
   .addOption(json())
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
+
+program
+  .command('completion')
+  .addArgument(new Argument('<shell>').choices(SHELLS))
+  .description('print a script that completes commands and options for a shell')
+  .action(async (shell: string) => (await import('./commands/completion.ts')).completion(shell));
+
+program
+  .command('complete', { hidden: true })
+  .argument('[words...]')
+  .action(async (words: string[]) => (await import('./commands/completion.ts')).complete(words, program));
+
+addExamples(program);
 
 /** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
 for (const stream of [process.stdout, process.stderr])

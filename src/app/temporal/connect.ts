@@ -54,16 +54,22 @@ export async function connectTemporal({ log, keeps = false, environment = readEn
 
 /** A server that is up already; `CheckpointConfigError` where there is none. It is not kept up for this process. */
 export async function connectExisting(environment: Environment = readEnvironment()): Promise<TemporalAccess> {
+  const found = await findExisting(environment);
+  if (found !== null) return found;
+  throw new CheckpointConfigError(
+    `No Temporal server is configured, and none answers at ${LOCAL_ADDRESS}. Set TEMPORAL_ADDRESS, or keep \`ckpt dev\` up.`,
+    undefined,
+    { details: { address: LOCAL_ADDRESS } },
+  );
+}
+
+/** The same, or null where there is none. */
+export async function findExisting(environment: Environment): Promise<TemporalAccess | null> {
   const found = await connectOther(() => undefined, environment);
   if (found !== null) return found;
   const ours = await runningServer(environment.stateFolder);
   const { namespace = 'default' } = configuration();
-  if (ours === null)
-    throw new CheckpointConfigError(
-      `No Temporal server is configured, and none answers at ${LOCAL_ADDRESS}. Set TEMPORAL_ADDRESS, or keep \`ckpt dev\` up.`,
-      undefined,
-      { details: { address: LOCAL_ADDRESS } },
-    );
+  if (ours === null) return null;
   const { address, uiUrl } = placesOf(ours);
   const stays = await isKept(environment.stateFolder);
   return accessOf({ kind: 'embedded', stays, address, uiUrl: environment.uiUrl ?? uiUrl, namespace });

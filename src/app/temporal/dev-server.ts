@@ -8,7 +8,7 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
@@ -178,6 +178,8 @@ async function startAt(
 
 /** True when a Temporal server at the address knows the namespace `default`. */
 export async function answers(address: string): Promise<boolean> {
+  // A refusal costs a millisecond here; the client would try again until its deadline.
+  if (!(await listens(address))) return false;
   const connection = Connection.lazy({ address, connectTimeout: 2000 });
   try {
     await connection.withDeadline(Date.now() + 2000, () => connection.workflowService.describeNamespace({ namespace: 'default' }));
@@ -187,6 +189,18 @@ export async function answers(address: string): Promise<boolean> {
   } finally {
     await connection.close();
   }
+}
+
+function listens(address: string): Promise<boolean> {
+  const { hostname: host, port } = new URL(`tcp://${address}`);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(port), timeout: 2000 });
+    const end = (found: boolean) => (): void => {
+      socket.destroy();
+      resolve(found);
+    };
+    socket.once('connect', end(true)).once('error', end(false)).once('timeout', end(false));
+  });
 }
 
 async function stop(pid: number): Promise<void> {

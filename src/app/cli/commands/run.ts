@@ -69,7 +69,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
       if (options.json === true) printJson(result);
       else {
         process.stdout.write(`${resultText(result, link)}\n`);
-        if (temporal.kind === 'embedded') note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+        if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
         if (result.error !== null) note(errorText(result.error));
       }
       process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;

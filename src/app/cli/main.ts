@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
+import { SHELLS } from './completion.ts';
+import { addExamples } from './examples.ts';
 import { printError, exitCodeOf } from './output.ts';
+import { packageVersion } from './version.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -11,6 +14,7 @@ interface Common {
 
 const program = new Command('ckpt')
   .description('Turn training checkpoints into ready-to-load ones, as durable Temporal workflows.')
+  .version(packageVersion())
   .configureHelp({ showGlobalOptions: true })
   .option('--debug', 'stack traces and a debug log on stderr')
   .exitOverride();
@@ -40,6 +44,7 @@ program
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the pipeline')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the outputs')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) => (await import('./commands/run.ts')).run(file, command.optsWithGlobals()));
@@ -60,6 +65,7 @@ program
   .option('--shard-size <size>', 'most bytes of tensors in a file (5GB, 512MiB); safetensors only')
   .option('--skip-unsupported', 'leave out tensors without a plain dense form')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the output')
   .action(async (from: string, to: string, _options, command: Command) =>
     (await import('./commands/convert.ts')).convert(from, to, command.optsWithGlobals()),
   );
@@ -173,6 +179,31 @@ program
   .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
   .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
 
+program
+  .command('report')
+  .argument('<workflow-id>')
+  .description('the report of a run or batch that the server still knows, as one HTML file')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.report.html')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/report.ts')).report(id, command.optsWithGlobals()));
+
+program
+  .command('bundle')
+  .argument('<workflow-id>')
+  .description('a run as one zip: report, manifest, pipeline, plan, and the history that `ckpt replay` takes')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.zip')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/bundle.ts')).bundle(id, command.optsWithGlobals()));
+
+program
+  .command('replay')
+  .argument('<bundle>', 'zip of `ckpt bundle`')
+  .description('replay the history in a bundle against the installed workflow code; exit 1 where it takes other steps')
+  .addOption(json())
+  .action(async (file: string, _options, command: Command) =>
+    (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()),
+  );
+
 const batch = program.command('batch').description('one pipeline for each of many checkpoints');
 
 batch
@@ -239,6 +270,19 @@ program
   .description('register the search attributes of runs on the server')
   .addOption(json())
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
+
+program
+  .command('completion')
+  .addArgument(new Argument('<shell>').choices(SHELLS))
+  .description('print a script that completes commands and options for a shell')
+  .action(async (shell: string) => (await import('./commands/completion.ts')).completion(shell));
+
+program
+  .command('complete', { hidden: true })
+  .argument('[words...]')
+  .action(async (words: string[]) => (await import('./commands/completion.ts')).complete(words, program));
+
+addExamples(program);
 
 /** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
 for (const stream of [process.stdout, process.stderr])

@@ -7,7 +7,7 @@ import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins } from './options.ts';
 import { printError, exitCodeOf } from './output.ts';
 import { addSchedule } from './schedule-commands.ts';
-import { packageVersion } from './version.ts';
+import { packageVersion } from '../../io/package-version.ts';
 
 interface Common {
   readonly json?: boolean;

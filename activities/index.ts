@@ -16,10 +16,9 @@ import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
 import type { Services } from './services.ts';
-import type { StageDefinition } from './stage.ts';
-
-/** Between heartbeats of a stage that has nothing to report, in milliseconds; a fifth of the heartbeat timeout. */
-const PULSE = 2000;
+import { PULSE, withPulse } from './pulse.ts';
+import type { StageCall, StageDefinition } from './stage.ts';
+import { recipeOf } from './unchanged.ts';
 
 type Activity = (input: StageInput) => Promise<StageOutput | void>;
 
@@ -33,10 +32,10 @@ interface RunActivities {
 
 export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
-    [PREFLIGHT_ACTIVITY]: (input) => preflight(catalog, services, input),
+    [PREFLIGHT_ACTIVITY]: (input) => withPulse(() => preflight(catalog, services, input)),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
-  return { ...stageActivities(catalog, services), ...run, ...batchActivities(services) } as Record<string, Activity> &
+  return { ...stageActivities(catalog, services), ...run, ...batchActivities(catalog, services) } as Record<string, Activity> &
     RunActivities &
     BatchActivities;
 }
@@ -44,13 +43,18 @@ export function createActivities(catalog: Catalog, services: Services): Record<s
 function stageActivities(catalog: Catalog, services: Services): Record<string, Activity> {
   const activities: Record<string, Activity> = {};
   for (const [type, stage] of catalog) {
-    activities[type] = (input) => run(stage, input, services);
-    if (stage.discard !== undefined) activities[`${type}${DISCARD_SUFFIX}`] = (input) => discard(stage, input, services);
+    activities[type] = (input) => run(stage, input, services, (plan) => recipeOf(catalog, services, input, plan));
+    if (stage.discard !== undefined) activities[`${type}${DISCARD_SUFFIX}`] = (input) => withPulse(() => discard(stage, input, services));
   }
   return activities;
 }
 
-async function run(stage: StageDefinition, input: StageInput, services: Services): Promise<StageOutput> {
+async function run(
+  stage: StageDefinition,
+  input: StageInput,
+  services: Services,
+  recipe: StageCall<unknown>['recipe'],
+): Promise<StageOutput> {
   const activity = Context.current();
   const { attempt, heartbeatDetails } = activityInfo();
   const started = new Date().toISOString();
@@ -66,6 +70,7 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
       ...input,
       options,
       services,
+      recipe,
       signal: activity.cancellationSignal,
       resume,
       heartbeat: (progress) => beat(progress),

@@ -13,7 +13,7 @@ import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
 import { destinationOf, nameOf, outputUri, siblingUri, type Destination, type PublishedFile } from '../../src/io/destination.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
-import { manifestPath, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
+import { manifestPath, renewRecipe, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
 import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
@@ -79,7 +79,9 @@ export default defineStage<Options>({
     const outputs = outputsOf(plan, call.options);
     const target = outputs.index === null ? uri : siblingUri(uri, outputs.index.name);
     const manifest = overwrite === 'always' ? null : await unchangedManifest(files, target, planSha256);
-    if (manifest !== null)
+    const recipe = await call.recipe(plan);
+    if (manifest !== null) {
+      await renewRecipe(files, manifest, recipe);
       return outcome(call, [...plan.dropped, ...outputs.dropped], {
         uri: target,
         size: manifest.size,
@@ -89,6 +91,7 @@ export default defineStage<Options>({
         copied: 0,
         overflowed: 0,
       });
+    }
     if (outputs.index !== null) await replaceIndex(files, target, overwrite);
     const published: PublishedFile[] = [];
     for (const { name, layout } of outputs.files) {
@@ -138,6 +141,7 @@ export default defineStage<Options>({
       ...(overflows.length === 0 ? {} : { overflowed: overflows }),
       ...(outputs.tied.length === 0 ? {} : { tied: outputs.tied }),
       ...(shards === undefined ? {} : { shards }),
+      ...(recipe === null ? {} : { recipe }),
     });
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
     return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied, overflowed });

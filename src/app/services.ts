@@ -44,16 +44,16 @@ function fencedWorkspace(storage: Storage, uri: string): Workspace {
         );
       return open.getJson(reference);
     },
-    async writeFile(name, text) {
+    async writeFile(name, chunks) {
       await check();
       const uri = `${outputUri(root)}/${name}`;
-      await destinationOf(storage, uri).write(uri, text);
+      await destinationOf(storage, uri).writeLong(uri, chunks);
       return uri;
     },
-    async readFile(uri) {
+    async openFile(uri) {
       if (!uri.startsWith(`${outputUri(root)}/`)) return null;
       await check();
-      return destinationOf(storage, uri).read(uri);
+      return storage.open(uri);
     },
   };
 }

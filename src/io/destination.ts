@@ -17,10 +17,11 @@ import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
 import { discardS3, publishS3, type Overwrite } from './s3/publish-s3.ts';
 import { readSmallS3, s3Identity } from './s3/source.ts';
+import { writeLongS3 } from './s3/write-long.ts';
 import type { S3Port } from './s3/port.ts';
 import type { Storage } from './storage/storage.ts';
 import { StoreFault } from './store-fault.ts';
-import { retrying } from './retry.ts';
+import { retrying, type RetryPolicy } from './retry.ts';
 
 export interface PublishedFile {
   readonly size: number;
@@ -55,6 +56,8 @@ export interface Destination {
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
   write(uri: string, text: string): Promise<void>;
+  /** A text that comes in pieces and is never held as a whole. */
+  writeLong(uri: string, chunks: AsyncIterable<string>): Promise<void>;
   remove(uri: string): Promise<void>;
   /** What pins the file as it is now; null where there is none. */
   identity(uri: string): Promise<{ readonly size: number; readonly identity: string } | null>;
@@ -93,6 +96,7 @@ const LOCAL: Destination = {
   discard: (uri, token) => discardPartials(uri, token),
   read: (uri) => readFile(localPath(uri), 'utf8').catch(() => null),
   write: (uri, text) => writeAtomically(localPath(uri), text),
+  writeLong: (uri, chunks) => writeAtomically(localPath(uri), chunks),
   remove: (uri) => rm(localPath(uri), { force: true }),
   async identity(uri) {
     const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
@@ -103,10 +107,16 @@ const LOCAL: Destination = {
 function s3Destination(storage: Storage): Destination {
   const { policy } = storage;
 
-  async function explaining<T>(uri: string, permission: string, doing: string, work: (port: S3Port) => Promise<T>): Promise<T> {
+  async function explaining<T>(
+    uri: string,
+    permission: string,
+    doing: string,
+    work: (port: S3Port) => Promise<T>,
+    own: Partial<RetryPolicy> = {},
+  ): Promise<T> {
     const port = await storage.s3(uri);
     try {
-      return await retrying(policy, undefined, () => work(port));
+      return await retrying({ ...policy, ...own }, undefined, () => work(port));
     } catch (error) {
       throw error instanceof StoreFault ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy }) : error;
     }
@@ -136,6 +146,9 @@ function s3Destination(storage: Storage): Destination {
       const body = new TextEncoder().encode(text);
       await explaining(uri, 's3:PutObject', 'writing', (port) => port.put(parseS3(uri), body, { mark: '', condition: { kind: 'any' } }));
     },
+    writeLong: (uri, chunks) =>
+      // What has come in pieces cannot come again.
+      explaining(uri, 's3:PutObject', 'writing', (port) => writeLongS3(port, parseS3(uri), chunks, policy), { tries: 1 }),
     remove: (uri) => explaining(uri, 's3:DeleteObject', 'removing', (port) => port.remove(parseS3(uri))),
     identity: (uri) =>
       explaining(uri, 's3:GetObject', 'reading', async (port) => {

@@ -125,7 +125,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
         );
         return (answer.Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key]));
       }),
-    async *listAll(bucket, prefix) {
+    async *listAll(bucket, prefix, after) {
       for (let token: string | undefined; ;) {
         const answer = await faultsOf(() =>
           client.send(
@@ -133,6 +133,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
               Bucket: bucket,
               Prefix: prefix,
               ...(token === undefined ? {} : { ContinuationToken: token }),
+              ...(after === undefined ? {} : { StartAfter: after }),
               ...payer,
             }),
           ),

@@ -48,8 +48,12 @@ export interface S3Port {
   get(object: S3Object, etag: string | null, offset: number, length: number, signal: AbortSignal): Promise<RangeAnswer>;
   /** Keys that begin with `prefix` and have no further slash, in order, at most a thousand. */
   list(bucket: string, prefix: string, signal?: AbortSignal): Promise<readonly string[]>;
-  /** All objects under a prefix, with the time of their last write in milliseconds since the epoch. */
-  listAll(bucket: string, prefix: string): AsyncIterable<{ readonly key: string; readonly size: number; readonly modified: number }>;
+  /** All objects under a prefix, behind the key `after`, in order, with the time of their last write in milliseconds since the epoch. */
+  listAll(
+    bucket: string,
+    prefix: string,
+    after?: string,
+  ): AsyncIterable<{ readonly key: string; readonly size: number; readonly modified: number }>;
   /** Writes a whole object; `mark` is kept beside it and shows in `head`. Gives its entity tag. */
   put(
     target: S3Target,

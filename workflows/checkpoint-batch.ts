@@ -261,10 +261,12 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('The batch was cancelled.');
       const stragglers = [...running.values()].filter((one) => one !== null);
       // A list has been written down; it does not travel again.
-      const items = Array.isArray(input.items) ? [] : input.items;
+      const source = Array.isArray(input.items) ? [] : input.items;
+      // A page that was used up is not read again.
+      if (items !== null && offset >= items.length) [page, offset] = [page + 1, 0];
       const part = ledger.tip();
       const carried = { index, total, page, offset, next, part, totals, stragglers, paused, since };
-      await continueAsNew<typeof checkpointBatch>({ ...input, items, carried });
+      await continueAsNew<typeof checkpointBatch>({ ...input, items: source, carried });
     }
   }
 

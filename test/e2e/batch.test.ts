@@ -11,6 +11,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
 import { ckpt } from '../support/cli.ts';
+import { tinySafetensors } from '../support/tiny-safetensors.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
 const LONG = 240_000;
@@ -31,22 +32,12 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** A tensor of four floats that tells the items apart. */
-function tiny(index: number): Buffer {
-  const header = Buffer.from(JSON.stringify({ weight: { dtype: 'F32', shape: [4], data_offsets: [0, 16] } }));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(header.length));
-  const data = Buffer.alloc(16);
-  data.writeFloatLE(index, 0);
-  return Buffer.concat([length, header, data]);
-}
-
 async function items(count: number, broken: readonly number[] = []): Promise<void> {
   await mkdir(join(folder, 'in', 'sub'), { recursive: true });
   for (let index = 0; index < count; index++)
     await writeFile(
       join(folder, 'in', index % 2 === 0 ? 'sub' : '', `model-${index}.safetensors`),
-      broken.includes(index) ? tiny(index).subarray(0, 40) : tiny(index),
+      broken.includes(index) ? tinySafetensors(index).subarray(0, 40) : tinySafetensors(index),
     );
 }
 

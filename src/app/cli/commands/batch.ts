@@ -2,12 +2,14 @@
 import { randomUUID } from 'node:crypto';
 import { CheckpointConfigError } from '../../../errors.ts';
 import type { BatchInput, BatchResult } from '../../../pipeline/batch.ts';
-import { failedOf, queryBatch, startBatch, tellBatch, waitForBatch } from '../../batch-client.ts';
+import { failedOf, lookAtBatch, queryBatch, startBatch, tellBatch, waitForBatch } from '../../batch-client.ts';
 import { clientOf } from '../../client.ts';
-import { connectTemporal } from '../../temporal/connect.ts';
+import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { logger, note, printJson, type OutputOptions } from '../output.ts';
+import { showProgress, progressLine } from '../batch-progress.ts';
+import { onInterrupt } from '../interrupt.ts';
+import { errorText, logger, note, printJson, type OutputOptions } from '../output.ts';
 import { withServer, type Server } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
@@ -40,26 +42,30 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
           await import('../../worker.ts')
         ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] })
       : null;
-    const interrupt = (): void => {
-      note('Cancelling the batch …');
-      void tellBatch(client, workflowId, 'cancel').catch(() => undefined);
-    };
     try {
+      const link = linkTo(temporal, workflowId);
       await startBatch(client, workflowId, await inputOf({ client, temporal }));
       if (options.detach === true) {
-        if (options.json === true) printJson({ workflow_id: workflowId });
-        else process.stdout.write(`Started ${workflowId}\n`);
+        if (options.json === true) printJson({ workflow_id: workflowId, link });
+        else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);
         return;
       }
-      process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+      if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      if (process.stderr.isTTY === true) note(`Batch ${workflowId}${link === null ? '' : `: ${link}`}`);
+      const release = onInterrupt('batch', () => void tellBatch(client, workflowId, 'cancel').catch(() => undefined));
+      const stop = showProgress(() => queryBatch(client, workflowId));
       const result = await Promise.race([
         waitForBatch(client, workflowId),
         ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
-      ]);
-      show(result, options);
-      process.exitCode = result.status === 'completed' && result.failed + result.cancelled === 0 ? 0 : 1;
+      ]).finally(() => {
+        stop();
+        release();
+      });
+      show(result, link, options);
+      if (temporal.kind === 'embedded' && options.json !== true)
+        note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+      process.exitCode = exitCode(result);
     } finally {
-      process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
       await worker?.stop();
     }
   } finally {
@@ -68,26 +74,42 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
 }
 
 export async function batchStatus(workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client }) => show(await queryBatch(client, workflowId), options));
+  await withServer(options, async ({ client, temporal }) =>
+    show(await lookAtBatch(client, workflowId), linkTo(temporal, workflowId), options),
+  );
 }
 
 export async function tell(what: 'pause' | 'resume' | 'cancel', workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client }) => {
+  await withServer(options, async ({ client, temporal }) => {
     await tellBatch(client, workflowId, what);
-    show(what === 'cancel' ? await waitForBatch(client, workflowId) : await queryBatch(client, workflowId), options);
+    const result = what === 'cancel' ? await waitForBatch(client, workflowId) : await queryBatch(client, workflowId);
+    show(result, linkTo(temporal, workflowId), options);
   });
 }
 
-function show(result: BatchResult, options: OutputOptions): void {
+function exitCode({ status, failed, cancelled, error }: BatchResult): number {
+  if (status === 'completed' && failed + cancelled === 0) return 0;
+  // The workflow has found wrong what this command could not see to be.
+  return error?.type === 'CheckpointConfigError' ? 2 : 1;
+}
+
+function linkTo({ uiUrl, namespace }: TemporalAccess, workflowId: string): string | null {
+  return uiUrl === null ? null : `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`;
+}
+
+function show(result: BatchResult, link: string | null, options: OutputOptions): void {
   if (options.json === true) return printJson(result);
-  const { workflow_id, status, total, completed, unchanged, failed, cancelled, running, results, failures, rate, seconds_left } = result;
-  const pace = rate === null || running === 0 ? [] : [`  ${rate} items/s, ${seconds_left} s left`];
+  const { workflow_id, status, total, failed, results, failures, error } = result;
   const lines = [
     `Batch ${workflow_id}: ${status}`,
-    `  ${total} items: ${completed} published, ${unchanged} unchanged, ${failed} failed, ${cancelled} cancelled, ${running} running`,
-    ...pace,
-    ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message}`),
+    `  ${progressLine(result)}`,
+    ...(total === 0 && status === 'completed' ? ['  Nothing was found to run: look at `items` and its `glob`.'] : []),
+    ...(failed > failures.length ? [`  the last ${failures.length} of ${failed} failures:`] : []),
+    ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message.replaceAll('\n', ' ')}`),
     ...(results === null ? [] : [`  results ${results}`]),
+    ...(failed > 0 && status !== 'running' ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
+    ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
+  if (error !== null) note(errorText(error));
 }

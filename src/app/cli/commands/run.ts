@@ -6,6 +6,7 @@ import { onErrorOf } from '../../../pipeline/policy.ts';
 import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
+import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { watchQuestions } from '../questions.ts';
@@ -53,7 +54,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
         return;
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
-      const release = onInterrupt(() => void cancelRun(client, workflowId).catch(() => undefined));
+      const release = onInterrupt('run', () => void cancelRun(client, workflowId).catch(() => undefined));
       const bar = new ProgressBar(() => transferProgress(client, workflowId));
       const unwatch = mayWait(document) ? watchQuestions(client, workflowId, note) : () => undefined;
       const result = await Promise.race([
@@ -81,17 +82,4 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
 
 function mayWait(document: PipelineInput): boolean {
   return document.stages.some((stage) => onErrorOf(document, stage) === 'wait');
-}
-
-/** The first Ctrl-C or SIGTERM cancels the run and lets it clean up; a second one ends this process at once. */
-function onInterrupt(cancel: () => void): () => void {
-  let interrupted = false;
-  const handle = (): void => {
-    if (interrupted) process.exit(130);
-    interrupted = true;
-    note('Cancelling the run … (again to leave at once)');
-    cancel();
-  };
-  process.on('SIGINT', handle).on('SIGTERM', handle);
-  return () => void process.off('SIGINT', handle).off('SIGTERM', handle);
 }

@@ -15,6 +15,7 @@ import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } f
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
+import { movedBytes } from './moved-bytes.ts';
 import type { Services } from './services.ts';
 import { PULSE, withPulse } from './pulse.ts';
 import type { StageCall, StageDefinition } from './stage.ts';
@@ -63,6 +64,7 @@ async function run(
   let last = resume;
   const beat = (progress: JsonObject | undefined, now = lostAttempt(attempt, started)): void =>
     activity.heartbeat(withAttempts((last = progress), [...before, now]));
+  const moved = movedBytes(activity.metricMeter, typeof resume?.['offset'] === 'number' ? resume['offset'] : 0);
   const pulse = setInterval(() => beat(last), PULSE);
   try {
     const options = parseOptions(stage, input.options, input.stage.index);
@@ -73,9 +75,13 @@ async function run(
       recipe,
       signal: activity.cancellationSignal,
       resume,
-      heartbeat: (progress) => beat(progress),
+      heartbeat: (progress) => {
+        moved.at(progress.offset);
+        beat(progress);
+      },
     });
     checkSize(stage.type, outcome.context);
+    moved.published(outcome.context.outputs.slice(input.context.outputs.length));
     return { ...outcome, attempt, attempts: [...before, endedAttempt(attempt, started, null)] };
   } catch (error) {
     // For the attempt after this one, wherever it is made.

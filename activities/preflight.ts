@@ -32,12 +32,15 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
   const problems: Problem[] = [];
   const warnings: string[] = [];
   const needs: (readonly Need[])[] = [];
+  const queues: (string | null)[] = [];
   const places: Place[] = [];
   for (const [index, { type, options }] of stages.entries()) {
     needs.push(usualNeeds(type));
+    queues.push(null);
     try {
       const definition = stageOfType(catalog, type, index);
-      parseOptions(definition, options, index);
+      const parsed = parseOptions(definition, options, index);
+      if (definition.moves?.(parsed) ?? type.startsWith('sink.')) queues[index] = services.transferQueue;
       needs[index] = definition.needs ?? usualNeeds(type);
       places.push(...placesOf(definition, options, index));
     } catch (error) {
@@ -80,7 +83,7 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
     if (free < largest) warnings.push(`${uri}: ${formatBytes(free)} are free there; the source has ${formatBytes(largest)}.`);
   // In the order of the document, whichever check was done first; the workspace last.
   problems.sort((a, b) => (a.stage ?? Infinity) - (b.stage ?? Infinity) || (a.path < b.path ? -1 : 1));
-  return { problems: problems.slice(0, MOST_PROBLEMS), warnings, needs };
+  return { problems: problems.slice(0, MOST_PROBLEMS), warnings, needs, queues };
 }
 
 /** A stage's options that are places: a sink writes to its own, every other stage reads from them. */

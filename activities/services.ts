@@ -26,4 +26,6 @@ export interface Services {
   readonly refuseUnknown?: boolean;
   /** Turns of copying: each holds some tens of MiB. */
   readonly transfers: Slots;
+  /** The task queue of activities that move bytes; null: the run's own. */
+  readonly transferQueue: string | null;
 }

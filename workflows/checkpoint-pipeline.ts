@@ -9,13 +9,14 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  metricMeter,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey } from '@temporalio/common';
-import { CheckpointLoadError, isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
+import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import {
@@ -28,12 +29,13 @@ import {
   type StageSpec,
   type Waiting,
 } from '../src/pipeline/contract.ts';
-import { adviseComposition, compositionRecord } from '../src/pipeline/composition.ts';
+import { advise, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { healthIssues, healthRecord } from '../src/pipeline/health.ts';
 import {
   failedText,
   historyTable,
+  namedByStage,
   newHistory,
   stageDetails,
   stageKey,
@@ -42,6 +44,7 @@ import {
   withTry,
   withTryEnd,
 } from '../src/pipeline/history.ts';
+import { METRICS } from '../src/pipeline/metrics.ts';
 import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
 import { onErrorOf, policyOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
@@ -75,6 +78,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   let status: RunStatus = 'running';
   let error: ErrorReport | null = null;
   let needs: readonly (readonly Need[])[] = [];
+  let queues: readonly (string | null)[] = [];
   /** Index of the stage that the run stands at. */
   let at: number | null = null;
 
@@ -111,19 +115,23 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   const end = (now: RunStatus): void => {
     note(healthRecord(healthIssues(history, context.metadata as JsonObject, context.weightsLoaded)));
     stand(now);
+    metricMeter.createCounter(METRICS.checkpoints, 'runs', 'runs that have ended').add(1, { status: now });
+    if (now === 'failed') metricMeter.createCounter(METRICS.failures, 'runs', 'runs that have failed').add(1, { code: error?.type ?? '' });
   };
   /** The stage has failed for good: its changes are dropped, and its record and the run's say why. */
   const stageFailed = (index: number, report: ErrorReport, text = report.message): void => {
     record(index, { status: 'failed', error: report });
     note({ [stageKey(index, history[index]!.type)]: failedText(text) });
   };
-  const placed = (index: number, report: ErrorReport, attempts: number): ErrorReport =>
-    withStageDetails(report, {
-      ...stageDetails(index, history[index]!.type, history.length),
+  const placed = (index: number, report: ErrorReport, attempts: number): ErrorReport => {
+    const place = stageDetails(index, history[index]!.type, history.length);
+    return withStageDetails(namedByStage(report, place.pipeline_stage), {
+      ...place,
       pipeline_stage_type: history[index]!.type,
       attempts,
       suggestion: suggestionFor(report),
     });
+  };
 
   async function checkBefore(): Promise<void> {
     let found;
@@ -135,6 +143,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       return note({ validation_performed: false, validation_error: reportOfFailure(thrown).message.slice(0, 300) });
     }
     needs = found.needs;
+    queues = found.queues ?? [];
     const fatal = fatalProblems(input, found);
     note(preflightRecord(found, fatal));
     if (fatal.length === 0) return;
@@ -172,7 +181,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       history = withTry(history, index, now(), changed);
       show();
       try {
-        const done = await runStage(input, stage, stageSummary(stage, history[index - 1]), call);
+        const done = await runStage(input, stage, { summary: stageSummary(stage, history[index - 1]), queue: queues[index] ?? null }, call);
         context = done.context;
         note({ [stageKey(index, stage.type)]: 'completed' });
         const ended = {
@@ -197,8 +206,11 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
           listed: attempts.listed,
         } as const;
         history = withTryEnd(history, index, ended);
-        stageFailed(index, report);
+        const exhausted = report.details['reason'] === OUT_OF_MEMORY;
+        if (exhausted) record(index, { status: 'failed', error: report });
+        else stageFailed(index, report);
         const next = onErrorOf(input, stage);
+        if (next === 'continue' && exhausted) throw new Failed(report);
         if (next === 'continue') return;
         if (next === 'fail') throw new Failed(report);
         const answer = await ask(index, stage, report);
@@ -228,7 +240,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   try {
     input = checkDocument(document);
     history = newHistory(input);
-    const advice = compositionRecord(adviseComposition(input.stages));
+    const advice = compositionRecord(advise(input.stages));
     if (advice.length > 0) note({ composition: advice });
     if (input.async_execution !== undefined) note({ notes: [ASYNCHRONOUS] });
     await checkBefore();
@@ -238,7 +250,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     }
     checkLoaded(input, context);
     end(context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed');
-    await condition(allHandlersFinished);
+    // What is published is published: a cancellation that comes now comes too late.
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
     return result();
   } catch (thrown) {
     if (isCancellation(thrown)) {

@@ -22,13 +22,19 @@ const FINAL = [...FINAL_CODES, 'NotFoundError'];
 
 type Activities = Record<string, (input: StageInput) => Promise<StageOutput>>;
 
-/** Runs the activity named as the stage's type. */
-export function runStage(pipeline: PipelineInput, stage: StageSpec, summary: string, input: StageInput): Promise<StageOutput> {
+/** Runs the activity named as the stage's type; `queue` null: on the run's own task queue. */
+export function runStage(
+  pipeline: PipelineInput,
+  stage: StageSpec,
+  { summary, queue }: { readonly summary: string; readonly queue: string | null },
+  input: StageInput,
+): Promise<StageOutput> {
   const { timeout, ...retry } = policyOf(pipeline, stage);
   const activities = proxyActivities<Activities>({
     startToCloseTimeout: timeout,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     summary,
+    ...(queue === null ? {} : { taskQueue: queue }),
     // Unset would act as TRY_CANCEL: clean-up would begin while the activity still writes.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry: { ...retry, nonRetryableErrorTypes: FINAL },

@@ -9,7 +9,7 @@ import { CheckpointConfigError, CheckpointError, type Json } from '../../src/err
 import { layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
-import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
+import { formatBytes, formatCount, parseBytes, SIZE } from '../../src/pipeline/text.ts';
 import { destinationOf, nameOf, outputUri, siblingUri, type Destination, type PublishedFile } from '../../src/io/destination.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
@@ -17,19 +17,6 @@ import { manifestPath, renewRecipe, unchangedManifest, writeManifest } from '../
 import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
-  KIB: 2 ** 10,
-  MIB: 2 ** 20,
-  GIB: 2 ** 30,
-  TIB: 2 ** 40,
-};
-const SIZE = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i;
 /** Entries of a list in the run's record; the manifest has all. */
 const LISTED = 20;
 
@@ -180,10 +167,8 @@ function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_st
 }
 
 function bytesOf(size: number | string): number {
-  if (typeof size === 'number') return size;
   // The schema has let nothing else through.
-  const [, count, unit] = SIZE.exec(size)!;
-  return Math.max(1, Math.floor(Number(count) * UNITS[(unit ?? '').toUpperCase()]!));
+  return typeof size === 'number' ? size : Math.max(1, parseBytes(size));
 }
 
 /** SHA-256 of each of the plan's tensors: known from writing it, or for a view of a larger one read again; of none that a store copied. */

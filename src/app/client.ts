@@ -152,9 +152,9 @@ export async function transferProgress(client: Client, workflowId: string): Prom
 }
 
 /** Identities of the workers that have asked for work in the last minutes. */
-export async function pollersOf(connection: Connection, namespace: string): Promise<readonly string[]> {
+export async function pollersOf(connection: Connection, namespace: string, name: string = TASK_QUEUE): Promise<readonly string[]> {
   // 2: of activities.
-  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: 2 });
+  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: 2 });
   return (pollers ?? []).map(({ identity }) => identity ?? '');
 }
 

@@ -8,20 +8,31 @@ import { destinationOf, outputUri } from '../io/destination.ts';
 import { isS3 } from '../io/s3/location.ts';
 import { openStoreWorkspace } from '../io/workspace-store.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
+import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';
 import { unfenced } from './storage.ts';
 
-/** Copies at a time in one process: with up to 100 MiB each (a strided tensor's window, the blocks in flight) they stay below half a GiB. */
-const TRANSFERS = 4;
+export interface ServicesOptions {
+  /** The worker's own workspace; default: as the environment says. */
+  readonly workspace?: string;
+  /** Copies at a time in this process, from whichever task queue they come. */
+  readonly transfers?: number;
+  readonly transferQueue?: string | null;
+}
 
-export function createServices(storage: Storage, { workspace }: { readonly workspace: string } = readEnvironment()): Services {
+export function createServices(
+  storage: Storage,
+  { workspace = readEnvironment().workspace, transfers = DEFAULT_CAPACITY.transfers, transferQueue = null }: ServicesOptions = {},
+): Services {
   let own: Storage | undefined;
   return {
     storage,
     workspace: (uri) => (uri === null ? fencedWorkspace((own ??= unfenced(storage)), workspace) : fencedWorkspace(storage, uri)),
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file) => storage.openPinned(file),
-    transfers: slots(TRANSFERS),
+    // One that takes none of its own still gets those of workers that do not tell them apart.
+    transfers: slots(Math.max(1, transfers)),
+    transferQueue,
   };
 }
 

@@ -71,9 +71,7 @@ export class ResumeMismatch extends Error {}
 export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const { layout, plan, signal, write, onProgress, resume } = options;
   const threaded = layout.size >= THREADS_FROM;
-  const memory = Array.from({ length: RING }, () =>
-    threaded ? new Uint8Array(new SharedArrayBuffer(BLOCK)) : new Uint8Array(Math.min(BLOCK, layout.size)),
-  );
+  const memory = Array.from({ length: RING }, () => (threaded ? sharedBlock() : new Uint8Array(Math.min(BLOCK, layout.size))));
   const start = threaded ? threadDigester : inlineDigester;
   const digesters = { whole: start(memory), tensors: start(memory) };
   const files = openFiles(plan.files, async (file) => coalescing(await options.open(file)));
@@ -145,6 +143,11 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   }
   await settle([digesters.whole.close(), digesters.tensors.close(), files.close()]);
   return { size: layout.size, sha256: whole, tensors, overflowed };
+}
+
+/** A block in shared memory. What could grow begins at a page, so that a disk can take it as it is. */
+function sharedBlock(): Uint8Array {
+  return new Uint8Array(new SharedArrayBuffer(BLOCK, { maxByteLength: BLOCK }), 0, BLOCK);
 }
 
 /** Waits for all, then throws the first error if there was one: nothing goes on behind a caller's back. */

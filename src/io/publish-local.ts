@@ -6,7 +6,7 @@
  * believed dead but still runs finds its file gone and fails. `discardPartials` removes those of all attempts.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
@@ -14,9 +14,7 @@ import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
 import { localPath } from './local-file.ts';
-
-/** Bytes between two requests to the operating system to put on the disk what was written. */
-const FLUSH_EVERY = 64 * 1024 * 1024;
+import { openOutput } from './output-file.ts';
 
 /** What an attempt reports, and the next one goes on from. */
 export interface PartialProgress extends Progress {
@@ -112,53 +110,20 @@ async function writeFile(
   options: Pick<CopyOptions, 'layout' | 'plan' | 'open' | 'signal' | 'onProgress'>,
   resume: Progress | undefined,
 ): Promise<Copied> {
-  const file = await open(partial, resume === undefined ? 'wx' : 'r+');
-  const flush = flushing(file);
+  const file = await openOutput(partial, { exists: resume !== undefined });
+  const readInto = async (offset: number, target: Uint8Array): Promise<void> => {
+    if ((await file.readInto(offset, target)) < target.length) throw new ResumeMismatch();
+  };
   try {
     const copied = await copyLayout({
       ...options,
-      write: async (bytes, offset) => {
-        await writeAll(file, bytes, offset);
-        flush.wrote(bytes.length);
-      },
-      ...(resume === undefined ? {} : { resume: { ...resume, readInto: (offset, target) => readAll(file, target, offset) } }),
+      write: (bytes, offset) => file.write(bytes, offset),
+      ...(resume === undefined ? {} : { resume: { ...resume, readInto } }),
     });
-    // A file that was taken over may be longer than what is published.
-    if (resume !== undefined) await file.truncate(options.layout.size);
-    await flush.done();
-    await file.sync();
+    await file.finish(options.layout.size);
     return copied;
   } finally {
-    await flush.done().catch(() => undefined);
     await file.close();
-  }
-}
-
-/** Starts writing to the disk while the rest is still being copied, so that the last sync has little left to wait for. */
-function flushing(file: FileHandle): { wrote(bytes: number): void; done(): Promise<void> } {
-  let unflushed = 0;
-  let running: Promise<void> | undefined;
-  return {
-    wrote(bytes) {
-      unflushed += bytes;
-      if (unflushed < FLUSH_EVERY || running !== undefined) return;
-      unflushed = 0;
-      running = file.datasync().finally(() => (running = undefined));
-      running.catch(() => undefined);
-    },
-    done: async () => running,
-  };
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
-}
-
-async function readAll(file: FileHandle, target: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < target.length;) {
-    const { bytesRead } = await file.read(target, done, target.length - done, offset + done);
-    if (bytesRead === 0) throw new ResumeMismatch();
-    done += bytesRead;
   }
 }
 

@@ -8,6 +8,8 @@ import type { CheckpointContext, Output } from '../model/context.ts';
 
 /** The task queue every worker polls unless told otherwise. */
 export const TASK_QUEUE = 'checkpoints';
+/** Where workers that scale out take the activities that move bytes, each only as many as it runs; see docs/decisions/0020. */
+export const TRANSFER_QUEUE = `${TASK_QUEUE}-transfers`;
 export const PIPELINE_WORKFLOW = 'checkpointPipeline';
 export const STATUS_QUERY = 'status';
 /** The update that answers a run which waits: `{action, options?}`. */
@@ -204,6 +206,8 @@ export interface PreflightOutput {
   readonly warnings: readonly string[];
   /** For each stage, what must be there before it is run. */
   readonly needs: readonly (readonly Need[])[];
+  /** For each stage, the task queue of its activity; null, or none at all: the run's own. */
+  readonly queues?: readonly (string | null)[];
 }
 
 /** `checkpoint_data`: a source has read a header; `model`: a loader has made a plan. */

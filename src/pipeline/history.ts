@@ -3,7 +3,7 @@
  *
  * Invariant: one record per stage, in order, and a metadata key `stage_{i}_{type}` for every stage that ended.
  */
-import type { ErrorReport, JsonObject } from '../errors.ts';
+import type { ErrorReport, Json, JsonObject } from '../errors.ts';
 import type { AttemptRecord, PipelineInput, StageRecord, StageStatus, StageTry, Waiting } from './contract.ts';
 import { escapeMarkdown } from './text.ts';
 
@@ -73,8 +73,19 @@ export function stageKey(index: number, type: string): string {
 }
 
 /** What a failure's details say of the stage it happened in: counted from 1 in words, from 0 in the index. */
-export function stageDetails(index: number, type: string, total: number): JsonObject {
+export function stageDetails(
+  index: number,
+  type: string,
+  total: number,
+): { readonly pipeline_stage: string; readonly [key: string]: Json } {
   return { pipeline_stage: `Pipeline stage ${index + 1}/${total} (${type})`, pipeline_stage_index: index, pipeline_total_stages: total };
+}
+
+/** An error of no class of ours, as a pipeline tells it: with its stage in front, and what it was in the details. */
+export function namedByStage(report: ErrorReport, stage: string): ErrorReport {
+  const { type, message, details } = report;
+  if (type !== 'CheckpointError' || details['error_type'] === undefined || details['original_error'] === undefined) return report;
+  return { type, message: `${stage} failed: ${message}`, details: { ...details, original_error_type: details['error_type'] } };
 }
 
 export function withStageDetails(error: ErrorReport, details: JsonObject): ErrorReport {

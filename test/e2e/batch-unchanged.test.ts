@@ -91,8 +91,10 @@ test(
       expect(second.result).toMatchObject({ status: 'completed', completed: 0, unchanged: 6, failed: 0 });
       expect(second.ran).toEqual([]);
       expect(second.outcomes[2]).toEqual({
-        ...{ index: 2, item: '2.safetensors', columns: {}, status: 'unchanged', workflow_id: null, run_id: null, error: null },
-        ...{ uri: first.outcomes[2]!.uri, outputs: first.outcomes[2]!.outputs },
+        ...first.outcomes[2]!,
+        status: 'unchanged',
+        workflow_id: null,
+        run_id: null,
       });
 
       await rm(output(0));

@@ -13,6 +13,7 @@ import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.
 import { ckpt, type Place, type Running } from '../support/cli.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
 import { fixture } from '../support/project.ts';
+import { startHoldingServer, type HoldingServer } from '../support/holding-server.ts';
 import { inSmallDisk, smallDisks } from '../support/small-disk.ts';
 import { devServer } from '../support/temporal.ts';
 
@@ -70,7 +71,11 @@ const embedded = (): Place => ({
 });
 
 const stages = (source: string, target: string): PipelineInput => ({
-  stages: [{ type: 'source.local', path: source }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: target }],
+  stages: [
+    source.includes('://') ? { type: 'source.http', url: source } : { type: 'source.local', path: source },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: target },
+  ],
 });
 
 async function document(source: string, target: string): Promise<string> {
@@ -140,11 +145,18 @@ test(
 );
 
 describe('Ctrl-C in the middle of publish', () => {
+  /** However quick the machine: the source sends no more once a part of the file is there. */
+  let source: HoldingServer;
+  beforeEach(async () => {
+    source = await startHoldingServer(large, 128 * 1024 * 1024);
+  });
+  afterEach(() => source.close());
+
   test(
     'once: the run is cancelled, nothing is left behind, exit 1',
     async () => {
       const command = launch(
-        ['run', await document(large, join(folder, 'out', 'weights.safetensors')), '--id', 'once', '--json'],
+        ['run', await document(source.url, join(folder, 'out', 'weights.safetensors')), '--id', 'once', '--json'],
         embedded(),
       );
       await midway(32 * 1024 * 1024);
@@ -165,7 +177,7 @@ describe('Ctrl-C in the middle of publish', () => {
   test(
     'twice: the command leaves at once, and `ckpt cancel` removes what was left',
     async () => {
-      const command = launch(['run', await document(large, join(folder, 'out', 'weights.safetensors')), '--id', 'twice'], embedded());
+      const command = launch(['run', await document(source.url, join(folder, 'out', 'weights.safetensors')), '--id', 'twice'], embedded());
       await midway(32 * 1024 * 1024);
       command.process.kill('SIGINT');
       await until(() => command.said().includes('Cancelling the run'));

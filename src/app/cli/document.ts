@@ -1,18 +1,21 @@
 /** A pipeline document from a file: YAML (and JSON, which is YAML) with the place of every error. */
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
+import { isAlias, isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import { loadCatalog, parseOptions, stageOfType, type Catalog } from '../../../activities/catalog.ts';
-import { CheckpointConfigError, isCheckpointError, type CheckpointError, type JsonObject } from '../../errors.ts';
+import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
 import { interpolate, interpolateStage, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
+import { withHome } from '../../io/local-file.ts';
 import { callerFolder } from './paths.ts';
 
 /** Larger documents are no pipelines. */
 const MOST_BYTES = 1024 * 1024;
+/** Of the YAML parser, against documents that grow without end: a configuration may share its anchors often. */
+const MOST_ALIASES = 100;
 
 export interface DocumentSettings {
   /** `--param`. */
@@ -56,17 +59,43 @@ export async function readPlaced<T>(file: string, what: string, understand: (giv
       `${path} has ${text.length} characters; a ${what} document has at most ${MOST_BYTES}. Is it the checkpoint itself?`,
     );
   const lines = new LineCounter();
-  const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const broken = yaml.errors[0];
+  // Merge keys (`<<`) are of YAML 1.1, which Anemoi's reader knows.
+  const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
+  const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED');
   if (broken !== undefined) {
     const { line, col } = lines.linePos(broken.pos[0]);
-    throw new CheckpointConfigError(`${path}:${line}:${col}: ${broken.message}`, undefined, { details: { file: path, line, column: col } });
+    const message = YAML_ERRORS[broken.code] ?? broken.message;
+    throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    return await understand(yaml.toJS({ maxAliasCount: 100 }), dirname(path));
+    return await understand(valueOf(yaml), dirname(path));
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
     throw located(error, yaml, lines, path);
+  }
+}
+
+/** The parser's errors that are about its own API or call for more words. */
+const YAML_ERRORS: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: 'A file holds one pipeline: there is a second YAML document after `---`.',
+  DUPLICATE_KEY: 'This key stands twice in the same mapping.',
+  TAB_AS_INDENT: 'YAML is indented with spaces: there is a tab.',
+  TAG_RESOLVE_FAILED: 'Tags (`!name`) are not understood: a document is plain data, and names no code.',
+};
+
+function valueOf(yaml: Document): unknown {
+  if (yaml.contents === null) throw new CheckpointConfigError('The document is empty: expected a mapping with a list `stages`.', '');
+  try {
+    return yaml.toJS({ maxAliasCount: MOST_ALIASES });
+  } catch (cause) {
+    const message = textOf(cause);
+    throw new CheckpointConfigError(
+      message.startsWith('Excessive alias')
+        ? `Its aliases (\`*name\`) expand to more than ${MOST_ALIASES} times what is written: write out what you mean.`
+        : `${message}.`,
+      '',
+      { cause },
+    );
   }
 }
 
@@ -74,10 +103,14 @@ export async function readPlaced<T>(file: string, what: string, understand: (giv
 export async function checkInput(given: unknown, folder: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
   const catalog = await loadCatalog(settings.plugins);
   const parameters = settings.parameters ?? {};
-  const understood = understandDocument(given, { types: [...catalog.keys()], parameters: fromCaller(parameters) });
+  const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
+  const understood = understandDocument(given, {
+    types: [...catalog.keys()],
+    parameters: fromCaller(parameters),
+    resolve: (text, configPath) => String(interpolate(text, values, configPath)),
+  });
   for (const line of understood.notes) settings.note?.(line);
   return inPlace(understood, () => {
-    const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
     const input = checkDocument(resolved(understood, values));
     const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
     const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
@@ -135,7 +168,7 @@ function checkStage(catalog: Catalog, stage: StageSpec, index: number, folderOf:
 
 function absoluteLocation(location: string, folder: string): string {
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location)) return location;
-  return resolve(folder, location);
+  return resolve(folder, withHome(location));
 }
 
 /** The same error with file, line and column of the value it is about. */
@@ -157,6 +190,7 @@ function offsetOf(yaml: Document, path: string): number {
   let node: unknown = yaml.contents;
   let offset = 0;
   for (const step of steps) {
+    if (isAlias(node)) node = node.resolve(yaml);
     if (isMap(node)) {
       const pair = node.items.find(({ key }) => String((key as { value?: unknown }).value) === step);
       if (pair === undefined) break;

@@ -123,7 +123,14 @@ program
   .description('run a worker until stopped')
   .option('--storage <file>', 'storage settings: how to reach S3 stores, and what the worker may reach; default: CKPT_STORAGE')
   .option('--refuse-unknown', 'refuse checkpoints that name classes on no list of harmless ones')
-  .option('--check', 'run none: exit 0 if a worker of this machine polls the task queue')
+  .option('--transfers <number>', 'activities at a time that move tensor bytes; 0: none; default: 4')
+  .option('--activities <number>', 'other activities at a time; 0: none, and no workflows; default: 100')
+  .option('--memory <size>', 'take no further work above this size of the process (2GiB); bounds transfers to what fits')
+  .option('--health-port <port>', 'answer /healthz and /readyz there: port, or address:port')
+  .option('--metrics-port <port>', 'serve Prometheus metrics at /metrics there: port, or address:port')
+  .option('--deployment <name>', 'worker deployment that this worker belongs to; with --build-id')
+  .option('--build-id <id>', 'its version')
+  .option('--check', 'run none: exit 0 if the worker at --health-port is ready; without it, if one of this machine polls the task queue')
   .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 
@@ -222,6 +229,12 @@ program
   .description('register the search attributes of runs on the server')
   .addOption(json())
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
+
+/** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 
 /** Libraries' deprecation and version warnings are not the user's business. */
 process.removeAllListeners('warning');

@@ -15,7 +15,9 @@ export async function withServer<T>(options: OutputOptions, act: (server: Server
     const worker =
       temporal.kind === 'configured'
         ? null
-        : await (await import('../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace });
+        : await (
+            await import('../worker.ts')
+          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, oneRun: true });
     try {
       return await act({ client: clientOf(temporal.connection, temporal.namespace), temporal });
     } finally {

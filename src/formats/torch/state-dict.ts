@@ -38,7 +38,10 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
     );
   const top = new Map<string, NodeId>();
   for (const [key, value] of root.entries) top.set(keyText(nodes[key]) ?? `<${describe(nodes[key])}>`, value);
-  const raw = root.entries.length > 0 && root.entries.every(([, value]) => kindOf(nodes[value]) === 'tensor');
+  // What a module's `get_extra_state` gives stands among its tensors.
+  const raw =
+    root.entries.some(([, value]) => kindOf(nodes[value]) === 'tensor') &&
+    root.entries.every(([key, value]) => kindOf(nodes[value]) === 'tensor' || (keyText(nodes[key])?.endsWith('_extra_state') ?? false));
   const format: Format =
     top.has('pytorch-lightning_version') || LIGHTNING_MARKS.filter((key) => top.has(key)).length >= 2
       ? 'lightning'

@@ -44,9 +44,16 @@ export interface StorageOptions {
   readonly cacheFolder?: string;
   readonly settings?: StorageSettings;
   readonly policy?: RetryPolicy;
+  /** Bytes of parts on their way to stores. */
+  readonly uploads?: number;
 }
 
-export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFolder }: StorageOptions = {}): Storage {
+export function createStorage({
+  settings = NO_SETTINGS,
+  policy = RETRY,
+  cacheFolder,
+  uploads = UPLOAD_MEMORY,
+}: StorageOptions = {}): Storage {
   const ports = new Map<S3Profile | null, Promise<S3Port>>();
   const fence = localFence(settings.allow.roots);
   const http: HttpPlace = {
@@ -76,7 +83,7 @@ export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFol
     policy,
     fence,
     s3,
-    budget: byteBudget(UPLOAD_MEMORY),
+    budget: byteBudget(uploads),
     sameStore(a, b) {
       if (!isS3(a) || !isS3(b)) return false;
       return profileOf(settings, parseS3(a).bucket) === profileOf(settings, parseS3(b).bucket);

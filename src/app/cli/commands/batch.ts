@@ -40,7 +40,12 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
     const worker = local
       ? await (
           await import('../../worker.ts')
-        ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] })
+        ).startWorker({
+          connection: temporal.nativeOptions,
+          namespace: temporal.namespace,
+          plugins: options.plugins ?? [],
+          scaleOut: temporal.kind === 'configured',
+        })
       : null;
     try {
       const link = linkTo(temporal, workflowId);

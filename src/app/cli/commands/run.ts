@@ -45,7 +45,13 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
         ? null
         : await (
             await workerModule
-          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
+          ).startWorker({
+            connection: temporal.nativeOptions,
+            namespace: temporal.namespace,
+            plugins: options.plugins ?? [],
+            oneRun: true,
+            scaleOut: temporal.kind === 'configured',
+          });
     try {
       const started = await starting;
       if (options.detach === true) {

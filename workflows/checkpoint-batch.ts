@@ -208,10 +208,19 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     await adopt(adopted);
   }
 
-  async function finish(): Promise<void> {
+  /** Gives what kept the results from where they were wanted: then they lie in the workspace. */
+  async function finish(): Promise<ErrorReport | null> {
     await ledger.flush();
-    const run = info.firstExecutionRunId;
-    results = await listing[FINISH_ACTIVITY]({ workspace, part: ledger.tip(), results: document.results ?? null, batch: workflowId, run });
+    const put = (place: string | null): Promise<string> =>
+      listing[FINISH_ACTIVITY]({ workspace, part: ledger.tip(), results: place, batch: workflowId, run: info.firstExecutionRunId });
+    try {
+      results = await put(document.results ?? null);
+      return null;
+    } catch (thrown) {
+      if (document.results === undefined || !isOwn(thrown)) throw thrown;
+      results = await put(null);
+      return reportOfFailure(thrown);
+    }
   }
 
   /** Begins items and waits for their ends; gives how many were not begun. */
@@ -290,11 +299,10 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       // What runs is neither left alone nor forgotten.
       await condition(() => running.size === 0);
     }
-    if (list !== null)
-      await finish().catch((thrown: unknown) => {
-        if (!isOwn(thrown)) throw thrown;
-        broken ??= reportOfFailure(thrown);
-      });
+    if (list !== null) {
+      const unwritten = await finish().catch((thrown: unknown) => (isOwn(thrown) ? reportOfFailure(thrown) : Promise.reject(thrown)));
+      broken ??= unwritten;
+    }
     const most = total === 0 ? Infinity : borne(document, total);
     if (broken === null && totals.failed > most)
       broken = {

@@ -6,6 +6,7 @@
 import { Context } from '@temporalio/activity';
 import { listItems } from '../../src/io/batch-items.ts';
 import { mapAtOnce } from '../../src/io/at-once.ts';
+import { checkWritable } from '../../src/io/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import type { BatchItem, ItemPage, ListedItem, ListOutput } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
@@ -26,7 +27,10 @@ const LOOKS_AT_ONCE = 16;
 export async function listPages(services: Services, { items, workspace, results }: ListInput): Promise<ListOutput> {
   const context = Context.current();
   // Better said before the first item than after the last.
-  if (results !== null) await services.storage.check(results);
+  if (results !== null) {
+    await services.storage.check(results);
+    await checkWritable(results);
+  }
   const store = services.workspace(workspace);
   const groups: BlobReference[] = [];
   let pages: BlobReference[] = [];

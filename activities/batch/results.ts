@@ -7,6 +7,7 @@
  */
 import { Context } from '@temporalio/activity';
 import { destinationOf } from '../../src/io/destination.ts';
+import { checkWritable } from '../../src/io/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import type { BatchItem, Noted, Outcome } from '../../src/pipeline/batch.ts';
 import type { Services, Workspace } from '../services.ts';
@@ -53,8 +54,10 @@ function withItem({ key, uri, columns }: BatchItem, { index, ...rest }: Omit<Not
 export async function finishResults(services: Services, { workspace, part, results, batch, run }: FinishInput): Promise<string> {
   const store = services.workspace(workspace);
   const lines = linesOf(store, part, Context.current().cancellationSignal);
-  if (results === null) return store.writeFile(`batches/${encodeURIComponent(batch)}/${run}.jsonl`, lines);
+  // Ids may hold what names of files may not; the run tells them apart.
+  if (results === null) return store.writeFile(`batches/${batch.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 100)}/${run}.jsonl`, lines);
   await services.storage.check(results);
+  await checkWritable(results);
   await destinationOf(services.storage, results).writeLong(results, lines);
   return results;
 }

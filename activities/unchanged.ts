@@ -3,7 +3,7 @@
  *
  * The manifest of a run that went through from end to end names its recipe (stages with their options, the program that ran them,
  * how the worker was set) and pins every file that was read. Same recipe, same files, output as it was published: the run would do
- * nothing. Invariant: whatever is not proven gives null, and the run decides; see docs/decisions/0014-unchanged.md.
+ * nothing. Invariant: whatever is not proven gives null, and the run decides; see docs/decisions/0021-unchanged-items.md.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';

@@ -9,6 +9,7 @@ import {
 } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import { CheckpointConfigError, CheckpointNotFoundError, errorOf, type JsonObject } from '../errors.ts';
+import { BATCH_WORKFLOW } from '../pipeline/batch.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
@@ -38,12 +39,28 @@ export function clientOf(connection: Connection, namespace: string): Client {
   return new Client({ connection, namespace });
 }
 
-/** When the oldest open workflow of the namespace started, in milliseconds since the epoch; null: none is open. */
+/** When the oldest open workflow of the namespace started, the runs that it continues included, in milliseconds since the epoch; null: none is open. */
 export async function oldestOpenRun(client: Client): Promise<number | null> {
   let oldest: number | null = null;
-  for await (const { startTime } of client.workflow.list({ query: "ExecutionStatus = 'Running'" }))
-    oldest = Math.min(oldest ?? Infinity, startTime.getTime());
+  for await (const { startTime, type, workflowId, runId } of client.workflow.list({ query: "ExecutionStatus = 'Running'" })) {
+    const began = type === BATCH_WORKFLOW ? await firstStart(client, workflowId, runId) : startTime.getTime();
+    oldest = Math.min(oldest ?? Infinity, began);
+  }
   return oldest;
+}
+
+/** A batch still reads what its first run has listed. */
+async function firstStart(client: Client, workflowId: string, runId: string): Promise<number> {
+  const { raw, startTime } = await client.workflow.getHandle(workflowId, runId).describe();
+  const first = raw.workflowExecutionInfo?.firstRunId;
+  if (first === runId) return startTime.getTime();
+  if (first === undefined || first === null || first === '') return 0;
+  // Where the first run is forgotten, nobody knows how old it is.
+  const known = await client.workflow
+    .getHandle(workflowId, first)
+    .describe()
+    .catch(() => null);
+  return known === null ? 0 : known.startTime.getTime();
 }
 
 /**

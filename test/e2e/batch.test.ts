@@ -10,6 +10,7 @@ import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
+import { oldestOpenRun } from '../../src/app/client.ts';
 import { ckpt } from '../support/cli.ts';
 import { tinySafetensors } from '../support/tiny-safetensors.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
@@ -211,6 +212,9 @@ test(
       }))
         pending.push(run.workflowId);
       expect(pending).toHaveLength(2);
+      // What the first run has listed is younger than the oldest open run, so nobody clears it up.
+      const first = environment.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);
+      expect(await oldestOpenRun(environment.client)).toBe((await first.describe()).startTime.getTime());
       await environment.client.workflow.getHandle(pending[0]!).terminate('by the test');
       await environment.client.workflow.getHandle(pending[1]!).cancel();
       open();

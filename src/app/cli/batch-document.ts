@@ -8,19 +8,20 @@ import { checkInput, readPlaced, type DocumentSettings } from './document.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
   return readPlaced(file, 'batch', async (given, folder) => {
-    const batch = checkBatch(given);
+    // The pipeline in any form that one of its own may have; what is no mapping is for the check to refuse.
+    const understood = isBatch(given) ? { ...given, pipeline: await template(given.pipeline, folder, settings) } : given;
+    const batch = checkBatch(understood);
     const place = (location: string): string =>
       /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
-    return {
-      ...batch,
-      items: placed(batch.items, place),
-      pipeline: await template(batch.pipeline, folder, settings),
-      ...(batch.results === undefined ? {} : { results: place(batch.results) }),
-    };
+    return { ...batch, items: placed(batch.items, place), ...(batch.results === undefined ? {} : { results: place(batch.results) }) };
   });
 }
 
-async function template(given: PipelineInput, folder: string, settings: DocumentSettings): Promise<PipelineInput> {
+function isBatch(given: unknown): given is { readonly pipeline: unknown } {
+  return typeof given === 'object' && given !== null && !Array.isArray(given) && 'pipeline' in given;
+}
+
+async function template(given: unknown, folder: string, settings: DocumentSettings): Promise<PipelineInput> {
   try {
     // What the item fills in later stands as it is until then.
     const pipeline = await checkInput(escaped(given), folder, settings);

@@ -23,7 +23,7 @@ export function showProgress(look: () => Promise<BatchResult>): () => void {
         .then((now) => {
           if (ended) return;
           wipe();
-          process.stderr.write(terminal ? progressBar(now, process.stderr.columns ?? 80) : `${progressLine(now)}\n`);
+          process.stderr.write(terminal ? progressBar(now, process.stderr.columns || 80) : `${progressLine(now)}\n`);
           drawn = terminal;
         })
         .catch(() => undefined)
@@ -45,7 +45,7 @@ export function progressLine(now: BatchResult): string {
   if (status === 'listing') return 'Listing the items …';
   const done = completed + unchanged + failed + cancelled;
   const parts = [`${completed} published`, `${unchanged} unchanged`, `${failed} failed`, ...paceOf(now)];
-  return `${done} of ${total} items${status === 'running' ? '' : ` (${status})`}: ${parts.join(', ')}`;
+  return `${done} of ${total} items${status === 'paused' || status === 'stopping' ? ` (${status})` : ''}: ${parts.join(', ')}`;
 }
 
 function progressBar(now: BatchResult, columns: number): string {
@@ -65,7 +65,7 @@ function progressBar(now: BatchResult, columns: number): string {
 
 function paceOf({ rate, seconds_left: left, status }: BatchResult): readonly string[] {
   if (rate === null || left === null || status === 'paused') return [];
-  return [`${rate} items/s`, `${durationText(left)} left`];
+  return [`${rate} items/s`, ...(status === 'running' ? [`${durationText(left)} left`] : [])];
 }
 
 function durationText(seconds: number): string {

@@ -141,6 +141,21 @@ test('error codes and exit codes', () => {
   }
 });
 
+test('the library, as programs import it', async () => {
+  const { exports } = JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
+  expect(Object.keys(exports)).toEqual(expect.arrayContaining(['.', './plugin', './package.json']));
+  const library = await import('../src/index.ts');
+  expect(Object.keys(library)).toEqual(expect.arrayContaining(['CheckpointClient', 'checkDocument', 'isCheckpointError', ...ERROR_CODES]));
+  const methods = (of: object): string[] => [...Object.getOwnPropertyNames(of), ...Object.getOwnPropertyNames(Object.getPrototypeOf(of))];
+  expect(methods(library.CheckpointClient.prototype)).toEqual(
+    expect.arrayContaining(['start', 'execute', 'result', 'settled', 'status', 'watch', 'cancel', 'resolveFailure', 'transfer', 'close']),
+  );
+  const { batch } = new library.CheckpointClient({ client: environment.client });
+  expect(methods(Object.getPrototypeOf(batch) as object)).toEqual(
+    expect.arrayContaining(['start', 'execute', 'result', 'settled', 'status', 'watch', 'cancel', 'pause', 'resume', 'retry']),
+  );
+});
+
 test('the Node version is one and the same everywhere', () => {
   const read = (name: string): string => readFileSync(join(PROJECT_ROOT, name), 'utf8');
   const { engines } = JSON.parse(read('package.json')) as { engines: { node: string } };

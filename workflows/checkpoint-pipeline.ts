@@ -48,6 +48,7 @@ import { METRICS } from '../src/pipeline/metrics.ts';
 import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
 import { onErrorOf, policyOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
+import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { ATTRIBUTES_MEMO, presentAttributes, runAttributes, SEARCH_ATTRIBUTES } from '../src/pipeline/search-attributes.ts';
 import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
 import { statusQuery, takeQuestions } from './messages.ts';
@@ -181,7 +182,12 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       history = withTry(history, index, now(), changed);
       show();
       try {
-        const done = await runStage(input, stage, { summary: stageSummary(stage, history[index - 1]), queue: queues[index] ?? null }, call);
+        const done = await runStage(
+          input,
+          stage,
+          { summary: stageAim(stage, context, history.slice(0, index)), queue: queues[index] ?? null },
+          call,
+        );
         context = done.context;
         note({ [stageKey(index, stage.type)]: 'completed' });
         const ended = {
@@ -302,11 +308,4 @@ function checkLoaded({ stages }: PipelineInput, { weightsLoaded, source }: Check
 /** The workflow's own time, the same whenever it is replayed. */
 function now(): string {
   return new Date().toISOString();
-}
-
-/** What the UI shows beside the activity: its type is there already, so this says what it works on. */
-function stageSummary(stage: StageSpec, before: StageRecord | undefined): string {
-  const place = stage['path'] ?? stage['uri'] ?? stage['url'];
-  const object = typeof place === 'string' ? (place.split('/').at(-1) ?? place) : (before?.summary ?? stage.type);
-  return object.slice(0, 60);
 }

@@ -2,11 +2,12 @@
 import { join } from 'node:path';
 import type { InputName } from '../inputs/recipes.ts';
 import type { Measurement } from '../measurement.ts';
-import { convert, type Scene } from '../scene.ts';
+import { convert, type BenchStage, type Scene } from '../scene.ts';
+import { castRows, castStage } from './cast.ts';
 import { conversionRows, smallRows } from './copying.ts';
 import { formatRows } from './formats.ts';
 import { inspectRows } from './inspect.ts';
-import { manyRows } from './many.ts';
+import { manyRows, modifierRows, NAME_MODIFIERS } from './many.ts';
 import { orchestrationRows } from './orchestration.ts';
 import { scanRows } from './scan.ts';
 import { torchRows, withoutPython } from './torch.ts';
@@ -29,6 +30,8 @@ export const ROWS: readonly Row[] = [
   },
   { name: 'small', play: smallRows, profile: conversionsOf('small') },
   { name: 'many', play: manyRows, profile: conversionsOf('many-zip', 'many-safetensors') },
+  { name: 'modifiers', play: modifierRows, profile: profileOf(NAME_MODIFIERS, 'many-zip', 'many-safetensors') },
+  { name: 'cast', play: castRows, profile: profileOf([castStage('BF16')], 'lightning') },
   { name: 'orchestration', play: orchestrationRows, profile: conversionsOf('tiny') },
   { name: 'scan', play: scanRows },
   { name: 'formats', play: formatRows },
@@ -36,7 +39,11 @@ export const ROWS: readonly Row[] = [
 ];
 
 function conversionsOf(...names: readonly InputName[]): NonNullable<Row['profile']> {
+  return profileOf([], ...names);
+}
+
+function profileOf(modifiers: readonly BenchStage[], ...names: readonly InputName[]): NonNullable<Row['profile']> {
   return async (scene) => {
-    for (const name of names) await convert(scene, (await scene.input(name)).path, join(scene.scratch, `${name}.safetensors`));
+    for (const name of names) await convert(scene, (await scene.input(name)).path, join(scene.scratch, `${name}.safetensors`), modifiers);
   };
 }

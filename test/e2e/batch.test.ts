@@ -10,7 +10,8 @@ import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
-import { oldestOpenRun } from '../../src/app/client.ts';
+import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
+import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { ckpt } from '../support/cli.ts';
 import { tinySafetensors } from '../support/tiny-safetensors.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
@@ -24,6 +25,7 @@ let queue: string;
 
 beforeAll(async () => {
   environment = await devServer();
+  await registerAttributes(environment.connection, 'default');
 });
 afterAll(() => environment?.teardown());
 beforeEach(async () => {
@@ -214,7 +216,9 @@ test(
       expect(pending).toHaveLength(2);
       // What the first run has listed is younger than the oldest open run, so nobody clears it up.
       const first = environment.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);
-      expect(await oldestOpenRun(environment.client)).toBe((await first.describe()).startTime.getTime());
+      expect(await oldestOpenRun({ connection: environment.connection, namespace: 'default' })).toBe(
+        (await first.describe()).startTime.getTime(),
+      );
       await environment.client.workflow.getHandle(pending[0]!).terminate('by the test');
       await environment.client.workflow.getHandle(pending[1]!).cancel();
       open();

@@ -1,5 +1,5 @@
 /** What goes wrong around a run: killed workers, Ctrl-C, two runs with one id, full and read-only disks. */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { queryStatus, startPipeline, transferProgress, waitForResult } from '../../src/app/client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { runningServer } from '../../src/app/temporal/dev-server.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt, type Place, type Running } from '../support/cli.ts';
@@ -109,19 +109,17 @@ async function sha256(path: string): Promise<string> {
 test(
   'a worker killed in the middle of publish: another finishes the run, and the file is the same',
   async () => {
-    const { client } = environment;
+    const client = new CheckpointClient({ client: environment.client });
     const target = join(folder, 'out', 'weights.safetensors');
     const first = await worker();
-    const run = await startPipeline(client, `killed-${randomUUID()}`, stages(large, target));
+    const run = await client.start(stages(large, target));
     await midway(64 * 1024 * 1024);
-    const progress = await transferProgress(client, run.workflowId);
     first.process.kill('SIGKILL');
     expect((await first.ended).signal).toBe('SIGKILL');
     expect(await readdir(join(folder, 'out'))).toEqual([expect.stringMatching(/\.partial$/)]);
-    if (progress !== null) expect(progress.size).toBeGreaterThan(progress.offset);
 
     await worker();
-    const result = await waitForResult(client, run);
+    const result = await client.settled(run);
     expect(result.error).toBeNull();
     expect(result.status).toBe('completed');
     expect(result.stages.map(({ type, status, attempts }) => ({ type, status, attempts }))).toEqual([
@@ -132,7 +130,7 @@ test(
     expect((await readdir(join(folder, 'out'))).sort()).toEqual(['weights.safetensors', 'weights.safetensors.manifest.json']);
 
     const undisturbed = join(folder, 'undisturbed.safetensors');
-    const other = await waitForResult(client, await startPipeline(client, `calm-${randomUUID()}`, stages(large, undisturbed)));
+    const other = await client.settled(await client.start(stages(large, undisturbed)));
     expect(other.status).toBe('completed');
     const digest = await sha256(undisturbed);
     expect(await sha256(target)).toBe(digest);
@@ -208,14 +206,15 @@ test(
       launch(['run', file, '--id', 'same', '--json', '--worker']).ended,
     ]);
     expect(text.code).toBe(2);
-    expect(text.stderr).toMatch(/^CheckpointConfigError: A run with the id same is going on\..*`ckpt status same`.*`--id`\.\n$/);
+    expect(text.stderr).toMatch(/^CheckpointConfigError: A run with the id same is going on\..*`ckpt status same`.*`--id`\)\.\n$/);
     expect(json.code).toBe(2);
     expect(JSON.parse(json.stdout)).toMatchObject({ error: { type: 'CheckpointConfigError', details: { workflow_id: 'same' } } });
 
     await worker();
-    const result = await waitForResult(environment.client, { workflowId: 'same', runId });
+    const client = new CheckpointClient({ client: environment.client });
+    const result = await client.settled({ workflowId: 'same', runId });
     expect(result).toMatchObject({ run_id: runId, status: 'completed' });
-    expect(await queryStatus(environment.client, 'same')).toMatchObject({ run_id: runId });
+    expect(await client.status('same')).toMatchObject({ run_id: runId });
   },
   LONG,
 );

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import protobuf from 'protobufjs';
-import { startPipeline, transferProgress, waitForResult, type StartedRun } from '../../src/app/client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
+import type { StartedRun } from '../../src/app/start.ts';
 import { PIPELINE_WORKFLOW, TRANSFER_QUEUE, type PipelineInput } from '../../src/pipeline/contract.ts';
 import { ckpt, type Place, type Running } from '../support/cli.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
@@ -20,6 +21,7 @@ import { devServer } from '../support/temporal.ts';
 const LONG = 300_000;
 
 let environment: TestWorkflowEnvironment;
+let client: CheckpointClient;
 let folder: string;
 let place: Place;
 let plugin: string;
@@ -27,6 +29,7 @@ const running: Running[] = [];
 
 beforeAll(async () => {
   environment = await devServer();
+  client = new CheckpointClient({ client: environment.client });
 }, LONG);
 afterAll(() => environment?.teardown());
 beforeEach(async () => {
@@ -72,8 +75,7 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await sleep(20);
 }
 
-const run = (name: string, stages: PipelineInput['stages']): Promise<StartedRun> =>
-  startPipeline(environment.client, `${name}-${randomUUID()}`, { stages });
+const run = (name: string, stages: PipelineInput['stages']): Promise<StartedRun> => client.start({ name, stages });
 const load: PipelineInput['stages'] = [{ type: 'source.local', path: fixture('good/state_dict.pt') }, { type: 'loader.weights_only' }];
 const hold = (name: string): Promise<StartedRun> => run(name, [...load, { type: 'sink.held', name, held: join(folder, 'held') }]);
 
@@ -95,14 +97,14 @@ test(
     const held = await Promise.all(Array.from({ length: 8 }, (_, index) => hold(`transfer-${index}`)));
     await until(async () => (await readdir(join(folder, 'held'))).length === 1 && (await waiting()) === 7);
     // Eight transfers are open, more than this worker has slots of any kind: a run without one comes through all the same.
-    expect((await waitForResult(environment.client, await run('light', load))).status).toBe('completed');
+    expect((await client.settled(await run('light', load))).status).toBe('completed');
     expect(await readdir(join(folder, 'held'))).toHaveLength(1);
 
     const second = await worker('--transfers', '2', '--activities', '0', '--plugins', plugin);
     expect(second.said()).toContain(`Worker polls \`${TRANSFER_QUEUE}\` at`);
     await until(async () => (await readdir(join(folder, 'held'))).length === 3);
     await writeFile(join(folder, 'held', 'go'), '');
-    for (const one of held) expect((await waitForResult(environment.client, one)).status).toBe('completed');
+    for (const one of held) expect((await client.settled(one)).status).toBe('completed');
     const pids = new Set(await Promise.all(held.map((_, index) => readFile(join(folder, 'held', `transfer-${index}`), 'utf8'))));
     expect(pids).toEqual(new Set([String(first.process.pid), String(second.process.pid)]));
   },
@@ -132,12 +134,12 @@ test(
     // 0: nothing had to be torn away after the ten seconds that it is given.
     expect((await first.ended).code).toBe(0);
     expect(await partial()).toBeDefined();
-    const reported = (await transferProgress(environment.client, started.workflowId))?.offset ?? 0;
+    const reported = (await client.transfer(started))?.offset ?? 0;
     expect(reported).toBeGreaterThan(0);
 
     const port = await freePort();
     await worker('--metrics-port', String(port));
-    const result = await waitForResult(environment.client, started);
+    const result = await client.settled(started);
     expect(result.error).toBeNull();
     expect(result.stages.at(-1)).toMatchObject({ type: 'sink.publish', status: 'completed', attempts: 2 });
     const published = await readFile(target);
@@ -181,9 +183,9 @@ test(
         { type: 'loader.weights_only' },
         { type: 'sink.publish', uri: join(folder, 'small.safetensors') },
       ]);
-    const done = await waitForResult(environment.client, await publish(fixture('good/state_dict.pt')));
-    await waitForResult(environment.client, await publish(fixture('good/state_dict.pt')));
-    await waitForResult(environment.client, await publish(join(folder, 'nowhere.pt')));
+    const done = await client.settled(await publish(fixture('good/state_dict.pt')));
+    await client.settled(await publish(fixture('good/state_dict.pt')));
+    await client.settled(await publish(join(folder, 'nowhere.pt')));
     await until(async () => (await metric(metrics, 'ckpt_failures_total')) === 1);
     const count = (...labels: readonly string[]) => metric(metrics, 'ckpt_checkpoints_total', ...labels);
     expect([await count('status="completed"'), await count('status="unchanged"'), await count('status="failed"')]).toEqual([1, 1, 1]);
@@ -265,7 +267,7 @@ test(
     place = { ...place, env: { ...place.env, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SERVICE_NAME: 'night-shift' } };
     const one = await worker();
     const started = await run('traced', [...load, { type: 'sink.publish', uri: join(folder, 'traced.safetensors') }]);
-    expect((await waitForResult(environment.client, started)).status).toBe('completed');
+    expect((await client.settled(started)).status).toBe('completed');
     one.process.kill('SIGTERM');
     // What had not been sent yet is sent now.
     expect(await one.ended).toMatchObject({ code: 0, stdout: '' });
@@ -294,7 +296,7 @@ test(
       ),
     );
     const started = await run('versioned', [...load, { type: 'sink.publish', uri: join(folder, 'versioned.safetensors') }]);
-    expect((await waitForResult(environment.client, started)).status).toBe('completed');
+    expect((await client.settled(started)).status).toBe('completed');
     const { raw } = await environment.client.workflow.getHandle(started.workflowId).describe();
     expect(raw.workflowExecutionInfo?.versioningInfo?.deploymentVersion).toMatchObject({ deploymentName, buildId: '1.0' });
   },

@@ -11,9 +11,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
-import { queryBatch, startBatch, waitForBatch } from '../../src/app/batch-client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
-import type { Outcome } from '../../src/pipeline/batch.ts';
+import type { BatchInput, Outcome } from '../../src/pipeline/batch.ts';
 import { ckpt, type Running } from '../support/cli.ts';
 import { freePort } from '../support/ports.ts';
 import { tinySafetensors } from '../support/tiny-safetensors.ts';
@@ -73,6 +73,7 @@ test(
     const address = `127.0.0.1:${port}`;
     const server = await serverIn(folder, port);
     const client = await clientAt(address);
+    const batches = new CheckpointClient({ client }).batch;
     const env = { TEMPORAL_ADDRESS: address, CKPT_WORKSPACE: join(folder, 'workspace') };
     const worker = (): Running => {
       const one = ckpt(['worker'], { cwd: folder, env });
@@ -81,7 +82,7 @@ test(
     };
 
     const first = worker();
-    await startBatch(client, 'faults', {
+    const input: BatchInput = {
       items: { uri: join(folder, 'in') },
       pipeline: {
         stages: [
@@ -93,10 +94,11 @@ test(
       max_concurrent: 32,
       continue_after: Math.ceil(ITEMS / 5),
       continue_on_error: true,
-    });
+    };
+    await batches.start(input, { workflowId: 'faults' });
     const reached = async (count: number): Promise<void> => {
       for (;;) {
-        const now = await queryBatch(client, 'faults').catch(() => null);
+        const now = await batches.status('faults').catch(() => null);
         if (now !== null && now.completed >= count) return;
         await sleep(100);
       }
@@ -108,7 +110,7 @@ test(
     await stop(server);
     await serverIn(folder, port);
 
-    const result = await waitForBatch(client, 'faults');
+    const result = await batches.settled('faults');
     expect(second.process.exitCode).toBeNull();
     const failed = Array.from({ length: ITEMS }, (_, index) => index).filter(broken);
     expect(result).toMatchObject({ status: 'completed', total: ITEMS, failed: failed.length, cancelled: 0, running: 0 });

@@ -225,6 +225,16 @@ for (const [what, description] of [
     );
 
 program
+  .command('doctor')
+  .argument('[place...]', 'further folders and s3://bucket/ to look at')
+  .description('look at all that runs depend on, and say what to do; exit 1 where something will not work')
+  .addOption(json())
+  .option('--storage <file>', 'storage settings; default: CKPT_STORAGE')
+  .action(async (places: string[], _options, command: Command) =>
+    (await import('./commands/doctor.ts')).doctor(places, command.optsWithGlobals()),
+  );
+
+program
   .command('setup')
   .description('register the search attributes of runs on the server')
   .addOption(json())

@@ -40,6 +40,8 @@ export interface PickleOptions {
   readonly more?: boolean;
 }
 
+/** Integers below this are one node each, however often they come: sizes, strides and offsets are most of a checkpoint's values. */
+const COMMON_INTEGERS = 1024;
 /** Bytes before a break that are looked through once more: the opcode that broke, and the operands of one behind it. */
 const BEFORE_BREAK = 512;
 
@@ -131,8 +133,12 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const nodes = host.nodes;
   const cursor: Cursor = openCursor(bytes, start, limits);
   const memo = openMemo();
-  const keys = new Map<NodeId, Map<string, number>>();
+  /** Places of a dict's entries by their keys: texts as they are, which most are, and all others as `keyReader` tells them. */
+  const keys = new Map<NodeId, { readonly texts: Map<string, number>; readonly others: Map<string, number> }>();
   const constants = new Map<unknown, NodeId>();
+  const integers: NodeId[] = [];
+  /** Whether a global may be called, by its node. */
+  const callable = new Map<NodeId, boolean>();
   /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
   const unfinished = new Map<NodeId, number>();
   const stack: NodeId[] = [];
@@ -189,20 +195,27 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const entries = (opened(value).entries ??= []);
     let index = keys.get(target);
     if (index === undefined) {
-      index = new Map();
+      const { texts, others } = (index = { texts: new Map(), others: new Map() });
       // The items a call gave it, as OrderedDict([[key, value]]) does.
-      entries.forEach(([key], position) => index?.set(keyOf(key), position));
+      for (const [position, [key]] of entries.entries()) {
+        const text = nodes[key];
+        if (typeof text === 'string') texts.set(text, position);
+        else others.set(keyOf(key), position);
+      }
       keys.set(target, index);
     }
     for (let position = 0; position < items.length; position += 2) {
       const key = items[position] ?? 0;
-      const entry = [key, items[position + 1] ?? 0] as const;
-      const text = keyOf(key);
-      const known = index.get(text);
+      const value = items[position + 1] ?? 0;
+      const text = nodes[key];
+      const isText = typeof text === 'string';
+      const places = isText ? index.texts : index.others;
+      const name = isText ? text : keyOf(key);
+      const known = places.get(name);
       if (known === undefined) {
         charge(WEIGHTS.entry);
-        index.set(text, entries.push(entry) - 1);
-      } else entries[known] = [entries[known]?.[0] ?? key, entry[1]];
+        places.set(name, entries.push([key, value]) - 1);
+      } else entries[known] = [entries[known]?.[0] ?? key, value];
     }
   };
   const append = (target: NodeId, items: readonly NodeId[]): void => {
@@ -226,7 +239,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (tuple.kind !== 'tuple') return fail(`call arguments that are no tuple (${tuple.kind})`);
     const { module, name } = target;
     if (isNew && isFunction(module, name)) return fail(`a new object of ${module}.${name}, which is a function`);
-    if (kwargs === undefined && judge(module, name) === 'safe') {
+    let isSafe = callable.get(callee);
+    if (isSafe === undefined) callable.set(callee, (isSafe = judge(module, name) === 'safe'));
+    if (kwargs === undefined && isSafe) {
       const made = plainCall(table, module, name, tuple.items) ?? host.call?.(module, name, tuple.items, at);
       if (typeof made === 'number') return pushId(made);
       if (made !== undefined) return push(made);
@@ -248,7 +263,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (memo.set(index, top())) charge(WEIGHTS.memo);
   };
   const recall = (index: number): void => pushId(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
-  const pushInteger = (value: number | string): void => push(typeof value === 'number' ? value : { kind: 'int', decimal: value });
+  const pushInteger = (value: number | string): void => {
+    if (typeof value === 'string') push({ kind: 'int', decimal: value });
+    else if (value >= 0 && value < COMMON_INTEGERS) pushId((integers[value] ??= add(value)));
+    else push(value);
+  };
   const pushText = (text: string | Surrogates): void => {
     if (typeof text === 'string') push(text);
     else push({ kind: 'plain', class: 'str', value: add({ kind: 'bytes', base64: base64(text.wtf8) }) });
@@ -307,13 +326,13 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         constant(false);
         break;
       case 0x4b:
-        push(cursor.u8());
+        pushInteger(cursor.u8());
         break; // BININT1
       case 0x4d:
-        push(cursor.u16());
+        pushInteger(cursor.u16());
         break; // BININT2
       case 0x4a:
-        push(cursor.i32());
+        pushInteger(cursor.i32());
         break; // BININT
       case 0x49: {
         // INT

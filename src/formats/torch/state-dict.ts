@@ -10,6 +10,7 @@ import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.
 const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
 const PYTORCH_MARKS = ['model_state_dict', 'optimizer_state_dict', 'scheduler_state_dict'];
+const FORMAT_MARKS = new Set(['pytorch-lightning_version', ...LIGHTNING_MARKS, ...PYTORCH_MARKS]);
 
 export interface StateDict {
   readonly format: Format;
@@ -36,12 +37,16 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       ['content is no mapping'],
       blamed,
     );
-  const top = new Map<string, NodeId>();
-  for (const [key, value] of root.entries) top.set(keyText(nodes[key]) ?? `<${describe(nodes[key])}>`, value);
   // What a module's `get_extra_state` gives stands among its tensors.
   const raw =
     root.entries.some(([, value]) => kindOf(nodes[value]) === 'tensor') &&
     root.entries.every(([key, value]) => kindOf(nodes[value]) === 'tensor' || (keyText(nodes[key])?.endsWith('_extra_state') ?? false));
+  const top = new Map<string, NodeId>();
+  for (const [key, value] of root.entries) {
+    const text = keyText(nodes[key]) ?? `<${describe(nodes[key])}>`;
+    // A raw state dict may have very many keys: only those count that mark a format.
+    if (!raw || FORMAT_MARKS.has(text)) top.set(text, value);
+  }
   const format: Format =
     top.has('pytorch-lightning_version') || LIGHTNING_MARKS.filter((key) => top.has(key)).length >= 2
       ? 'lightning'

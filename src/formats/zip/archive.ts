@@ -67,29 +67,27 @@ interface Directory {
 
 /** Reads and checks the directory; members' own headers are checked where they are read. */
 export async function readArchive(source: ByteSource): Promise<Archive> {
-  const { entries, directoryOffset, findings } = await readDirectory(source);
-  checkNames(source.uri, entries);
-  const ends = checkOverlap(source.uri, entries, directoryOffset);
-  const members = entries.map((entry) => ({ ...entry, end: ends.get(entry.header) ?? directoryOffset }));
+  const { members, directoryOffset, findings } = await readDirectory(source);
+  checkNames(source.uri, members);
+  placeEnds(source.uri, members, directoryOffset);
   return { members, findings: [...findings, ...oddities(members)] };
 }
 
 /** The members of a directory that `readArchive` may refuse: twins and overlapping ones included. For looking, not for loading. */
 export async function readUncheckedMembers(source: ByteSource): Promise<readonly Member[]> {
-  const { entries, directoryOffset } = await readDirectory(source);
-  return entries.map((entry) => ({ ...entry, end: directoryOffset }));
+  return (await readDirectory(source)).members;
 }
 
 async function readDirectory(
   source: ByteSource,
-): Promise<{ readonly entries: readonly Entry[]; readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
+): Promise<{ readonly members: Placed[]; readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
   const tailOffset = Math.max(0, source.size - TAIL);
   const tail = Buffer.from(await source.read(tailOffset, source.size - tailOffset));
   const { directory, findings } = findDirectory(source, tail, tailOffset);
   const start = directory.offset - tailOffset;
   const bytes =
     start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
-  return { entries: parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
+  return { members: parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
 }
 
 /** What is legal, and yet worth a line: sums that were never computed, bytes that belong to no member. */
@@ -171,15 +169,16 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   return { directory: { offset, size, entries }, findings };
 }
 
-type Entry = Omit<Member, 'end'>;
+/** A member whose end is the directory until it is known what begins behind it. */
+type Placed = Omit<Member, 'end'> & { end: number };
 
-function parseDirectory(uri: string, bytes: Buffer, directory: Directory): readonly Entry[] {
-  const members: Entry[] = [];
+function parseDirectory(uri: string, bytes: Buffer, directory: Directory): Placed[] {
+  const members: Placed[] = [];
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   let at = 0;
+  const bad = (what: string): CheckpointLoadError =>
+    corrupt(uri, `central directory entry ${members.length} at ${directory.offset + at}: ${what}`);
   while (at < bytes.length) {
-    const bad = (what: string): CheckpointLoadError =>
-      corrupt(uri, `central directory entry ${members.length} at ${directory.offset + at}: ${what}`);
     if (at + CENTRAL_SIZE > bytes.length || bytes.readUInt32LE(at) !== CENTRAL) throw bad('no entry begins here');
     const flags = bytes.readUInt16LE(at + 8);
     const method = bytes.readUInt16LE(at + 10);
@@ -187,23 +186,36 @@ function parseDirectory(uri: string, bytes: Buffer, directory: Directory): reado
     const extraLength = bytes.readUInt16LE(at + 30);
     const next = at + CENTRAL_SIZE + nameLength + extraLength + bytes.readUInt16LE(at + 32);
     if (next > bytes.length) throw bad('it reaches past the end of the directory');
-    const raw = bytes.subarray(at + CENTRAL_SIZE, at + CENTRAL_SIZE + nameLength);
-    let name: string;
-    try {
-      name = decoder.decode(raw);
-    } catch {
-      throw bad('its name is not valid UTF-8');
+    const extraAt = at + CENTRAL_SIZE + nameLength;
+    let name = bytes.toString('latin1', at + CENTRAL_SIZE, extraAt);
+    if (!PLAIN_NAME.test(name) || name.includes('..')) {
+      try {
+        name = decoder.decode(bytes.subarray(at + CENTRAL_SIZE, extraAt));
+      } catch {
+        throw bad('its name is not valid UTF-8');
+      }
+      checkName(name, bad);
     }
-    checkName(name, bad);
     if ((flags & REFUSED_FLAGS) !== 0) throw bad(`${name}: flags 0x${flags.toString(16)} say it is encrypted or patched`);
     if (method !== 0 && method !== 8) throw bad(`${name}: compression method ${method}; 0 (stored) and 8 (deflated) are read`);
-    const extra = bytes.subarray(at + CENTRAL_SIZE + nameLength, at + CENTRAL_SIZE + nameLength + extraLength);
+    const extra = extraLength === 0 ? NOTHING : bytes.subarray(extraAt, extraAt + extraLength);
     const path = extraField(extra, UNICODE_PATH_EXTRA, bad)?.subarray(5);
-    if (path !== undefined && !path.equals(raw)) throw bad(`${name}: its Unicode path field says ${JSON.stringify(path.toString())}`);
+    if (path !== undefined && !path.equals(bytes.subarray(at + CENTRAL_SIZE, extraAt)))
+      throw bad(`${name}: its Unicode path field says ${JSON.stringify(path.toString())}`);
     const wide = zip64Fields(extra, bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42), bad);
     if (bytes.readUInt16LE(at + 34) !== 0) throw bad(`${name}: disk number ${bytes.readUInt16LE(at + 34)}, expected 0`);
     if (method === 0 && wide.size !== wide.compressed) throw bad(`${name}: stored, but its sizes are ${wide.size} and ${wide.compressed}`);
-    members.push({ name, method: method === 0 ? 'stored' : 'deflated', flags, crc32: bytes.readUInt32LE(at + 16), ...wide });
+    const { size, compressed, header } = wide;
+    members.push({
+      name,
+      method: method === 0 ? 'stored' : 'deflated',
+      flags,
+      crc32: bytes.readUInt32LE(at + 16),
+      compressed,
+      size,
+      header,
+      end: directory.offset,
+    });
     at = next;
   }
   if (members.length !== directory.entries)
@@ -221,8 +233,8 @@ function zip64Fields(
   header: number,
   bad: Bad,
 ): { size: number; compressed: number; header: number } {
-  const wanted = [size, compressed, header].map((value) => value === 0xffffffff);
   const field = extraField(extra, ZIP64_EXTRA, bad);
+  const wanted = [size === 0xffffffff, compressed === 0xffffffff, header === 0xffffffff] as const;
   if (!wanted.includes(true)) return { size, compressed, header };
   if (field === undefined) throw bad('a size of 0xffffffff without a zip64 extra field');
   let read = 0;
@@ -252,6 +264,10 @@ function hex4(value: number): string {
   return value.toString(16).padStart(4, '0');
 }
 
+/** What torch writes: ASCII, relative, no empty part. */
+const PLAIN_NAME = /^[\w.-]+(?:\/[\w.-]+)*$/;
+const NOTHING = Buffer.alloc(0);
+
 function checkName(name: string, bad: Bad): void {
   if (
     name === '' ||
@@ -265,7 +281,7 @@ function checkName(name: string, bad: Bad): void {
   }
 }
 
-function checkNames(uri: string, members: readonly Entry[]): void {
+function checkNames(uri: string, members: readonly Member[]): void {
   const seen = new Map<string, string>();
   for (const { name } of members) {
     const folded = name.toLowerCase();
@@ -278,8 +294,8 @@ function checkNames(uri: string, members: readonly Entry[]): void {
   }
 }
 
-/** Gives for each local header's offset where the next thing begins. How long a local header is, only `dataOffset` learns. */
-function checkOverlap(uri: string, members: readonly Entry[], directoryOffset: number): ReadonlyMap<number, number> {
+/** Says of each member where the next thing begins. How long a local header is, only `dataOffset` learns. */
+function placeEnds(uri: string, members: readonly Placed[], directoryOffset: number): void {
   const inOrder = [...members].sort((a, b) => a.header - b.header);
   let end = 0;
   let before = 'the start of the file';
@@ -292,7 +308,7 @@ function checkOverlap(uri: string, members: readonly Entry[], directoryOffset: n
     before = member.name;
   }
   if (end > directoryOffset) throw corrupt(uri, `member ${before} ends at ${end}, past the central directory at ${directoryOffset}`);
-  return new Map(inOrder.map(({ header }, index) => [header, inOrder[index + 1]?.header ?? directoryOffset]));
+  for (let index = 1; index < inOrder.length; index++) inOrder[index - 1]!.end = inOrder[index]!.header;
 }
 
 interface Local {

@@ -67,12 +67,16 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
     ...(profile?.path_style === undefined ? {} : { forcePathStyle: profile.path_style }),
     ...(await identityOf(profile, region)),
   });
-  if (profile?.path_style === undefined) preferPathStyle(client);
+  const resolved = watchEndpoint(client, { preferPathStyle: profile?.path_style === undefined });
   const payer = profile?.requester_pays === true ? ({ RequestPayer: 'requester' } as const) : {};
 
   return {
     async describe(bucket) {
-      const found = client.config.endpointProvider({ Bucket: bucket, Region: region, ...(await customEndpoint(client)) });
+      const found = client.config.endpointProvider({
+        Bucket: bucket,
+        Region: region,
+        ...customEndpoint(resolved() ?? (await configuredEndpoint(client))),
+      });
       return {
         region,
         endpoint: /\.amazonaws\.com(\.cn)?$/.test(found.url.hostname) ? null : found.url.origin,
@@ -303,13 +307,22 @@ async function identityOf(profile: S3Profile | null, region: string): Promise<S3
   };
 }
 
-/** Endpoints without names for buckets: this machine, and addresses in digits. Found where the SDK has resolved it, whoever set it. */
-function preferPathStyle(client: S3Client): void {
+/**
+ * Tells the endpoint that the SDK has resolved for its last request, whoever set it: it keeps one from the environment to itself.
+ * Endpoints without names for buckets (this machine, and addresses in digits) are asked in path style, unless settings say.
+ */
+function watchEndpoint(client: S3Client, { preferPathStyle }: { readonly preferPathStyle: boolean }): () => string | undefined {
   const provide = client.config.endpointProvider;
+  let seen: string | undefined;
   client.config.endpointProvider = (parameters, context) => {
     const { Endpoint: endpoint } = parameters as { readonly Endpoint?: string };
-    return provide(endpoint !== undefined && isBareHost(endpoint) ? { ...parameters, ForcePathStyle: true } : parameters, context);
+    seen = endpoint ?? seen;
+    return provide(
+      preferPathStyle && endpoint !== undefined && isBareHost(endpoint) ? { ...parameters, ForcePathStyle: true } : parameters,
+      context,
+    );
   };
+  return () => seen;
 }
 
 function isBareHost(endpoint: string): boolean {
@@ -317,11 +330,15 @@ function isBareHost(endpoint: string): boolean {
   return hostname === 'localhost' || hostname.endsWith('.localhost') || isIP(hostname.replace(/^\[|\]$/g, '')) !== 0;
 }
 
-async function customEndpoint(client: S3Client): Promise<{ Endpoint?: string; ForcePathStyle?: boolean }> {
+async function configuredEndpoint(client: S3Client): Promise<string | undefined> {
   const found = await client.config.endpoint?.();
-  if (found === undefined) return {};
+  if (found === undefined) return undefined;
   const port = found.port === undefined ? '' : `:${found.port}`;
-  return { Endpoint: `${found.protocol}//${found.hostname}${port}${found.path}`, ForcePathStyle: true };
+  return `${found.protocol}//${found.hostname}${port}${found.path}`;
+}
+
+function customEndpoint(endpoint: string | undefined): { Endpoint?: string; ForcePathStyle?: boolean } {
+  return endpoint === undefined ? {} : { Endpoint: endpoint, ForcePathStyle: true };
 }
 
 async function faultsOf<T>(work: () => Promise<T>): Promise<T> {

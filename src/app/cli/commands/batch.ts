@@ -1,16 +1,14 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
-import { randomUUID } from 'node:crypto';
-import { CheckpointConfigError } from '../../../errors.ts';
-import type { BatchInput, BatchResult } from '../../../pipeline/batch.ts';
-import { failedOf, lookAtBatch, queryBatch, startBatch, tellBatch, waitForBatch } from '../../batch-client.ts';
-import { clientOf } from '../../client.ts';
-import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
+import type { BatchResult } from '../../../pipeline/batch.ts';
+import type { CheckpointBatches } from '../../batch-client.ts';
+import type { StartedRun } from '../../start.ts';
+import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
+import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { showProgress, progressLine } from '../batch-progress.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, printJson, type OutputOptions } from '../output.ts';
-import { withServer, type Server } from '../with-server.ts';
+import { checkStays, clientOf, linkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -20,22 +18,22 @@ interface BatchOptions extends OutputOptions, DocumentOptions {
 
 export async function runBatch(file: string, options: BatchOptions): Promise<void> {
   const input = await readBatch(file, documentSettings(options, note));
-  await go(options, options.id ?? `${input.name ?? 'batch'}-${randomUUID().slice(0, 8)}`, async () => input);
+  await go(options, (batches) => batches.start(input, settingsOf(options)));
 }
 
 export async function retryBatch(workflowId: string, options: BatchOptions): Promise<void> {
-  const id = options.id ?? `${workflowId.replace(/-retry-[0-9a-f]{8}$/, '')}-retry-${randomUUID().slice(0, 8)}`;
-  await go(options, id, ({ client }) => failedOf(client, workflowId));
+  await go(options, (batches) => batches.retry(workflowId, settingsOf(options)));
 }
 
-async function go(options: BatchOptions, workflowId: string, inputOf: (server: Server) => Promise<BatchInput>): Promise<void> {
+function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
+  return id === undefined ? {} : { workflowId: id };
+}
+
+async function go(options: BatchOptions, start: (batches: CheckpointBatches) => Promise<StartedRun>): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
-    if (options.detach === true && temporal.kind === 'embedded')
-      throw new CheckpointConfigError(
-        '`--detach` needs a server and a worker that outlive this command: keep `ckpt dev` up in another terminal, or set TEMPORAL_ADDRESS.',
-      );
-    const client = clientOf(temporal.connection, temporal.namespace);
+    if (options.detach === true) checkStays(temporal, '`--detach`');
+    const { batch } = clientOf(temporal);
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
     const worker = local
       ? await (
@@ -48,8 +46,9 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
         })
       : null;
     try {
-      const link = linkTo(temporal, workflowId);
-      await startBatch(client, workflowId, await inputOf({ client, temporal }));
+      const started = await start(batch);
+      const { workflowId } = started;
+      const link = linkOf(temporal, workflowId);
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, link });
         else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);
@@ -57,10 +56,10 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
       if (process.stderr.isTTY === true) note(`Batch ${workflowId}${link === null ? '' : `: ${link}`}`);
-      const release = onInterrupt('batch', () => void tellBatch(client, workflowId, 'cancel').catch(() => undefined));
-      const stop = showProgress(() => queryBatch(client, workflowId));
+      const release = onInterrupt('batch', () => void batch.cancel(started).catch(() => undefined));
+      const stop = showProgress(() => batch.status(started));
       const result = await Promise.race([
-        waitForBatch(client, workflowId),
+        batch.settled(started),
         ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
       ]).finally(() => {
         stop();
@@ -79,16 +78,16 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
 }
 
 export async function batchStatus(workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client, temporal }) =>
-    show(await lookAtBatch(client, workflowId), linkTo(temporal, workflowId), options),
+  await withServer(options, async ({ client: { batch }, temporal }) =>
+    show(await batch.status(workflowId), linkOf(temporal, workflowId), options),
   );
 }
 
 export async function tell(what: 'pause' | 'resume' | 'cancel', workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client, temporal }) => {
-    await tellBatch(client, workflowId, what);
-    const result = what === 'cancel' ? await waitForBatch(client, workflowId) : await queryBatch(client, workflowId);
-    show(result, linkTo(temporal, workflowId), options);
+  await withServer(options, async ({ client: { batch }, temporal }) => {
+    await batch[what](workflowId);
+    const result = what === 'cancel' ? await batch.settled(workflowId) : await batch.status(workflowId);
+    show(result, linkOf(temporal, workflowId), options);
   });
 }
 
@@ -96,10 +95,6 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
   if (status === 'completed' && failed + cancelled === 0) return 0;
   // The workflow has found wrong what this command could not see to be.
   return error?.type === 'CheckpointConfigError' ? 2 : 1;
-}
-
-function linkTo({ uiUrl, namespace }: TemporalAccess, workflowId: string): string | null {
-  return uiUrl === null ? null : `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`;
 }
 
 function show(result: BatchResult, link: string | null, options: OutputOptions): void {

@@ -3,10 +3,10 @@ import { hostname } from 'node:os';
 import { CheckpointError, textOf } from '../../../errors.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../../pipeline/contract.ts';
 import { addressText, type Address } from '../../addresses.ts';
-import { pollersOf } from '../../client.ts';
 import { readEnvironment } from '../../environment.ts';
 import { configuredStorage } from '../../storage.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
+import { pollersOf } from '../../temporal/visibility.ts';
 import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../worker-settings.ts';
 import { serveHealth, type WorkerHealth } from '../../health.ts';
 import type { RunningWorker } from '../../worker.ts';
@@ -28,7 +28,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
   // First: a process that is asked how it does while it starts says so.
   const health = settings.health === null ? null : await serveHealth(settings.health, async (look) => running?.health(look) ?? STARTING);
   try {
-    const temporal = await connectTemporal({ log: logger(options) });
+    const temporal = await connectTemporal({ log: logger(options), keeps: true });
     try {
       running = await start(temporal, options, settings);
       note(`Worker polls \`${running.queues.join('` and `')}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
@@ -88,7 +88,7 @@ async function checkPollers(options: OutputOptions, { capacity }: WorkerSettings
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     const queue = capacity.activities > 0 ? TASK_QUEUE : TRANSFER_QUEUE;
-    const pollers = await pollersOf(temporal.connection, temporal.namespace, queue);
+    const pollers = await pollersOf(temporal, queue);
     if (pollers.some((identity) => identity.endsWith(`@${hostname()}`))) return;
     throw new CheckpointError(
       `No worker of this machine (${hostname()}) polls \`${queue}\` at ${temporal.address}. Start one with \`ckpt worker\`.`,

@@ -16,7 +16,7 @@ import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
 import { movedBytes } from './moved-bytes.ts';
-import type { Services } from './services.ts';
+import { endedBy, type Services } from './services.ts';
 import { PULSE, withPulse } from './pulse.ts';
 import type { StageCall, StageDefinition } from './stage.ts';
 import { recipeOf } from './unchanged.ts';
@@ -33,7 +33,7 @@ interface RunActivities {
 
 export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
-    [PREFLIGHT_ACTIVITY]: (input) => withPulse(() => preflight(catalog, services, input)),
+    [PREFLIGHT_ACTIVITY]: (input) => withPulse((signal) => preflight(catalog, services, input, signal)),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
   return { ...stageActivities(catalog, services), ...run, ...batchActivities(catalog, services) } as Record<string, Activity> &
@@ -71,7 +71,7 @@ async function run(
     const outcome = await stage.run({
       ...input,
       options,
-      services,
+      services: endedBy(activity.cancellationSignal, services),
       recipe,
       signal: activity.cancellationSignal,
       resume,

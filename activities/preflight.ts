@@ -5,7 +5,7 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
-import { checkUrl, isHttp } from '../src/io/http/client.ts';
+import { checkUrl, isHttp } from '../src/io/http/url.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
@@ -28,7 +28,12 @@ interface Place {
   readonly use: 'read' | 'write';
 }
 
-export async function preflight(catalog: Catalog, services: Services, { stages, workspace }: PreflightInput): Promise<PreflightOutput> {
+export async function preflight(
+  catalog: Catalog,
+  services: Services,
+  { stages, workspace }: PreflightInput,
+  signal?: AbortSignal,
+): Promise<PreflightOutput> {
   const problems: Problem[] = [];
   const warnings: string[] = [];
   const needs: (readonly Need[])[] = [];
@@ -49,6 +54,7 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
   }
   const sizes: number[] = [];
   const rooms: { readonly uri: string; readonly free: number }[] = [];
+  const reach = AbortSignal.any([AbortSignal.timeout(REACH_TIMEOUT), ...(signal === undefined ? [] : [signal])]);
   const checks = places
     // What an earlier stage publishes need not be there yet.
     .filter(
@@ -62,7 +68,7 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
         // The fence first: nobody learns here what lies outside of it.
         await services.storage.check(uri);
         if (use === 'read') {
-          const size = await checkReadable(uri, (each) => services.open(each, AbortSignal.timeout(REACH_TIMEOUT)));
+          const size = await checkReadable(uri, (each) => services.open(each, reach));
           if (stages[stage]!.type.startsWith('source.')) sizes.push(size);
         } else {
           const free = await checkWritable(uri);
@@ -73,10 +79,11 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
       }
     });
   const probe = services
-    .workspace(workspace)
+    .workspace(workspace, signal)
     .putJson(PROBE)
     .catch((error: unknown) => problems.push(problemOf(error, { path: 'workspace', stage: null, kind: 'place' })));
   await Promise.all([...checks, probe]);
+  signal?.throwIfAborted();
   // What will be published may be smaller than the source, so little room is no error yet; the sink knows its size.
   const largest = Math.max(0, ...sizes);
   for (const { uri, free } of rooms)

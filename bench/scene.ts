@@ -85,11 +85,20 @@ export interface Conversion extends Finished {
   readonly result: PipelineResult;
 }
 
+/** Options of a stage beside its type. */
+type StageOptions = Readonly<Record<string, Json>>;
+
 /** The usual pipeline over a checkpoint, with modifiers where there are some, run by the command with its worker in its own process. */
-export async function convert(scene: Scene, source: string, target: string, modifiers: readonly BenchStage[] = []): Promise<Conversion> {
+export async function convert(
+  scene: Scene,
+  source: string,
+  target: string,
+  modifiers: readonly BenchStage[] = [],
+  sink: StageOptions = {},
+): Promise<Conversion> {
   await scene.server();
   const document = join(scene.scratch, 'pipeline.json');
-  await writeFile(document, JSON.stringify(conversion(source, target, modifiers)));
+  await writeFile(document, JSON.stringify(conversion(source, target, modifiers, sink)));
   const began = Date.now();
   const finished = await scene.ckpt('run', document, '--json');
   return { ...finished, began, result: JSON.parse(finished.stdout) as PipelineResult };
@@ -104,11 +113,10 @@ export function conversion(
   source: string,
   target: string,
   modifiers: readonly BenchStage[] = [],
+  sink: StageOptions = {},
 ): { readonly name: string; readonly stages: readonly BenchStage[] } {
-  return {
-    name: 'bench',
-    stages: [{ type: 'source.local', path: source }, { type: 'loader.weights_only' }, ...modifiers, { type: 'sink.publish', uri: target }],
-  };
+  const from = source.startsWith('s3://') ? { type: 'source.s3', url: source } : { type: 'source.local', path: source };
+  return { name: 'bench', stages: [from, { type: 'loader.weights_only' }, ...modifiers, { type: 'sink.publish', uri: target, ...sink }] };
 }
 
 /** A run by the server's clock, which on an embedded server is this machine's: epoch milliseconds, and milliseconds of each stage. */

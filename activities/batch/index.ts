@@ -16,7 +16,7 @@ import type { PipelineInput } from '../../src/pipeline/contract.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import type { Catalog } from '../catalog.ts';
 import { withPulse } from '../pulse.ts';
-import type { Services } from '../services.ts';
+import { endedBy, type Services } from '../services.ts';
 import { awaitChildren } from './await.ts';
 import { listPages, readPage } from './list.ts';
 import { finishResults, recordPart } from './results.ts';
@@ -49,10 +49,10 @@ export type Child = Pick<Straggler, 'workflowId' | 'runId'>;
 
 export function batchActivities(catalog: Catalog, services: Services): BatchActivities {
   return {
-    [LIST_ACTIVITY]: (input) => withPulse(() => listPages(services, input)),
-    [PAGE_ACTIVITY]: (input) => withPulse(() => readPage(catalog, services, input)),
-    [RECORD_ACTIVITY]: (input) => withPulse(() => recordPart(services, input)),
-    [FINISH_ACTIVITY]: (input) => withPulse(() => finishResults(services, input)),
+    [LIST_ACTIVITY]: (input) => withPulse((signal) => listPages(endedBy(signal, services), input)),
+    [PAGE_ACTIVITY]: (input) => withPulse((signal) => readPage(catalog, endedBy(signal, services), input)),
+    [RECORD_ACTIVITY]: (input) => withPulse((signal) => recordPart(endedBy(signal, services), input)),
+    [FINISH_ACTIVITY]: (input) => withPulse((signal) => finishResults(endedBy(signal, services), input)),
     [AWAIT_ACTIVITY]: ({ children }) => withPulse(() => awaitChildren(children)),
   };
 }

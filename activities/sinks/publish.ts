@@ -57,7 +57,7 @@ export default defineStage<Options>({
     }
     const uri = outputUri(call.options.uri);
     await services.storage.check(uri);
-    const files = destinationOf(services.storage, uri);
+    const files = destinationOf(services.storage, uri, call.signal);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
     const plan = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
     const { format, shard_size: shardSize, training_state: trainingState, overwrite, server_side_copy: serverSideCopy } = call.options;
@@ -79,6 +79,10 @@ export default defineStage<Options>({
         overflowed: 0,
       });
     }
+    // The index of a set that is read goes for nothing, nor do its shards.
+    const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
+    for (const each of [target, ...outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)))])
+      await files.checkApart(each, read);
     if (outputs.index !== null) await replaceIndex(files, target, overwrite);
     const published: PublishedFile[] = [];
     for (const { name, layout } of outputs.files) {
@@ -89,6 +93,7 @@ export default defineStage<Options>({
           plan,
           open: (file) => services.openPinned(file),
           token: partialToken(call),
+          content: planSha256,
           // Shards count for nothing without their index, which is what stands for the set.
           overwrite: name === null ? overwrite : 'always',
           serverSideCopy,
@@ -138,10 +143,11 @@ export default defineStage<Options>({
     await call.services.storage.check(uri);
     const files = destinationOf(call.services.storage, uri);
     await files.discard(uri, partialToken(call));
-    if (call.options.shard_size === undefined || call.context.plan === undefined) return;
+    if (call.options.shard_size === undefined) return files.withdraw(uri, partialToken(call));
+    if (call.context.plan === undefined) return;
     const plan = (await call.services.workspace(call.run.workspace).getJson(call.context.plan)) as Plan;
     const { files: parts, index } = outputsOf(plan, call.options);
-    if (index === null) return;
+    if (index === null) return files.withdraw(uri, partialToken(call));
     const shards = parts.map(({ name }) => siblingUri(uri, name!));
     for (const shard of shards) await files.discard(shard, partialToken(call));
     await discardIncomplete(files, siblingUri(uri, index.name), shards);

@@ -9,6 +9,7 @@ import { formatRows } from './formats.ts';
 import { inspectRows } from './inspect.ts';
 import { manyRows, modifierRows, NAME_MODIFIERS } from './many.ts';
 import { orchestrationRows } from './orchestration.ts';
+import { s3Profile, s3Rows } from './s3.ts';
 import { scanRows } from './scan.ts';
 import { torchRows, withoutPython } from './torch.ts';
 
@@ -35,6 +36,7 @@ export const ROWS: readonly Row[] = [
   { name: 'orchestration', play: orchestrationRows, profile: conversionsOf('tiny') },
   { name: 'scan', play: scanRows },
   { name: 'formats', play: formatRows },
+  { name: 's3', play: s3Rows, profile: s3Profile },
   { name: 'torch', play: torchRows, leftOut: withoutPython },
 ];
 

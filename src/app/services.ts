@@ -27,9 +27,10 @@ export function createServices(
   let own: Storage | undefined;
   return {
     storage,
-    workspace: (uri) => (uri === null ? fencedWorkspace((own ??= unfenced(storage)), workspace) : fencedWorkspace(storage, uri)),
+    workspace: (uri, signal) =>
+      uri === null ? fencedWorkspace((own ??= unfenced(storage)), workspace, signal) : fencedWorkspace(storage, uri, signal),
     open: (uri, signal) => openSource(uri, storage, signal),
-    openPinned: (file) => storage.openPinned(file),
+    openPinned: (file, signal) => storage.openPinned(file, signal),
     // One that takes none of its own still gets those of workers that do not tell them apart.
     transfers: slots(Math.max(1, transfers)),
     transferQueue,
@@ -37,9 +38,9 @@ export function createServices(
 }
 
 /** One that an input names must lie inside the fence, as must every blob in its workspace: references come with the input, too. */
-function fencedWorkspace(storage: Storage, uri: string): Workspace {
+function fencedWorkspace(storage: Storage, uri: string, signal: AbortSignal | undefined): Workspace {
   const root = uri.replace(/\/+$/, '');
-  const open = isS3(root) ? openStoreWorkspace(root, storage) : openWorkspace(root);
+  const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
   return {
     async putJson(value) {
@@ -58,13 +59,13 @@ function fencedWorkspace(storage: Storage, uri: string): Workspace {
     async writeFile(name, chunks) {
       await check();
       const uri = `${outputUri(root)}/${name}`;
-      await destinationOf(storage, uri).writeLong(uri, chunks);
+      await destinationOf(storage, uri, signal).writeLong(uri, chunks);
       return uri;
     },
     async openFile(uri) {
       if (!uri.startsWith(`${outputUri(root)}/`)) return null;
       await check();
-      return storage.open(uri);
+      return storage.open(uri, signal);
     },
   };
 }

@@ -8,7 +8,6 @@ import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CsvError, parse } from 'csv-parse';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
@@ -17,10 +16,9 @@ import { itemOf } from '../pipeline/batch-template.ts';
 import { compileRegex } from '../transform/patterns.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
-import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
+import { objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
-import { StoreFault } from './store-fault.ts';
 
 const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
 /** Characters of a row. */
@@ -89,27 +87,11 @@ async function* filesIn(folder: string, prefix: string): AsyncGenerator<Place> {
 }
 
 async function* objects(uri: string, storage: Storage): AsyncGenerator<Place> {
-  const { bucket, key, versionId } = parseS3(uri);
-  const prefix = key === '' || key.endsWith('/') ? key : `${key}/`;
+  const { bucket, key } = parseS3(uri);
+  const prefix = key.endsWith('/') ? key : `${key}/`;
   const port = await storage.s3(uri);
-  const { policy } = storage;
-  let after: string | undefined;
-  for (let tried = 1; ; tried++) {
-    try {
-      for await (const object of port.listAll(bucket, prefix, after)) {
-        [after, tried] = [object.key, 1];
-        if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };
-      }
-      return;
-    } catch (error) {
-      if (!(error instanceof StoreFault)) throw error;
-      const location = { bucket, key: prefix, versionId };
-      if (!error.retryable || tried >= policy.tries)
-        throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy });
-      // It goes on behind the last key.
-      await sleep(Math.min(policy.longestMs, policy.pauseMs * 2 ** tried));
-    }
-  }
+  for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy }))
+    if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };
 }
 
 async function* rowsOf(manifest: string, { storage }: ItemPlaces): AsyncGenerator<BatchItem> {

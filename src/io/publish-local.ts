@@ -38,7 +38,7 @@ export interface PublishOptions {
 export async function publishLocal(options: PublishOptions): Promise<Copied> {
   const { layout, plan, signal, token } = options;
   const path = localPath(options.uri);
-  await checkDestination(path, plan);
+  await checkDestination(path, plan.files);
   const name = `${partialPrefix(path, token)}${randomUUID().slice(0, 8)}.partial`;
   const partial = join(dirname(path), name);
   let made: string | undefined;
@@ -127,12 +127,13 @@ async function writeFile(
   }
 }
 
-async function checkDestination(path: string, plan: Plan): Promise<void> {
+/** Throws where a file cannot take that path, or would take the place of one that is read. */
+export async function checkDestination(path: string, sources: readonly PinnedFile[]): Promise<void> {
   const there = await stat(path).catch(() => null);
   if (there === null) return;
   if (there.isDirectory()) throw new CheckpointConfigError(`${path} is a folder; \`uri\` must name the file to write.`);
   const real = await realpath(path);
-  for (const { uri } of plan.files) {
+  for (const { uri } of sources) {
     if (!uri.startsWith('file:')) continue;
     const source = await realpath(localPath(uri)).catch(() => null);
     const same = source === real || (source !== null && (await sameFile(source, there)));

@@ -4,15 +4,17 @@ import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
 import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
-import { checkInput, readPlaced, type DocumentSettings } from './document.ts';
+import { checkInput, readPlaced, refuseCredential, type DocumentSettings } from './document.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
   return readPlaced(file, 'batch', async (given, folder) => {
     // The pipeline in any form that one of its own may have; what is no mapping is for the check to refuse.
     const understood = isBatch(given) ? { ...given, pipeline: await template(given.pipeline, folder, settings) } : given;
     const batch = checkBatch(understood);
-    const place = (location: string): string =>
-      /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
+    const place = (location: string): string => {
+      refuseCredential(location, 'items');
+      return /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
+    };
     return { ...batch, items: placed(batch.items, place), ...(batch.results === undefined ? {} : { results: place(batch.results) }) };
   });
 }

@@ -7,6 +7,7 @@ import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError,
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
+import { checkUrl, isHttp } from '../../io/http/url.ts';
 import { interpolate, interpolateStage, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
 import { withHome } from '../../io/local-file.ts';
@@ -161,9 +162,20 @@ function checkStage(catalog: Catalog, stage: StageSpec, index: number, folderOf:
   const absolute = Object.entries(stage).map(
     ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
   );
+  for (const [key, value] of absolute) refuseCredential(value, `stages[${index}].${key}`);
   const located = Object.fromEntries(absolute) as StageSpec;
   parseOptions(definition, optionsOf(located), index);
   return located;
+}
+
+/** Before anything is sent: a document becomes the run's input, and stays in its history. */
+export function refuseCredential(value: unknown, path: string): void {
+  if (typeof value !== 'string' || !isHttp(value)) return;
+  try {
+    checkUrl(value);
+  } catch (error) {
+    throw isCheckpointError(error) ? new CheckpointConfigError(error.message, path) : error;
+  }
 }
 
 function absoluteLocation(location: string, folder: string): string {

@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
+import { SHELLS } from './completion.ts';
+import { addExamples } from './examples.ts';
 import { printError, exitCodeOf } from './output.ts';
+import { packageVersion } from './version.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -11,6 +14,7 @@ interface Common {
 
 const program = new Command('ckpt')
   .description('Turn training checkpoints into ready-to-load ones, as durable Temporal workflows.')
+  .version(packageVersion())
   .configureHelp({ showGlobalOptions: true })
   .option('--debug', 'stack traces and a debug log on stderr')
   .exitOverride();
@@ -239,6 +243,19 @@ program
   .description('register the search attributes of runs on the server')
   .addOption(json())
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
+
+program
+  .command('completion')
+  .addArgument(new Argument('<shell>').choices(SHELLS))
+  .description('print a script that completes commands and options for a shell')
+  .action(async (shell: string) => (await import('./commands/completion.ts')).completion(shell));
+
+program
+  .command('complete', { hidden: true })
+  .argument('[words...]')
+  .action(async (words: string[]) => (await import('./commands/completion.ts')).complete(words, program));
+
+addExamples(program);
 
 /** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
 for (const stream of [process.stdout, process.stderr])

@@ -49,7 +49,7 @@ async function bucketFinding({ policy }: Storage, port: S3Port, bucket: string):
   const signal = AbortSignal.timeout(REACH);
   const location = { bucket, key: PROBE };
   try {
-    await port.list(bucket, PROBE, signal).catch(async (error: unknown) => {
+    await port.list(bucket, PROBE, { flat: true, from: null }, signal).catch(async (error: unknown) => {
       // Who may not list may still read and write.
       if (!(error instanceof StoreFault) || error.status !== 403) throw error;
       await port.head({ ...location, versionId: null }, { checksum: false }, signal).catch((again: unknown) => {

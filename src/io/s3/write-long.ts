@@ -1,30 +1,36 @@
 /** A text of unknown length as one object: a single PUT where it is short, else parts; nothing is there until all of it is. */
 import { crc32 } from 'node:zlib';
-import { watched } from '../range-read.ts';
-import { retrying, type RetryPolicy } from '../retry.ts';
+import type { RetryPolicy } from '../retry.ts';
+import { patiently } from './patience.ts';
 import type { S3Part, S3Port, S3Target } from './port.ts';
 
 /** Bytes of a part: with ten thousand of them at most, 80 GB. */
 const PART = 8 * 2 ** 20;
 
 /** Rejects with a `StoreFault`, and what was sent is taken away again. */
-export async function writeLongS3(port: S3Port, target: S3Target, chunks: AsyncIterable<string>, policy: RetryPolicy): Promise<void> {
+export async function writeLongS3(
+  port: S3Port,
+  target: S3Target,
+  chunks: AsyncIterable<string>,
+  policy: RetryPolicy,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const asking = <T>(bytes: number, work: (inner: AbortSignal) => Promise<T>): Promise<T> => patiently(policy, signal, bytes, work);
   const parts: S3Part[] = [];
   let upload: string | null = null;
   try {
     for await (const { body, last } of bodies(chunks)) {
       if (last && upload === null) {
-        await retrying(policy, undefined, () => port.put(target, body, { mark: '', condition: { kind: 'any' } }));
+        await asking(body.length, (inner) => port.put(target, body, { mark: '', condition: { kind: 'any' } }, inner));
         return;
       }
-      const open: string = (upload ??= await retrying(policy, undefined, () => port.createUpload(target, '')));
+      const open: string = (upload ??= await asking(0, (inner) => port.createUpload(target, '', inner)));
       const number = parts.length + 1;
-      const sum = checksum(body);
-      const send = (signal: AbortSignal): Promise<S3Part> => port.uploadPart(target, open, number, body, sum, signal);
-      parts.push(await retrying(policy, undefined, () => watched(policy.stallMs, undefined, ({ signal }) => send(signal))));
+      parts.push(await asking(body.length, (inner) => port.uploadPart(target, open, number, body, checksum(body), inner)));
     }
+    // There was more than one piece.
     const open = upload!;
-    await retrying(policy, undefined, () => port.completeUpload(target, open, parts, { kind: 'any' }));
+    await asking(0, (inner) => port.completeUpload(target, open, parts, { kind: 'any' }, inner));
   } catch (error) {
     if (upload !== null) await port.abortUpload(target, upload).catch(() => undefined);
     throw error;

@@ -4,13 +4,19 @@ import { isS3 } from '../../../io/s3/location.ts';
 import { problem, remark, type Finding, type FindingStatus } from '../../doctor/finding.ts';
 import { folderFinding, nodeFinding } from '../../doctor/machine.ts';
 import { readEnvironment } from '../../environment.ts';
+import { paintFor, type Color } from '../colors.ts';
 import { printJson, type OutputOptions } from '../output.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly storage?: string;
 }
 
-const MARKS: Readonly<Record<FindingStatus, string>> = { ok: '✔', note: '·', warning: '!', problem: '✖' };
+const MARKS: Readonly<Record<FindingStatus, readonly [mark: string, color: Color]>> = {
+  ok: ['✔', 'green'],
+  note: ['·', 'dim'],
+  warning: ['!', 'yellow'],
+  problem: ['✖', 'red'],
+};
 
 export async function doctor(places: readonly string[], options: DoctorOptions): Promise<void> {
   const environment = readEnvironment();
@@ -52,10 +58,12 @@ async function group(check: string, look: () => Promise<readonly Finding[]>): Pr
 }
 
 function table(findings: readonly Finding[]): string {
+  const paint = paintFor(process.stdout);
+  const marked = (status: FindingStatus): string => paint(MARKS[status][1], MARKS[status][0]);
   const width = Math.max(...findings.map(({ check }) => check.length));
   return findings
     .flatMap(({ check, status, message, advice }) => [
-      `${MARKS[status]} ${check.padEnd(width)}  ${message}`,
+      `${marked(status)} ${check.padEnd(width)}  ${message}`,
       ...(advice === null ? [] : [`  ${' '.repeat(width)}  → ${advice}`]),
     ])
     .join('\n');

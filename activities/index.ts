@@ -6,8 +6,11 @@ import {
   CHECK_OPTIONS_ACTIVITY,
   DISCARD_SUFFIX,
   PREFLIGHT_ACTIVITY,
+  REPORT_ACTIVITY,
   type PreflightInput,
   type PreflightOutput,
+  type ReportInput,
+  type ReportOutput,
   type StageInput,
   type StageOutput,
 } from '../src/pipeline/contract.ts';
@@ -15,6 +18,7 @@ import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } f
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
+import { leaveReports } from './report.ts';
 import { movedBytes } from './moved-bytes.ts';
 import { endedBy, type Services } from './services.ts';
 import { PULSE, withPulse } from './pulse.ts';
@@ -28,12 +32,14 @@ type StageOptions = Pick<StageInput, 'options'> & StageInput['stage'];
 
 interface RunActivities {
   readonly [PREFLIGHT_ACTIVITY]: (input: PreflightInput) => Promise<PreflightOutput>;
+  readonly [REPORT_ACTIVITY]: (input: ReportInput) => Promise<ReportOutput>;
   readonly [CHECK_OPTIONS_ACTIVITY]: (input: StageOptions) => Promise<void>;
 }
 
 export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
     [PREFLIGHT_ACTIVITY]: (input) => withPulse((signal) => preflight(catalog, services, input, signal)),
+    [REPORT_ACTIVITY]: (input) => leaveReports(services, input),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
   return { ...stageActivities(catalog, services), ...run, ...batchActivities(catalog, services) } as Record<string, Activity> &

@@ -13,7 +13,14 @@ import { loadCatalog } from '../activities/catalog.ts';
 import { createActivities } from '../activities/index.ts';
 import { CheckpointConfigError, ERROR_CODES } from '../src/errors.ts';
 import { exitCodeOf } from '../src/app/cli/output.ts';
-import { DISCARD_SUFFIX, PIPELINE_WORKFLOW, STATUS_QUERY, TASK_QUEUE, type PipelineResult } from '../src/pipeline/contract.ts';
+import {
+  DISCARD_SUFFIX,
+  PIPELINE_WORKFLOW,
+  REPORT_ACTIVITY,
+  STATUS_QUERY,
+  TASK_QUEUE,
+  type PipelineResult,
+} from '../src/pipeline/contract.ts';
 import { fixture, PROJECT_ROOT } from './support/project.ts';
 import { devServer, servicesOf, workerOf } from './support/temporal.ts';
 
@@ -68,7 +75,10 @@ test('workflow types', async () => {
 
 test('activity types: stage types, and what removes the left-overs of those that write', async () => {
   const types = Object.keys(createActivities(await loadCatalog(), servicesOf(folder)));
-  expect(types).toEqual(expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'sink.publish.discard']));
+  expect(types).toEqual(
+    expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'sink.publish.discard', 'pipeline.report']),
+  );
+  expect(REPORT_ACTIVITY).toBe('pipeline.report');
   expect(DISCARD_SUFFIX).toBe('.discard');
 });
 

@@ -145,6 +145,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       run_id: child?.runId ?? null,
       outputs: ending.outputs,
       error: ending.error === null ? null : briefReport(ending.error),
+      ended: new Date().toISOString(),
     });
     setCurrentDetails(batchDetails(result()));
   };

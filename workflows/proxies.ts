@@ -6,9 +6,12 @@ import {
   CHECK_OPTIONS_ACTIVITY,
   DISCARD_SUFFIX,
   PREFLIGHT_ACTIVITY,
+  REPORT_ACTIVITY,
   type PipelineInput,
   type PreflightInput,
   type PreflightOutput,
+  type ReportInput,
+  type ReportOutput,
   type StageInput,
   type StageOutput,
   type StageSpec,
@@ -64,6 +67,18 @@ export function preflight(input: PreflightInput): Promise<PreflightOutput> {
     retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
   });
   return activities[PREFLIGHT_ACTIVITY]!(input);
+}
+
+/** Reports beside the outputs. */
+export function leaveReports(input: ReportInput): Promise<ReportOutput> {
+  const activities = proxyActivities<Record<string, (input: ReportInput) => Promise<ReportOutput>>>({
+    startToCloseTimeout: '60s',
+    // Nobody waits for a report longer than this: the outputs are there.
+    scheduleToCloseTimeout: '3m',
+    summary: 'reports beside the outputs',
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
+  });
+  return activities[REPORT_ACTIVITY]!(input);
 }
 
 /** The stage's own schema over changed options; local, as it touches nothing. */

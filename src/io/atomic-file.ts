@@ -4,7 +4,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Writes aside, syncs, renames. */
-export async function writeAtomically(path: string, content: string | AsyncIterable<string>): Promise<void> {
+export async function writeAtomically(path: string, content: string | Uint8Array | AsyncIterable<string>): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const aside = join(dirname(path), `.${basename(path)}.${randomUUID()}.partial`);
   try {

@@ -123,6 +123,8 @@ export interface Noted extends Place {
   readonly run_id: string | null;
   readonly outputs: readonly string[];
   readonly error: ErrorReport | null;
+  /** ISO 8601. */
+  readonly ended: string;
 }
 
 /** A line of the results. */
@@ -137,6 +139,8 @@ export interface Outcome {
   readonly run_id: string | null;
   readonly outputs: readonly string[];
   readonly error: ErrorReport | null;
+  /** ISO 8601; absent in results of versions before it was kept. */
+  readonly ended?: string;
 }
 
 export interface Failure {

@@ -53,6 +53,7 @@ test('twenty thousand items, of which one in a thousand ends at the very last', 
     run_id: `r${at}`,
     outputs: [],
     error: null,
+    ended: new Date(at).toISOString(),
   });
   const slow = (at: number): boolean => at % 1000 === 7;
   const all = Array.from({ length: ITEMS }, (_, at) => at);

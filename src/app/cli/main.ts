@@ -44,6 +44,7 @@ program
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the pipeline')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the outputs')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) => (await import('./commands/run.ts')).run(file, command.optsWithGlobals()));
@@ -64,6 +65,7 @@ program
   .option('--shard-size <size>', 'most bytes of tensors in a file (5GB, 512MiB); safetensors only')
   .option('--skip-unsupported', 'leave out tensors without a plain dense form')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the output')
   .action(async (from: string, to: string, _options, command: Command) =>
     (await import('./commands/convert.ts')).convert(from, to, command.optsWithGlobals()),
   );
@@ -176,6 +178,31 @@ program
   .option('--abort', 'end the run with the error of the stage')
   .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
   .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
+
+program
+  .command('report')
+  .argument('<workflow-id>')
+  .description('the report of a run or batch that the server still knows, as one HTML file')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.report.html')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/report.ts')).report(id, command.optsWithGlobals()));
+
+program
+  .command('bundle')
+  .argument('<workflow-id>')
+  .description('a run as one zip: report, manifest, pipeline, plan, and the history that `ckpt replay` takes')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.zip')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/bundle.ts')).bundle(id, command.optsWithGlobals()));
+
+program
+  .command('replay')
+  .argument('<bundle>', 'zip of `ckpt bundle`')
+  .description('replay the history in a bundle against the installed workflow code; exit 1 where it takes other steps')
+  .addOption(json())
+  .action(async (file: string, _options, command: Command) =>
+    (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()),
+  );
 
 const batch = program.command('batch').description('one pipeline for each of many checkpoints');
 

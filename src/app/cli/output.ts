@@ -83,6 +83,7 @@ export function resultText(result: PipelineResult, link: string | null, paint: P
     `  ${formatCount(o.tensors, 'tensor')}, ${formatBytes(o.size)} (${o.size} bytes), ${o.format}`,
     ...(o.sha256 === undefined ? [] : [`  sha256 ${o.sha256}`]),
     `  manifest ${o.manifest}`,
+    ...(o.report === undefined ? [] : [`  report ${o.report}`]),
   ]);
   return [
     `Pipeline ${result.workflow_id}: ${paint(COLORS[result.status] ?? 'bold', result.status)}`,

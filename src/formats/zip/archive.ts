@@ -321,8 +321,35 @@ interface Local {
 
 /** Reads a local header and checks it against its directory entry: name byte for byte, flags, method, and every sum and size it gives. */
 async function readLocal(source: ByteSource, member: Member): Promise<Local> {
-  const bad = (what: string): CheckpointLoadError => corrupt(source.uri, `local header of ${member.name} at ${member.header}: ${what}`);
-  const fixed = Buffer.from(await source.read(member.header, LOCAL_HEADER_SIZE));
+  const fixed = bufferOf(await source.read(member.header, LOCAL_HEADER_SIZE));
+  const start = checkStart(source.uri, member, fixed);
+  const rest = await source.read(member.header + LOCAL_HEADER_SIZE, start.data - member.header - LOCAL_HEADER_SIZE);
+  return checkLocal(source.uri, member, Buffer.concat([fixed, rest]), start);
+}
+
+/** The same out of bytes from the local header on that are there already; undefined where they do not reach the member's data. */
+export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array): number | undefined {
+  if (bytes.length < LOCAL_HEADER_SIZE) return undefined;
+  const local = bufferOf(bytes);
+  const start = checkStart(uri, member, local);
+  return start.data - member.header > bytes.length ? undefined : checkLocal(uri, member, local, start).data;
+}
+
+/** What the part of fixed length says. */
+interface LocalStart {
+  readonly flags: number;
+  readonly nameLength: number;
+  readonly data: number;
+  /** Bytes from there to what begins behind the member. */
+  readonly room: number;
+}
+
+function localBad(uri: string, member: Member): Bad {
+  return (what) => corrupt(uri, `local header of ${member.name} at ${member.header}: ${what}`);
+}
+
+function checkStart(uri: string, member: Member, fixed: Buffer): LocalStart {
+  const bad = localBad(uri, member);
   if (fixed.readUInt32LE(0) !== LOCAL) throw bad('no local header begins here');
   const flags = fixed.readUInt16LE(6);
   if (flags !== member.flags) throw bad(`its flags are 0x${hex4(flags)}, the directory's 0x${hex4(member.flags)}`);
@@ -332,18 +359,26 @@ async function readLocal(source: ByteSource, member: Member): Promise<Local> {
   const data = member.header + LOCAL_HEADER_SIZE + nameLength + fixed.readUInt16LE(28);
   const room = member.end - data;
   if (member.compressed > room) throw bad(`its ${member.compressed} bytes from ${data} run into what begins at ${member.end}`);
-  const rest = Buffer.from(await source.read(member.header + LOCAL_HEADER_SIZE, data - member.header - LOCAL_HEADER_SIZE));
-  const name = rest.subarray(0, nameLength);
-  if (!name.equals(Buffer.from(member.name)))
+  return { flags, nameLength, data, room };
+}
+
+/** `local` holds the whole local header, and may hold more. */
+function checkLocal(uri: string, member: Member, local: Buffer, { flags, nameLength, data, room }: LocalStart): Local {
+  const bad = localBad(uri, member);
+  const extraAt = LOCAL_HEADER_SIZE + nameLength;
+  // As many bytes as characters: ASCII, as nearly all are, which needs no copy to be compared.
+  const isSame = nameLength === Buffer.byteLength(member.name) && local.toString('latin1', LOCAL_HEADER_SIZE, extraAt) === member.name;
+  const name = isSame ? NOTHING : local.subarray(LOCAL_HEADER_SIZE, extraAt);
+  if (!isSame && !name.equals(Buffer.from(member.name)))
     throw bad(
       `its name is ${JSON.stringify(name.toString())} (${name.toString('hex').slice(0, 80)}), the directory's ${JSON.stringify(member.name)}`,
     );
-  const zip64 = extraField(rest.subarray(nameLength), ZIP64_EXTRA, bad);
+  const zip64 = extraField(local.subarray(extraAt, data - member.header), ZIP64_EXTRA, bad);
   const later = (flags & HAS_DESCRIPTOR) !== 0;
   for (const [field, got, expected, at] of [
-    ['CRC-32', fixed.readUInt32LE(14), member.crc32, -1],
-    ['compressed size', fixed.readUInt32LE(18), member.compressed, 8],
-    ['size', fixed.readUInt32LE(22), member.size, 0],
+    ['CRC-32', local.readUInt32LE(14), member.crc32, -1],
+    ['compressed size', local.readUInt32LE(18), member.compressed, 8],
+    ['size', local.readUInt32LE(22), member.size, 0],
   ] as const) {
     if (later && got === 0) continue;
     // Saturated sizes stand in the zip64 field, both of them (APPNOTE 4.5.3).
@@ -406,6 +441,10 @@ function inflate(data: Uint8Array, member: Member, bad: Bad): Uint8Array {
   if (engine.bytesWritten !== data.length)
     throw bad(`its deflate stream ends after ${engine.bytesWritten} of ${data.length} bytes: what follows is no part of it`);
   return buffer;
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function safe(value: bigint, field: string, bad: Bad): number {

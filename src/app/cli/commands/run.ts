@@ -15,6 +15,8 @@ export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
+  /** `--no-report`; without it a document that says nothing of reports leaves them. */
+  readonly report?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
@@ -22,7 +24,8 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 }
 
 /** Runs a document that was checked against the catalog. */
-export async function runDocument(document: PipelineInput, options: RunOptions): Promise<void> {
+export async function runDocument(given: PipelineInput, options: RunOptions): Promise<void> {
+  const document = { ...given, report: options.report !== false && given.report !== false };
   // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
   const workerModule = options.detach === true ? undefined : import('../../worker.ts');
   workerModule?.catch(() => undefined);

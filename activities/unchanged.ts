@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import type { Json, JsonObject } from '../src/errors.ts';
 import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
 import { readManifest, unchangedManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
+import { reportPath } from '../src/io/report-file.ts';
 import { isS3 } from '../src/io/s3/location.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { Target } from '../src/model/target.ts';
@@ -61,6 +62,7 @@ export async function unchangedOutputs(
       const recipe = manifest?.recipe;
       if (manifest === null || recipe === undefined || manifest.uri !== at) continue;
       if (recipe.sha256 !== (await recipeDigest(pipeline, services))) continue;
+      if (document.report === true && (await destinationOf(services.storage, at).identity(reportPath(at))) === null) continue;
       if (await isAsBefore(services, at, manifest, recipe, placesIn(pipeline), signal)) return [at];
     }
     return null;

@@ -95,6 +95,7 @@ test(
         status: 'unchanged',
         workflow_id: null,
         run_id: null,
+        ended: expect.any(String),
       });
 
       await rm(output(0));

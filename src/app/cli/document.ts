@@ -48,8 +48,15 @@ export async function readDocument(file: string, settings: DocumentSettings = {}
   return readPlaced(file, 'pipeline', (given, folder) => checkInput(given, folder, settings));
 }
 
+/** The same error with file, line and column. */
+export type Locate = (error: CheckpointError) => CheckpointError;
+
 /** Reads YAML, and says of whatever `understand` finds wrong in it where in the file that stands. */
-export async function readPlaced<T>(file: string, what: string, understand: (given: unknown, folder: string) => Promise<T>): Promise<T> {
+export async function readPlaced<T>(
+  file: string,
+  what: string,
+  understand: (given: unknown, folder: string, locate: Locate) => Promise<T>,
+): Promise<T> {
   const path = resolve(callerFolder(), file);
   const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no ${what} document ${path}.`, undefined, { cause });
@@ -69,10 +76,11 @@ export async function readPlaced<T>(file: string, what: string, understand: (giv
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    return await understand(valueOf(yaml), dirname(path));
+    return await understand(valueOf(yaml), dirname(path), (error) => located(error, yaml, lines, path));
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
-    throw located(error, yaml, lines, path);
+    // Another document that this one names has a place of its own.
+    throw 'line' in error.details ? error : located(error, yaml, lines, path);
   }
 }
 

@@ -199,6 +199,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) =>
@@ -213,6 +214,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id of the new batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .action(async (id: string, _options, command: Command) =>
     (await import('./commands/batch.ts')).retryBatch(id, command.optsWithGlobals()),
   );

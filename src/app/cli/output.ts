@@ -1,5 +1,5 @@
 /** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
-import { isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
+import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
 import type { PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
 import { indented, widthOf } from './wrap.ts';
@@ -50,7 +50,13 @@ export function errorText(report: ErrorReport, paint: Paint = paintFor(process.s
         .map((line) => `\n  - ${String(line)}`)
         .join('')
     : '';
-  return `${paint('red', report.type)}: ${report.message}${list}${where}${next}`;
+  return `${paint('red', report.type)}: ${report.message}${list}${where}${next}\n  ${paint('dim', `(${entryOf(report.type)})`)}`;
+}
+
+/** Where the documentation tells what to do about an error. */
+function entryOf(type: string): string {
+  const code = (ERROR_CODES as readonly string[]).includes(type) ? type : 'CheckpointError';
+  return `docs/operations.md#${code.toLowerCase()}`;
 }
 
 const MARKS: Readonly<Record<string, string>> = {

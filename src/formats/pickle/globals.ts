@@ -6,6 +6,9 @@
  */
 import type { Verdict } from '../../model/value.ts';
 
+/** torch's first classes of tensors, of which it made one without values before 0.2 and then gave it its storage by BUILD. */
+const TENSOR_CLASSES = 'FloatTensor DoubleTensor HalfTensor BFloat16Tensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor';
+
 const SAFE: Readonly<Record<string, string>> = {
   collections: 'OrderedDict defaultdict Counter deque',
   builtins: 'set frozenset bytearray bytes complex list dict tuple int float str bool slice range object Ellipsis NotImplemented',
@@ -35,14 +38,18 @@ const SAFE: Readonly<Record<string, string>> = {
   'omegaconf.base': 'ContainerMetadata Metadata',
   'omegaconf.nodes': 'AnyNode StringNode IntegerNode FloatNode BooleanNode BytesNode PathNode EnumNode',
   torch:
+    `${TENSOR_CLASSES} ` +
     'Size device Tensor per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric per_channel_affine_float_qparams strided sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc ' +
     'FloatStorage DoubleStorage HalfStorage BFloat16Storage LongStorage IntStorage ShortStorage CharStorage ByteStorage BoolStorage ComplexFloatStorage ComplexDoubleStorage ' +
     'QInt8Storage QUInt8Storage QInt32Storage QUInt4x2Storage QUInt2x4Storage UntypedStorage',
+  'torch.cuda': TENSOR_CLASSES,
   'torch.storage': 'UntypedStorage TypedStorage _UntypedStorage',
   'torch._utils':
     '_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor _rebuild_sparse_csr_tensor ' +
     '_rebuild_meta_tensor_no_storage _rebuild_nested_tensor _rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor _rebuild_wrapper_subclass',
-  'torch._tensor': '_rebuild_from_type_v2',
+  'torch._tensor': '_rebuild_from_type_v2 _rebuild_from_type',
+  // The same in torch 1.7 and 1.8.
+  'torch.tensor': '_rebuild_from_type',
   'torch.serialization': '_get_layout',
   'torch.nn.parameter': 'Parameter Buffer',
 };
@@ -114,11 +121,15 @@ const CLOSED_MODULES = new Set([
   'torch.storage',
   'torch._utils',
   'torch._tensor',
+  'torch.tensor',
   'pathlib',
   'uuid',
 ]);
-/** Harmless pairs inside dangerous modules: TorchScript's own list builders, torch's data classes of distributed tensors. */
+/** Harmless pairs inside dangerous modules: buffers in memory, TorchScript's own list builders, torch's data classes of distributed tensors. */
 const EXCEPTIONS = new Set([
+  // Bytes in memory; FP8 layers keep their extra state in one.
+  '_io BytesIO',
+  '_io StringIO',
   'torch.jit._pickle build_intlist',
   'torch.jit._pickle build_doublelist',
   'torch.jit._pickle build_boollist',
@@ -162,6 +173,9 @@ const DANGEROUS_PAIRS = new Set([
   'omegaconf.omegaconf OmegaConf',
 ]);
 
+/** Python's own exceptions, as a run that ended early may have kept one. */
+const EXCEPTION_CLASS = /^[A-Z][A-Za-z]+(Error|Exception|Warning|Interrupt|Exit|Iteration)$/;
+
 /** Of NumPy, under whichever of its modules: names that read or write files, run text, or call what they are given. */
 const NUMPY_NAMES = new Set(
   (
@@ -178,6 +192,7 @@ const FUNCTION_MODULES = new Set([
   'copy_reg',
   'torch._utils',
   'torch._tensor',
+  'torch.tensor',
   'torch.serialization',
   'torch.jit._pickle',
 ]);
@@ -185,7 +200,8 @@ const FUNCTIONS = new Set(['scalar', '_reconstruct', '_frombuffer']);
 
 /** Classes whose fresh object is unusable, and in C++ not even initialised, until BUILD gives it its state. */
 const STATEFUL: Readonly<Record<string, string>> = {
-  torch: 'Tensor',
+  torch: `Tensor ${TENSOR_CLASSES}`,
+  'torch.cuda': TENSOR_CLASSES,
   'torch.storage': 'TypedStorage UntypedStorage _UntypedStorage',
   'numpy.core.multiarray': '_reconstruct',
   'numpy._core.multiarray': '_reconstruct',
@@ -204,6 +220,13 @@ export function needsState(module: string, name: string, isNew: boolean): boolea
   return (isNew || name === '_reconstruct') && STATEFUL_PAIRS.has(`${module} ${name}`);
 }
 
+const TENSOR_NAMES = new Set(['Tensor', ...TENSOR_CLASSES.split(' ')]);
+
+/** A class whose new objects are tensors without values. */
+export function isTensorClass(module: string, name: string): boolean {
+  return (module === 'torch' || module === 'torch.cuda') && TENSOR_NAMES.has(name);
+}
+
 const SAFE_PAIRS = new Set(Object.entries(SAFE).flatMap(([module, names]) => names.split(' ').map((name) => `${module} ${name}`)));
 
 /** Judges `module.name`; the only judge there is. */
@@ -212,8 +235,9 @@ export function judge(module: string, name: string): Verdict {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || !/^[A-Za-z0-9_.]+$/.test(module)) return 'dangerous';
   if (SAFE_PAIRS.has(pair) || EXCEPTIONS.has(pair)) return 'safe';
   if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) return 'safe';
+  if (/^(builtins|exceptions)$/.test(module) && EXCEPTION_CLASS.test(name)) return 'unknown';
   if (DANGEROUS_PAIRS.has(pair) || CLOSED_MODULES.has(module)) return 'dangerous';
-  if (/^numpy(\.|$)/.test(module) && (NUMPY_NAMES.has(name) || name.startsWith('__'))) return 'dangerous';
+  if (/^numpy(\.|$)/.test(module) && (NUMPY_NAMES.has(name) || /^__.*__$/.test(name))) return 'dangerous';
   for (let end = module.length; end > 0; end = module.lastIndexOf('.', end - 1))
     if (DANGEROUS_MODULES.has(module.slice(0, end))) return 'dangerous';
   return 'unknown';

@@ -26,6 +26,8 @@ export interface PickleHost {
   readonly persistent?: (id: NodeId, position: number) => ValueNode;
   /** A call of a safe global that the builtins do not know; `undefined`: it stays an opaque object. */
   readonly call?: (module: string, name: string, args: readonly NodeId[], position: number) => ValueNode | NodeId | undefined;
+  /** What a value becomes that is given a state; `undefined`: the rules of objects and dicts hold. */
+  readonly build?: (target: NodeId, state: NodeId, position: number) => ValueNode | undefined;
 }
 
 export interface PickleOptions {
@@ -236,7 +238,12 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   const build = (target: NodeId, state: NodeId): void => {
     const value = node(target);
-    if (value.kind === 'object') {
+    const made = host.build?.(target, state, at);
+    if (made !== undefined) {
+      charge(weigh(made));
+      nodes[target] = made;
+      unfinished.delete(target);
+    } else if (value.kind === 'object') {
       opened(value)['state'] = state;
       unfinished.delete(target);
     } else if (value.kind === 'dict') {

@@ -6,10 +6,14 @@
 import { CheckpointValidationError } from '../../errors.ts';
 import type { Format, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { judge } from '../pickle/globals.ts';
 
 const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
 const PYTORCH_MARKS = ['model_state_dict', 'optimizer_state_dict', 'scheduler_state_dict'];
+
+/** The key of what `Module.get_extra_state` gave. */
+const EXTRA_STATE = /(^|\.)_extra_state$/;
 
 export interface StateDict {
   readonly format: Format;
@@ -38,7 +42,10 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
     );
   const top = new Map<string, NodeId>();
   for (const [key, value] of root.entries) top.set(keyText(nodes[key]) ?? `<${describe(nodes[key])}>`, value);
-  const raw = root.entries.length > 0 && root.entries.every(([, value]) => kindOf(nodes[value]) === 'tensor');
+  const tensors = root.entries.filter(([, value]) => kindOf(nodes[value]) === 'tensor').length;
+  // A module's own extra state (`get_extra_state`) may be anything, and stands among its tensors.
+  const extras = root.entries.filter(([key, value]) => kindOf(nodes[value]) !== 'tensor' && EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
+  const raw = tensors > 0 && tensors + extras.length === root.entries.length;
   const format: Format =
     top.has('pytorch-lightning_version') || LIGHTNING_MARKS.filter((key) => top.has(key)).length >= 2
       ? 'lightning'
@@ -70,7 +77,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       throw new CheckpointValidationError(`${uri}: two keys of the state dict give the name ${JSON.stringify(name)}.`, ['duplicate name']);
     names.add(name);
     const node = nodes[value];
-    if (isModule(node))
+    // What the table knows is data beside the weights, and so is extra state; of others only their code knows.
+    if (isModule(node) && judge(node.module, node.name) !== 'safe' && !EXTRA_STATE.test(name))
       throw new CheckpointValidationError(
         `${uri}: ${JSON.stringify(name)} is ${describe(node)}, which only running its code could turn into weights. Save state dicts instead.`,
         ['weights depend on an unknown class'],
@@ -148,7 +156,7 @@ function describe(node: ValueNode | undefined): string {
   return node.kind === 'plain' ? `a ${node.class}` : `a ${node.kind}`;
 }
 
-function isModule(node: ValueNode | undefined): boolean {
+function isModule(node: ValueNode | undefined): node is Extract<ValueNode, { kind: 'object' }> {
   return typeof node === 'object' && node !== null && node.kind === 'object';
 }
 

@@ -192,8 +192,6 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     let index = keys.get(target);
     if (index === undefined) {
       index = new Map();
-      // The items a call gave it, as OrderedDict([[key, value]]) does.
-      entries.forEach(([key], position) => index?.set(keyOf(key), position));
       keys.set(target, index);
     }
     for (let position = 0; position < items.length; position += 2) {
@@ -206,6 +204,27 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         index.set(text, entries.push(entry) - 1);
       } else entries[known] = [entries[known]?.[0] ?? key, entry[1]];
     }
+  };
+  /** Adds to a set what it does not hold yet. */
+  const addItems = (target: NodeId, items: readonly NodeId[]): void => {
+    const held = opened(nodes[target] as object); // A set: the callers have seen to it.
+    const list = (held.items ??= []);
+    let index = keys.get(target);
+    if (index === undefined) {
+      index = new Map();
+      for (const [position, item] of list.entries()) index.set(keyOf(item), position);
+      keys.set(target, index);
+    }
+    for (const item of items) {
+      const text = keyOf(item);
+      if (index.has(text)) continue;
+      charge(WEIGHTS.entry);
+      index.set(text, list.push(item) - 1);
+    }
+  };
+  const pushSet = (kind: 'set' | 'frozenset', items: readonly NodeId[]): void => {
+    push({ kind, items: [] });
+    addItems(top(), items);
   };
   const append = (target: NodeId, items: readonly NodeId[]): void => {
     const value = node(target);
@@ -231,6 +250,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (kwargs === undefined && judge(module, name) === 'safe') {
       const made = plainCall(table, module, name, tuple.items) ?? host.call?.(module, name, tuple.items, at);
       if (typeof made === 'number') return pushId(made);
+      if (typeof made === 'object' && (made?.kind === 'set' || made?.kind === 'frozenset')) return pushSet(made.kind, made.items);
+      if (typeof made === 'object' && made?.kind === 'dict') {
+        push({ ...made, entries: [] });
+        return setItems(top(), made.entries.flat());
+      }
       if (made !== undefined) return push(made);
     }
     push({ kind: 'object', module, name, args, ...(kwargs === undefined ? {} : { kwargs }) });
@@ -349,7 +373,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         // FLOAT
         const text = cursor.line();
         if (!/^[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)$/.test(text)) fail(`float "${text.slice(0, 40)}"`);
-        push(floatNode(text.endsWith('inf') ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text)));
+        const value = text.endsWith('inf') ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text);
+        if (!Number.isFinite(value) && /\d/.test(text)) fail(`float "${text.slice(0, 40)}" is too large`);
+        push(floatNode(value));
         break;
       }
       case 0x47:
@@ -413,9 +439,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         break;
       }
       case 0x91: {
-        const items = popMark();
-        items.forEach(keyOf);
-        push({ kind: 'frozenset', items });
+        pushSet('frozenset', popMark());
         break;
       }
       case 0x64: {
@@ -471,9 +495,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           fail(`items added to a ${target.kind}`);
           break;
         }
-        items.forEach(keyOf);
-        charge(items.length * WEIGHTS.growing);
-        for (const item of items) (target.items as NodeId[]).push(item);
+        addItems(top(), items);
         break;
       }
       case 0x67:
@@ -544,6 +566,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           fail('keyword arguments that are no dict');
           break;
         }
+        if (!named.entries.every(([key]) => typeof nodes[key] === 'string')) fail('a keyword that is no text');
         call(callee, args, true, named.entries.length === 0 ? undefined : kwargs);
         break;
       }

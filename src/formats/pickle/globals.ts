@@ -104,8 +104,24 @@ const DANGEROUS_MODULES = new Set(
     'asyncio multiprocessing threading _thread concurrent signal logging functools _functools operator _operator io _io codecs tempfile glob fileinput zipimport zipfile tarfile ' +
     'commands popen2 platform inspect ast atexit gc site sysconfig distutils idlelib lib2to3 doctest unittest xmlrpc socketserver sqlite3 venv pydoc turtle tkinter antigravity ' +
     'linecache readline rlcompleter resource mmap faulthandler tracemalloc nntplib poplib imaplib aifc py_compile compileall ' +
+    '_frozen_importlib _frozen_importlib_external _imp _pyio _posixsubprocess _posixshmem _multiprocessing _winapi winreg _winreg msvcrt _sqlite3 dbm _dbm _gdbm bz2 gzip lzma ' +
+    'netrc mailcap mailbox cgi cgitb wsgiref xml plistlib getpass cmd select selectors fcntl termios tty pwd grp crypt spwd syslog nturl2path zipapp modulefinder pyclbr tabnanny ' +
+    'dis symtable pickletools _aix_support _osx_support _pyrepl _tkinter turtledemo test _testcapi _testinternalcapi _xxsubinterpreters _interpreters sitecustomize usercustomize pkg_resources ' +
+    'pytest _pytest nose py IPython ipykernel jupyter_client notebook ptpython bpython aiohttp aiofiles httpx urllib3 fsspec s3fs smart_open gdown wget git boto3 botocore docker ' +
+    'invoke sh pexpect psutil plumbum celery jsonpickle numexpr jinja2 mako pyximport Cython cython scipy.io pandas.io pandas.core.computation sympy.parsing nltk.data ' +
+    'hydra.utils hydra._internal huggingface_hub transformers.pipelines transformers.dynamic_module_utils torchvision.io torchvision.datasets.utils torchaudio torchtext.utils ' +
+    'torch.compile torch.compiler torch.export torch._export torch.func torch._functorch torch.profiler torch._custom_ops torch._higher_order_ops torch._logging torch._guards ' +
+    'torch._lazy torch._appdirs torch._vendor torch._utils_internal torch._namedtensor_internals torch.cuda.memory torch.cuda.jiterator torch.monitor ' +
     'torch.hub torch.jit torch.package torch.utils torch._inductor torch._dynamo torch.distributed torch.multiprocessing torch.testing torch.fx torch.onnx torch.ops torch._ops torch.cpp torch.classes ' +
     'torch.autograd.function torch.overrides torch.library torch._C numpy.testing numpy.f2py numpy.distutils numpy._distutils numpy.ctypeslib numpy.lib numpy.compat cffi paramiko fabric'
+  ).split(' '),
+);
+
+/** In whichever module: functions that run text or programs, import by name, or unpickle. */
+const DANGEROUS_NAMES = new Set(
+  (
+    'eval exec execfile system popen Popen fork_exec check_call check_output getoutput getstatusoutput import_module load_module load_library read_pickle load_pickle unpickle ' +
+    'unsafe_load unsafe_load_all full_load load_url'
   ).split(' '),
 );
 
@@ -170,6 +186,12 @@ const DANGEROUS_PAIRS = new Set([
   'collections abc',
   'typing get_type_hints',
   'decimal os',
+  'weakref finalize',
+  'yaml load',
+  'yaml load_all',
+  'datasets load_dataset',
+  'PIL.Image open',
+  'sympy sympify',
   'omegaconf.omegaconf OmegaConf',
 ]);
 
@@ -237,6 +259,7 @@ export function judge(module: string, name: string): Verdict {
   if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) return 'safe';
   if (/^(builtins|exceptions)$/.test(module) && EXCEPTION_CLASS.test(name)) return 'unknown';
   if (DANGEROUS_PAIRS.has(pair) || CLOSED_MODULES.has(module)) return 'dangerous';
+  if (DANGEROUS_NAMES.has(name) || /^__(builtins|import|loader|spec|globals|subclasses|reduce_ex|reduce|getattribute)__$/.test(name)) return 'dangerous';
   if (/^numpy(\.|$)/.test(module) && (NUMPY_NAMES.has(name) || /^__.*__$/.test(name))) return 'dangerous';
   for (let end = module.length; end > 0; end = module.lastIndexOf('.', end - 1))
     if (DANGEROUS_MODULES.has(module.slice(0, end))) return 'dangerous';

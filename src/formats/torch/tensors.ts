@@ -5,7 +5,7 @@
  * whatever does not fit is refused here, so nothing later computes with unchecked numbers.
  */
 import type { Dtype } from '../../model/dtype.ts';
-import { bytesPerElement } from '../../model/dtype.ts';
+import { bytesPerElement, dtypeKind } from '../../model/dtype.ts';
 import type { Storage, Tensor } from '../../model/header.ts';
 import type { NodeId, ValueNode } from '../../model/value.ts';
 import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '../limits-pickle.ts';
@@ -195,6 +195,7 @@ export function torchHost(table: TensorTable): TensorHost {
       throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
     const grad = args[4] === undefined ? false : nodes[args[4]];
     if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+    if (grad) checkGradient(dtype, position);
     if (args[5] !== undefined) checkHooks(args[5], position);
     checkBounds(shape, stride, offset, bytesPerElement(dtype), storage?.length ?? 0, position);
     const bits = v3 ? {} : metadataBits(args[6], position);
@@ -240,6 +241,16 @@ export function torchHost(table: TensorTable): TensorHost {
     return { kind: 'tensor', tensor: tensors.push({ ...tensor, ...extra }) - 1 };
   };
 
+  const parameterOf = (data: NodeId | undefined, grad: NodeId | undefined, hooks: NodeId | undefined, position: number): ValueNode => {
+    const requiresGrad = grad === undefined ? undefined : nodes[grad];
+    if (typeof requiresGrad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+    checkHooks(hooks, position);
+    const node = objectAt(data);
+    const tensor = node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
+    if (requiresGrad && tensor !== undefined && tensor.unsupported === undefined) checkGradient(tensor.dtype, position);
+    return copyOf(data, { parameter: true, ...(requiresGrad ? { requiresGrad: true } : {}) }, position);
+  };
+
   /**
    * A DTensor, of which a process saves its own part: the tensor itself where that is all of it, on one process or replicated.
    * Of other wrappers only Python knows what they stand for.
@@ -276,11 +287,7 @@ export function torchHost(table: TensorTable): TensorHost {
       if (name === '_rebuild_parameter' || name === '_rebuild_parameter_with_state') {
         if (args.length !== (name === '_rebuild_parameter' ? 3 : 4))
           throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
-        return copyOf(
-          args[0],
-          { parameter: true, ...(args[1] !== undefined && nodes[args[1]] === true ? { requiresGrad: true } : {}) },
-          position,
-        );
+        return parameterOf(args[0], args[1], args[2], position);
       }
       if (name.startsWith('_rebuild_sparse')) {
         const layout = objectAt(args[0]);
@@ -319,13 +326,16 @@ export function torchHost(table: TensorTable): TensorHost {
         throw new PickleSyntaxError(`a ${node.name} over a storage of ${dtype}`, position);
       return made;
     }
-    const [of, grad, hooks] = state.length === 5 ? [state[0], state[3], state[2]] : [target, state[0], state[2]];
-    if (isEmpty || (state.length !== 3 && state.length !== 5) || grad === undefined || typeof nodes[grad] !== 'boolean')
-      throw new PickleSyntaxError('a state that no tensor has', position);
-    checkHooks(hooks, position);
-    return copyOf(of, { parameter: true, ...(nodes[grad] === true ? { requiresGrad: true } : {}) }, position);
+    if (isEmpty || (state.length !== 3 && state.length !== 5)) throw new PickleSyntaxError('a state that no tensor has', position);
+    return state.length === 5 ? parameterOf(state[0], state[3], state[2], position) : parameterOf(target, state[0], state[2], position);
   };
   return { persistent, call, build };
+}
+
+/** torch loads no tensor of whole numbers that should have a gradient. */
+function checkGradient(dtype: Dtype, position: number): void {
+  const kind = dtypeKind(dtype);
+  if (kind === 'integer' || kind === 'bool') throw new PickleSyntaxError(`a gradient for a tensor of ${dtype}`, position);
 }
 
 function checkBounds(

@@ -7,7 +7,8 @@
 import type { Verdict } from '../../model/value.ts';
 
 /** torch's first classes of tensors, of which it made one without values before 0.2 and then gave it its storage by BUILD. */
-const TENSOR_CLASSES = 'FloatTensor DoubleTensor HalfTensor BFloat16Tensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor';
+const TENSOR_CLASSES =
+  'FloatTensor DoubleTensor HalfTensor BFloat16Tensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor';
 
 const SAFE: Readonly<Record<string, string>> = {
   collections: 'OrderedDict defaultdict Counter deque',
@@ -259,7 +260,8 @@ export function judge(module: string, name: string): Verdict {
   if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) return 'safe';
   if (/^(builtins|exceptions)$/.test(module) && EXCEPTION_CLASS.test(name)) return 'unknown';
   if (DANGEROUS_PAIRS.has(pair) || CLOSED_MODULES.has(module)) return 'dangerous';
-  if (DANGEROUS_NAMES.has(name) || /^__(builtins|import|loader|spec|globals|subclasses|reduce_ex|reduce|getattribute)__$/.test(name)) return 'dangerous';
+  if (DANGEROUS_NAMES.has(name) || /^__(builtins|import|loader|spec|globals|subclasses|reduce_ex|reduce|getattribute)__$/.test(name))
+    return 'dangerous';
   if (/^numpy(\.|$)/.test(module) && (NUMPY_NAMES.has(name) || /^__.*__$/.test(name))) return 'dangerous';
   for (let end = module.length; end > 0; end = module.lastIndexOf('.', end - 1))
     if (DANGEROUS_MODULES.has(module.slice(0, end))) return 'dangerous';

@@ -8,7 +8,7 @@ import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts'
 import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
-import { decodeText, openCursor, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
+import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
 import { isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
@@ -60,7 +60,7 @@ export function tryPickle(bytes: Uint8Array, options: PickleOptions): PickleOutc
   let failure: unknown;
   try {
     if (bytes.length - start > limits.bytes && options.more !== true)
-      throw new PickleSyntaxError(`${bytes.length - start} bytes, at most ${limits.bytes} are read`, start);
+      throw new PickleLimitError(`${bytes.length - start} bytes, at most ${limits.bytes} are read`, start);
     const root = run(bytes, start, options, limits);
     checkExpansion(options.host.nodes, root.id, limits, root.end);
     result = { root: root.id, consumed: root.end - start };
@@ -86,6 +86,12 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
   refuseDangerous(options.uri, options.host.globals.slice(from));
   if (failure === undefined && result !== undefined) return result;
   if (!(failure instanceof PickleSyntaxError)) throw failure;
+  if (failure instanceof PickleLimitError)
+    throw new CheckpointLoadError(
+      `${options.uri}: the pickle ${options.member} is too large, at byte ${failure.position}: ${failure.message}. Save fewer tensors in one file, or as safetensors.`,
+      options.uri,
+      { cause: failure, details: { member: options.member, position: failure.position } },
+    );
   const text = `${options.uri}: the pickle ${options.member} is malformed at byte ${failure.position}: ${failure.message}.`;
   if (failure.ambiguous)
     throw new CheckpointValidationError(`${text} No pickle writer does this; do not load the file.`, [failure.message], {
@@ -151,7 +157,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   const charge = (bytes: number): void => {
     weight += bytes;
-    if (weight > limits.memory) fail(`reading it would take more than ${limits.memory} bytes of memory`);
+    if (weight > limits.memory) throw new PickleLimitError(`reading it would take more than ${limits.memory} bytes of memory`, at);
   };
   const add = (node: ValueNode): NodeId => {
     charge(weigh(node));

@@ -24,6 +24,7 @@ ENV NODE_ENV=production \
 WORKDIR /app
 COPY package.json LICENSE ./
 COPY bin bin
+COPY completions completions
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 RUN ln -s /app/bin/ckpt.js /usr/local/bin/ckpt && mkdir -p /var/lib/ckpt /data && chown node:node /var/lib/ckpt /data

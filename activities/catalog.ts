@@ -47,16 +47,34 @@ export function parseOptions(stage: StageDefinition, options: JsonObject, index:
   // A name that is not known is most often the cause of one that is missing.
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  const path = [`stages[${index}]`, ...issue.path.map(String), ...(unknown === undefined ? [] : [unknown])].join('.');
-  const known = optionNames(stage);
-  const missing = issue.path.length === 1 && options[String(issue.path[0])] === undefined;
-  const message =
-    unknown === undefined
-      ? `${stage.type}: option \`${issue.path.join('.')}\`${missing ? ' is missing' : `: ${issue.message}`}.`
-      : `${stage.type} has no option \`${unknown}\`.${didYouMean(unknown, known)} Its options: ${known.join(', ') || 'none'}.`;
-  throw new CheckpointConfigError(message, path);
+  const within = dotted(issue.path);
+  const path = [`stages[${index}]`, ...(within === '' ? [] : [within]), ...(unknown === undefined ? [] : [unknown])].join('.');
+  if (unknown === undefined) {
+    const missing = issue.code === 'invalid_type' && valueAt(options, issue.path) === undefined;
+    throw new CheckpointConfigError(`${stage.type}: option \`${within}\`${missing ? ' is missing' : `: ${issue.message}`}.`, path);
+  }
+  const known = namesAt(z.toJSONSchema(stage.options, { io: 'input' }), issue.path);
+  const who = within === '' ? `${stage.type} has no option` : `${stage.type}: \`${within}\` has no`;
+  throw new CheckpointConfigError(
+    `${who} \`${unknown}\`.${didYouMean(unknown, known)} ${within === '' ? 'Its options' : 'It has'}: ${known.join(', ') || 'none'}.`,
+    path,
+  );
 }
 
-function optionNames(stage: StageDefinition): readonly string[] {
-  return stage.options instanceof z.ZodObject ? Object.keys(stage.options.shape as object) : [];
+/** `rules[0].pattern`. */
+function dotted(path: readonly PropertyKey[]): string {
+  return path.map((step, at) => (typeof step === 'number' ? `[${step}]` : `${at === 0 ? '' : '.'}${String(step)}`)).join('');
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (each, step) => (typeof each === 'object' && each !== null ? (each as Record<PropertyKey, unknown>)[step] : undefined),
+    value,
+  );
+}
+
+/** Names that a mapping may have there; none where the schema does not say. */
+function namesAt(schema: unknown, path: readonly PropertyKey[]): readonly string[] {
+  const place = path.flatMap((step) => (typeof step === 'number' ? ['items'] : ['properties', step]));
+  return Object.keys((valueAt(schema, [...place, 'properties']) as object | undefined) ?? {});
 }

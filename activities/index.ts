@@ -6,8 +6,11 @@ import {
   CHECK_OPTIONS_ACTIVITY,
   DISCARD_SUFFIX,
   PREFLIGHT_ACTIVITY,
+  REPORT_ACTIVITY,
   type PreflightInput,
   type PreflightOutput,
+  type ReportInput,
+  type ReportOutput,
   type StageInput,
   type StageOutput,
 } from '../src/pipeline/contract.ts';
@@ -15,7 +18,9 @@ import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } f
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
-import type { Services } from './services.ts';
+import { leaveReports } from './report.ts';
+import { movedBytes } from './moved-bytes.ts';
+import { endedBy, type Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
 /** Between heartbeats of a stage that has nothing to report, in milliseconds; a fifth of the heartbeat timeout. */
@@ -28,12 +33,14 @@ type StageOptions = Pick<StageInput, 'options'> & StageInput['stage'];
 
 interface RunActivities {
   readonly [PREFLIGHT_ACTIVITY]: (input: PreflightInput) => Promise<PreflightOutput>;
+  readonly [REPORT_ACTIVITY]: (input: ReportInput) => Promise<ReportOutput>;
   readonly [CHECK_OPTIONS_ACTIVITY]: (input: StageOptions) => Promise<void>;
 }
 
 export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
-    [PREFLIGHT_ACTIVITY]: (input) => preflight(catalog, services, input),
+    [PREFLIGHT_ACTIVITY]: (input) => pulsing((signal) => preflight(catalog, services, input, signal)),
+    [REPORT_ACTIVITY]: (input) => leaveReports(services, input),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
   return { ...stageActivities(catalog, services), ...run, ...batchActivities(services) } as Record<string, Activity> &
@@ -59,18 +66,23 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
   let last = resume;
   const beat = (progress: JsonObject | undefined, now = lostAttempt(attempt, started)): void =>
     activity.heartbeat(withAttempts((last = progress), [...before, now]));
+  const moved = movedBytes(activity.metricMeter, typeof resume?.['offset'] === 'number' ? resume['offset'] : 0);
   const pulse = setInterval(() => beat(last), PULSE);
   try {
     const options = parseOptions(stage, input.options, input.stage.index);
     const outcome = await stage.run({
       ...input,
       options,
-      services,
+      services: endedBy(activity.cancellationSignal, services),
       signal: activity.cancellationSignal,
       resume,
-      heartbeat: (progress) => beat(progress),
+      heartbeat: (progress) => {
+        moved.at(progress.offset);
+        beat(progress);
+      },
     });
     checkSize(stage.type, outcome.context);
+    moved.published(outcome.context.outputs.slice(input.context.outputs.length));
     return { ...outcome, attempt, attempts: [...before, endedAttempt(attempt, started, null)] };
   } catch (error) {
     // For the attempt after this one, wherever it is made.
@@ -79,6 +91,13 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
   } finally {
     clearInterval(pulse);
   }
+}
+
+/** Heartbeats of an activity that has nothing to say: a cancellation comes with their answers. */
+async function pulsing<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const activity = Context.current();
+  const pulse = setInterval(() => activity.heartbeat(), PULSE);
+  return work(activity.cancellationSignal).finally(() => clearInterval(pulse));
 }
 
 async function discard(stage: StageDefinition, input: StageInput, services: Services): Promise<void> {

@@ -4,9 +4,9 @@ import { CheckpointConfigError, CheckpointError, isCheckpointError, type Json, t
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { formatBytes, formatCount } from '../src/pipeline/text.ts';
-import { tensorBytes } from '../src/model/dtype.ts';
 import { loadWeights, type Loaded, type LoadRules } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
+import { plannedOf } from '../src/transform/planned.ts';
 import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
 import { readTarget, targetOption } from './read-target.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
@@ -88,11 +88,12 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
     context: {
       ...context,
       plan: await workspace.putJson(plan),
+      planned: plannedOf(plan),
       ...(target === undefined ? {} : { target: await workspace.putJson(target) }),
       metadata: { ...context.metadata, ...briefRecord(loaded, rules), ...more, ...(warnings.length === 0 ? {} : { warnings }) },
       weightsLoaded: context.weightsLoaded || loaded.transferred.length > 0,
     },
-    summary: summaryOf(loaded),
+    summary: summaryOf(loaded, header.weights.length),
   };
 }
 
@@ -168,9 +169,9 @@ function shapeOf(shape: Json | undefined): string {
   return Array.isArray(shape) ? shapeText(shape as readonly number[]) : 'none';
 }
 
-function summaryOf(loaded: Loaded): string {
+function summaryOf(loaded: Loaded, given: number): string {
   const { plan, transferred, skipped, casts, filled, refreshed } = loaded;
-  const bytes = plan.tensors.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0);
+  const { bytes } = plannedOf(plan);
   const more = [
     ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
     ...(filled.length + refreshed.length > 0 ? [`${filled.length + refreshed.length} from the target`] : []),
@@ -178,7 +179,7 @@ function summaryOf(loaded: Loaded): string {
     ...(loaded.migrated > 0 ? [`${loaded.migrated} renamed by the chunking fix`] : []),
   ];
   const state = plan.trainingState === undefined ? '' : `, training state with ${formatCount(plan.stateTensors?.length ?? 0, 'tensor')}`;
-  return `${formatCount(transferred.length, 'tensor')} selected, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${state}${leftOut(plan.dropped)}`;
+  return `${transferred.length} of ${formatCount(given, 'tensor')} transferred, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${state}${leftOut(plan.dropped)}`;
 }
 
 /** Names of what stays behind: all are in the manifest, the first in the summary. */

@@ -3,6 +3,7 @@ import { CheckpointError, type Json, type JsonObject } from '../src/errors.ts';
 import type { Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { FROZEN_KEY } from '../src/transform/frozen.ts';
+import { plannedOf } from '../src/transform/planned.ts';
 import { briefEntry, briefList, withRecord } from '../src/transform/record.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 
@@ -54,6 +55,7 @@ export async function modifyPlan(
       ...others,
       ...(knownTarget === undefined || done.leavesTarget === true ? {} : { target: knownTarget }),
       plan: await workspace.putJson(plan),
+      planned: plannedOf(plan),
       metadata,
     },
     summary: done.summary,

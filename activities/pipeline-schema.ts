@@ -35,6 +35,9 @@ const SETTINGS = {
 /** Of a stage, beside the options of its type. */
 const CONTROLS: Readonly<Record<Exclude<(typeof STAGE_CONTROLS)[number], 'type'>, Schema>> = SETTINGS;
 
+/** In documents only: `source: s3://bucket/last.ckpt`. */
+const SHORTHAND = { type: 'string', minLength: 1, description: 'path or URI to read: short for a source stage, by its scheme' };
+
 export function pipelineSchema(catalog: Catalog): Schema {
   const stages = [...catalog.values()];
   return {
@@ -44,15 +47,21 @@ export function pipelineSchema(catalog: Catalog): Schema {
     type: 'object',
     required: ['stages'],
     additionalProperties: false,
+    // Holders of YAML anchors.
+    patternProperties: { '^x-': {} },
     properties: {
       name: { type: 'string', description: 'first part of the workflow id' },
+      source: { ...SHORTHAND, description: 'path or URI to read first: short for a source stage, by its scheme' },
       stages: {
         type: 'array',
         description: 'run in this order, each on what the one before it handed on',
         items: {
           type: 'object',
-          required: ['type'],
-          properties: { type: { enum: stages.map(({ type }) => type), description: 'what the stage does; `ckpt stages` lists all' } },
+          anyOf: [{ required: ['type'] }, { required: ['source'] }],
+          properties: {
+            source: SHORTHAND,
+            type: { enum: stages.map(({ type }) => type), description: 'what the stage does; `ckpt stages` lists all' },
+          },
           // By its type, so that an editor says what is wrong with this stage and not that it is none of the others.
           allOf: stages.map((stage) => ({
             if: { properties: { type: { const: stage.type } }, required: ['type'] },
@@ -63,6 +72,7 @@ export function pipelineSchema(catalog: Catalog): Schema {
       },
       ...SETTINGS,
       async_execution: { type: 'boolean', description: 'accepted and without effect' },
+      report: { type: 'boolean', description: 'leave a report beside each output: `<output>.report.html`; default false, of the CLI true' },
       workspace: { type: 'string', description: "where headers and plans are kept: path or URI; default: the worker's own" },
     },
     definitions: Object.fromEntries(stages.map((stage) => [stage.type, stageSchema(stage)])),

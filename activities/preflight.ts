@@ -5,7 +5,7 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
-import { checkUrl, isHttp } from '../src/io/http/client.ts';
+import { checkUrl, isHttp } from '../src/io/http/url.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
@@ -28,16 +28,24 @@ interface Place {
   readonly use: 'read' | 'write';
 }
 
-export async function preflight(catalog: Catalog, services: Services, { stages, workspace }: PreflightInput): Promise<PreflightOutput> {
+export async function preflight(
+  catalog: Catalog,
+  services: Services,
+  { stages, workspace }: PreflightInput,
+  signal?: AbortSignal,
+): Promise<PreflightOutput> {
   const problems: Problem[] = [];
   const warnings: string[] = [];
   const needs: (readonly Need[])[] = [];
+  const queues: (string | null)[] = [];
   const places: Place[] = [];
   for (const [index, { type, options }] of stages.entries()) {
     needs.push(usualNeeds(type));
+    queues.push(null);
     try {
       const definition = stageOfType(catalog, type, index);
-      parseOptions(definition, options, index);
+      const parsed = parseOptions(definition, options, index);
+      if (definition.moves?.(parsed) ?? type.startsWith('sink.')) queues[index] = services.transferQueue;
       needs[index] = definition.needs ?? usualNeeds(type);
       places.push(...placesOf(definition, options, index));
     } catch (error) {
@@ -46,6 +54,7 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
   }
   const sizes: number[] = [];
   const rooms: { readonly uri: string; readonly free: number }[] = [];
+  const reach = AbortSignal.any([AbortSignal.timeout(REACH_TIMEOUT), ...(signal === undefined ? [] : [signal])]);
   const checks = places
     // What an earlier stage publishes need not be there yet.
     .filter(
@@ -59,7 +68,7 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
         // The fence first: nobody learns here what lies outside of it.
         await services.storage.check(uri);
         if (use === 'read') {
-          const size = await checkReadable(uri, (each) => services.open(each, AbortSignal.timeout(REACH_TIMEOUT)));
+          const size = await checkReadable(uri, (each) => services.open(each, reach));
           if (stages[stage]!.type.startsWith('source.')) sizes.push(size);
         } else {
           const free = await checkWritable(uri);
@@ -70,17 +79,18 @@ export async function preflight(catalog: Catalog, services: Services, { stages, 
       }
     });
   const probe = services
-    .workspace(workspace)
+    .workspace(workspace, signal)
     .putJson(PROBE)
     .catch((error: unknown) => problems.push(problemOf(error, { path: 'workspace', stage: null, kind: 'place' })));
   await Promise.all([...checks, probe]);
+  signal?.throwIfAborted();
   // What will be published may be smaller than the source, so little room is no error yet; the sink knows its size.
   const largest = Math.max(0, ...sizes);
   for (const { uri, free } of rooms)
     if (free < largest) warnings.push(`${uri}: ${formatBytes(free)} are free there; the source has ${formatBytes(largest)}.`);
   // In the order of the document, whichever check was done first; the workspace last.
   problems.sort((a, b) => (a.stage ?? Infinity) - (b.stage ?? Infinity) || (a.path < b.path ? -1 : 1));
-  return { problems: problems.slice(0, MOST_PROBLEMS), warnings, needs };
+  return { problems: problems.slice(0, MOST_PROBLEMS), warnings, needs, queues };
 }
 
 /** A stage's options that are places: a sink writes to its own, every other stage reads from them. */

@@ -2,7 +2,7 @@
 import type { Slots } from '../src/io/slots.ts';
 import type { BlobReference } from '../src/model/context.ts';
 import type { Storage } from '../src/io/storage/storage.ts';
-import type { ByteSource, PinnedFile } from '../src/model/byte-source.ts';
+import { sourceEndedBy, type ByteSource, type PinnedFile } from '../src/model/byte-source.ts';
 
 export interface Workspace {
   putJson(value: unknown): Promise<BlobReference>;
@@ -15,15 +15,27 @@ export interface Workspace {
 
 export interface Services {
   /** `null`: the worker's own workspace. */
-  workspace(uri: string | null): Workspace;
+  workspace(uri: string | null, signal?: AbortSignal): Workspace;
   /** Opens a path or URI as it is now. */
   open(uri: string, signal?: AbortSignal): Promise<ByteSource>;
   /** Opens the version that was pinned, or throws `CheckpointSourceError`. */
-  openPinned(file: PinnedFile): Promise<ByteSource>;
+  openPinned(file: PinnedFile, signal?: AbortSignal): Promise<ByteSource>;
   /** The places this worker can reach, and may. */
   readonly storage: Storage;
   /** Refuse a source that names classes on no list of harmless ones, also where no weight depends on them. */
   readonly refuseUnknown?: boolean;
   /** Turns of copying: each holds some tens of MiB. */
   readonly transfers: Slots;
+  /** The task queue of activities that move bytes; null: the run's own. */
+  readonly transferQueue: string | null;
+}
+
+/** The same, with everything that is asked of a store ended by the signal: so a cancellation reaches whatever a stage waits for. */
+export function endedBy(signal: AbortSignal, services: Services): Services {
+  return {
+    ...services,
+    workspace: (uri) => services.workspace(uri, signal),
+    open: async (uri) => sourceEndedBy(signal, await services.open(uri, signal)),
+    openPinned: async (file) => sourceEndedBy(signal, await services.openPinned(file, signal)),
+  };
 }

@@ -41,6 +41,8 @@ export interface StageDefinition<Options = unknown> {
   readonly locations?: readonly string[];
   /** What must be there before it is run; default: by its kind. */
   readonly needs?: readonly Need[];
+  /** True where it reads or writes tensor bytes, for minutes perhaps; default: a sink does. Such work is limited apart from light work. */
+  readonly moves?: (options: Options) => boolean;
   run(call: StageCall<Options>): Promise<StageOutcome>;
   /** Removes what a call that failed for good or was cancelled may have left behind; must bear being called twice. */
   discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'resume' | 'signal'>): Promise<void>;

@@ -1,12 +1,15 @@
 /** What every source does once it knows where the checkpoint lies: open, pin, read the header, keep it in the workspace. */
+import { realpath } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { CheckpointValidationError, type Json } from '../src/errors.ts';
+import { CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
-import { verifyChecksum } from '../src/io/checksum.ts';
+import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/checksum.ts';
+import { isS3, parseS3 } from '../src/io/s3/location.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { Header } from '../src/model/header.ts';
+import { briefList } from '../src/transform/record.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
 import { formatBytes, formatCount } from '../src/pipeline/text.ts';
@@ -14,16 +17,19 @@ import { formatBytes, formatCount } from '../src/pipeline/text.ts';
 /** Of all sources: what the whole file must be. */
 export const expectedChecksum = z
   .string()
-  .regex(/^(sha256:)?[0-9a-f]{64}$/i, 'expected 64 hexadecimal digits of a SHA-256, `sha256:` may stand before them')
-  .transform((text) => text.replace(/^sha256:/i, '').toLowerCase())
-  .describe('SHA-256 of the whole file; anything else fails before it is parsed')
+  .refine((text) => checksumOf(text) !== undefined, {
+    error: `expected 64 hexadecimal digits of a SHA-256, or another algorithm before them, such as \`sha512:\` (${CHECKSUM_ALGORITHMS.join(', ')})`,
+  })
+  // What is no checksum was refused above.
+  .transform((text) => checksumOf(text)!)
+  .describe('SHA-256 of the whole file, or `algorithm:digest`; a file that has another fails before it is parsed')
   .optional();
 
 export interface Taken {
   readonly uri: string;
   /** Goes into the metadata as `source_type`. */
   readonly type: string;
-  readonly expectedChecksum?: string | undefined;
+  readonly expectedChecksum?: Checksum | undefined;
 }
 
 export async function takeSource(call: StageCall<unknown>, { uri, type: sourceType, expectedChecksum }: Taken): Promise<StageOutcome> {
@@ -48,10 +54,11 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
     const metadata: Record<string, Json> = {
       ...call.context.metadata,
       source_type: sourceType,
-      ...(source.uri.startsWith('file:') ? { source_path: fileURLToPath(source.uri) } : { source_url: source.uri }),
+      ...(await placeOf(source.uri)),
       source_bytes: size,
-      ...(expectedChecksum === undefined ? {} : { source_sha256: expectedChecksum }),
+      ...(expectedChecksum === undefined ? {} : { [`source_${expectedChecksum.algorithm}`]: expectedChecksum.digest }),
       checkpoint_format: header.format,
+      ...opaqueGlobals(header),
     };
     return {
       context: { ...call.context, source: pin(source), header: reference, format: header.format, container: header.container, metadata },
@@ -60,6 +67,23 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
   } finally {
     await source.close();
   }
+}
+
+/** Where it was read from, as the record says it. */
+async function placeOf(uri: string): Promise<Readonly<Record<string, Json>>> {
+  if (uri.startsWith('file:')) {
+    const path = fileURLToPath(uri);
+    return { source_path: await realpath(path).catch(() => path) };
+  }
+  if (!isS3(uri)) return { source_url: uri };
+  const { bucket, key } = parseS3(uri);
+  return { source_url: uri, s3_bucket: bucket, s3_key: key };
+}
+
+/** Classes and functions that the file names and we do not know: their objects are data, and are listed. */
+function opaqueGlobals({ globals }: Header): JsonObject {
+  const names = [...new Set(globals.filter(({ verdict }) => verdict === 'unknown').map(({ module, name }) => `${module}.${name}`))];
+  return names.length === 0 ? {} : briefList('opaque_globals', 'num_opaque_globals', names);
 }
 
 /** For workers that are set to take known names only. */

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { readEnvironment } from '../src/app/environment.ts';
 import { acquireDevServer } from '../src/app/temporal/dev-server.ts';
+import type { Json } from '../src/errors.ts';
 import type { PipelineResult } from '../src/pipeline/contract.ts';
 import { provideInput, RECIPES, type Input, type InputName } from './inputs/recipes.ts';
 import { CKPT } from './project.ts';
@@ -84,21 +85,38 @@ export interface Conversion extends Finished {
   readonly result: PipelineResult;
 }
 
-/** The usual pipeline over a checkpoint, run by the command with its worker in its own process. */
-export async function convert(scene: Scene, source: string, target: string): Promise<Conversion> {
+/** Options of a stage beside its type. */
+type StageOptions = Readonly<Record<string, Json>>;
+
+/** The usual pipeline over a checkpoint, with modifiers where there are some, run by the command with its worker in its own process. */
+export async function convert(
+  scene: Scene,
+  source: string,
+  target: string,
+  modifiers: readonly BenchStage[] = [],
+  sink: StageOptions = {},
+): Promise<Conversion> {
   await scene.server();
   const document = join(scene.scratch, 'pipeline.json');
-  await writeFile(document, JSON.stringify(conversion(source, target)));
+  await writeFile(document, JSON.stringify(conversion(source, target, modifiers, sink)));
   const began = Date.now();
   const finished = await scene.ckpt('run', document, '--json');
   return { ...finished, began, result: JSON.parse(finished.stdout) as PipelineResult };
 }
 
-export function conversion(source: string, target: string): { name: string; stages: { type: string; [option: string]: string }[] } {
-  return {
-    name: 'bench',
-    stages: [{ type: 'source.local', path: source }, { type: 'loader.weights_only' }, { type: 'sink.publish', uri: target }],
-  };
+export interface BenchStage {
+  readonly type: string;
+  readonly [option: string]: Json;
+}
+
+export function conversion(
+  source: string,
+  target: string,
+  modifiers: readonly BenchStage[] = [],
+  sink: StageOptions = {},
+): { readonly name: string; readonly stages: readonly BenchStage[] } {
+  const from = source.startsWith('s3://') ? { type: 'source.s3', url: source } : { type: 'source.local', path: source };
+  return { name: 'bench', stages: [from, { type: 'loader.weights_only' }, ...modifiers, { type: 'sink.publish', uri: target, ...sink }] };
 }
 
 /** A run by the server's clock, which on an embedded server is this machine's: epoch milliseconds, and milliseconds of each stage. */

@@ -1,8 +1,13 @@
 #!/usr/bin/env node
 /** The command: sets up a fresh clone first; an installed package is ready. */
 import { existsSync } from 'node:fs';
+import * as module from 'node:module';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const setup = new URL('../scripts/setup.mjs', import.meta.url);
 if (existsSync(fileURLToPath(setup))) await import(setup.href);
+// Compiling what is imported is a third of a short command's time; from Node 22.1 on it is done once.
+const { readEnvironment } = await import('../dist/src/app/environment.js');
+module.enableCompileCache?.(join(readEnvironment().cacheFolder, 'compiled'));
 await import('../dist/src/app/cli/main.js');

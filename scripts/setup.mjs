@@ -53,6 +53,7 @@ function build(wanted) {
   rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
   execute(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT], 'The build failed.');
   execute(process.execPath, [join(ROOT, 'scripts/bundle-workflows.mjs')], 'The workflow bundle could not be made.');
+  execute(process.execPath, [join(ROOT, 'scripts/bundle-report.mjs')], "The report's page could not be made.");
   writeFileSync(BUILD_STAMP, wanted);
 }
 
@@ -84,11 +85,11 @@ async function locked(work) {
 }
 
 function sources(folder) {
-  const path = join(ROOT, folder);
-  if (!existsSync(path)) return [];
-  return readdirSync(path, { recursive: true })
-    .map((name) => join(folder, name))
-    .filter((name) => /\.(ts|mjs)$/.test(name))
+  // Fixtures are many and never compiled.
+  if (folder === join('test', 'fixtures') || !existsSync(join(ROOT, folder))) return [];
+  return readdirSync(join(ROOT, folder), { withFileTypes: true })
+    .flatMap((entry) => (entry.isDirectory() ? sources(join(folder, entry.name)) : [join(folder, entry.name)]))
+    .filter((name) => /\.(ts|mjs)$|report.browser.\w+\.\w+$/.test(name))
     .sort();
 }
 

@@ -148,7 +148,22 @@ export function isCheckpointError(error: unknown): error is CheckpointError {
 /** The report of any thrown value; an unknown one becomes a base `CheckpointError` that keeps its text and type. */
 export function reportOf(error: unknown): ErrorReport {
   if (isCheckpointError(error)) return { type: error.code, message: error.message, details: error.details };
-  return { type: 'CheckpointError', message: textOf(error), details: causeDetails(error) };
+  const reason = isOutOfMemory(error) ? { reason: OUT_OF_MEMORY } : {};
+  return { type: 'CheckpointError', message: textOf(error), details: { ...causeDetails(error), ...reason } };
+}
+
+/** `details.reason` of an error that says more about the machine than about the stage: no `continue_on_error` goes on after it. */
+export const OUT_OF_MEMORY = 'out_of_memory';
+
+const OUT_OF_MEMORY_CODES = ['ENOMEM', 'ERR_MEMORY_ALLOCATION_FAILED', 'ERR_WORKER_OUT_OF_MEMORY'];
+
+function isOutOfMemory(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (
+    OUT_OF_MEMORY_CODES.includes(String((error as { readonly code?: unknown }).code)) ||
+    // What V8 says of a buffer that it could not get.
+    (error instanceof RangeError && error.message === 'Array buffer allocation failed')
+  );
 }
 
 export function textOf(error: unknown): string {

@@ -9,13 +9,14 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  metricMeter,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey } from '@temporalio/common';
-import { CheckpointLoadError, isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
+import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import {
@@ -28,12 +29,14 @@ import {
   type StageSpec,
   type Waiting,
 } from '../src/pipeline/contract.ts';
-import { adviseComposition, compositionRecord } from '../src/pipeline/composition.ts';
+import { boundedDetails } from '../src/pipeline/bounded.ts';
+import { advise, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { healthIssues, healthRecord } from '../src/pipeline/health.ts';
 import {
   failedText,
   historyTable,
+  namedByStage,
   newHistory,
   stageDetails,
   stageKey,
@@ -42,13 +45,15 @@ import {
   withTry,
   withTryEnd,
 } from '../src/pipeline/history.ts';
+import { METRICS } from '../src/pipeline/metrics.ts';
 import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
 import { onErrorOf, policyOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
+import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { ATTRIBUTES_MEMO, presentAttributes, runAttributes, SEARCH_ATTRIBUTES } from '../src/pipeline/search-attributes.ts';
 import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
 import { statusQuery, takeQuestions } from './messages.ts';
-import { discardStage, preflight, runStage } from './proxies.ts';
+import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';
 
 const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: whoever starts a run may wait for it or not.';
 
@@ -72,6 +77,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   let status: RunStatus = 'running';
   let error: ErrorReport | null = null;
   let needs: readonly (readonly Need[])[] = [];
+  let queues: readonly (string | null)[] = [];
   /** Index of the stage that the run stands at. */
   let at: number | null = null;
 
@@ -108,19 +114,23 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   const end = (now: RunStatus): void => {
     note(healthRecord(healthIssues(history, context.metadata as JsonObject, context.weightsLoaded)));
     stand(now);
+    metricMeter.createCounter(METRICS.checkpoints, 'runs', 'runs that have ended').add(1, { status: now });
+    if (now === 'failed') metricMeter.createCounter(METRICS.failures, 'runs', 'runs that have failed').add(1, { code: error?.type ?? '' });
   };
   /** The stage has failed for good: its changes are dropped, and its record and the run's say why. */
   const stageFailed = (index: number, report: ErrorReport, text = report.message): void => {
     record(index, { status: 'failed', error: report });
     note({ [stageKey(index, history[index]!.type)]: failedText(text) });
   };
-  const placed = (index: number, report: ErrorReport, attempts: number): ErrorReport =>
-    withStageDetails(report, {
-      ...stageDetails(index, history[index]!.type, history.length),
+  const placed = (index: number, report: ErrorReport, attempts: number): ErrorReport => {
+    const place = stageDetails(index, history[index]!.type, history.length);
+    return withStageDetails(namedByStage(report, place.pipeline_stage), {
+      ...place,
       pipeline_stage_type: history[index]!.type,
       attempts,
       suggestion: suggestionFor(report),
     });
+  };
 
   async function checkBefore(): Promise<void> {
     let found;
@@ -132,6 +142,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       return note({ validation_performed: false, validation_error: reportOfFailure(thrown).message.slice(0, 300) });
     }
     needs = found.needs;
+    queues = found.queues ?? [];
     const fatal = fatalProblems(input, found);
     note(preflightRecord(found, fatal));
     if (fatal.length === 0) return;
@@ -168,7 +179,12 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
       history = withTry(history, index, now(), changed);
       show();
       try {
-        const done = await runStage(input, stage, stageSummary(stage, history[index - 1]), call);
+        const done = await runStage(
+          input,
+          stage,
+          { summary: stageAim(stage, context, history.slice(0, index)), queue: queues[index] ?? null },
+          call,
+        );
         context = done.context;
         note({ [stageKey(index, stage.type)]: 'completed' });
         const ended = {
@@ -193,8 +209,11 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
           listed: attempts.listed,
         } as const;
         history = withTryEnd(history, index, ended);
-        stageFailed(index, report);
+        const exhausted = report.details['reason'] === OUT_OF_MEMORY;
+        if (exhausted) record(index, { status: 'failed', error: report });
+        else stageFailed(index, report);
         const next = onErrorOf(input, stage);
+        if (next === 'continue' && exhausted) throw new Failed(report);
         if (next === 'continue') return;
         if (next === 'fail') throw new Failed(report);
         const answer = await ask(index, stage, report);
@@ -221,10 +240,21 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     return answer;
   }
 
+  /** What was asked for is done, so nothing that happens to a report is the run's failure, nor a cancellation that comes now its end. */
+  async function report(): Promise<void> {
+    try {
+      const records = { result: result(), context, document: boundedDetails(input), workspace: input.workspace ?? null };
+      const { reports } = await CancellationScope.nonCancellable(() => leaveReports(records));
+      context = { ...context, outputs: context.outputs.map((output, index) => ({ ...output, report: reports[index]! })) };
+    } catch (thrown) {
+      note({ report_error: reportOfFailure(thrown).message.slice(0, 300) });
+    }
+  }
+
   try {
     input = checkDocument(document);
     history = newHistory(input);
-    const advice = compositionRecord(adviseComposition(input.stages));
+    const advice = compositionRecord(advise(input.stages));
     if (advice.length > 0) note({ composition: advice });
     if (input.async_execution !== undefined) note({ notes: [ASYNCHRONOUS] });
     await checkBefore();
@@ -234,7 +264,9 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     }
     checkLoaded(input, context);
     end(context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed');
-    await condition(allHandlersFinished);
+    if (input.report === true && context.outputs.length > 0) await report();
+    // What is published is published: a cancellation that comes now comes too late.
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
     return result();
   } catch (thrown) {
     if (isCancellation(thrown)) {
@@ -269,11 +301,4 @@ function checkLoaded({ stages }: PipelineInput, { weightsLoaded, source }: Check
 /** The workflow's own time, the same whenever it is replayed. */
 function now(): string {
   return new Date().toISOString();
-}
-
-/** What the UI shows beside the activity: its type is there already, so this says what it works on. */
-function stageSummary(stage: StageSpec, before: StageRecord | undefined): string {
-  const place = stage['path'] ?? stage['uri'] ?? stage['url'];
-  const object = typeof place === 'string' ? (place.split('/').at(-1) ?? place) : (before?.summary ?? stage.type);
-  return object.slice(0, 60);
 }

@@ -5,9 +5,12 @@ import {
   CHECK_OPTIONS_ACTIVITY,
   DISCARD_SUFFIX,
   PREFLIGHT_ACTIVITY,
+  REPORT_ACTIVITY,
   type PipelineInput,
   type PreflightInput,
   type PreflightOutput,
+  type ReportInput,
+  type ReportOutput,
   type StageInput,
   type StageOutput,
   type StageSpec,
@@ -21,13 +24,19 @@ const FINAL = [...FINAL_CODES, 'NotFoundError'];
 
 type Activities = Record<string, (input: StageInput) => Promise<StageOutput>>;
 
-/** Runs the activity named as the stage's type. */
-export function runStage(pipeline: PipelineInput, stage: StageSpec, summary: string, input: StageInput): Promise<StageOutput> {
+/** Runs the activity named as the stage's type; `queue` null: on the run's own task queue. */
+export function runStage(
+  pipeline: PipelineInput,
+  stage: StageSpec,
+  { summary, queue }: { readonly summary: string; readonly queue: string | null },
+  input: StageInput,
+): Promise<StageOutput> {
   const { timeout, ...retry } = policyOf(pipeline, stage);
   const activities = proxyActivities<Activities>({
     startToCloseTimeout: timeout,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     summary,
+    ...(queue === null ? {} : { taskQueue: queue }),
     // Unset would act as TRY_CANCEL: clean-up would begin while the activity still writes.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry: { ...retry, nonRetryableErrorTypes: FINAL },
@@ -50,11 +59,24 @@ export async function discardStage(stage: StageSpec, input: StageInput): Promise
 export function preflight(input: PreflightInput): Promise<PreflightOutput> {
   const activities = proxyActivities<Record<string, (input: PreflightInput) => Promise<PreflightOutput>>>({
     startToCloseTimeout: '60s',
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
     summary: 'options, sources, target, destination, workspace',
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
   });
   return activities[PREFLIGHT_ACTIVITY]!(input);
+}
+
+/** Reports beside the outputs. */
+export function leaveReports(input: ReportInput): Promise<ReportOutput> {
+  const activities = proxyActivities<Record<string, (input: ReportInput) => Promise<ReportOutput>>>({
+    startToCloseTimeout: '60s',
+    // Nobody waits for a report longer than this: the outputs are there.
+    scheduleToCloseTimeout: '3m',
+    summary: 'reports beside the outputs',
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
+  });
+  return activities[REPORT_ACTIVITY]!(input);
 }
 
 /** The stage's own schema over changed options; local, as it touches nothing. */

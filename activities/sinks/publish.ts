@@ -9,7 +9,7 @@ import { CheckpointConfigError, CheckpointError, type Json } from '../../src/err
 import { layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
-import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
+import { formatBytes, formatCount, parseBytes, SIZE } from '../../src/pipeline/text.ts';
 import { destinationOf, nameOf, outputUri, siblingUri, type Destination, type PublishedFile } from '../../src/io/destination.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
@@ -17,19 +17,6 @@ import { manifestPath, unchangedManifest, writeManifest } from '../../src/io/man
 import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
-  KIB: 2 ** 10,
-  MIB: 2 ** 20,
-  GIB: 2 ** 30,
-  TIB: 2 ** 40,
-};
-const SIZE = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i;
 /** Entries of a list in the run's record; the manifest has all. */
 const LISTED = 20;
 
@@ -70,7 +57,7 @@ export default defineStage<Options>({
     }
     const uri = outputUri(call.options.uri);
     await services.storage.check(uri);
-    const files = destinationOf(services.storage, uri);
+    const files = destinationOf(services.storage, uri, call.signal);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
     const plan = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
     const { format, shard_size: shardSize, training_state: trainingState, overwrite, server_side_copy: serverSideCopy } = call.options;
@@ -89,6 +76,10 @@ export default defineStage<Options>({
         copied: 0,
         overflowed: 0,
       });
+    // The index of a set that is read goes for nothing, nor do its shards.
+    const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
+    for (const each of [target, ...outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)))])
+      await files.checkApart(each, read);
     if (outputs.index !== null) await replaceIndex(files, target, overwrite);
     const published: PublishedFile[] = [];
     for (const { name, layout } of outputs.files) {
@@ -99,6 +90,7 @@ export default defineStage<Options>({
           plan,
           open: (file) => services.openPinned(file),
           token: partialToken(call),
+          content: planSha256,
           // Shards count for nothing without their index, which is what stands for the set.
           overwrite: name === null ? overwrite : 'always',
           serverSideCopy,
@@ -147,10 +139,11 @@ export default defineStage<Options>({
     await call.services.storage.check(uri);
     const files = destinationOf(call.services.storage, uri);
     await files.discard(uri, partialToken(call));
-    if (call.options.shard_size === undefined || call.context.plan === undefined) return;
+    if (call.options.shard_size === undefined) return files.withdraw(uri, partialToken(call));
+    if (call.context.plan === undefined) return;
     const plan = (await call.services.workspace(call.run.workspace).getJson(call.context.plan)) as Plan;
     const { files: parts, index } = outputsOf(plan, call.options);
-    if (index === null) return;
+    if (index === null) return files.withdraw(uri, partialToken(call));
     const shards = parts.map(({ name }) => siblingUri(uri, name!));
     for (const shard of shards) await files.discard(shard, partialToken(call));
     await discardIncomplete(files, siblingUri(uri, index.name), shards);
@@ -176,10 +169,8 @@ function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_st
 }
 
 function bytesOf(size: number | string): number {
-  if (typeof size === 'number') return size;
   // The schema has let nothing else through.
-  const [, count, unit] = SIZE.exec(size)!;
-  return Math.max(1, Math.floor(Number(count) * UNITS[(unit ?? '').toUpperCase()]!));
+  return typeof size === 'number' ? size : Math.max(1, parseBytes(size));
 }
 
 /** SHA-256 of each of the plan's tensors: known from writing it, or for a view of a larger one read again; of none that a store copied. */

@@ -16,6 +16,7 @@ export default defineStage({
   description: 'Read a checkpoint from a local path: pin it and read its header, never its tensor bytes',
   options,
   locations: ['path', 'uri'],
+  moves: ({ expected_checksum: expected }) => expected !== undefined,
   async run(call) {
     const { path, uri } = call.options;
     const place = path ?? uri;

@@ -1,12 +1,12 @@
 /** `source.s3`: an object of an S3 store; pins its version and reads its header by ranges. */
 import { z } from 'zod';
-import { CheckpointConfigError } from '../../src/errors.ts';
-import { isS3 } from '../../src/io/s3/location.ts';
+import { parseS3 } from '../../src/io/s3/location.ts';
+import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 import { expectedChecksum, takeSource } from '../take-source.ts';
 
 const options = z.strictObject({
-  url: z.string().min(1).describe('s3://bucket/key of the checkpoint, or s3://bucket/prefix/ of a sharded one'),
+  url: z.string().superRefine(refusedBy(parseS3)).describe('s3://bucket/key of the checkpoint, or s3://bucket/prefix/ of a sharded one'),
   version_id: z.string().min(1).describe('version of the object; default: the newest, pinned when the stage runs').optional(),
   expected_checksum: expectedChecksum,
 });
@@ -15,9 +15,9 @@ export default defineStage({
   type: 'source.s3',
   description: 'Read a checkpoint from an S3 store: pin its version and read its header by ranges, never its tensor bytes',
   options,
+  moves: ({ expected_checksum: expected }) => expected !== undefined,
   async run(call) {
     const { url, version_id: versionId, expected_checksum: expected } = call.options;
-    if (!isS3(url)) throw new CheckpointConfigError(`source.s3: ${url} is no s3:// URI.`, `stages[${call.stage.index}].url`);
     const uri = versionId === undefined ? url : `${url}?versionId=${versionId}`;
     return takeSource(call, { uri, type: 's3', expectedChecksum: expected });
   },

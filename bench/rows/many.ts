@@ -1,19 +1,44 @@
-/** A header of 100 000 tensors through every stage: each stage's time by the server's clock, all of them together, peak RSS. */
+/**
+ * A header of 100 000 tensors through every stage, without modifiers and with those that look at every name: each stage's time by
+ * the server's clock, all of them together, peak RSS.
+ */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { measurement, type Measurement } from '../measurement.ts';
-import { convert, runTimes, type Scene } from '../scene.ts';
+import { convert, runTimes, type BenchStage, type Scene } from '../scene.ts';
 
 const RUNS = 3;
 /** Of the design, for all stages together. */
 const MOST_MS = 2000;
 const MOST_RSS = 512 * 1024 * 1024;
 
+/** Every name gets another one, a half of them is frozen, and all are kept: each modifier has all the work there is. */
+export const NAME_MODIFIERS: readonly BenchStage[] = [
+  { type: 'modifier.rename', rules: [{ pattern: String.raw`^blocks\.(\d+)\.`, replacement: 'model.layers.$1.' }] },
+  { type: 'modifier.select', include: ['model.*'], exclude: ['*.nothing'] },
+  { type: 'modifier.freezing', submodules_to_freeze: ['model.layers.1', 'model.layers'] },
+];
+
+type Many = 'many-zip' | 'many-safetensors';
+
 export async function manyRows(scene: Scene): Promise<readonly Measurement[]> {
-  return [...(await through(scene, 'many-zip', 'torch zip')), ...(await through(scene, 'many-safetensors', 'safetensors'))];
+  return [...(await through(scene, 'many', 'many-zip', 'torch zip')), ...(await through(scene, 'many', 'many-safetensors', 'safetensors'))];
 }
 
-async function through(scene: Scene, name: 'many-zip' | 'many-safetensors', label: string): Promise<readonly Measurement[]> {
+export async function modifierRows(scene: Scene): Promise<readonly Measurement[]> {
+  return [
+    ...(await through(scene, 'modifiers', 'many-zip', 'torch zip', NAME_MODIFIERS)),
+    ...(await through(scene, 'modifiers', 'many-safetensors', 'safetensors', NAME_MODIFIERS)),
+  ];
+}
+
+async function through(
+  scene: Scene,
+  row: string,
+  name: Many,
+  label: string,
+  modifiers: readonly BenchStage[] = [],
+): Promise<readonly Measurement[]> {
   const input = await scene.input(name);
   const target = join(scene.scratch, `${name}.target.safetensors`);
   const stages = new Map<string, number[]>();
@@ -21,7 +46,7 @@ async function through(scene: Scene, name: 'many-zip' | 'many-safetensors', labe
   const whole: number[] = [];
   const rss: number[] = [];
   for (let run = 0; run < (scene.runs ?? (scene.quick ? 1 : RUNS)); run++) {
-    const done = await convert(scene, input.path, target);
+    const done = await convert(scene, input.path, target, modifiers);
     const published = done.result.outputs[0]?.tensors;
     if (published !== input.tensors) throw new Error(`${done.result.status}: ${published} tensors published of ${input.tensors}`);
     const { stages: times } = await runTimes(scene, done.result.workflow_id);
@@ -32,7 +57,6 @@ async function through(scene: Scene, name: 'many-zip' | 'many-safetensors', labe
     await rm(target);
     await rm(`${target}.manifest.json`);
   }
-  const row = 'many';
   const what = `${input.tensors.toLocaleString('en-US')} tensors, ${label}`;
   return [
     ...[...stages].map(([type, ours]) => measurement({ row, what: `${what}: ${type}`, unit: 'ms', ours })),

@@ -33,8 +33,27 @@ export interface Environment {
   readonly allowedBuckets: readonly string[] | null;
   /** `CKPT_ALLOW_PRIVATE_ADDRESSES`: HTTP to this machine and to private networks; null: not set. */
   readonly allowPrivateAddresses: boolean | null;
+  /** What `ckpt worker` takes as options, too; an option wins. */
+  readonly worker: WorkerVariables;
+  /** Whether traces go somewhere: OpenTelemetry's own exporter reads the rest of its variables itself. */
+  readonly traces: boolean;
   /** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. */
   readonly callerFolder: string;
+}
+
+/** As text: whoever takes them says which of them is wrong. */
+export interface WorkerVariables {
+  /** `CKPT_TRANSFERS`, `CKPT_ACTIVITIES`: activities at a time. */
+  readonly transfers: string | null;
+  readonly activities: string | null;
+  /** `CKPT_MEMORY`: a size. */
+  readonly memory: string | null;
+  /** `CKPT_HEALTH_PORT`, `CKPT_METRICS_PORT`: a port, or address:port. */
+  readonly healthPort: string | null;
+  readonly metricsPort: string | null;
+  /** `CKPT_DEPLOYMENT`, `CKPT_BUILD_ID`: the worker deployment version. */
+  readonly deployment: string | null;
+  readonly buildId: string | null;
 }
 
 export function readEnvironment(variables: Readonly<Record<string, string | undefined>> = process.env): Environment {
@@ -58,6 +77,19 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     allowedRoots: list('CKPT_ALLOWED_ROOTS', delimiter),
     allowedBuckets: list('CKPT_ALLOWED_BUCKETS', ','),
     allowPrivateAddresses: flag('CKPT_ALLOW_PRIVATE_ADDRESSES', read('CKPT_ALLOW_PRIVATE_ADDRESSES')),
+    worker: {
+      transfers: read('CKPT_TRANSFERS'),
+      activities: read('CKPT_ACTIVITIES'),
+      memory: read('CKPT_MEMORY'),
+      healthPort: read('CKPT_HEALTH_PORT'),
+      metricsPort: read('CKPT_METRICS_PORT'),
+      deployment: read('CKPT_DEPLOYMENT'),
+      buildId: read('CKPT_BUILD_ID'),
+    },
+    traces:
+      !/^true$/i.test(read('OTEL_SDK_DISABLED') ?? '') &&
+      read('OTEL_TRACES_EXPORTER') !== 'none' &&
+      (read('OTEL_EXPORTER_OTLP_ENDPOINT') ?? read('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT')) !== null,
     callerFolder: (read('npm_lifecycle_event') === 'start' ? read('INIT_CWD') : null) ?? process.cwd(),
   };
 }

@@ -1,5 +1,6 @@
 /** What a worker's stages get of this machine. */
 import { CheckpointConfigError } from '../errors.ts';
+import { blobCache, type BlobCache } from '../io/blob-cache.ts';
 import { openSource } from '../io/open.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
@@ -8,32 +9,53 @@ import { destinationOf, outputUri } from '../io/destination.ts';
 import { isS3 } from '../io/s3/location.ts';
 import { openStoreWorkspace } from '../io/workspace-store.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
+import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';
 import { unfenced } from './storage.ts';
 
-/** Copies at a time in one process: with up to 100 MiB each (a strided tensor's window, the blocks in flight) they stay below half a GiB. */
-const TRANSFERS = 4;
+export interface ServicesOptions {
+  /** The worker's own workspace; default: as the environment says. */
+  readonly workspace?: string;
+  /** Copies at a time in this process, from whichever task queue they come. */
+  readonly transfers?: number;
+  readonly transferQueue?: string | null;
+}
 
-export function createServices(storage: Storage, { workspace }: { readonly workspace: string } = readEnvironment()): Services {
+export function createServices(
+  storage: Storage,
+  { workspace = readEnvironment().workspace, transfers = DEFAULT_CAPACITY.transfers, transferQueue = null }: ServicesOptions = {},
+): Services {
   let own: Storage | undefined;
+  const blobs = blobCache();
   return {
     storage,
-    workspace: (uri) => (uri === null ? fencedWorkspace((own ??= unfenced(storage)), workspace) : fencedWorkspace(storage, uri)),
+    workspace: (uri, signal) => {
+      const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
+      return fencedWorkspace(place, root, { blobs, signal });
+    },
     open: (uri, signal) => openSource(uri, storage, signal),
-    openPinned: (file) => storage.openPinned(file),
-    transfers: slots(TRANSFERS),
+    openPinned: (file, signal) => storage.openPinned(file, signal),
+    // One that takes none of its own still gets those of workers that do not tell them apart.
+    transfers: slots(Math.max(1, transfers)),
+    transferQueue,
   };
 }
 
 /** One that an input names must lie inside the fence, as must every blob in its workspace: references come with the input, too. */
-function fencedWorkspace(storage: Storage, uri: string): Workspace {
+function fencedWorkspace(
+  storage: Storage,
+  uri: string,
+  { blobs, signal }: { readonly blobs: BlobCache; readonly signal: AbortSignal | undefined },
+): Workspace {
   const root = uri.replace(/\/+$/, '');
-  const open = isS3(root) ? openStoreWorkspace(root, storage) : openWorkspace(root);
+  const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
   return {
     async putJson(value) {
       await check();
-      return open.putJson(value);
+      const reference = await open.putJson(value);
+      blobs.keep(reference, value);
+      return reference;
     },
     async getJson(reference) {
       await check();
@@ -42,18 +64,22 @@ function fencedWorkspace(storage: Storage, uri: string): Workspace {
         throw new CheckpointConfigError(
           `${uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
         );
-      return open.getJson(reference);
+      const known = blobs.get(reference);
+      if (known !== undefined) return known;
+      const value = await open.getJson(reference);
+      blobs.keep(reference, value);
+      return value;
     },
     async writeFile(name, text) {
       await check();
       const uri = `${outputUri(root)}/${name}`;
-      await destinationOf(storage, uri).write(uri, text);
+      await destinationOf(storage, uri, signal).write(uri, text);
       return uri;
     },
     async readFile(uri) {
       if (!uri.startsWith(`${outputUri(root)}/`)) return null;
       await check();
-      return destinationOf(storage, uri).read(uri);
+      return destinationOf(storage, uri, signal).read(uri);
     },
   };
 }

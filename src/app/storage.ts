@@ -13,12 +13,14 @@ export interface StorageSetup {
    */
   readonly inputs: 'own' | 'anybody';
   readonly environment?: Environment;
+  /** Bytes of parts on their way to stores; default: as `createStorage` has it. */
+  readonly uploads?: number;
 }
 
-export async function configuredStorage({ file, inputs, environment = readEnvironment() }: StorageSetup): Promise<Storage> {
+export async function configuredStorage({ file, inputs, environment = readEnvironment(), uploads }: StorageSetup): Promise<Storage> {
   const path = file ?? environment.storageFile;
   const settings = withEnvironment(path === null ? NO_SETTINGS : await readFileSettings(path), environment, inputs);
-  return createStorage({ settings, cacheFolder: join(environment.cacheFolder, 'http') });
+  return createStorage({ settings, cacheFolder: join(environment.cacheFolder, 'http'), ...(uploads === undefined ? {} : { uploads }) });
 }
 
 async function readFileSettings(path: string): Promise<StorageSettings> {

@@ -45,8 +45,12 @@ export function shareBytes(tensors: readonly PlannedTensor[], storages: readonly
 /** Names that are one tensor under several names, in groups; for containers that have to write it several times. */
 export function tiedNames(tensors: readonly PlannedTensor[], storages: readonly Storage[]): readonly (readonly string[])[] {
   const groups = new Map<number, string[]>();
-  for (const [index, { holder }] of shareBytes(tensors, storages).entries()) {
-    const { name, shape } = tensors[index]!;
+  // Only what shares its storage can be tied.
+  const uses = new Map<number, number>();
+  for (const { origin } of tensors) uses.set(origin.storage, (uses.get(origin.storage) ?? 0) + 1);
+  const sharing = tensors.filter(({ origin }) => uses.get(origin.storage)! > 1);
+  for (const [index, { holder }] of shareBytes(sharing, storages).entries()) {
+    const { name, shape } = sharing[index]!;
     if (elementCount(shape) === 0) continue;
     const group = groups.get(holder);
     if (group === undefined) groups.set(holder, [name]);

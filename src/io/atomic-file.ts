@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { makeFolder } from './folders.ts';
 
 /** Writes aside, syncs, renames. */
-export async function writeAtomically(path: string, content: string): Promise<void> {
+export async function writeAtomically(path: string, content: string | Uint8Array): Promise<void> {
   await makeFolder(dirname(path));
   const aside = join(dirname(path), `.${basename(path)}.${randomUUID()}.partial`);
   try {

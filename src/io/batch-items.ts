@@ -12,6 +12,7 @@ import { itemOf, type BatchItem, type BatchItems, type Outcome } from '../pipeli
 import { compileRegex } from '../transform/patterns.ts';
 import { localPath } from './local-file.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
+import { objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
 const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
@@ -71,7 +72,7 @@ async function* objects(uri: string, storage: Storage): AsyncGenerator<Place> {
   const { bucket, key } = parseS3(uri);
   const prefix = key.endsWith('/') ? key : `${key}/`;
   const port = await storage.s3(uri);
-  for await (const object of port.listAll(bucket, prefix))
+  for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy }))
     if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };
 }
 

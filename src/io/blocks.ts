@@ -1,10 +1,9 @@
 /** A layout cut into the blocks in which it is moved. The same layout is always cut the same way, so an interrupted transfer knows where it was. */
-import { segmentLength, type Layout } from '../formats/layout.ts';
+import { segmentLength, type Layout, type Segment } from '../formats/layout.ts';
+import { bytesPerElement } from '../model/dtype.ts';
 
 /** Bytes of a block. */
 export const BLOCK = 4 * 1024 * 1024;
-/** Cuts inside a tensor lie at multiples of this, so that no element of any dtype is ever cut in two. */
-const GRAIN = 16;
 
 /** `length` bytes of a segment from `offset`. */
 export interface Part {
@@ -13,7 +12,10 @@ export interface Part {
   readonly length: number;
 }
 
-/** Blocks of at most `BLOCK` bytes, in order; each a list of parts of segments, empty ones included. */
+/**
+ * Blocks of `BLOCK` bytes, in order, each a list of parts of segments, empty ones included; the last one is as long as what is left,
+ * and one is shorter by a part of an element where the layout puts that across its end: no element is ever cut in two.
+ */
 export function* blocksOf(layout: Layout): Generator<readonly Part[]> {
   let parts: Part[] = [];
   let room = BLOCK;
@@ -21,7 +23,8 @@ export function* blocksOf(layout: Layout): Generator<readonly Part[]> {
     const length = segmentLength(each);
     let offset = 0;
     do {
-      const take = length - offset <= room ? length - offset : Math.floor(room / GRAIN) * GRAIN;
+      const rest = length - offset;
+      const take = rest <= room ? rest : room - ((offset + room) % grainOf(layout, each));
       if (take > 0 || length === 0) parts.push({ segment, offset, length: take });
       offset += take;
       room -= take;
@@ -33,4 +36,10 @@ export function* blocksOf(layout: Layout): Generator<readonly Part[]> {
     } while (offset < length);
   }
   if (parts.length > 0) yield parts;
+}
+
+/** Cuts inside a segment lie at multiples of this. Dtypes that pack several elements into some bytes are moved as bytes. */
+function grainOf({ tensors }: Layout, segment: Segment): number {
+  const size = segment.kind === 'tensor' ? bytesPerElement(tensors[segment.index]!.dtype) : 1;
+  return Number.isInteger(size) ? size : 1;
 }

@@ -13,6 +13,23 @@ const BLOCK = 4 * 1024 * 1024;
 /** Interrupted digests that a process keeps. */
 const KEPT_MOST = 16;
 
+/** Algorithms by name, with the hexadecimal digits of their digests. */
+const DIGITS = { md5: 32, sha1: 40, sha224: 56, sha256: 64, sha384: 96, sha512: 128 } as const;
+export const CHECKSUM_ALGORITHMS = Object.keys(DIGITS) as readonly (keyof typeof DIGITS)[];
+
+export interface Checksum {
+  readonly algorithm: (typeof CHECKSUM_ALGORITHMS)[number];
+  /** Lower-case hex. */
+  readonly digest: string;
+}
+
+/** `sha256:9f86…`, of any case; without an algorithm it is SHA-256. Undefined for anything else. */
+export function checksumOf(text: string): Checksum | undefined {
+  const [, name = 'sha256', digest = ''] = /^(?:([a-z0-9-]+):)?([0-9a-f]+)$/.exec(text.trim().toLowerCase()) ?? [];
+  const algorithm = CHECKSUM_ALGORITHMS.find((known) => known === name.replace('-', ''));
+  return algorithm !== undefined && digest.length === DIGITS[algorithm] ? { algorithm, digest } : undefined;
+}
+
 interface Running {
   readonly hash: Hash;
   readonly offset: number;
@@ -23,9 +40,8 @@ const interrupted = new Map<string, Running>();
 
 export interface ChecksumOptions {
   readonly source: ByteSource;
-  /** SHA-256 in lower-case hex. */
-  readonly expected: string;
-  /** What the store itself says; null: nothing. */
+  readonly expected: Checksum;
+  /** What the store itself says is the SHA-256; null: nothing. */
   readonly known: string | null;
   readonly signal: AbortSignal;
   readonly onProgress: (offset: number) => void;
@@ -33,18 +49,24 @@ export interface ChecksumOptions {
 
 /** Throws `CheckpointValidationError` with both digests where they differ. */
 export async function verifyChecksum({ source, expected, known, signal, onProgress }: ChecksumOptions): Promise<void> {
-  const actual = known ?? (await digestOf(source, signal, onProgress));
-  if (actual === expected) return;
+  const { algorithm, digest } = expected;
+  const actual = (algorithm === 'sha256' ? known : null) ?? (await digestOf(source, algorithm, signal, onProgress));
+  if (actual === digest) return;
   throw new CheckpointValidationError(
-    `${source.uri} is not the file that was expected: its SHA-256 is ${actual}, expected ${expected}. Nothing of it was used.`,
+    `${source.uri} is not the file that was expected: its ${algorithm} is ${actual}, expected ${digest}. Nothing of it was used.`,
     [],
-    { details: { algorithm: 'sha256', expected, actual, source_path: source.uri } },
+    { details: { algorithm, expected: digest, actual, source_path: source.uri } },
   );
 }
 
-async function digestOf(source: ByteSource, signal: AbortSignal, onProgress: (offset: number) => void): Promise<string> {
-  const key = `${source.uri}\n${source.size}\n${source.identity}`;
-  let { hash, offset } = interrupted.get(key) ?? { hash: createHash('sha256'), offset: 0 };
+async function digestOf(
+  source: ByteSource,
+  algorithm: Checksum['algorithm'],
+  signal: AbortSignal,
+  onProgress: (offset: number) => void,
+): Promise<string> {
+  const key = `${algorithm}\n${source.uri}\n${source.size}\n${source.identity}`;
+  let { hash, offset } = interrupted.get(key) ?? { hash: createHash(algorithm), offset: 0 };
   interrupted.delete(key);
   const blocks = [new Uint8Array(Math.min(BLOCK, source.size)), new Uint8Array(Math.min(BLOCK, source.size))] as const;
   const read = async (at: number, turn: number): Promise<Uint8Array> => {

@@ -12,6 +12,8 @@ export interface ByteRange {
 export interface CoalescingSource extends ByteSource {
   /** Reads these ranges, those that lie close together in one request; forgets what was read before. */
   prefetch(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<void>;
+  /** What is in memory from `offset` on, as far as it goes; undefined: nothing. */
+  held(offset: number): Uint8Array | undefined;
 }
 
 /** Bytes between two ranges that are cheaper read than asked for around. */
@@ -44,8 +46,8 @@ export function spansOf(ranges: readonly ByteRange[], size: number): readonly Sp
 export function coalescing(source: ByteSource): CoalescingSource {
   let held: readonly { readonly offset: number; readonly end: number; readonly bytes: Uint8Array }[] = [];
 
-  /** The held bytes of a range. Spans are in order and do not overlap. */
-  function find(offset: number, length: number): Uint8Array | undefined {
+  /** The held bytes from an offset on. Spans are in order and do not overlap. */
+  function from(offset: number): Uint8Array | undefined {
     let low = 0;
     let high = held.length;
     while (low < high) {
@@ -54,15 +56,19 @@ export function coalescing(source: ByteSource): CoalescingSource {
       else high = middle;
     }
     const span = held[low - 1];
-    return span !== undefined && offset + length <= span.end
-      ? span.bytes.subarray(offset - span.offset, offset - span.offset + length)
-      : undefined;
+    return span !== undefined && offset < span.end ? span.bytes.subarray(offset - span.offset) : undefined;
+  }
+
+  function find(offset: number, length: number): Uint8Array | undefined {
+    const bytes = from(offset);
+    return bytes !== undefined && bytes.length >= length ? bytes.subarray(0, length) : undefined;
   }
 
   return {
     uri: source.uri,
     size: source.size,
     identity: source.identity,
+    held: from,
     async prefetch(ranges, signal) {
       held = [];
       const spans = spansOf(ranges, source.size);

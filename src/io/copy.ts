@@ -15,6 +15,7 @@ import { BLOCK, blocksOf, type Part } from './blocks.ts';
 import { castFill, type CastReport } from './cast.ts';
 import { coalescing, type ByteRange, type CoalescingSource } from './coalescing-source.ts';
 import { inlineDigester, threadDigester, type DigestPiece } from './digest.ts';
+import { heldTensor } from './held-tensor.ts';
 import { openFiles } from './open-files.ts';
 import { openStorage, type StorageReader } from './storage-reader.ts';
 import { isWholeStorage, tensorFill, type TensorFill } from './tensor-reader.ts';
@@ -71,9 +72,7 @@ export class ResumeMismatch extends Error {}
 export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const { layout, plan, signal, write, onProgress, resume } = options;
   const threaded = layout.size >= THREADS_FROM;
-  const memory = Array.from({ length: RING }, () =>
-    threaded ? new Uint8Array(new SharedArrayBuffer(BLOCK)) : new Uint8Array(Math.min(BLOCK, layout.size)),
-  );
+  const memory = Array.from({ length: RING }, () => (threaded ? sharedBlock() : new Uint8Array(Math.min(BLOCK, layout.size))));
   const start = threaded ? threadDigester : inlineDigester;
   const digesters = { whole: start(memory), tensors: start(memory) };
   const files = openFiles(plan.files, async (file) => coalescing(await options.open(file)));
@@ -147,6 +146,11 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   return { size: layout.size, sha256: whole, tensors, overflowed };
 }
 
+/** A block in shared memory. What could grow begins at a page, so that a disk can take it as it is. */
+function sharedBlock(): Uint8Array {
+  return new Uint8Array(new SharedArrayBuffer(BLOCK, { maxByteLength: BLOCK }), 0, BLOCK);
+}
+
 /** Waits for all, then throws the first error if there was one: nothing goes on behind a caller's back. */
 async function settle<T extends readonly unknown[]>(promises: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   const settled = await Promise.allSettled(promises);
@@ -193,10 +197,26 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
     return held.report.overflowed - before;
   }
 
+  /** Copies a whole tensor that lies in memory; false where it does not. */
+  function fillHeld(ready: ReadonlyMap<number, CoalescingSource>, tensor: PlannedTensor, length: number, target: Uint8Array): boolean {
+    if (target.length !== length) return false;
+    const place = storages[tensor.origin.storage]!;
+    const source = ready.get(place.file);
+    const bytes = source === undefined ? undefined : heldTensor(source, place, tensor, length);
+    if (bytes !== undefined) target.set(bytes);
+    return bytes !== undefined;
+  }
+
   return async (parts, offset, bytes, signal) => {
     const resumed = resume !== undefined && offset + bytes.length <= resume.offset;
+    const ready = new Map<number, CoalescingSource>();
     if (resumed) await resume.readInto(offset, bytes);
-    else for (const [file, ranges] of smallRanges(layout, storages, parts)) await (await open(file)).prefetch(ranges, signal);
+    else
+      for (const [file, ranges] of smallRanges(layout, storages, parts)) {
+        const source = await open(file);
+        await source.prefetch(ranges, signal);
+        ready.set(file, source);
+      }
     const pieces: DigestPiece[] = [];
     const overflows: [number, number][] = [];
     let from = 0;
@@ -205,7 +225,9 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
       const target = bytes.subarray(from, to);
       const segment = layout.segments[index]!;
       if (segment.kind === 'tensor') {
-        const count = resumed || length === 0 ? 0 : await fillTensor(index, layout.tensors[segment.index]!, within, target, signal);
+        const tensor = layout.tensors[segment.index]!;
+        const known = resumed || length === 0 || fillHeld(ready, tensor, segment.length, target);
+        const count = known ? 0 : await fillTensor(index, tensor, within, target, signal);
         if (count > 0) overflows.push([segment.index, count]);
         sums.add(segment, within, target);
         pieces.push({ key: segment.index, from, to, ends: within + length === segment.length });

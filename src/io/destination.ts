@@ -12,15 +12,18 @@ import { writeAtomically } from './atomic-file.ts';
 import type { Overflows } from './copy.ts';
 import type { ResumableProgress } from './heartbeat.ts';
 import { localIdentity, localPath, localUri } from './local-file.ts';
-import { discardPartials, publishLocal } from './publish-local.ts';
+import { readManifest } from './manifest.ts';
+import { checkDestination, discardPartials, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
-import { discardS3, publishS3, type Overwrite } from './s3/publish-s3.ts';
+import { checkApart, headOrNull, isOf, type Overwrite } from './s3/conditions.ts';
+import { patiently } from './s3/patience.ts';
+import { publishS3 } from './s3/publish-s3.ts';
 import { readSmallS3, s3Identity } from './s3/source.ts';
+import { discardS3 } from './s3/upload.ts';
 import type { S3Port } from './s3/port.ts';
 import type { Storage } from './storage/storage.ts';
 import { StoreFault } from './store-fault.ts';
-import { retrying } from './retry.ts';
 
 export interface PublishedFile {
   readonly size: number;
@@ -41,6 +44,8 @@ export interface PublishFile {
   readonly open: (file: PinnedFile) => Promise<ByteSource>;
   /** Marks what this stage of this run writes. */
   readonly token: string;
+  /** Digest of all that the bytes follow from: what an earlier attempt finished is known again by both. */
+  readonly content: string;
   readonly overwrite: Overwrite;
   readonly serverSideCopy: boolean;
   readonly resume: ResumableProgress | undefined;
@@ -50,8 +55,12 @@ export interface PublishFile {
 
 export interface Destination {
   publish(file: PublishFile): Promise<PublishedFile>;
+  /** Throws `CheckpointConfigError` where a file would take the place of one of these, which are read. */
+  checkApart(uri: string, sources: readonly PinnedFile[]): Promise<void>;
   /** Removes what attempts of a stage left. */
   discard(uri: string, token: string): Promise<void>;
+  /** Removes an output of a stage that was complete, and whose manifest never came. A disk does not say who wrote it. */
+  withdraw(uri: string, token: string): Promise<void>;
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
   write(uri: string, text: string): Promise<void>;
@@ -76,8 +85,9 @@ export function nameOf(uri: string): string {
   return isS3(uri) ? last : decodeURIComponent(last);
 }
 
-export function destinationOf(storage: Storage, uri: string): Destination {
-  return isS3(uri) ? s3Destination(storage) : LOCAL;
+/** `signal` ends whatever is asked of a store; a disk answers soon enough. */
+export function destinationOf(storage: Storage, uri: string, signal?: AbortSignal): Destination {
+  return isS3(uri) ? s3Destination(storage, signal) : LOCAL;
 }
 
 const LOCAL: Destination = {
@@ -90,7 +100,9 @@ const LOCAL: Destination = {
     const taken = resume === undefined || partial === undefined || sha256 === undefined ? {} : { resume: { ...resume, partial, sha256 } };
     return { ...(await publishLocal({ uri, layout, plan, open, token, onProgress, signal, ...taken })), copied: 0 };
   },
+  checkApart: (uri, sources) => checkDestination(localPath(uri), sources),
   discard: (uri, token) => discardPartials(uri, token),
+  withdraw: async () => undefined,
   read: (uri) => readFile(localPath(uri), 'utf8').catch(() => null),
   write: (uri, text) => writeAtomically(localPath(uri), text),
   remove: (uri) => rm(localPath(uri), { force: true }),
@@ -100,50 +112,54 @@ const LOCAL: Destination = {
   },
 };
 
-function s3Destination(storage: Storage): Destination {
+function s3Destination(storage: Storage, signal: AbortSignal | undefined): Destination {
   const { policy } = storage;
 
   async function explaining<T>(uri: string, permission: string, doing: string, work: (port: S3Port) => Promise<T>): Promise<T> {
     const port = await storage.s3(uri);
-    try {
-      return await retrying(policy, undefined, () => work(port));
-    } catch (error) {
-      throw error instanceof StoreFault ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy }) : error;
-    }
+    return work(port).catch(async (error: unknown) => {
+      throw error instanceof StoreFault
+        ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy, signal })
+        : error;
+    });
   }
 
-  return {
-    async publish({ uri, layout, plan, open, token, overwrite, serverSideCopy, onProgress, signal }) {
+  const files: Destination = {
+    async publish({ serverSideCopy, ...file }) {
+      const { uri } = file;
       const port = await storage.s3(uri);
       return publishS3({
+        ...file,
         port,
         policy,
-        budget: storage.budget,
-        uri,
-        layout,
-        plan,
-        open,
-        token,
-        overwrite,
+        memory: storage.memory,
         isNear: serverSideCopy ? (source) => storage.sameStore(source, uri) : null,
-        onProgress,
-        signal,
       });
     },
-    discard: async (uri, token) => discardS3(await storage.s3(uri), uri, token),
-    read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), { ...policy, tries: 1 })),
+    checkApart: async (uri, sources) => checkApart(uri, sources),
+    discard: (uri, token) =>
+      explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
+    withdraw: (uri, token) =>
+      explaining(uri, 's3:DeleteObject', 'removing', async (port) => {
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
+        if (head === null || !isOf(head, token)) return;
+        if ((await readManifest(files, uri))?.identity !== s3Identity(head)) await files.remove(uri);
+      }),
+    read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
     async write(uri, text) {
       const body = new TextEncoder().encode(text);
-      await explaining(uri, 's3:PutObject', 'writing', (port) => port.put(parseS3(uri), body, { mark: '', condition: { kind: 'any' } }));
+      const written = { mark: '', condition: { kind: 'any' } } as const;
+      await explaining(uri, 's3:PutObject', 'writing', (port) =>
+        patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
+      );
     },
-    remove: (uri) => explaining(uri, 's3:DeleteObject', 'removing', (port) => port.remove(parseS3(uri))),
+    remove: (uri) =>
+      explaining(uri, 's3:DeleteObject', 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
     identity: (uri) =>
       explaining(uri, 's3:GetObject', 'reading', async (port) => {
-        const head = await port.head(parseS3(uri), { checksum: false }).catch((error: unknown) => {
-          if (error instanceof StoreFault && error.status === 404) return null;
-          throw error;
-        });
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
         return head === null ? null : { size: head.size, identity: s3Identity(head) };
       }),
   };
+  return files;
 }

@@ -1,6 +1,7 @@
 /** Local files as byte sources: pinned when opened, checked at every read. */
 import { open, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, resolve } from 'node:path';
+import { homedir } from 'node:os';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { BigIntStats } from 'node:fs';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
@@ -10,12 +11,17 @@ import { NO_FENCE, type LocalFence } from './storage/fence.ts';
 
 const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
-/** The absolute path of a path or `file://` URI; other schemes are a `CheckpointConfigError`. */
+/** The absolute path of a path (`~/` is the home of whoever runs this) or `file://` URI; other schemes are a `CheckpointConfigError`. */
 export function localPath(uri: string): string {
   if (uri.startsWith('file://')) return fileURLToPath(uri);
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(uri))
     throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
-  return isAbsolute(uri) ? uri : resolve(uri);
+  return isAbsolute(uri) ? uri : resolve(withHome(uri));
+}
+
+/** `~` and `~/…` as shells take them. */
+export function withHome(path: string): string {
+  return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path;
 }
 
 export function localUri(uri: string): string {

@@ -8,5 +8,5 @@ import { createStorage, type Storage } from './storage/storage.ts';
  * the known ones. Without a `storage`, the AWS SDK's own variables decide how a store is reached, and no fence stands.
  */
 export async function openSource(uri: string, storage: Storage = createStorage(), signal?: AbortSignal): Promise<CountedSource> {
-  return windowed(await storage.open(await checkpointFile(uri, storage), signal));
+  return windowed(await storage.open(await checkpointFile(uri, storage, signal), signal));
 }

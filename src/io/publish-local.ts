@@ -6,7 +6,7 @@
  * believed dead but still runs finds its file gone and fails. `discardPartials` removes those of all attempts.
  */
 import { randomUUID } from 'node:crypto';
-import { open, readdir, realpath, rename, rm, rmdir, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { open, readdir, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
@@ -15,9 +15,7 @@ import type { Plan } from '../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
 import { makeFolder } from './folders.ts';
 import { localPath } from './local-file.ts';
-
-/** Bytes between two requests to the operating system to put on the disk what was written. */
-const FLUSH_EVERY = 64 * 1024 * 1024;
+import { openOutput } from './output-file.ts';
 
 /** What an attempt reports, and the next one goes on from. */
 export interface PartialProgress extends Progress {
@@ -41,7 +39,7 @@ export interface PublishOptions {
 export async function publishLocal(options: PublishOptions): Promise<Copied> {
   const { layout, plan, signal, token } = options;
   const path = localPath(options.uri);
-  await checkDestination(path, plan);
+  await checkDestination(path, plan.files);
   const name = `${partialPrefix(path, token)}${randomUUID().slice(0, 8)}.partial`;
   const partial = join(dirname(path), name);
   let made: string | undefined;
@@ -113,62 +111,30 @@ async function writeFile(
   options: Pick<CopyOptions, 'layout' | 'plan' | 'open' | 'signal' | 'onProgress'>,
   resume: Progress | undefined,
 ): Promise<Copied> {
-  const file = await open(partial, resume === undefined ? 'wx' : 'r+');
-  const flush = flushing(file);
+  const file = await openOutput(partial, { exists: resume !== undefined });
+  const readInto = async (offset: number, target: Uint8Array): Promise<void> => {
+    if ((await file.readInto(offset, target)) < target.length) throw new ResumeMismatch();
+  };
   try {
     const copied = await copyLayout({
       ...options,
-      write: async (bytes, offset) => {
-        await writeAll(file, bytes, offset);
-        flush.wrote(bytes.length);
-      },
-      ...(resume === undefined ? {} : { resume: { ...resume, readInto: (offset, target) => readAll(file, target, offset) } }),
+      write: (bytes, offset) => file.write(bytes, offset),
+      ...(resume === undefined ? {} : { resume: { ...resume, readInto } }),
     });
-    // A file that was taken over may be longer than what is published.
-    if (resume !== undefined) await file.truncate(options.layout.size);
-    await flush.done();
-    await file.sync();
+    await file.finish(options.layout.size);
     return copied;
   } finally {
-    await flush.done().catch(() => undefined);
     await file.close();
   }
 }
 
-/** Starts writing to the disk while the rest is still being copied, so that the last sync has little left to wait for. */
-function flushing(file: FileHandle): { wrote(bytes: number): void; done(): Promise<void> } {
-  let unflushed = 0;
-  let running: Promise<void> | undefined;
-  return {
-    wrote(bytes) {
-      unflushed += bytes;
-      if (unflushed < FLUSH_EVERY || running !== undefined) return;
-      unflushed = 0;
-      running = file.datasync().finally(() => (running = undefined));
-      running.catch(() => undefined);
-    },
-    done: async () => running,
-  };
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
-}
-
-async function readAll(file: FileHandle, target: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < target.length;) {
-    const { bytesRead } = await file.read(target, done, target.length - done, offset + done);
-    if (bytesRead === 0) throw new ResumeMismatch();
-    done += bytesRead;
-  }
-}
-
-async function checkDestination(path: string, plan: Plan): Promise<void> {
+/** Throws where a file cannot take that path, or would take the place of one that is read. */
+export async function checkDestination(path: string, sources: readonly PinnedFile[]): Promise<void> {
   const there = await stat(path).catch(() => null);
   if (there === null) return;
   if (there.isDirectory()) throw new CheckpointConfigError(`${path} is a folder; \`uri\` must name the file to write.`);
   const real = await realpath(path);
-  for (const { uri } of plan.files) {
+  for (const { uri } of sources) {
     if (!uri.startsWith('file:')) continue;
     const source = await realpath(localPath(uri)).catch(() => null);
     const same = source === real || (source !== null && (await sameFile(source, there)));

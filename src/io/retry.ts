@@ -15,9 +15,11 @@ export interface RetryPolicy {
   readonly longestMs: number;
   /** Milliseconds without progress after which a transfer counts as stalled. */
   readonly stallMs: number;
+  /** Bytes per second below which sending or copying a part counts as stalled: how far that is, only its end tells. */
+  readonly leastRate: number;
 }
 
-export const RETRY: RetryPolicy = { tries: 6, pauseMs: 250, longestMs: 20_000, stallMs: 30_000 };
+export const RETRY: RetryPolicy = { tries: 6, pauseMs: 250, longestMs: 20_000, stallMs: 30_000, leastRate: 256 * 1024 };
 
 /** Calls `attempt` until it gives a result, throws what is no retryable `StoreFault`, or the tries are used up. */
 export async function retrying<T>(

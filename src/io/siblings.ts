@@ -32,8 +32,8 @@ export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSourc
 }
 
 /** The file that stands for a folder: its only index of shards, or the metadata of a distributed checkpoint; other paths as they are. */
-export async function checkpointFile(uri: string, storage: Storage): Promise<string> {
-  if (isS3(uri)) return uri.endsWith('/') ? checkpointObject(uri, storage) : uri;
+export async function checkpointFile(uri: string, storage: Storage, signal?: AbortSignal): Promise<string> {
+  if (isS3(uri)) return uri.endsWith('/') ? checkpointObject(uri, storage, signal) : uri;
   if (!isLocal(uri)) return uri;
   const path = localPath(uri);
   await storage.fence.checkPath(path);
@@ -43,10 +43,10 @@ export async function checkpointFile(uri: string, storage: Storage): Promise<str
 }
 
 /** The same for a prefix of an S3 store that ends with a slash. */
-async function checkpointObject(uri: string, storage: Storage): Promise<string> {
+async function checkpointObject(uri: string, storage: Storage, signal: AbortSignal | undefined): Promise<string> {
   const port = await storage.s3(uri);
   const location = parseS3(uri);
-  const keys = await listS3(port, location, storage.policy);
+  const keys = await listS3(port, location, storage.policy, signal);
   const names = keys.map((key) => key.slice(location.key.length));
   if (names.length === 0) throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);
   return uri + onlyCheckpoint(uri, names);

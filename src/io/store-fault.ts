@@ -75,6 +75,11 @@ export function networkFault(error: unknown): StoreFault | null {
 /** `Retry-After` in milliseconds: seconds or a date, at most an hour. */
 export function retryAfter(header: string | null | undefined): number | undefined {
   if (header === null || header === undefined || header === '') return undefined;
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
+  // A number alone is never a date, whatever `Date.parse` makes of it.
+  const seconds = /^[+-]?[\d.]+$/.test(header)
+    ? /^\d+$/.test(header)
+      ? Number(header)
+      : Number.NaN
+    : (Date.parse(header) - Date.now()) / 1000;
   return Number.isFinite(seconds) ? Math.min(3600, Math.max(0, seconds)) * 1000 : undefined;
 }

@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { localPath } from './local-file.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
+import { patiently } from './s3/patience.ts';
+import { objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
 export interface Cleared {
@@ -59,9 +61,10 @@ async function* files(uri: string): AsyncGenerator<Blob> {
 async function* objects(storage: Storage, uri: string): AsyncGenerator<Blob> {
   const root = parseS3(`${uri.replace(/\/+$/, '')}/blobs/`);
   const port = await storage.s3(s3Uri(root));
-  for await (const { key, size, modified } of port.listAll(root.bucket, root.key)) {
+  const { policy } = storage;
+  for await (const { key, size, modified } of objectsUnder(port, root, { flat: false, policy })) {
     if (!BLOB.test(key.slice(root.key.length))) continue;
     const target = { bucket: root.bucket, key };
-    yield { uri: s3Uri(target), size, modified, remove: () => port.remove(target) };
+    yield { uri: s3Uri(target), size, modified, remove: () => patiently(policy, undefined, 0, (signal) => port.remove(target, signal)) };
   }
 }

@@ -8,9 +8,10 @@ import type { Storage } from './storage/storage.ts';
 export function openStoreWorkspace(
   uri: string,
   storage: Storage,
+  signal?: AbortSignal,
 ): { putJson(value: unknown): Promise<BlobReference>; getJson(reference: BlobReference): Promise<unknown> } {
   const root = outputUri(uri.replace(/\/+$/, ''));
-  const files = destinationOf(storage, root);
+  const files = destinationOf(storage, root, signal);
   return {
     async putJson(value) {
       const text = JSON.stringify(value);

@@ -35,6 +35,20 @@ export function pin(source: ByteSource): PinnedFile {
  */
 export type OpenSibling = (name: string) => Promise<ByteSource>;
 
+/** The same source, whose reads end with `signal`, and with their own where they have one. */
+export function sourceEndedBy(signal: AbortSignal, source: ByteSource): ByteSource {
+  const both = (own: AbortSignal | undefined): AbortSignal =>
+    own === undefined || own === signal ? signal : AbortSignal.any([signal, own]);
+  return {
+    uri: source.uri,
+    size: source.size,
+    identity: source.identity,
+    read: (offset, length, own) => source.read(offset, length, both(own)),
+    readInto: (offset, target, own) => source.readInto(offset, target, both(own)),
+    close: () => source.close(),
+  };
+}
+
 /** A part of a source as a source of its own; closing it closes nothing. */
 export function partOf(source: ByteSource, start: number, size: number): ByteSource {
   const check = (offset: number, length: number): void => {

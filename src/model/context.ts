@@ -31,6 +31,8 @@ export interface Output {
   /** How many tensors it holds. */
   readonly tensors: number;
   readonly manifest: string;
+  /** The report beside it, of a run with `report: true`. */
+  readonly report?: string;
   /** True where an earlier run had published exactly this. */
   readonly unchanged: boolean;
 }
@@ -44,6 +46,8 @@ export interface CheckpointContext {
   readonly container?: Container;
   /** The run's record: `stage_{i}_{type}`, `source_type`, `epoch` … Later stages add and overwrite, none clears. */
   readonly metadata: { readonly [key: string]: Json };
+  /** What would be published now: of the plan, for people. */
+  readonly planned?: { readonly tensors: number; readonly bytes: number };
   /** A loader has put at least one tensor into the plan. */
   readonly weightsLoaded: boolean;
   readonly outputs: readonly Output[];

@@ -11,7 +11,7 @@ export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
     case 'frozenset':
       return node.items;
     case 'dict':
-      return [...node.entries.flat(), ...some(node.attributes)];
+      return pairsOf(node.entries, node.attributes);
     case 'object':
       return [...some(node.args), ...some(node.kwargs), ...some(node.state), ...(node.items ?? []), ...(node.entries ?? []).flat()];
     case 'plain':
@@ -21,6 +21,14 @@ export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
     default:
       return [];
   }
+}
+
+/** Not by `flat`, which is slow where a dict has very many entries. */
+function pairsOf(entries: readonly (readonly [NodeId, NodeId])[], attributes: NodeId | undefined): readonly NodeId[] {
+  const ids: NodeId[] = [];
+  for (const [key, value] of entries) ids.push(key, value);
+  if (attributes !== undefined) ids.push(attributes);
+  return ids;
 }
 
 /**
@@ -40,7 +48,7 @@ export function pruned({ root, nodes }: ValueTree): ValueTree {
   }
   const places = new Uint32Array(nodes.length);
   const kept: ValueNode[] = [];
-  for (const [id, node] of nodes.entries()) if (reached[id] === 1) places[id] = kept.push(node) - 1;
+  for (let id = 0; id < nodes.length; id++) if (reached[id] === 1) places[id] = kept.push(nodes[id]!) - 1;
   return { root: places[root]!, nodes: kept.map((node) => withChildren(node, (id) => places[id]!)) };
 }
 

@@ -68,6 +68,8 @@ export interface Surroundings {
   readonly types: readonly string[];
   /** `--param`: fill the run's own keys where the document leaves them out. */
   readonly parameters: Readonly<Record<string, string>>;
+  /** What a location says once its references are resolved: the scheme of `source: <uri>` decides which stage reads it. */
+  readonly resolve?: (text: string, configPath: string) => string;
 }
 
 type Mapping = Readonly<Record<string, unknown>>;
@@ -105,13 +107,17 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
       target: _target,
       output: _output,
       training: _training,
+      source,
       async_execution: asynchronous,
       ...others
     } = given;
-    settings = training === undefined ? others : onlyKnown(others);
+    settings = training === undefined ? withoutExtensions(others) : onlyKnown(others);
     if (asynchronous !== undefined) notes.push(ASYNCHRONOUS);
     if (!Array.isArray(given['stages'])) return { document: settings, origins: [], notes };
-    drafts = given['stages'].map((stage: unknown, index) => ({ stage, origin: `stages[${index}]` }));
+    drafts = [
+      ...(source === undefined ? [] : [{ stage: { source }, origin: 'source' }]),
+      ...given['stages'].map((stage: unknown, index) => ({ stage, origin: `stages[${index}]` })),
+    ];
   } else if (forms[0] === pipelineAt) {
     const known = settingsOf(pipeline, PIPELINE_SETTINGS, pipelineAt, notes);
     const stages = known['stages'] ?? [];
@@ -153,6 +159,11 @@ function runKeys(
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined && value !== null));
 }
 
+/** Keys that begin with `x-` hold what anchors name, and nothing else. */
+function withoutExtensions(others: Mapping): Mapping {
+  return Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith('x-')));
+}
+
 /** Beside a bare `stages:`, an Anemoi configuration has many keys that are not ours. */
 function onlyKnown(others: Mapping): Mapping {
   const ours = ['name', 'stages', 'max_retries', 'timeout', 'retry', 'continue_on_error', 'on_error', 'workspace'];
@@ -182,7 +193,7 @@ function blockStages(blocks: Mapping): readonly Draft[] {
   if (modifiers !== undefined && !Array.isArray(modifiers))
     throw new CheckpointConfigError('`modifiers` must be a list.', 'training.checkpoint.modifiers');
   return [
-    ...(source === undefined ? [] : [{ stage: source, origin: 'training.checkpoint.source' }]),
+    ...(source === undefined ? [] : [{ stage: typeof source === 'string' ? { source } : source, origin: 'training.checkpoint.source' }]),
     ...(loading === undefined ? [] : [{ stage: loading, origin: 'training.checkpoint.loading' }]),
     ...((modifiers as readonly unknown[] | undefined) ?? []).map((stage, index) => ({
       stage,
@@ -237,19 +248,24 @@ function legacyPath(given: Mapping, training: Mapping): { readonly path: string;
     : { path: file, origin: at('hardware', 'files', 'warm_start') === file ? 'hardware.files.warm_start' : 'system.input.warm_start' };
 }
 
+/** Where the setting is there, Anemoi's own defaults count for what it leaves out; without it both are off. */
 function refreshFlags(training: Mapping | undefined): Readonly<Record<string, boolean>> {
-  const flags = isMapping(training?.['update_ds_stats_on_ckpt_load']) ? training['update_ds_stats_on_ckpt_load'] : {};
+  const flags = training?.['update_ds_stats_on_ckpt_load'];
+  if (!isMapping(flags)) return {};
+  const { states = false, tendencies = true } = flags;
   return {
-    ...(flags['states'] === true ? { refresh_states: true } : {}),
-    ...(flags['tendencies'] === true ? { refresh_tendencies: true } : {}),
+    ...(states === true ? { refresh_states: true } : {}),
+    ...(tendencies === true ? { refresh_tendencies: true } : {}),
   };
 }
 
 /** One stage with its type as ours is; options are left as they are. */
-function stageOf(given: unknown, origin: string, { types }: Surroundings): Record<string, unknown> {
+function stageOf(given: unknown, origin: string, surroundings: Surroundings): Record<string, unknown> {
+  const { types } = surroundings;
   if (!isMapping(given))
     throw new CheckpointConfigError(`A stage must be a mapping with a \`type\` or \`_target_\`; got ${shown(given)}.`, origin);
   const { _target_: target, type, ...options } = given;
+  if ('source' in options && target === undefined && type === undefined) return sourceOf(options, origin, surroundings);
   if (target !== undefined && type !== undefined)
     throw new CheckpointConfigError(`A stage has either \`_target_\` or \`type\`, not both: ${shown(given)}.`, origin);
   if (target !== undefined) {
@@ -262,8 +278,38 @@ function stageOf(given: unknown, origin: string, { types }: Surroundings): Recor
       `A stage has no \`type\` and no \`_target_\`: ${shown(given)}. Run \`ckpt stages\` for the list.`,
       `${origin}.type`,
     );
-  if (typeof type !== 'string' || type.includes('.')) return { type, ...options };
+  if (typeof type !== 'string')
+    throw new CheckpointConfigError(`\`type\` must be a text such as \`source.local\`: ${shown(given)}.`, `${origin}.type`);
+  if (type.includes('.')) return { type, ...options };
   return { type: typeOfName(type, types, origin), ...options };
+}
+
+/** Schemes of `source: <uri>`, each with the stage that reads it and the option that takes the place. */
+const SCHEMES: Readonly<Record<string, readonly [type: string, option: string]>> = {
+  file: ['source.local', 'path'],
+  s3: ['source.s3', 'url'],
+  http: ['source.http', 'url'],
+  https: ['source.http', 'url'],
+};
+
+/** `source: <uri>`, with further options beside it: the scheme says which source it is; without one it is a local path. */
+function sourceOf({ source, ...options }: Mapping, origin: string, { resolve = (text) => text }: Surroundings): Record<string, unknown> {
+  // At the root and in a block the key is the origin itself.
+  const at = /(^|\.)source$/.test(origin) ? origin : `${origin}.source`;
+  if (typeof source !== 'string' || source === '')
+    throw new CheckpointConfigError(`\`source\` is a path or URI as text; got ${shown(source)}.`, at);
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(resolve(source, at))?.[1]?.toLowerCase() ?? 'file';
+  if (!Object.hasOwn(SCHEMES, scheme))
+    throw new CheckpointConfigError(
+      `No source reads \`${scheme}://\`.${didYouMean(scheme, Object.keys(SCHEMES))} Known: a path without a scheme, ${Object.keys(SCHEMES)
+        .map((known) => `${known}://`)
+        .join(', ')}.`,
+      at,
+    );
+  const [type, option] = SCHEMES[scheme]!;
+  if (option in options)
+    throw new CheckpointConfigError(`Give \`source\`, which is short for \`${option}\` of ${type}, or \`${option}\`, not both.`, at);
+  return { type, [option]: source, ...options };
 }
 
 function typeOfTarget(target: string, given: Mapping, origin: string): string {

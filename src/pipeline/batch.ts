@@ -111,6 +111,8 @@ export interface Outcome {
   readonly run_id: string | null;
   readonly outputs: readonly string[];
   readonly error: ErrorReport | null;
+  /** ISO 8601; absent in results of versions before it was kept. */
+  readonly ended?: string;
 }
 
 export interface Failure {

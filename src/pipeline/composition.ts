@@ -21,13 +21,15 @@ export const FINDING_CODES = [
   'missing_loader',
   'missing_sink',
   'modifiers_only',
+  'training_state_without_target',
+  'no_target',
 ] as const;
 export type FindingCode = (typeof FINDING_CODES)[number];
 
 export interface CompositionFinding {
   readonly code: FindingCode;
-  /** A warning is about what the stages do; a suggestion about what is not there. */
-  readonly level: 'warning' | 'suggestion';
+  /** A warning is about what the stages do; a suggestion about what is not there; an info is worth knowing and often meant so. */
+  readonly level: 'warning' | 'suggestion' | 'info';
   /** Indexes into the list of stages, from 0. */
   readonly positions: readonly number[];
   readonly message: string;
@@ -129,6 +131,32 @@ export function adviseComposition(stages: readonly Pick<StageSpec, 'type'>[]): r
   return found;
 }
 
+/** What loaders are asked for without a target, by which they could be judged. */
+export function adviseTargets(stages: readonly StageSpec[]): readonly CompositionFinding[] {
+  const without = stages.flatMap(({ type, target }, index) => (type.startsWith('loader.') && target === undefined ? [index] : []));
+  const resumed = without.filter((index) => stages[index]!.type === 'loader.warm_start');
+  const others = without.filter((index) => !resumed.includes(index));
+  return [
+    ...(resumed.length === 0
+      ? []
+      : [
+          warning(
+            'training_state_without_target',
+            resumed,
+            'Training state is kept without a `target`: nothing checks that weights and optimizer fit the model that will go on with them.',
+          ),
+        ]),
+    ...(others.length === 0
+      ? []
+      : [finding('info', 'no_target', others, 'There is no `target`: the whole state dict of the source is taken as it is.')]),
+  ];
+}
+
+/** Everything that is advised before a run. */
+export function advise(stages: readonly StageSpec[]): readonly CompositionFinding[] {
+  return [...adviseComposition(stages), ...adviseTargets(stages)];
+}
+
 /** As it stands in a run's metadata. */
 export function compositionRecord(findings: readonly CompositionFinding[]): readonly JsonObject[] {
   return findings
@@ -136,12 +164,16 @@ export function compositionRecord(findings: readonly CompositionFinding[]): read
     .map(({ code, level, positions, message }) => ({ code, level, positions: positions.slice(0, 20), message: message.slice(0, 300) }));
 }
 
+function finding(level: CompositionFinding['level'], code: FindingCode, positions: readonly number[], message: string): CompositionFinding {
+  return { code, level, positions, message };
+}
+
 function warning(code: FindingCode, positions: readonly number[], message: string): CompositionFinding {
-  return { code, level: 'warning', positions, message };
+  return finding('warning', code, positions, message);
 }
 
 function suggestion(code: FindingCode, positions: readonly number[], message: string): CompositionFinding {
-  return { code, level: 'suggestion', positions, message };
+  return finding('suggestion', code, positions, message);
 }
 
 function named(types: readonly string[], index: number): string {

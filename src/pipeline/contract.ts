@@ -8,12 +8,16 @@ import type { CheckpointContext, Output } from '../model/context.ts';
 
 /** The task queue every worker polls unless told otherwise. */
 export const TASK_QUEUE = 'checkpoints';
+/** Where workers that scale out take the activities that move bytes, each only as many as it runs; see docs/decisions/0020. */
+export const TRANSFER_QUEUE = `${TASK_QUEUE}-transfers`;
 export const PIPELINE_WORKFLOW = 'checkpointPipeline';
 export const STATUS_QUERY = 'status';
 /** The update that answers a run which waits: `{action, options?}`. */
 export const RESOLVE_UPDATE = 'resolve_failure';
 /** The activity before the first stage: what can be known to be wrong before anything is moved. */
 export const PREFLIGHT_ACTIVITY = 'pipeline.preflight';
+/** The activity after the last stage of a run with `report: true`. */
+export const REPORT_ACTIVITY = 'pipeline.report';
 /** The local activity that checks changed options of a stage that is to be tried again. */
 export const CHECK_OPTIONS_ACTIVITY = 'pipeline.check_options';
 
@@ -70,6 +74,8 @@ export interface PipelineInput {
   readonly continue_on_error?: boolean;
   /** Accepted and without effect: whoever starts a run may wait for it or not. */
   readonly async_execution?: boolean;
+  /** Leave a report beside each output. */
+  readonly report?: boolean;
   /** URI of the workspace; default: the worker's own. */
   readonly workspace?: string;
 }
@@ -196,6 +202,23 @@ export interface PreflightOutput {
   readonly warnings: readonly string[];
   /** For each stage, what must be there before it is run. */
   readonly needs: readonly (readonly Need[])[];
+  /** For each stage, the task queue of its activity; null, or none at all: the run's own. */
+  readonly queues?: readonly (string | null)[];
+}
+
+/** What the report activity takes. */
+export interface ReportInput {
+  /** As the run ends, but for the reports. */
+  readonly result: PipelineResult;
+  readonly context: CheckpointContext;
+  /** The document, with long values cut. */
+  readonly document: JsonObject;
+  readonly workspace: string | null;
+}
+
+/** What it gives: the URI of a report for each output. */
+export interface ReportOutput {
+  readonly reports: readonly string[];
 }
 
 /** `checkpoint_data`: a source has read a header; `model`: a loader has made a plan. */

@@ -16,6 +16,7 @@ export const PIPELINE_KEYS = [
   'on_error',
   'continue_on_error',
   'async_execution',
+  'report',
   'workspace',
 ];
 
@@ -30,11 +31,15 @@ export function checkDocument(document: unknown): PipelineInput {
   if (!isObject(document)) throw new CheckpointConfigError(`A pipeline is a mapping with a list \`stages\`, not ${kindOf(document)}.`, '');
   for (const key of Object.keys(document)) {
     if (!PIPELINE_KEYS.includes(key))
-      throw new CheckpointConfigError(`Unknown key \`${key}\`. A pipeline knows: ${PIPELINE_KEYS.join(', ')}.`, key);
+      throw new CheckpointConfigError(
+        `Unknown key \`${key}\`.${didYouMean(key, PIPELINE_KEYS)} A pipeline knows: ${PIPELINE_KEYS.join(', ')}.`,
+        key,
+      );
   }
   checkControls(document, '');
   checkKind(document, 'name', 'string', '');
   checkKind(document, 'async_execution', 'boolean', '');
+  checkKind(document, 'report', 'boolean', '');
   checkKind(document, 'workspace', 'string', '');
   const stages = document['stages'];
   if (!Array.isArray(stages))
@@ -52,7 +57,12 @@ export function checkStage(stage: unknown, index: number): StageSpec {
       path,
     );
   if (typeof stage['type'] !== 'string')
-    throw new CheckpointConfigError(`${path} has no \`type\`. Run \`ckpt stages\` for the list.`, `${path}.type`);
+    throw new CheckpointConfigError(
+      stage['type'] === undefined
+        ? `${path} has no \`type\`. Run \`ckpt stages\` for the list.`
+        : `\`type\` must be a text such as \`source.local\`; got ${kindOf(stage['type'])}.`,
+      `${path}.type`,
+    );
   checkControls(stage, `${path}.`);
   return stage as StageSpec;
 }

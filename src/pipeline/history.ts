@@ -3,7 +3,7 @@
  *
  * Invariant: one record per stage, in order, and a metadata key `stage_{i}_{type}` for every stage that ended.
  */
-import type { ErrorReport, JsonObject } from '../errors.ts';
+import type { ErrorReport, Json, JsonObject } from '../errors.ts';
 import type { AttemptRecord, PipelineInput, StageRecord, StageStatus, StageTry, Waiting } from './contract.ts';
 import { escapeMarkdown } from './text.ts';
 
@@ -73,8 +73,19 @@ export function stageKey(index: number, type: string): string {
 }
 
 /** What a failure's details say of the stage it happened in: counted from 1 in words, from 0 in the index. */
-export function stageDetails(index: number, type: string, total: number): JsonObject {
+export function stageDetails(
+  index: number,
+  type: string,
+  total: number,
+): { readonly pipeline_stage: string; readonly [key: string]: Json } {
   return { pipeline_stage: `Pipeline stage ${index + 1}/${total} (${type})`, pipeline_stage_index: index, pipeline_total_stages: total };
+}
+
+/** An error of no class of ours, as a pipeline tells it: with its stage in front, and what it was in the details. */
+export function namedByStage(report: ErrorReport, stage: string): ErrorReport {
+  const { type, message, details } = report;
+  if (type !== 'CheckpointError' || details['error_type'] === undefined || details['original_error'] === undefined) return report;
+  return { type, message: `${stage} failed: ${message}`, details: { ...details, original_error_type: details['error_type'] } };
 }
 
 export function withStageDetails(error: ErrorReport, details: JsonObject): ErrorReport {
@@ -106,13 +117,24 @@ export function historyTable(history: readonly StageRecord[], waiting: Waiting |
   return [...question(waiting), row(['#', 'stage', 'status']), '|:---|:---|:---|', ...rows, '', ...said].join('\n').trimEnd();
 }
 
+const ANSWERS: Readonly<Record<Waiting['options'][number], string>> = {
+  retry: 'tries the stage again; with `"options": {…}` beside the action, with other options',
+  skip: 'goes on without what the stage would have changed',
+  abort: 'ends the run with the error of the stage',
+};
+
 function question(waiting: Waiting | null): readonly string[] {
   if (waiting === null) return [];
-  const { stage, since, options, refused } = waiting;
+  const { stage, error, since, options, refused } = waiting;
+  const { suggestion } = error.details;
   return [
-    `**Waits for an answer** since ${since}: stage ${stage.index + 1}, \`${stage.type}\`, failed.`,
+    `**Waits for an answer** since ${since.slice(0, 19).replace('T', ' ')} UTC: stage ${stage.index + 1}, \`${stage.type}\`, failed. ${sentence(error.message)}`,
     '',
-    `Answer with the update \`resolve_failure\` or \`ckpt resolve\`: ${options.join(', ')}.`,
+    // It is one of ours, with marks of Markdown where they are meant.
+    ...(typeof suggestion === 'string' ? [suggestion, ''] : []),
+    'Answer with `ckpt resolve`, or with the update `resolve_failure` (More Actions, Send an Update) and one of these as its input:',
+    '',
+    ...options.map((action, index) => `${index + 1}. \`${JSON.stringify({ action })}\` ${ANSWERS[action]}`),
     '',
     ...(refused === null ? [] : [`The last answer was not taken: ${sentence(refused.message)}`, '']),
   ];

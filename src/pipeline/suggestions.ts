@@ -1,15 +1,26 @@
 /** Did-you-mean: names close to a wrong one. */
 
-/** At most `most` of `names` within 2 edits (a third of a long name) or containing the wanted one, nearest first; none for an empty name. */
+/** Shorter names are contained in too much. */
+const LEAST_CONTAINED = 2;
+
+/** At most `most` of `names` within 2 edits (a third of a long name), containing the wanted one or contained in it, nearest first; none for an empty name. */
 export function nearNames(wanted: string, names: readonly string[], most = 3): readonly string[] {
   const needle = wanted.toLowerCase();
   if (needle === '') return [];
   return names
     .map((name) => ({ name, distance: editDistance(needle, name.toLowerCase()) }))
-    .filter(({ name, distance }) => distance <= Math.max(2, needle.length / 3) || name.toLowerCase().includes(needle))
+    .filter(({ name, distance }) => distance <= Math.max(2, needle.length / 3) || contains(name.toLowerCase(), needle))
     .sort((a, b) => a.distance - b.distance || (a.name < b.name ? -1 : 1))
     .slice(0, most)
     .map(({ name }) => name);
+}
+
+/** A stage type counts by what stands behind its kind, too: `source.s3` is in `s3source`. */
+function contains(name: string, needle: string): boolean {
+  const last = name.slice(name.lastIndexOf('.') + 1);
+  if (needle.length < LEAST_CONTAINED) return false;
+  // A dotted path begins with each of its parents: those are no hints.
+  return name.includes(needle) || (last.length >= LEAST_CONTAINED && !needle.includes('.') && needle.includes(last));
 }
 
 /** ` Did you mean a, b?`, or nothing. */

@@ -14,6 +14,16 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
 }
 
+/** A size as people write it: `512MiB`, `5GB`, `1048576`. */
+export const SIZE = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i;
+
+/** Bytes of a size that fits `SIZE`: kB, MB … in steps of 1000, KiB, MiB … of 1024. */
+export function parseBytes(size: string): number {
+  const [, count, unit = ''] = SIZE.exec(size) ?? [];
+  const power = ['', 'K', 'M', 'G', 'T'].indexOf(unit.toUpperCase().replace(/I?B$/, ''));
+  return Math.floor(Number(count) * (/i/i.test(unit) ? 1024 : 1000) ** power);
+}
+
 /** `1 tensor`, `194 tensors`. */
 export function formatCount(count: number, noun: string): string {
   // By hand: the first use of the locale's own takes 10 ms.

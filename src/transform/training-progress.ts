@@ -15,7 +15,10 @@ export function trainingProgress(header: Header): JsonObject {
   const best = tree === undefined ? undefined : (numberAt(tree, valueAt(tree, ['best_metric'])) ?? bestScore(tree));
   const history = tree === undefined ? undefined : plainJson(tree, valueAt(tree, ['metrics_history']));
   const filled = history !== undefined && history !== null && Object.keys(history).length > 0;
-  const absent = [...(training.has_optimizer ? [] : ['optimizer state']), ...(training.has_scheduler ? [] : ['scheduler state'])];
+  const absent = [
+    ...(training.has_optimizer ? [] : [training.has_scheduler ? 'optimizer state, but scheduler state' : 'optimizer state']),
+    ...(training.has_scheduler ? [] : ['scheduler state']),
+  ];
   return {
     epoch: training.epoch ?? 0,
     global_step: training.global_step ?? 0,

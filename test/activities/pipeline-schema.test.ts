@@ -26,7 +26,8 @@ test('the committed schema is current; `npm run schema` writes it', async () => 
 });
 
 test('it knows the keys of a pipeline, every stage type, and the controls of each', async () => {
-  expect(Object.keys(schema.properties).sort()).toEqual([...PIPELINE_KEYS].sort());
+  // `source` is short for a stage, in documents only.
+  expect(Object.keys(schema.properties).sort()).toEqual([...PIPELINE_KEYS, 'source'].sort());
   expect(Object.keys(schema.definitions)).toEqual([...(await loadCatalog()).keys()]);
   for (const { properties } of Object.values(schema.definitions))
     expect(Object.keys(properties)).toEqual(expect.arrayContaining([...STAGE_CONTROLS]));
@@ -42,7 +43,7 @@ test('every option is described', () => {
 });
 
 /** Folders of documents that the schema does not describe: Anemoi's own form, and stages of a plug-in. */
-const OTHERS = /^(anemoi|plugin)\//;
+const OTHERS = /^(anemoi|plugin|schedules)\//;
 
 const examples = readdirSync(EXAMPLES, { recursive: true })
   .map(String)
@@ -77,8 +78,14 @@ test.each([
   expect(accepts(document)).toBe(false);
 });
 
-test('accepted: controls beside options', () => {
-  const document = { name: 'x', stages: [{ ...publish, timeout: 60.5, max_retries: 2, continue_on_error: true }], workspace: '/data/w' };
+test.each([
+  [
+    'controls beside options',
+    { name: 'x', stages: [{ ...publish, timeout: 60.5, max_retries: 2, continue_on_error: true }], workspace: '/data/w' },
+  ],
+  ['a source by its place', { stages: [{ source: 's3://bucket/last.ckpt' }, publish], 'x-anchors': {} }],
+  ['and before all stages', { source: 's3://bucket/last.ckpt', stages: [publish] }],
+])('accepted: %s', (_name, document) => {
   accepts(document);
   expect(accepts.errors ?? []).toEqual([]);
 });

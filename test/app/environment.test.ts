@@ -14,6 +14,16 @@ test('no other module reads an environment variable', () => {
   expect(readers).toEqual([join('src', 'app', 'environment.ts')]);
 });
 
+const NO_WORKER_VARIABLES = {
+  transfers: null,
+  activities: null,
+  memory: null,
+  healthPort: null,
+  metricsPort: null,
+  deployment: null,
+  buildId: null,
+};
+
 test('nothing set: folders as XDG says', () => {
   expect(readEnvironment({})).toEqual({
     temporalProgram: null,
@@ -27,6 +37,8 @@ test('nothing set: folders as XDG says', () => {
     allowedRoots: null,
     allowedBuckets: null,
     allowPrivateAddresses: null,
+    worker: NO_WORKER_VARIABLES,
+    traces: false,
     callerFolder: process.cwd(),
   });
 });
@@ -44,6 +56,14 @@ test('each variable is taken, and an empty one counts as unset', () => {
     CKPT_ALLOWED_ROOTS: '/data:/scratch',
     CKPT_ALLOWED_BUCKETS: 'models, training/a',
     CKPT_ALLOW_PRIVATE_ADDRESSES: 'no',
+    CKPT_TRANSFERS: '2',
+    CKPT_ACTIVITIES: '50',
+    CKPT_MEMORY: '1GiB',
+    CKPT_HEALTH_PORT: '0.0.0.0:8081',
+    CKPT_METRICS_PORT: '9464',
+    CKPT_DEPLOYMENT: 'ckpt',
+    CKPT_BUILD_ID: '1.2.3',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
     npm_lifecycle_event: 'start',
     INIT_CWD: '/home/me/models',
   };
@@ -59,8 +79,20 @@ test('each variable is taken, and an empty one counts as unset', () => {
     allowedRoots: ['/data', '/scratch'],
     allowedBuckets: ['models', 'training/a'],
     allowPrivateAddresses: false,
+    worker: {
+      transfers: '2',
+      activities: '50',
+      memory: '1GiB',
+      healthPort: '0.0.0.0:8081',
+      metricsPort: '9464',
+      deployment: 'ckpt',
+      buildId: '1.2.3',
+    },
+    traces: true,
     callerFolder: '/home/me/models',
   });
+  expect(readEnvironment({ ...variables, OTEL_SDK_DISABLED: 'true' }).traces).toBe(false);
+  expect(readEnvironment({ ...variables, OTEL_TRACES_EXPORTER: 'none' }).traces).toBe(false);
   expect(readEnvironment({ ...variables, CKPT_WORKSPACE: '', TEMPORAL_CLI_PATH: '' })).toMatchObject({
     temporalProgram: null,
     workspace: '/state/checkpoint-pipeline/workspace',

@@ -35,9 +35,12 @@ test(
       'inspect',
       'small',
       'many',
+      'modifiers',
+      'cast',
       'orchestration',
       'scan',
       'formats',
+      's3',
     ]);
     expect(report.leftOut).toEqual(['torch: left out; set BENCH_PYTHON to a Python that has torch and safetensors']);
     expect(stderr).toContain(report.leftOut[0]);
@@ -48,7 +51,7 @@ test(
       expect(stdout).toContain(row.what);
     }
     const budgets = report.rows.filter(({ budget }) => budget !== null).map(({ row }) => row);
-    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'orchestration']);
+    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'modifiers', 'cast', 'orchestration', 's3']);
     const stages = report.rows.filter(({ what }) => what.startsWith('500 tensors, torch zip: ')).map(({ what }) => what.split(': ')[1]);
     expect(stages).toEqual(expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'all stages']));
     expect((await readdir(join(folder, 'inputs'))).filter((name) => name.startsWith('run-'))).toEqual([]);
@@ -71,6 +74,8 @@ test(
 test('an unknown row is refused with the list of rows', async () => {
   await expect(bench('--only', 'conversoin')).rejects.toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('no row conversoin; there are: conversion, inspect, small, many, orchestration, scan, formats, torch'),
+    stderr: expect.stringContaining(
+      'no row conversoin; there are: conversion, inspect, small, many, modifiers, cast, orchestration, scan, formats, s3, torch',
+    ),
   });
 });

@@ -10,6 +10,7 @@ import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
+import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { ckpt } from '../support/cli.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
@@ -22,6 +23,7 @@ let queue: string;
 
 beforeAll(async () => {
   environment = await devServer();
+  await registerAttributes(environment.connection, 'default');
 });
 afterAll(() => environment?.teardown());
 beforeEach(async () => {

@@ -117,3 +117,12 @@ describe('inspect', () => {
 test('an unknown command exits 2', async () => {
   expect((await ckpt('frobnicate')).code).toBe(2);
 });
+
+test('a reader that leaves early (`| head`) is no error', async () => {
+  const child = spawn(process.execPath, [MAIN, 'stages'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.destroy();
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+});

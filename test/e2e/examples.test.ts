@@ -4,15 +4,18 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { readDocument } from '../../src/app/cli/document.ts';
 import type { Manifest } from '../../src/io/manifest.ts';
+import type { Header } from '../../src/model/header.ts';
 import { openLocalFile } from '../../src/io/local-file.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
 import { digestsOf, headerOf } from '../support/publish.ts';
+import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
 import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
 
 const TRAINED = 'good/lightning_trained.ckpt';
@@ -118,6 +121,48 @@ test.each([
     details: { source_shape: [8], target_shape: [12] },
   });
   expect(JSON.parse((await headerOf(output)).metadata['frozen_parameters']!)).toEqual(['model.encoder.weight', 'model.encoder.bias']);
+});
+
+describe('nightly-s3.yaml', () => {
+  let server: S3TestServer;
+  beforeAll(async () => {
+    server = await startS3Server();
+    Object.assign(process.env, server.env);
+  }, S3_SETUP_TIMEOUT);
+  afterAll(() => server?.close());
+
+  test('the newest checkpoint as bfloat16; a night without a new one moves nothing', async () => {
+    const Bucket = await server.bucket();
+    const [source, target] = [`s3://${Bucket}/run/last.ckpt`, `s3://${Bucket}/models/weights.safetensors`];
+    const save = async (path: string) =>
+      server.client.send(new PutObjectCommand({ Bucket, Key: 'run/last.ckpt', Body: await readFile(fixture(path)) }));
+    const night = async (): Promise<PipelineResult> =>
+      execute(await readDocument(join(EXAMPLES, 'nightly-s3.yaml'), { parameters: { source, output: target } }));
+    const fetched = async (): Promise<Header> => {
+      const { Body } = await server.client.send(new GetObjectCommand({ Bucket, Key: 'models/weights.safetensors' }));
+      await writeFile(output, await Body!.transformToByteArray());
+      return headerOf(output);
+    };
+
+    await save(TRAINED);
+    const first = await night();
+    expect(first).toMatchObject({
+      status: 'completed',
+      metadata: { source_type: 's3', s3_bucket: Bucket, s3_key: 'run/last.ckpt', num_casts: 5, output_path: target },
+      outputs: [{ uri: target, tensors: 5, unchanged: false }],
+    });
+    const header = await fetched();
+    expect(new Set(header.tensors.map(({ dtype }) => dtype))).toEqual(new Set(['BF16']));
+    expect(header.metadata).toMatchObject({ published_by: 'nightly-s3' });
+
+    expect((await night()).outputs).toEqual([expect.objectContaining({ unchanged: true, sha256: first.outputs[0]!.sha256 })]);
+
+    await save(FRESH);
+    const third = await night();
+    expect(third.outputs).toEqual([expect.objectContaining({ unchanged: false })]);
+    expect(third.outputs[0]!.sha256).not.toBe(first.outputs[0]!.sha256);
+    expect((await fetched()).weights.map(({ name }) => name).toSorted()).toEqual(Object.keys(EXPECTED.good[FRESH]!.tensors).toSorted());
+  });
 });
 
 test('no template is left out here', async () => {

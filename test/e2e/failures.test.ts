@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Services } from '../../activities/services.ts';
-import { cancelRun, queryStatus, resolveFailure, startPipeline, waitForResult, type StartedRun } from '../../src/app/client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
+import type { StartedRun } from '../../src/app/start.ts';
 import { registerAttributes, registeredAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, type CheckpointError } from '../../src/errors.ts';
 import { TASK_QUEUE, type PipelineInput, type PipelineResult, type Resolution, type StageSpec } from '../../src/pipeline/contract.ts';
@@ -18,10 +19,12 @@ import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
 const LONG = 180_000;
 
 let environment: TestWorkflowEnvironment;
+let runs: CheckpointClient;
 let folder: string;
 
 beforeAll(async () => {
   environment = await devServer();
+  runs = new CheckpointClient({ client: environment.client });
 });
 afterAll(() => environment?.teardown());
 beforeEach(async () => {
@@ -48,9 +51,9 @@ async function run(input: PipelineInput, { disturb = () => ({}), act = async () 
   const services = servicesOf(join(folder, 'workspace'));
   const worker = await workerOf(environment, TASK_QUEUE, { ...services, ...disturb(services) });
   return worker.runUntil(async () => {
-    const started = await startPipeline(environment.client, `run-${randomUUID()}`, input);
+    const started = await runs.start(input);
     await act(started);
-    return waitForResult(environment.client, started);
+    return runs.settled(started);
   });
 }
 
@@ -69,7 +72,7 @@ const flaky =
 
 async function waiting({ workflowId }: StartedRun): Promise<PipelineResult> {
   for (;;) {
-    const status = await queryStatus(environment.client, workflowId);
+    const status = await runs.status(workflowId);
     if (status.status === 'waiting') return status;
     if (status.status !== 'running') throw new Error(`the run should wait; it is ${status.status}: ${status.error?.message}`);
     await sleep(50);
@@ -85,8 +88,7 @@ async function refusal(answer: Promise<unknown>): Promise<CheckpointError> {
   );
 }
 
-const resolve = ({ workflowId }: StartedRun, resolution: unknown) =>
-  resolveFailure(environment.client, workflowId, resolution as Resolution);
+const resolve = ({ workflowId }: StartedRun, resolution: unknown) => runs.resolveFailure(workflowId, resolution as Resolution);
 
 describe('retries', () => {
   test('a stage has its own, over the pipeline; every attempt is told', async () => {
@@ -113,12 +115,12 @@ describe('retries', () => {
     const input = scrub(source({ retry: { initial_interval: 1 } }));
     const first = await workerOf(environment, TASK_QUEUE, { ...services, open });
     const started = await first.runUntil(async () => {
-      const begun = await startPipeline(environment.client, `handed-${randomUUID()}`, input);
+      const begun = await runs.start(input);
       while (!failed) await sleep(10);
       return begun;
     });
     const second = await workerOf(environment, TASK_QUEUE, services);
-    const result = await second.runUntil(waitForResult(environment.client, started));
+    const result = await second.runUntil(runs.settled(started));
     expect(result.stages[0]).toMatchObject({ status: 'completed', attempts: 2 });
     expect(result.stages[0]!.tries[0]!.attempts).toMatchObject([
       { attempt: 1, outcome: 'failed', error: { type: 'CheckpointSourceError' } },
@@ -221,7 +223,7 @@ describe('on_error: wait', () => {
         ] as const) {
           const error = await refusal(resolve(started, { action: 'retry', options }));
           expect([error.code, error.details['config_path']]).toEqual(['CheckpointConfigError', path]);
-          const { status: now, waiting: still } = await queryStatus(environment.client, started.workflowId);
+          const { status: now, waiting: still } = await runs.status(started);
           expect([now, still!.refused!.details['config_path'], still!.error.type]).toEqual(['waiting', path, 'CheckpointNotFoundError']);
         }
 
@@ -295,7 +297,7 @@ describe('on_error: wait', () => {
       act: async (started) => {
         ended = started;
         await waiting(started);
-        await cancelRun(environment.client, started.workflowId);
+        await runs.cancel(started);
       },
     });
     expect(result).toMatchObject({ status: 'cancelled', waiting: null });
@@ -412,25 +414,21 @@ describe('search attributes', () => {
     const before = await registeredAttributes(connection, 'default');
     expect(before.present).toEqual([]);
     const said: string[] = [];
+    const noting = new CheckpointClient({ client }, { note: (line) => said.push(line) });
     const services = servicesOf(join(folder, 'workspace'));
     const worker = await workerOf(environment, TASK_QUEUE, services);
     await worker.runUntil(async () => {
-      const bare = await startPipeline(client, `bare-${randomUUID()}`, scrub(), (line) => said.push(line));
-      expect((await waitForResult(client, bare)).status).toBe('completed');
+      const bare = await noting.start(scrub());
+      expect((await runs.settled(bare)).status).toBe('completed');
       expect(said).toEqual([expect.stringContaining('`ckpt setup`')]);
 
       expect((await registerAttributes(connection, 'default')).present).toHaveLength(7);
       expect((await registerAttributes(connection, 'default')).missing).toEqual([]);
 
-      const good = await startPipeline(
-        client,
-        `good-${randomUUID()}`,
-        { ...scrub(), stages: [source(), loader, { ...sink(), uri: join(folder, 'b') }] },
-        (line) => said.push(line),
-      );
-      await waitForResult(client, good);
+      const good = await noting.start({ ...scrub(), stages: [source(), loader, { ...sink(), uri: join(folder, 'b') }] });
+      await runs.settled(good);
       expect(said).toHaveLength(1);
-      const stuck = await startPipeline(client, `stuck-${randomUUID()}`, scrub(source({ path: join(folder, 'no') }), { on_error: 'wait' }));
+      const stuck = await runs.start(scrub(source({ path: join(folder, 'no') }), { on_error: 'wait' }));
       await waiting(stuck);
       const found = async (query: string, id: string): Promise<void> => {
         for (;;) {

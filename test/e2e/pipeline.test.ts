@@ -3,8 +3,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
+import { Context } from '@temporalio/activity';
 import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
@@ -12,7 +14,7 @@ import type { Services } from '../../activities/services.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
 import { readSafetensors } from '../../src/formats/safetensors/read.ts';
 import { openLocalFile } from '../../src/io/local-file.ts';
-import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
+import type { PipelineInput, PipelineResult, StageInput } from '../../src/pipeline/contract.ts';
 import { EXPECTED, fixture } from '../support/project.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
@@ -157,6 +159,33 @@ test('cancelled in the middle of publish: the run says so, and nothing is left b
     expect(status.stages.map((stage) => stage.status)).toEqual(['completed', 'completed', 'cancelled']);
   });
   expect(await readdir(folder)).toEqual(['workspace']);
+});
+
+test('cancelled when all is published: too late, the run has completed', async () => {
+  const taskQueue = `test-${randomUUID()}`;
+  const workflowId = `late-${randomUUID()}`;
+  const handle = environment.client.workflow.getHandle(workflowId);
+  const worker = await workerOf(environment, taskQueue, servicesOf(join(folder, 'workspace')), (activities) => ({
+    ...activities,
+    'sink.publish': async (input: StageInput) => {
+      const done = await activities['sink.publish']!(input);
+      const activity = Context.current();
+      await handle.cancel();
+      // The activity hears of it by a heartbeat.
+      while (!activity.cancellationSignal.aborted) {
+        activity.heartbeat();
+        await sleep(50);
+      }
+      return done;
+    },
+  }));
+  const run = environment.client.workflow.execute('checkpointPipeline', {
+    taskQueue,
+    workflowId,
+    args: [scrub(fixture('good/state_dict.pt'))],
+  });
+  expect(await worker.runUntil(run)).toMatchObject({ status: 'completed', outputs: [{ unchanged: false }] });
+  expect((await readdir(folder)).sort()).toEqual(['out.safetensors', 'out.safetensors.manifest.json', 'workspace']);
 });
 
 test('a recorded history replays', async () => {

@@ -1,6 +1,6 @@
 /** Pipelines and commands over a real S3 server. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,7 +23,7 @@ import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.
 import { ckpt } from '../support/cli.ts';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
 import { noise } from '../support/memory-source.ts';
-import { EXPECTED, fixture } from '../support/project.ts';
+import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
 import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
 
@@ -213,6 +213,61 @@ test('shards in a store, read back by their prefix', async () => {
   expect(stderr).toBe('');
   expect(code).toBe(0);
   expect((JSON.parse(stdout) as { tensors: unknown[] }).tensors).toHaveLength(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).length);
+});
+
+test('a set of shards is never published over itself, and its index stays', async () => {
+  const own = join(folder, 'own-set');
+  await mkdir(own);
+  const sinks = [own, `s3://${bucket}/own set`].map((set) => ({
+    type: 'sink.publish',
+    uri: `${set}/model.safetensors`,
+    shard_size: 100,
+    overwrite: 'always',
+  }));
+  const sources = [
+    { type: 'source.local', path: own },
+    { type: 'source.s3', url: `s3://${bucket}/own set/` },
+  ];
+  const names = async () => {
+    const { Contents } = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'own set/' }));
+    return [...(await readdir(own)), ...Contents!.map(({ Key }) => Key)];
+  };
+  for (const sink of sinks)
+    await execute({ stages: [{ type: 'source.local', path: fixture(LIGHTNING) }, { type: 'loader.weights_only' }, sink] });
+  const before = await names();
+  expect(before).toContain('own set/model.safetensors.index.json');
+  for (const [index, source] of sources.entries()) {
+    const failure = await failureOf(execute({ stages: [source, { type: 'loader.weights_only' }, sinks[index]!] }));
+    expect(failure.type).toBe('CheckpointConfigError');
+    expect(failure.message).toContain('is the source itself');
+  }
+  expect(await names()).toEqual(before);
+});
+
+test('one URI serves every command: scan, diff, convert, a target and a distributed checkpoint under a prefix', async () => {
+  const url = await upload(fixture(LIGHTNING), 'every/last one+1.ckpt');
+  const env = { ...server.env, AWS_ENDPOINT_URL_S3: proxy.url, XDG_STATE_HOME: join(folder, 'state') };
+  const json = async (...args: readonly string[]) => {
+    const { code, stdout, stderr } = await ckpt([...args, '--json'], { cwd: folder, env }).ended;
+    return { code, stderr, report: JSON.parse(stdout) as Record<string, unknown> };
+  };
+  expect(await json('scan', url)).toMatchObject({ code: 0 });
+  const out = `s3://${bucket}/every/out.safetensors`;
+  expect(await json('convert', url, out)).toMatchObject({ code: 0, report: { status: 'completed' } });
+  expect(await json('diff', out, out, '--values')).toMatchObject({ code: 0 });
+  const targeted = await execute({
+    stages: [
+      { type: 'source.s3', url },
+      { type: 'loader.transfer_learning', target: out },
+      { type: 'sink.publish', uri: join(folder, 'targeted.safetensors') },
+    ],
+  });
+  expect(targeted.status).toBe('completed');
+  const distributed = join(PROJECT_ROOT, 'test', 'fixtures', 'readers', 'sharded');
+  for (const file of await readdir(distributed)) await upload(join(distributed, file), `distributed/${file}`);
+  const [near, far] = [await json('inspect', distributed), await json('inspect', `s3://${bucket}/distributed/`)];
+  expect(far.code).toBe(0);
+  expect(far.report['tensors']).toEqual(near.report['tensors']);
 });
 
 test('a run whose worker is killed in the middle of publishing goes on with its upload, and sends no part twice', async () => {

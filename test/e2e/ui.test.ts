@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Worker } from '@temporalio/worker';
 import type { Browser, Page } from 'playwright-core';
-import { startPipeline, waitForResult } from '../../src/app/client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
 import { findChromium, launchChromium } from '../support/browser.ts';
 import { freePort } from '../support/ports.ts';
@@ -62,8 +62,9 @@ async function run(name: string, source: string): Promise<string> {
       { type: 'sink.publish', uri: join(folder, `${name}.safetensors`) },
     ],
   };
-  const started = await startPipeline(environment.client, `${name}-${randomUUID().slice(0, 8)}`, input);
-  await waitForResult(environment.client, started);
+  const runs = new CheckpointClient({ client: environment.client });
+  const started = await runs.start(input, { workflowId: `${name}-${randomUUID().slice(0, 8)}` });
+  await runs.settled(started);
   return started.workflowId;
 }
 
@@ -106,7 +107,7 @@ inBrowser(
     for (const [type, summary] of [
       ['source.local', 'lightning_trained.ckpt'],
       ['loader.weights_only', 'lightning in zip: 5 tensors'],
-      ['sink.publish', 'scrub.safetensors'],
+      ['sink.publish', '5 tensors, 248 B → scrub.safetensors'],
     ] as const) {
       const row = page.getByRole('row').filter({ hasText: 'Activity Task Scheduled' }).filter({ hasText: type });
       await row.waitFor(DRAWN);
@@ -124,7 +125,7 @@ inBrowser(
     const table = await rendered('✔ completed');
     for (const row of [/1\s+source\.local\s+✔ completed/, /2\s+loader\.weights_only\s+✔ completed/, /3\s+sink\.publish\s+✔ completed/])
       expect(table).toMatch(row);
-    expect(table).toContain('5 tensors selected');
+    expect(table).toContain('5 of 5 tensors transferred');
     expect(table).toContain('published 5 tensors');
     await screenshot('completed-details');
   },

@@ -36,5 +36,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)('is seen by the check while it polls, 
   const { code, stdout, stderr } = await worker.ended;
   expect(code).toBe(0);
   expect(stdout).toBe('');
-  expect(stderr).toBe(`Worker polls \`checkpoints\` at ${environment.address} (configured). Ctrl-C stops it.\n`);
+  expect(stderr).toBe(
+    `Worker polls \`checkpoints\` and \`checkpoints-transfers\` at ${environment.address} (configured). Ctrl-C stops it.\n`,
+  );
 });

@@ -1,9 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import { inlineDigester, threadDigester } from '../../src/io/digest.ts';
-import { blocksOf, BLOCK } from '../../src/io/blocks.ts';
-import type { Layout } from '../../src/formats/layout.ts';
 import { noise } from '../support/memory-source.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -45,27 +42,4 @@ test('a closed thread answers nothing more', async () => {
   const digester = threadDigester([new Uint8Array(new SharedArrayBuffer(10))]);
   await digester.close();
   await expect(digester.update({ slot: 0, pieces: [], snapshot: false })).rejects.toThrow('ended');
-});
-
-test('blocks hold every byte of a layout once, in order', () => {
-  fc.assert(
-    fc.property(fc.array(fc.nat({ max: 3 * BLOCK }), { maxLength: 20 }), (lengths) => {
-      const segments = lengths.map((length, index) => ({ kind: 'tensor' as const, index, length }));
-      const layout: Layout = { format: 'test', size: 0, tensors: [], segments };
-      const next = lengths.map(() => 0);
-      let latest = 0;
-      for (const block of blocksOf(layout)) {
-        expect(block.reduce((sum, part) => sum + part.length, 0)).toBeLessThanOrEqual(BLOCK);
-        for (const { segment, offset, length } of block) {
-          expect(segment).toBeGreaterThanOrEqual(latest);
-          expect(offset).toBe(next[segment]);
-          expect(offset % 16).toBe(0);
-          next[segment]! += length;
-          latest = segment;
-        }
-      }
-      expect(next).toEqual(lengths);
-    }),
-    { numRuns: 50 },
-  );
 });

@@ -1,5 +1,6 @@
 /**
- * Records the histories that the replay test replays: `npm run record-histories`, for each version that is released.
+ * Records the histories that the replay test replays: `npm run record-histories`, for each version that is released; before its
+ * release, with the names of those to record again.
  *
  * Histories of released versions are never recorded again: runs of that version may be under way in somebody's cluster, and
  * the workflow of today must go on with them (`patched()` where it has changed). Real runs with the real stages on the dev
@@ -77,10 +78,9 @@ const RECORDINGS: readonly Recording[] = [
       ...services,
       openPinned: async (file) => {
         const source = await services.openPinned(file);
-        const readInto: typeof source.readInto = async (offset, target) => {
-          await sleep(1000);
-          await source.readInto(offset, target);
-        };
+        // Lasts until the run is cancelled.
+        const readInto: typeof source.readInto = (_offset, _target, signal) =>
+          new Promise((_resolve, reject) => signal!.addEventListener('abort', () => reject(signal!.reason as Error)));
         return { ...source, readInto };
       },
     }),
@@ -146,7 +146,9 @@ await copyFile(fixture('good/lightning_trained.ckpt'), join(DATA, 'last.ckpt'));
 await copyFile(fixture('unsafe/call_os_system.pt'), join(DATA, 'unsafe.pt'));
 const environment = await devServer();
 try {
+  const wanted = process.argv.slice(2);
   for (const recording of RECORDINGS) {
+    if (wanted.length > 0 && !wanted.includes(recording.name)) continue;
     await writeFile(join(folder, `${recording.name}.json`), await record(environment, recording));
     process.stdout.write(`${version}/${recording.name}\n`);
   }

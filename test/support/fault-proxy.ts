@@ -26,6 +26,8 @@ export interface Seen {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
+  /** Bytes of its body that have come so far. */
+  body: number;
 }
 
 export interface FaultProxy {
@@ -46,8 +48,9 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   let judged = 0;
 
   const server = createServer((incoming, outgoing) => {
-    const one: Seen = { method: incoming.method!, url: incoming.url!, headers: incoming.headers };
+    const one: Seen = { method: incoming.method!, url: incoming.url!, headers: incoming.headers, body: 0 };
     seen.push(one);
+    incoming.on('data', (chunk: Buffer) => (one.body += chunk.length));
     const fault = judge(one, judged++);
     outgoing.on('error', () => undefined);
     incoming.on('error', () => undefined);

@@ -29,12 +29,20 @@ export function servicesOf(workspace: string, storage: Storage = createStorage()
   return createServices(storage, { workspace });
 }
 
-export async function workerOf(environment: TestWorkflowEnvironment, taskQueue: string, services: Services): Promise<Worker> {
+type Activities = ReturnType<typeof createActivities>;
+
+/** `change`: what a test does around the real activities. */
+export async function workerOf(
+  environment: TestWorkflowEnvironment,
+  taskQueue: string,
+  services: Services,
+  change: (activities: Activities) => object = (activities) => activities,
+): Promise<Worker> {
   return Worker.create({
     connection: environment.nativeConnection,
     taskQueue,
     workflowBundle: { codePath: WORKFLOW_BUNDLE },
-    activities: createActivities(await loadCatalog(), services),
+    activities: change(createActivities(await loadCatalog(), services)),
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: 200,
     stickyQueueScheduleToStartTimeout: '1s',

@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { CheckpointConfigError } from '../../errors.ts';
 import { checkBatch, type BatchInput, type BatchItems } from '../../pipeline/batch.ts';
 import type { StageSpec } from '../../pipeline/contract.ts';
-import { checkInput, type DocumentSettings } from './document.ts';
+import { checkInput, refuseCredential, type DocumentSettings } from './document.ts';
 import { callerFolder } from './paths.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
@@ -31,8 +31,10 @@ export async function readBatch(file: string, settings: DocumentSettings): Promi
         ]),
       ) as StageSpec,
   );
-  const place = (location: string): string =>
-    /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
+  const place = (location: string): string => {
+    refuseCredential(location, 'items');
+    return /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
+  };
   return {
     ...batch,
     items: placed(batch.items, place),

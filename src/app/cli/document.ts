@@ -1,18 +1,22 @@
 /** A pipeline document from a file: YAML (and JSON, which is YAML) with the place of every error. */
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
+import { isAlias, isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import { loadCatalog, parseOptions, stageOfType, type Catalog } from '../../../activities/catalog.ts';
-import { CheckpointConfigError, isCheckpointError, type CheckpointError, type JsonObject } from '../../errors.ts';
+import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
+import { checkUrl, isHttp } from '../../io/http/url.ts';
 import { interpolate, interpolateStage, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
+import { withHome } from '../../io/local-file.ts';
 import { callerFolder } from './paths.ts';
 
 /** Larger documents are no pipelines. */
 const MOST_BYTES = 1024 * 1024;
+/** Of the YAML parser, against documents that grow without end: a configuration may share its anchors often. */
+const MOST_ALIASES = 100;
 
 export interface DocumentSettings {
   /** `--param`. */
@@ -41,27 +45,66 @@ const OPEN_SETTINGS = ['name', 'workspace'];
 
 /** Reads any accepted form, resolves references, checks against the catalog, and makes relative locations absolute, from the folder of the document. */
 export async function readDocument(file: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
+  return readPlaced(file, 'pipeline', (given, folder) => checkInput(given, folder, settings));
+}
+
+/** The same error with file, line and column. */
+export type Locate = (error: CheckpointError) => CheckpointError;
+
+/** Reads YAML, and says of whatever `understand` finds wrong in it where in the file that stands. */
+export async function readPlaced<T>(
+  file: string,
+  what: string,
+  understand: (given: unknown, folder: string, locate: Locate) => Promise<T>,
+): Promise<T> {
   const path = resolve(callerFolder(), file);
   const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no pipeline document ${path}.`, undefined, { cause });
-    throw new CheckpointConfigError(`The pipeline document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
+    if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no ${what} document ${path}.`, undefined, { cause });
+    throw new CheckpointConfigError(`The ${what} document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
   if (text.length > MOST_BYTES)
     throw new CheckpointConfigError(
-      `${path} has ${text.length} characters; a pipeline document has at most ${MOST_BYTES}. Is it the checkpoint itself?`,
+      `${path} has ${text.length} characters; a ${what} document has at most ${MOST_BYTES}. Is it the checkpoint itself?`,
     );
   const lines = new LineCounter();
-  const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const broken = yaml.errors[0];
+  // Merge keys (`<<`) are of YAML 1.1, which Anemoi's reader knows.
+  const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
+  const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED');
   if (broken !== undefined) {
     const { line, col } = lines.linePos(broken.pos[0]);
-    throw new CheckpointConfigError(`${path}:${line}:${col}: ${broken.message}`, undefined, { details: { file: path, line, column: col } });
+    const message = YAML_ERRORS[broken.code] ?? broken.message;
+    throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    return await checkInput(yaml.toJS({ maxAliasCount: 100 }), dirname(path), settings);
+    return await understand(valueOf(yaml), dirname(path), (error) => located(error, yaml, lines, path));
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
-    throw located(error, yaml, lines, path);
+    // Another document that this one names has a place of its own.
+    throw 'line' in error.details ? error : located(error, yaml, lines, path);
+  }
+}
+
+/** The parser's errors that are about its own API or call for more words. */
+const YAML_ERRORS: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: 'A file holds one pipeline: there is a second YAML document after `---`.',
+  DUPLICATE_KEY: 'This key stands twice in the same mapping.',
+  TAB_AS_INDENT: 'YAML is indented with spaces: there is a tab.',
+  TAG_RESOLVE_FAILED: 'Tags (`!name`) are not understood: a document is plain data, and names no code.',
+};
+
+function valueOf(yaml: Document): unknown {
+  if (yaml.contents === null) throw new CheckpointConfigError('The document is empty: expected a mapping with a list `stages`.', '');
+  try {
+    return yaml.toJS({ maxAliasCount: MOST_ALIASES });
+  } catch (cause) {
+    const message = textOf(cause);
+    throw new CheckpointConfigError(
+      message.startsWith('Excessive alias')
+        ? `Its aliases (\`*name\`) expand to more than ${MOST_ALIASES} times what is written: write out what you mean.`
+        : `${message}.`,
+      '',
+      { cause },
+    );
   }
 }
 
@@ -69,10 +112,14 @@ export async function readDocument(file: string, settings: DocumentSettings = {}
 export async function checkInput(given: unknown, folder: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
   const catalog = await loadCatalog(settings.plugins);
   const parameters = settings.parameters ?? {};
-  const understood = understandDocument(given, { types: [...catalog.keys()], parameters: fromCaller(parameters) });
+  const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
+  const understood = understandDocument(given, {
+    types: [...catalog.keys()],
+    parameters: fromCaller(parameters),
+    resolve: (text, configPath) => String(interpolate(text, values, configPath)),
+  });
   for (const line of understood.notes) settings.note?.(line);
   return inPlace(understood, () => {
-    const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
     const input = checkDocument(resolved(understood, values));
     const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
     const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
@@ -123,14 +170,25 @@ function checkStage(catalog: Catalog, stage: StageSpec, index: number, folderOf:
   const absolute = Object.entries(stage).map(
     ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
   );
+  for (const [key, value] of absolute) refuseCredential(value, `stages[${index}].${key}`);
   const located = Object.fromEntries(absolute) as StageSpec;
   parseOptions(definition, optionsOf(located), index);
   return located;
 }
 
+/** Before anything is sent: a document becomes the run's input, and stays in its history. */
+export function refuseCredential(value: unknown, path: string): void {
+  if (typeof value !== 'string' || !isHttp(value)) return;
+  try {
+    checkUrl(value);
+  } catch (error) {
+    throw isCheckpointError(error) ? new CheckpointConfigError(error.message, path) : error;
+  }
+}
+
 function absoluteLocation(location: string, folder: string): string {
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location)) return location;
-  return resolve(folder, location);
+  return resolve(folder, withHome(location));
 }
 
 /** The same error with file, line and column of the value it is about. */
@@ -152,6 +210,7 @@ function offsetOf(yaml: Document, path: string): number {
   let node: unknown = yaml.contents;
   let offset = 0;
   for (const step of steps) {
+    if (isAlias(node)) node = node.resolve(yaml);
     if (isMap(node)) {
       const pair = node.items.find(({ key }) => String((key as { value?: unknown }).value) === step);
       if (pair === undefined) break;

@@ -93,7 +93,8 @@ function resolve(reference: string, values: Values, configPath: string, depth: n
       );
     const value = environment[name] ?? omega?.[2];
     if (value !== undefined) return value;
-    const near = Object.keys(environment).filter((each) => !SECRET.test(each));
+    // Not those that are merely a part of the name: PATH would be near to every …_PATH.
+    const near = Object.keys(environment).filter((each) => !SECRET.test(each) && (!name.includes(each) || name.length - each.length <= 2));
     throw new CheckpointConfigError(`The environment variable ${name} is not set.${didYouMean(name, near)}`, configPath);
   }
   const found = /^[\w-]+(\.[\w-]+)+$/.test(reference) ? inDocument(root, reference.split('.')) : undefined;

@@ -1,8 +1,13 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
+import { SHELLS } from './completion.ts';
+import { addExamples } from './examples.ts';
+import { assignment, json, parameter, plugins } from './options.ts';
 import { printError, exitCodeOf } from './output.ts';
+import { addSchedule } from './schedule-commands.ts';
+import { packageVersion } from './version.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -11,26 +16,10 @@ interface Common {
 
 const program = new Command('ckpt')
   .description('Turn training checkpoints into ready-to-load ones, as durable Temporal workflows.')
+  .version(packageVersion())
   .configureHelp({ showGlobalOptions: true })
   .option('--debug', 'stack traces and a debug log on stderr')
   .exitOverride();
-
-const plugins = (): Option =>
-  new Option('--plugins <path>', 'module, package or folder with further stages; may be given again').argParser<readonly string[]>(
-    (path, before = []) => [...before, path],
-  );
-
-/** `name=value`, collected in a mapping. */
-const assignment = (flags: string, description: string): Option =>
-  new Option(flags, `${description}; may be given again`).argParser<Readonly<Record<string, string>>>((text, before = {}) => {
-    const at = text.indexOf('=');
-    if (at < 1) throw new InvalidArgumentError('Expected name=value.');
-    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-  });
-
-const parameter = (): Option => assignment('--param <name=value>', 'value of ${param.name} in the document');
-
-const json = (): Option => new Option('--json', 'one JSON document on stdout');
 
 program
   .command('run')
@@ -40,6 +29,7 @@ program
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the pipeline')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the outputs')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) => (await import('./commands/run.ts')).run(file, command.optsWithGlobals()));
@@ -60,6 +50,7 @@ program
   .option('--shard-size <size>', 'most bytes of tensors in a file (5GB, 512MiB); safetensors only')
   .option('--skip-unsupported', 'leave out tensors without a plain dense form')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the output')
   .action(async (from: string, to: string, _options, command: Command) =>
     (await import('./commands/convert.ts')).convert(from, to, command.optsWithGlobals()),
   );
@@ -123,7 +114,14 @@ program
   .description('run a worker until stopped')
   .option('--storage <file>', 'storage settings: how to reach S3 stores, and what the worker may reach; default: CKPT_STORAGE')
   .option('--refuse-unknown', 'refuse checkpoints that name classes on no list of harmless ones')
-  .option('--check', 'run none: exit 0 if a worker of this machine polls the task queue')
+  .option('--transfers <number>', 'activities at a time that move tensor bytes; 0: none; default: 4')
+  .option('--activities <number>', 'other activities at a time; 0: none, and no workflows; default: 100')
+  .option('--memory <size>', 'take no further work above this size of the process (2GiB); bounds transfers to what fits')
+  .option('--health-port <port>', 'answer /healthz and /readyz there: port, or address:port')
+  .option('--metrics-port <port>', 'serve Prometheus metrics at /metrics there: port, or address:port')
+  .option('--deployment <name>', 'worker deployment that this worker belongs to; with --build-id')
+  .option('--build-id <id>', 'its version')
+  .option('--check', 'run none: exit 0 if the worker at --health-port is ready; without it, if one of this machine polls the task queue')
   .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 
@@ -165,6 +163,31 @@ program
   .option('--abort', 'end the run with the error of the stage')
   .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
   .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
+
+program
+  .command('report')
+  .argument('<workflow-id>')
+  .description('the report of a run or batch that the server still knows, as one HTML file')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.report.html')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/report.ts')).report(id, command.optsWithGlobals()));
+
+program
+  .command('bundle')
+  .argument('<workflow-id>')
+  .description('a run as one zip: report, manifest, pipeline, plan, and the history that `ckpt replay` takes')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.zip')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/bundle.ts')).bundle(id, command.optsWithGlobals()));
+
+program
+  .command('replay')
+  .argument('<bundle>', 'zip of `ckpt bundle`')
+  .description('replay the history in a bundle against the installed workflow code; exit 1 where it takes other steps')
+  .addOption(json())
+  .action(async (file: string, _options, command: Command) =>
+    (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()),
+  );
 
 const batch = program.command('batch').description('one pipeline for each of many checkpoints');
 
@@ -217,11 +240,42 @@ for (const [what, description] of [
       (await import('./commands/batch.ts')).tell(what, id, command.optsWithGlobals()),
     );
 
+const schedule = addSchedule(program);
+
+program
+  .command('doctor')
+  .argument('[place...]', 'further folders and s3://bucket/ to look at')
+  .description('look at all that runs depend on, and say what to do; exit 1 where something will not work')
+  .addOption(json())
+  .option('--storage <file>', 'storage settings; default: CKPT_STORAGE')
+  .action(async (places: string[], _options, command: Command) =>
+    (await import('./commands/doctor.ts')).doctor(places, command.optsWithGlobals()),
+  );
+
 program
   .command('setup')
   .description('register the search attributes of runs on the server')
   .addOption(json())
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
+
+program
+  .command('completion')
+  .addArgument(new Argument('<shell>').choices(SHELLS))
+  .description('print a script that completes commands and options for a shell')
+  .action(async (shell: string) => (await import('./commands/completion.ts')).completion(shell));
+
+program
+  .command('complete', { hidden: true })
+  .argument('[words...]')
+  .action(async (words: string[]) => (await import('./commands/completion.ts')).complete(words, program));
+
+addExamples(program);
+
+/** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 
 /** Libraries' deprecation and version warnings are not the user's business. */
 process.removeAllListeners('warning');
@@ -231,10 +285,8 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    const options: Common =
-      (process.argv.includes('batch') ? batch : program).commands
-        .find((command) => process.argv.includes(command.name()))
-        ?.optsWithGlobals() ?? program.opts();
+    const group = [batch, schedule].find((one) => process.argv.includes(one.name())) ?? program;
+    const options: Common = group.commands.find((command) => process.argv.includes(command.name()))?.optsWithGlobals() ?? program.opts();
     printError(error, options);
     process.exitCode = exitCodeOf(error);
   }

@@ -1,6 +1,7 @@
 /** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
 import { isCheckpointError, reportOf, type ErrorReport } from '../../errors.ts';
 import type { PipelineResult } from '../../pipeline/contract.ts';
+import { paintFor, type Color, type Paint } from './colors.ts';
 import { formatBytes, formatCount } from '../../pipeline/text.ts';
 
 export interface OutputOptions {
@@ -32,7 +33,7 @@ export function printError(error: unknown, options: OutputOptions): void {
   if (options.debug === true && error instanceof Error) note(error.stack ?? '');
 }
 
-export function errorText(report: ErrorReport): string {
+export function errorText(report: ErrorReport, paint: Paint = paintFor(process.stderr)): string {
   const stage = report.details['pipeline_stage'];
   const attempts = report.details['attempts'];
   const where =
@@ -48,7 +49,7 @@ export function errorText(report: ErrorReport): string {
         .map((line) => `\n  - ${String(line)}`)
         .join('')
     : '';
-  return `${report.type}: ${report.message}${list}${where}${next}`;
+  return `${paint('red', report.type)}: ${report.message}${list}${where}${next}`;
 }
 
 const MARKS: Readonly<Record<string, string>> = {
@@ -61,21 +62,31 @@ const MARKS: Readonly<Record<string, string>> = {
   skipped: '-',
 };
 
+const COLORS: Readonly<Record<string, Color>> = {
+  completed: 'green',
+  unchanged: 'green',
+  failed: 'red',
+  cancelled: 'yellow',
+  waiting: 'yellow',
+};
+
 /** The stage table, what was published, and the link. */
-export function resultText(result: PipelineResult, link: string | null): string {
+export function resultText(result: PipelineResult, link: string | null, paint: Paint = paintFor(process.stdout)): string {
   const width = Math.max(5, ...result.stages.map(({ type }) => type.length));
   const rows = result.stages.map(
-    (s) => `  ${MARKS[s.status]} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${s.error?.message ?? s.summary ?? ''}`,
+    (s) =>
+      `  ${paint(COLORS[s.status] ?? 'dim', MARKS[s.status] ?? '')} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${s.error?.message ?? s.summary ?? ''}`,
   );
   const outputs = result.outputs.flatMap((o) => [
     '',
-    `${o.unchanged ? 'Unchanged' : 'Published'}  ${o.uri}`,
+    `${paint('bold', o.unchanged ? 'Unchanged' : 'Published')}  ${o.uri}`,
     `  ${formatCount(o.tensors, 'tensor')}, ${formatBytes(o.size)} (${o.size} bytes), ${o.format}`,
     ...(o.sha256 === undefined ? [] : [`  sha256 ${o.sha256}`]),
     `  manifest ${o.manifest}`,
+    ...(o.report === undefined ? [] : [`  report ${o.report}`]),
   ]);
   return [
-    `Pipeline ${result.workflow_id}: ${result.status}`,
+    `Pipeline ${result.workflow_id}: ${paint(COLORS[result.status] ?? 'bold', result.status)}`,
     ...rows,
     ...outputs,
     ...(link === null ? [] : ['', `Run in the Temporal UI: ${link}`]),

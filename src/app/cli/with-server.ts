@@ -1,11 +1,11 @@
 /** What commands about runs need: a client, and where the server is ours, a worker, as queries, updates and clean-ups need one. */
-import type { Client } from '@temporalio/client';
-import { clientOf } from '../client.ts';
+import { CheckpointConfigError } from '../../errors.ts';
+import { CheckpointClient } from '../client.ts';
 import { connectTemporal, type TemporalAccess } from '../temporal/connect.ts';
-import { logger, type OutputOptions } from './output.ts';
+import { logger, note, type OutputOptions } from './output.ts';
 
 export interface Server {
-  readonly client: Client;
+  readonly client: CheckpointClient;
   readonly temporal: TemporalAccess;
 }
 
@@ -15,13 +15,32 @@ export async function withServer<T>(options: OutputOptions, act: (server: Server
     const worker =
       temporal.kind === 'configured'
         ? null
-        : await (await import('../worker.ts')).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace });
+        : await (
+            await import('../worker.ts')
+          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, oneRun: true });
     try {
-      return await act({ client: clientOf(temporal.connection, temporal.namespace), temporal });
+      return await act({ client: clientOf(temporal), temporal });
     } finally {
       await worker?.stop();
     }
   } finally {
     await temporal.close();
   }
+}
+
+export function clientOf({ connection, namespace }: TemporalAccess): CheckpointClient {
+  return new CheckpointClient({ connection, namespace }, { note });
+}
+
+/** What is left to others needs a server, and a worker, that outlive this command. */
+export function checkStays({ stays }: TemporalAccess, what: string): void {
+  if (stays) return;
+  throw new CheckpointConfigError(
+    `${what} needs a server and a worker that outlive this command: keep \`ckpt dev\` up in another terminal, or set TEMPORAL_ADDRESS.`,
+  );
+}
+
+/** Of a workflow in the Temporal UI; null where nobody knows where that is. */
+export function linkOf({ uiUrl, namespace }: TemporalAccess, workflowId: string): string | null {
+  return uiUrl === null ? null : `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`;
 }

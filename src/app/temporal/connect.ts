@@ -5,7 +5,7 @@ import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { readEnvironment, type Environment } from '../environment.ts';
 import { registerAttributes } from './search-attributes.ts';
-import { acquireDevServer, answers, runningServer, type DevServer } from './dev-server.ts';
+import { acquireDevServer, answers, isKept, placesOf, runningServer, type DevServer } from './dev-server.ts';
 
 const LOCAL_ADDRESS = '127.0.0.1:7233';
 const LOCAL_UI = 'http://127.0.0.1:8233';
@@ -20,58 +20,84 @@ export interface TemporalAccess {
   readonly namespace: string;
   readonly address: string;
   readonly uiUrl: string | null;
+  /** It outlives this command: a configured or local one, or an embedded one that another command keeps up. */
+  readonly stays: boolean;
   close(): Promise<void>;
 }
 
-export async function connectTemporal({
-  log,
-  environment = readEnvironment(),
-}: {
+interface Search {
   readonly log: (line: string) => void;
+  /** This command keeps an embedded server, and a worker, up until it is stopped. */
+  readonly keeps?: boolean;
   readonly environment?: Environment;
-}): Promise<TemporalAccess> {
-  const { connectionOptions, namespace = 'default' } = configuration();
-  const { uiUrl } = environment;
-  if (connectionOptions.address !== undefined) {
-    const address = connectionOptions.address;
-    log(`temporal: configured server ${address}`);
-    const connection = await connect(connectionOptions, address);
-    return {
-      kind: 'configured',
-      connection,
-      nativeOptions: connectionOptions as NativeConnectionOptions,
-      namespace,
-      address,
-      uiUrl,
-      close: () => connection.close(),
-    };
-  }
-  const ours = await runningServer(environment.stateFolder);
-  if (ours === null && (await answers(LOCAL_ADDRESS))) {
-    log(`temporal: server on the default local port`);
-    return access('local', LOCAL_ADDRESS, uiUrl ?? LOCAL_UI, namespace, async () => undefined);
-  }
-  const server: DevServer = await acquireDevServer({ log, environment });
+}
+
+/** The configured server; else the embedded one of another command; else one on the default local port; else one brought up for this command. */
+export async function connectTemporal({ log, keeps = false, environment = readEnvironment() }: Search): Promise<TemporalAccess> {
+  const found = await connectOther(log, environment);
+  if (found !== null) return found;
+  const { namespace = 'default' } = configuration();
+  const server: DevServer = await acquireDevServer({ log, environment, keeps });
   try {
-    const found = await access('embedded', server.address, uiUrl ?? server.uiUrl, namespace, () => server.release());
+    const uiUrl = environment.uiUrl ?? server.uiUrl;
+    const access = await accessOf({ kind: 'embedded', stays: server.stays, address: server.address, uiUrl, namespace }, () =>
+      server.release(),
+    );
     // Runs do without them.
-    await registerAttributes(found.connection, namespace).catch((error: unknown) => log(`temporal: ${textOf(error)}`));
-    return found;
+    await registerAttributes(access.connection, namespace).catch((error: unknown) => log(`temporal: ${textOf(error)}`));
+    return access;
   } catch (error) {
     await server.release();
     throw error;
   }
 }
 
-async function access(
-  kind: 'local' | 'embedded',
-  address: string,
-  uiUrl: string,
-  namespace: string,
-  release: () => Promise<void>,
+/** A server that is up already; `CheckpointConfigError` where there is none. It is not kept up for this process. */
+export async function connectExisting(environment: Environment = readEnvironment()): Promise<TemporalAccess> {
+  const found = await findExisting(environment);
+  if (found !== null) return found;
+  throw new CheckpointConfigError(
+    `No Temporal server is configured, and none answers at ${LOCAL_ADDRESS}. Set TEMPORAL_ADDRESS, or keep \`ckpt dev\` up.`,
+    undefined,
+    { details: { address: LOCAL_ADDRESS } },
+  );
+}
+
+/** The same, or null where there is none. */
+export async function findExisting(environment: Environment): Promise<TemporalAccess | null> {
+  const found = await connectOther(() => undefined, environment);
+  if (found !== null) return found;
+  const ours = await runningServer(environment.stateFolder);
+  const { namespace = 'default' } = configuration();
+  if (ours === null) return null;
+  const { address, uiUrl } = placesOf(ours);
+  const stays = await isKept(environment.stateFolder);
+  return accessOf({ kind: 'embedded', stays, address, uiUrl: environment.uiUrl ?? uiUrl, namespace });
+}
+
+/** One that is none of ours. */
+async function connectOther(log: (line: string) => void, environment: Environment): Promise<TemporalAccess | null> {
+  const { connectionOptions, namespace = 'default' } = configuration();
+  const { uiUrl, stateFolder } = environment;
+  const { address } = connectionOptions;
+  if (address !== undefined) {
+    log(`temporal: configured server ${address}`);
+    const connection = await connect(connectionOptions, address);
+    const nativeOptions = connectionOptions as NativeConnectionOptions;
+    return { kind: 'configured', stays: true, connection, nativeOptions, namespace, address, uiUrl, close: () => connection.close() };
+  }
+  if ((await runningServer(stateFolder)) !== null || !(await answers(LOCAL_ADDRESS))) return null;
+  log(`temporal: server on the default local port`);
+  return accessOf({ kind: 'local', stays: true, address: LOCAL_ADDRESS, uiUrl: uiUrl ?? LOCAL_UI, namespace });
+}
+
+async function accessOf(
+  found: Pick<TemporalAccess, 'kind' | 'stays' | 'address' | 'uiUrl' | 'namespace'>,
+  release: () => Promise<void> = async () => undefined,
 ): Promise<TemporalAccess> {
+  const { address } = found;
   const connection = await connect({ address }, address);
-  return { kind, connection, nativeOptions: { address }, namespace, address, uiUrl, close: () => connection.close().finally(release) };
+  return { ...found, connection, nativeOptions: { address }, close: () => connection.close().finally(release) };
 }
 
 function configuration(): { readonly connectionOptions: ConnectionOptions; readonly namespace?: string } {

@@ -8,7 +8,7 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
@@ -56,32 +56,40 @@ interface ServerRecord {
   readonly uiPort: number;
 }
 
+/** In a lease beside the process: it keeps a worker, too, until somebody stops it. */
+const KEEPS = 'keeps';
+
 export interface DevServer {
   readonly address: string;
   readonly uiUrl: string;
   readonly pid: number;
+  /** Another process keeps it and a worker up. */
+  readonly stays: boolean;
   /** Gives the lease up; the last one stops the server. */
   release(): Promise<void>;
 }
 
-export async function acquireDevServer({ log, environment }: BringUp): Promise<DevServer> {
+export async function acquireDevServer({ log, environment, keeps = false }: BringUp & { readonly keeps?: boolean }): Promise<DevServer> {
   const folder = environment.stateFolder;
   await mkdir(join(folder, 'leases'), { recursive: true });
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);
     const found = living ?? (await start({ log, environment }));
-    await writeFile(lease, processMark(process.pid) ?? '');
-    return found;
+    const stays = await isKept(folder);
+    await writeFile(lease, `${processMark(process.pid) ?? ''}${keeps ? `\n${KEEPS}` : ''}`);
+    return { ...found, stays };
   });
   return {
-    address: `127.0.0.1:${server.port}`,
-    uiUrl: `http://127.0.0.1:${server.uiPort}`,
+    ...placesOf(server),
     pid: server.pid,
+    stays: server.stays,
     release: () =>
       locked(folder, async () => {
         await rm(lease, { force: true });
-        if (await someLease(folder)) return;
+        const all = await leases(folder);
+        for (const { path, living } of all) if (!living) await rm(path, { force: true });
+        if (all.some(({ living }) => living)) return;
         await stop(server.pid);
         await rm(join(folder, 'server.json'), { force: true });
       }),
@@ -93,6 +101,15 @@ export async function runningServer(folder: string): Promise<ServerRecord | null
   const text = await readFile(join(folder, 'server.json'), 'utf8').catch(() => null);
   const record = text === null ? null : parseRecord(text);
   return record !== null && (await isTemporal(record.pid)) ? record : null;
+}
+
+/** A process keeps the server of this folder up until somebody stops it. */
+export async function isKept(folder: string): Promise<boolean> {
+  return (await leases(folder)).some(({ living, says }) => living && says === KEEPS);
+}
+
+export function placesOf({ port, uiPort }: ServerRecord): Pick<DevServer, 'address' | 'uiUrl'> {
+  return { address: `127.0.0.1:${port}`, uiUrl: `http://127.0.0.1:${uiPort}` };
 }
 
 function parseRecord(text: string): ServerRecord | null {
@@ -161,6 +178,8 @@ async function startAt(
 
 /** True when a Temporal server at the address knows the namespace `default`. */
 export async function answers(address: string): Promise<boolean> {
+  // A refusal costs a millisecond here; the client would try again until its deadline.
+  if (!(await listens(address))) return false;
   const connection = Connection.lazy({ address, connectTimeout: 2000 });
   try {
     await connection.withDeadline(Date.now() + 2000, () => connection.workflowService.describeNamespace({ namespace: 'default' }));
@@ -170,6 +189,18 @@ export async function answers(address: string): Promise<boolean> {
   } finally {
     await connection.close();
   }
+}
+
+function listens(address: string): Promise<boolean> {
+  const { hostname: host, port } = new URL(`tcp://${address}`);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(port), timeout: 2000 });
+    const end = (found: boolean) => (): void => {
+      socket.destroy();
+      resolve(found);
+    };
+    socket.once('connect', end(true)).once('error', end(false)).once('timeout', end(false));
+  });
 }
 
 async function stop(pid: number): Promise<void> {
@@ -184,14 +215,21 @@ async function stop(pid: number): Promise<void> {
   if (await isTemporal(pid)) process.kill(pid, 'SIGKILL');
 }
 
-async function someLease(folder: string): Promise<boolean> {
-  for (const name of await readdir(join(folder, 'leases'))) {
-    const lease = join(folder, 'leases', name);
-    const mark = await readFile(lease, 'utf8').catch(() => null);
-    if (mark !== null && processMark(Number(name)) === mark) return true;
-    await rm(lease, { force: true });
-  }
-  return false;
+interface Lease {
+  readonly path: string;
+  readonly living: boolean;
+  readonly says: string;
+}
+
+async function leases(folder: string): Promise<readonly Lease[]> {
+  const names = await readdir(join(folder, 'leases')).catch(() => []);
+  return Promise.all(
+    names.map(async (name) => {
+      const path = join(folder, 'leases', name);
+      const [mark, says = ''] = (await readFile(path, 'utf8').catch(() => '')).split('\n');
+      return { path, says, living: mark !== '' && processMark(Number(name)) === mark };
+    }),
+  );
 }
 
 /** Pids are used again: where the system says what a process runs, it must be `temporal`, and no zombie. */

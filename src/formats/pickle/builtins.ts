@@ -12,30 +12,28 @@ export interface Table {
   readonly fail: (message: string) => never;
 }
 
-const PLAIN = new Set([
-  'torch.Size',
-  'torch.device',
-  'torch.serialization._get_layout',
-  'datetime.date',
-  'datetime.datetime',
-  'datetime.time',
-  'datetime.timedelta',
-  'datetime.timezone',
-  'decimal.Decimal',
-  'fractions.Fraction',
+const PLAIN: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  ['torch', new Set(['Size', 'device'])],
+  ['torch.serialization', new Set(['_get_layout'])],
+  ['datetime', new Set(['date', 'datetime', 'time', 'timedelta', 'timezone'])],
+  ['decimal', new Set(['Decimal'])],
+  ['fractions', new Set(['Fraction'])],
 ]);
 const ENCODINGS = new Set(['latin1', 'latin-1', 'iso-8859-1', 'utf-8', 'utf8', 'ascii']);
 
 export function plainCall(table: Table, module: string, name: string, args: readonly NodeId[]): ValueNode | undefined {
-  const full = `${module}.${name}`;
   const items = (id: NodeId | undefined): readonly NodeId[] => {
     if (id === undefined) return [];
     const node = table.nodes[id];
     if (typeof node === 'object' && node !== null && 'items' in node && node.kind !== 'object') return [...(node.items ?? [])];
-    return table.fail(`${full} of something that is no list`);
+    return table.fail(`${module}.${name} of something that is no list`);
   };
-  if (PLAIN.has(full) || module.startsWith('pathlib'))
-    return { kind: 'plain', class: name === '_get_layout' ? 'torch.layout' : full, value: table.add({ kind: 'tuple', items: args }) };
+  if (PLAIN.get(module)?.has(name) === true || module.startsWith('pathlib'))
+    return {
+      kind: 'plain',
+      class: name === '_get_layout' ? 'torch.layout' : `${module}.${name}`,
+      value: table.add({ kind: 'tuple', items: args }),
+    };
   if (module === '_codecs') return encoded(table, args, 'bytes');
   if (module === 'collections') {
     if (name === 'deque') return undefined;
@@ -45,7 +43,8 @@ export function plainCall(table: Table, module: string, name: string, args: read
     if (typeof node === 'object' && node !== null && node.kind === 'dict') return { kind: 'dict', class: dict, entries: [...node.entries] };
     const entries = items(given).map((pair) => {
       const [key, value, more] = items(pair);
-      if (key === undefined || value === undefined || more !== undefined) return table.fail(`${full} of something that is no pair`);
+      if (key === undefined || value === undefined || more !== undefined)
+        return table.fail(`${module}.${name} of something that is no pair`);
       return [key, value] as const;
     });
     return { kind: 'dict', class: dict, entries };

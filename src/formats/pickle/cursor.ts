@@ -68,8 +68,12 @@ export function decodeText(bytes: Uint8Array, position: number): string | Surrog
   }
 }
 
+/** Texts up to this length are mostly names in ASCII, and shorter to look at than to hand to a decoder. */
+const NAME = 256;
+
 export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimits): Cursor {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let frameEnd = -1;
   const advance = (length: number): number => {
     const at = cursor.position;
@@ -98,7 +102,9 @@ export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimit
     },
     utf8: (length) => {
       const at = advance(length);
-      return decodeText(bytes.subarray(at, at + length), at);
+      return length <= NAME && isAscii(bytes, at, at + length)
+        ? buffer.toString('latin1', at, at + length)
+        : decodeText(bytes.subarray(at, at + length), at);
     },
     rawLine: () => {
       const at = cursor.position;
@@ -122,4 +128,9 @@ export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimit
     },
   };
   return cursor;
+}
+
+function isAscii(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (bytes[at]! >= 0x80) return false;
+  return true;
 }

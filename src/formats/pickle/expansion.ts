@@ -30,7 +30,9 @@ export function checkExpansion(nodes: readonly ValueNode[], root: NodeId, limits
       path.pop();
     } else if (size[child] === 0) {
       size[child] = 1;
-      path.push({ id: child, children: childrenOf(nodes[child]), next: 0 });
+      const children = childrenOf(nodes[child]);
+      if (children.length > 0) path.push({ id: child, children, next: 0 });
+      else depth[child] = 1;
     }
   }
 }

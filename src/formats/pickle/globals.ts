@@ -252,6 +252,11 @@ export function isTensorClass(module: string, name: string): boolean {
 
 const SAFE_PAIRS = new Set(Object.entries(SAFE).flatMap(([module, names]) => names.split(' ').map((name) => `${module} ${name}`)));
 
+/** Dangerous, and not only for a name that is so in whichever module: tells which of the letters before a name are its module's. */
+export function isDangerousByModule(module: string, name: string): boolean {
+  return judge(module, DANGEROUS_NAMES.has(name) ? '_' : name) === 'dangerous';
+}
+
 /** Judges `module.name`; the only judge there is. */
 export function judge(module: string, name: string): Verdict {
   const pair = `${module} ${name}`;

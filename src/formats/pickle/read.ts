@@ -9,7 +9,7 @@ import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value
 import { PICKLE_LIMITS, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
 import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
-import { isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
+import { isDangerousByModule, isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
 import { keyReader } from './keys.ts';
@@ -42,6 +42,8 @@ export interface PickleOptions {
   readonly more?: boolean;
 }
 
+/** Integers below this are one node each, however often they come: sizes, strides and offsets are most of a checkpoint's values. */
+const COMMON_INTEGERS = 1024;
 /** Bytes before a break that are looked through once more: the opcode that broke, and the operands of one behind it. */
 const BEFORE_BREAK = 512;
 
@@ -107,7 +109,7 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
 /** A broken pickle may still be read by others: the names behind the break belong into the report. */
 function sweepRest(bytes: Uint8Array, from: number, { host, member }: PickleOptions, limits: PickleLimits): void {
   const known = new Set(host.globals.filter((use) => use.member === member).map(({ position }) => position));
-  for (const { module, name, position } of sweep(bytes, from, (...pair) => judge(...pair) === 'dangerous'))
+  for (const { module, name, position } of sweep(bytes, from, isDangerousByModule))
     if (!known.has(position) && host.globals.length < limits.globals)
       host.globals.push({ module, name, verdict: judge(module, name), member, position });
 }
@@ -139,8 +141,12 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const nodes = host.nodes;
   const cursor: Cursor = openCursor(bytes, start, limits);
   const memo = openMemo();
-  const keys = new Map<NodeId, Map<string, number>>();
+  /** Places of a dict's entries by their keys: texts as they are, which most are, and all others as `keyReader` tells them. */
+  const keys = new Map<NodeId, { readonly texts: Map<string, number>; readonly others: Map<string, number> }>();
   const constants = new Map<unknown, NodeId>();
+  const integers: NodeId[] = [];
+  /** Whether a global may be called, by its node. */
+  const callable = new Map<NodeId, boolean>();
   /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
   const unfinished = new Map<NodeId, number>();
   const stack: NodeId[] = [];
@@ -197,18 +203,21 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const entries = (opened(value).entries ??= []);
     let index = keys.get(target);
     if (index === undefined) {
-      index = new Map();
+      index = { texts: new Map(), others: new Map() };
       keys.set(target, index);
     }
     for (let position = 0; position < items.length; position += 2) {
       const key = items[position] ?? 0;
-      const entry = [key, items[position + 1] ?? 0] as const;
-      const text = keyOf(key);
-      const known = index.get(text);
+      const value = items[position + 1] ?? 0;
+      const text = nodes[key];
+      const isText = typeof text === 'string';
+      const places = isText ? index.texts : index.others;
+      const name = isText ? text : keyOf(key);
+      const known = places.get(name);
       if (known === undefined) {
         charge(WEIGHTS.entry);
-        index.set(text, entries.push(entry) - 1);
-      } else entries[known] = [entries[known]?.[0] ?? key, entry[1]];
+        places.set(name, entries.push([key, value]) - 1);
+      } else entries[known] = [entries[known]?.[0] ?? key, value];
     }
   };
   /** Adds to a set what it does not hold yet. */
@@ -216,16 +225,12 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const held = opened(nodes[target] as object); // A set: the callers have seen to it.
     const list = (held.items ??= []);
     let index = keys.get(target);
-    if (index === undefined) {
-      index = new Map();
-      for (const [position, item] of list.entries()) index.set(keyOf(item), position);
-      keys.set(target, index);
-    }
+    if (index === undefined) keys.set(target, (index = { texts: new Map(), others: new Map() }));
     for (const item of items) {
       const text = keyOf(item);
-      if (index.has(text)) continue;
+      if (index.others.has(text)) continue;
       charge(WEIGHTS.entry);
-      index.set(text, list.push(item) - 1);
+      index.others.set(text, list.push(item) - 1);
     }
   };
   const pushSet = (kind: 'set' | 'frozenset', items: readonly NodeId[]): void => {
@@ -253,7 +258,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (tuple.kind !== 'tuple') return fail(`call arguments that are no tuple (${tuple.kind})`);
     const { module, name } = target;
     if (isNew && isFunction(module, name)) return fail(`a new object of ${module}.${name}, which is a function`);
-    if (kwargs === undefined && judge(module, name) === 'safe') {
+    let isSafe = callable.get(callee);
+    if (isSafe === undefined) callable.set(callee, (isSafe = judge(module, name) === 'safe'));
+    if (kwargs === undefined && isSafe) {
       const made = plainCall(table, module, name, tuple.items) ?? host.call?.(module, name, tuple.items, at);
       if (typeof made === 'number') return pushId(made);
       if (typeof made === 'object' && (made?.kind === 'set' || made?.kind === 'frozenset')) return pushSet(made.kind, made.items);
@@ -285,7 +292,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (memo.set(index, top())) charge(WEIGHTS.memo);
   };
   const recall = (index: number): void => pushId(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
-  const pushInteger = (value: number | string): void => push(typeof value === 'number' ? value : { kind: 'int', decimal: value });
+  const pushInteger = (value: number | string): void => {
+    if (typeof value === 'string') push({ kind: 'int', decimal: value });
+    else if (value >= 0 && value < COMMON_INTEGERS) pushId((integers[value] ??= add(value)));
+    else push(value);
+  };
   const pushText = (text: string | Surrogates): void => {
     if (typeof text === 'string') push(text);
     else push({ kind: 'plain', class: 'str', value: add({ kind: 'bytes', base64: base64(text.wtf8) }) });
@@ -344,13 +355,13 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         constant(false);
         break;
       case 0x4b:
-        push(cursor.u8());
+        pushInteger(cursor.u8());
         break; // BININT1
       case 0x4d:
-        push(cursor.u16());
+        pushInteger(cursor.u16());
         break; // BININT2
       case 0x4a:
-        push(cursor.i32());
+        pushInteger(cursor.i32());
         break; // BININT
       case 0x49: {
         // INT

@@ -15,19 +15,22 @@ const RANK = new Map((Object.keys(DTYPES) as Dtype[]).map((dtype, index) => [dty
 
 export function layoutSafetensors(plan: Plan): Layout {
   checkTensors(plan.tensors);
-  const keyed = plan.tensors.map((tensor, index) => ({ tensor, index, key: Buffer.from(tensor.name) }));
-  keyed.sort((a, b) => RANK.get(b.tensor.dtype)! - RANK.get(a.tensor.dtype)! || Buffer.compare(a.key, b.key));
+  const order = plan.tensors.map((_, index) => index);
+  const inOrder = plan.tensors.some(({ name }) => SURROGATES.test(name)) ? byteOrder : textOrder;
+  order.sort((left, right) => {
+    const [a, b] = [plan.tensors[left]!, plan.tensors[right]!];
+    return RANK.get(b.dtype)! - RANK.get(a.dtype)! || inOrder(a.name, b.name);
+  });
   const entries: string[] = [];
   const segments: Segment[] = [];
   const metadata = Object.entries(plan.metadata).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   if (metadata.length > 0)
     entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;
-  for (const { tensor, index } of keyed) {
-    const length = tensorBytes(tensor.dtype, tensor.shape);
-    entries.push(
-      `${JSON.stringify(tensor.name)}:{"dtype":"${tensor.dtype}","shape":${JSON.stringify(tensor.shape)},"data_offsets":[${end},${end + length}]}`,
-    );
+  for (const index of order) {
+    const { name, dtype, shape } = plan.tensors[index]!;
+    const length = tensorBytes(dtype, shape);
+    entries.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + length}]}`);
     end += length;
     segments.push({ kind: 'tensor', index, length });
   }
@@ -46,6 +49,19 @@ export function layoutSafetensors(plan: Plan): Layout {
     tensors: plan.tensors,
     segments: [{ kind: 'bytes', bytes: start }, ...segments],
   };
+}
+
+/** Characters of two code units: their order is not that of their bytes. */
+const SURROGATES = /[\ud800-\udfff]/;
+
+/** By UTF-8 bytes, as the reference sorts. */
+function byteOrder(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** The same where all characters are of one code unit. */
+function textOrder(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function checkTensors(tensors: readonly PlannedTensor[]): void {

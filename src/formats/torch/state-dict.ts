@@ -11,6 +11,7 @@ import { judge } from '../pickle/globals.ts';
 const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
 const PYTORCH_MARKS = ['model_state_dict', 'optimizer_state_dict', 'scheduler_state_dict'];
+const FORMAT_MARKS = new Set(['pytorch-lightning_version', ...LIGHTNING_MARKS, ...PYTORCH_MARKS]);
 
 /** The key of what `Module.get_extra_state` gave. */
 const EXTRA_STATE = /(^|\.)_extra_state$/;
@@ -40,12 +41,16 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       ['content is no mapping'],
       blamed,
     );
+  // What a module's `get_extra_state` gives stands among its tensors.
+  const raw =
+    root.entries.some(([, value]) => kindOf(nodes[value]) === 'tensor') &&
+    root.entries.every(([key, value]) => kindOf(nodes[value]) === 'tensor' || EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
   const top = new Map<string, NodeId>();
-  for (const [key, value] of root.entries) top.set(keyText(nodes[key]) ?? `<${describe(nodes[key])}>`, value);
-  const tensors = root.entries.filter(([, value]) => kindOf(nodes[value]) === 'tensor').length;
-  // A module's own extra state (`get_extra_state`) may be anything, and stands among its tensors.
-  const extras = root.entries.filter(([key, value]) => kindOf(nodes[value]) !== 'tensor' && EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
-  const raw = tensors > 0 && tensors + extras.length === root.entries.length;
+  for (const [key, value] of root.entries) {
+    const text = keyText(nodes[key]) ?? `<${describe(nodes[key])}>`;
+    // A raw state dict may have very many keys: only those count that mark a format.
+    if (!raw || FORMAT_MARKS.has(text)) top.set(text, value);
+  }
   const format: Format =
     top.has('pytorch-lightning_version') || LIGHTNING_MARKS.filter((key) => top.has(key)).length >= 2
       ? 'lightning'

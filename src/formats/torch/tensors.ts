@@ -12,6 +12,9 @@ import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '
 import { PickleSyntaxError } from '../pickle/cursor.ts';
 import { isTensorClass, TORCH_DTYPES } from '../pickle/globals.ts';
 
+/** Up to here sums and products of elements and bytes are exact. */
+const PLAIN_MOST = 2 ** 48;
+
 type TensorNode = Extract<ValueNode, { kind: 'tensor' }>;
 type Kind = Dtype | 'quantized';
 
@@ -346,6 +349,7 @@ function checkBounds(
   length: number,
   position: number,
 ): void {
+  if (fitsPlainly(shape, stride, offset, size, length)) return;
   const elements = shape.reduce((product, each) => product * BigInt(each), 1n);
   const bytes = elements * BigInt(size);
   let last = BigInt(offset);
@@ -355,6 +359,18 @@ function checkBounds(
   if (bytes > BigInt(MAX_TENSOR_BYTES)) throw new PickleSyntaxError(`a tensor of ${bytes} bytes`, position);
   if (bytes > BigInt(EXPANDED_FROM) && bytes > BigInt(length) * BigInt(MAX_EXPANSION))
     throw new PickleSyntaxError(`a tensor of ${bytes} bytes over a storage of ${length}`, position);
+}
+
+/** The usual case in plain numbers: no product near 2^53, and no more bytes than the storage has. */
+function fitsPlainly(shape: readonly number[], stride: readonly number[], offset: number, size: number, length: number): boolean {
+  let elements = 1;
+  let last = offset;
+  for (let axis = 0; axis < shape.length; axis++) {
+    elements *= shape[axis]!;
+    last += Math.max(0, shape[axis]! - 1) * stride[axis]!;
+    if (elements > PLAIN_MOST || last > PLAIN_MOST) return false;
+  }
+  return elements > 0 && elements * size <= Math.min(length, MAX_TENSOR_BYTES) && (last + 1) * size <= length;
 }
 
 /** Row-major without gaps; the strides of sizes 0 and 1 say nothing. */

@@ -70,29 +70,27 @@ interface Directory {
 
 /** Reads and checks the directory; members' own headers are checked where they are read. */
 export async function readArchive(source: ByteSource): Promise<Archive> {
-  const { entries, directoryOffset, findings } = await readDirectory(source);
-  checkNames(source.uri, entries);
-  const ends = checkOverlap(source.uri, entries, directoryOffset);
-  const members = entries.map((entry) => ({ ...entry, end: ends.get(entry.header) ?? directoryOffset }));
+  const { members, directoryOffset, findings } = await readDirectory(source);
+  checkNames(source.uri, members);
+  placeEnds(source.uri, members, directoryOffset);
   return { members, findings: [...findings, ...oddities(members)] };
 }
 
 /** The members of a directory that `readArchive` may refuse: twins and overlapping ones included. For looking, not for loading. */
 export async function readUncheckedMembers(source: ByteSource): Promise<readonly Member[]> {
-  const { entries, directoryOffset } = await readDirectory(source);
-  return entries.map((entry) => ({ ...entry, end: directoryOffset }));
+  return (await readDirectory(source)).members;
 }
 
 async function readDirectory(
   source: ByteSource,
-): Promise<{ readonly entries: readonly Entry[]; readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
+): Promise<{ readonly members: Placed[]; readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
   const tailOffset = Math.max(0, source.size - TAIL);
   const tail = Buffer.from(await source.read(tailOffset, source.size - tailOffset));
   const { directory, findings } = findDirectory(source, tail, tailOffset);
   const start = directory.offset - tailOffset;
   const bytes =
     start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
-  return { entries: parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
+  return { members: parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
 }
 
 /** What is legal, and yet worth a line: sums that were never computed, bytes that belong to no member. */
@@ -180,15 +178,16 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   return { directory: { offset, size, entries }, findings };
 }
 
-type Entry = Omit<Member, 'end'>;
+/** A member whose end is the directory until it is known what begins behind it. */
+type Placed = Omit<Member, 'end'> & { end: number };
 
-function parseDirectory(uri: string, bytes: Buffer, directory: Directory): readonly Entry[] {
-  const members: Entry[] = [];
+function parseDirectory(uri: string, bytes: Buffer, directory: Directory): Placed[] {
+  const members: Placed[] = [];
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   let at = 0;
+  const bad = (what: string): CheckpointLoadError =>
+    corrupt(uri, `central directory entry ${members.length} at ${directory.offset + at}: ${what}`);
   while (at < bytes.length) {
-    const bad = (what: string): CheckpointLoadError =>
-      corrupt(uri, `central directory entry ${members.length} at ${directory.offset + at}: ${what}`);
     if (at + CENTRAL_SIZE > bytes.length || bytes.readUInt32LE(at) !== CENTRAL) throw bad('no entry begins here');
     const flags = bytes.readUInt16LE(at + 8);
     const method = bytes.readUInt16LE(at + 10);
@@ -196,24 +195,36 @@ function parseDirectory(uri: string, bytes: Buffer, directory: Directory): reado
     const extraLength = bytes.readUInt16LE(at + 30);
     const next = at + CENTRAL_SIZE + nameLength + extraLength + bytes.readUInt16LE(at + 32);
     if (next > bytes.length) throw bad('it reaches past the end of the directory');
-    const raw = bytes.subarray(at + CENTRAL_SIZE, at + CENTRAL_SIZE + nameLength);
-    let name: string;
-    try {
-      name = decoder.decode(raw);
-    } catch {
-      throw bad('its name is not valid UTF-8');
+    const extraAt = at + CENTRAL_SIZE + nameLength;
+    let name = bytes.toString('latin1', at + CENTRAL_SIZE, extraAt);
+    if (!PLAIN_NAME.test(name) || name.includes('..')) {
+      try {
+        name = decoder.decode(bytes.subarray(at + CENTRAL_SIZE, extraAt));
+      } catch {
+        throw bad('its name is not valid UTF-8');
+      }
+      checkName(name, bad);
     }
-    checkName(name, bad);
     if ((flags & REFUSED_FLAGS) !== 0) throw bad(`${name}: flags 0x${flags.toString(16)} say it is encrypted or patched`);
     if (method !== 0 && method !== 8) throw bad(`${name}: compression method ${method}; 0 (stored) and 8 (deflated) are read`);
-    const extra = bytes.subarray(at + CENTRAL_SIZE + nameLength, at + CENTRAL_SIZE + nameLength + extraLength);
-    checkUnicodePath(extra, raw, bad);
+    const extra = extraLength === 0 ? NOTHING : bytes.subarray(extraAt, extraAt + extraLength);
+    checkUnicodePath(extra, bytes, at + CENTRAL_SIZE, extraAt, bad);
     const wide = zip64Fields(extra, bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42), bad);
     if (bytes.readUInt16LE(at + 34) !== 0) throw bad(`${name}: disk number ${bytes.readUInt16LE(at + 34)}, expected 0`);
     if (wide.size > 0 && ((bytes.readUInt32LE(at + 38) & IS_FOLDER) !== 0 || name.endsWith('/')))
       throw bad(`${name}: it says it is a folder, and has ${wide.size} bytes`);
     if (method === 0 && wide.size !== wide.compressed) throw bad(`${name}: stored, but its sizes are ${wide.size} and ${wide.compressed}`);
-    members.push({ name, method: method === 0 ? 'stored' : 'deflated', flags, crc32: bytes.readUInt32LE(at + 16), ...wide });
+    const { size, compressed, header } = wide;
+    members.push({
+      name,
+      method: method === 0 ? 'stored' : 'deflated',
+      flags,
+      crc32: bytes.readUInt32LE(at + 16),
+      compressed,
+      size,
+      header,
+      end: directory.offset,
+    });
     at = next;
   }
   if (members.length !== directory.entries)
@@ -231,8 +242,8 @@ function zip64Fields(
   header: number,
   bad: Bad,
 ): { size: number; compressed: number; header: number } {
-  const wanted = [size, compressed, header].map((value) => value === 0xffffffff);
   const field = extraField(extra, ZIP64_EXTRA, bad);
+  const wanted = [size === 0xffffffff, compressed === 0xffffffff, header === 0xffffffff] as const;
   if (!wanted.includes(true)) return { size, compressed, header };
   if (field === undefined) throw bad('a size of 0xffffffff without a zip64 extra field');
   let read = 0;
@@ -258,15 +269,20 @@ function extraField(extra: Buffer, id: number, bad: Bad): Buffer | undefined {
   return found;
 }
 
-function checkUnicodePath(extra: Buffer, name: Buffer, bad: Bad): void {
+/** The name lies in `bytes` between `from` and `to`. */
+function checkUnicodePath(extra: Buffer, bytes: Buffer, from: number, to: number, bad: Bad): void {
   const path = extraField(extra, UNICODE_PATH_EXTRA, bad)?.subarray(5);
-  if (path !== undefined && !path.equals(name))
-    throw bad(`${name.toString()}: its Unicode path field says ${JSON.stringify(path.toString())}`);
+  if (path !== undefined && !path.equals(bytes.subarray(from, to)))
+    throw bad(`${bytes.toString('utf8', from, to)}: its Unicode path field says ${JSON.stringify(path.toString())}`);
 }
 
 function hex4(value: number): string {
   return value.toString(16).padStart(4, '0');
 }
+
+/** What torch writes: ASCII, relative, no empty part. */
+const PLAIN_NAME = /^[\w.-]+(?:\/[\w.-]+)*$/;
+const NOTHING = Buffer.alloc(0);
 
 function checkName(name: string, bad: Bad): void {
   if (
@@ -281,7 +297,7 @@ function checkName(name: string, bad: Bad): void {
   }
 }
 
-function checkNames(uri: string, members: readonly Entry[]): void {
+function checkNames(uri: string, members: readonly Member[]): void {
   const seen = new Map<string, string>();
   for (const { name } of members) {
     // Both ways: some letters have an upper case only, or a lower one.
@@ -295,8 +311,8 @@ function checkNames(uri: string, members: readonly Entry[]): void {
   }
 }
 
-/** Gives for each local header's offset where the next thing begins. How long a local header is, only `dataOffset` learns. */
-function checkOverlap(uri: string, members: readonly Entry[], directoryOffset: number): ReadonlyMap<number, number> {
+/** Says of each member where the next thing begins. How long a local header is, only `dataOffset` learns. */
+function placeEnds(uri: string, members: readonly Placed[], directoryOffset: number): void {
   const inOrder = [...members].sort((a, b) => a.header - b.header);
   let end = 0;
   let before = 'the start of the file';
@@ -309,7 +325,7 @@ function checkOverlap(uri: string, members: readonly Entry[], directoryOffset: n
     before = member.name;
   }
   if (end > directoryOffset) throw corrupt(uri, `member ${before} ends at ${end}, past the central directory at ${directoryOffset}`);
-  return new Map(inOrder.map(({ header }, index) => [header, inOrder[index + 1]?.header ?? directoryOffset]));
+  for (let index = 1; index < inOrder.length; index++) inOrder[index - 1]!.end = inOrder[index]!.header;
 }
 
 interface Local {
@@ -322,8 +338,35 @@ interface Local {
 
 /** Reads a local header and checks it against its directory entry: name byte for byte, flags, method, and every sum and size it gives. */
 async function readLocal(source: ByteSource, member: Member): Promise<Local> {
-  const bad = (what: string): CheckpointLoadError => corrupt(source.uri, `local header of ${member.name} at ${member.header}: ${what}`);
-  const fixed = Buffer.from(await source.read(member.header, LOCAL_HEADER_SIZE));
+  const fixed = bufferOf(await source.read(member.header, LOCAL_HEADER_SIZE));
+  const start = checkStart(source.uri, member, fixed);
+  const rest = await source.read(member.header + LOCAL_HEADER_SIZE, start.data - member.header - LOCAL_HEADER_SIZE);
+  return checkLocal(source.uri, member, Buffer.concat([fixed, rest]), start);
+}
+
+/** The same out of bytes from the local header on that are there already; undefined where they do not reach the member's data. */
+export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array): number | undefined {
+  if (bytes.length < LOCAL_HEADER_SIZE) return undefined;
+  const local = bufferOf(bytes);
+  const start = checkStart(uri, member, local);
+  return start.data - member.header > bytes.length ? undefined : checkLocal(uri, member, local, start).data;
+}
+
+/** What the part of fixed length says. */
+interface LocalStart {
+  readonly flags: number;
+  readonly nameLength: number;
+  readonly data: number;
+  /** Bytes from there to what begins behind the member. */
+  readonly room: number;
+}
+
+function localBad(uri: string, member: Member): Bad {
+  return (what) => corrupt(uri, `local header of ${member.name} at ${member.header}: ${what}`);
+}
+
+function checkStart(uri: string, member: Member, fixed: Buffer): LocalStart {
+  const bad = localBad(uri, member);
   if (fixed.readUInt32LE(0) !== LOCAL) throw bad('no local header begins here');
   const flags = fixed.readUInt16LE(6);
   if (flags !== member.flags) throw bad(`its flags are 0x${hex4(flags)}, the directory's 0x${hex4(member.flags)}`);
@@ -333,20 +376,28 @@ async function readLocal(source: ByteSource, member: Member): Promise<Local> {
   const data = member.header + LOCAL_HEADER_SIZE + nameLength + fixed.readUInt16LE(28);
   const room = member.end - data;
   if (member.compressed > room) throw bad(`its ${member.compressed} bytes from ${data} run into what begins at ${member.end}`);
-  const rest = Buffer.from(await source.read(member.header + LOCAL_HEADER_SIZE, data - member.header - LOCAL_HEADER_SIZE));
-  const name = rest.subarray(0, nameLength);
-  if (!name.equals(Buffer.from(member.name)))
+  return { flags, nameLength, data, room };
+}
+
+/** `local` holds the whole local header, and may hold more. */
+function checkLocal(uri: string, member: Member, local: Buffer, { flags, nameLength, data, room }: LocalStart): Local {
+  const bad = localBad(uri, member);
+  const extraAt = LOCAL_HEADER_SIZE + nameLength;
+  // As many bytes as characters: ASCII, as nearly all are, which needs no copy to be compared.
+  const isSame = nameLength === Buffer.byteLength(member.name) && local.toString('latin1', LOCAL_HEADER_SIZE, extraAt) === member.name;
+  const name = isSame ? NOTHING : local.subarray(LOCAL_HEADER_SIZE, extraAt);
+  if (!isSame && !name.equals(Buffer.from(member.name)))
     throw bad(
       `its name is ${JSON.stringify(name.toString())} (${name.toString('hex').slice(0, 80)}), the directory's ${JSON.stringify(member.name)}`,
     );
-  const extra = rest.subarray(nameLength);
-  checkUnicodePath(extra, name, bad);
+  const extra = local.subarray(extraAt, data - member.header);
+  checkUnicodePath(extra, local, LOCAL_HEADER_SIZE, extraAt, bad);
   const zip64 = extraField(extra, ZIP64_EXTRA, bad);
   const later = (flags & HAS_DESCRIPTOR) !== 0;
   for (const [field, got, expected, at] of [
-    ['CRC-32', fixed.readUInt32LE(14), member.crc32, -1],
-    ['compressed size', fixed.readUInt32LE(18), member.compressed, 8],
-    ['size', fixed.readUInt32LE(22), member.size, 0],
+    ['CRC-32', local.readUInt32LE(14), member.crc32, -1],
+    ['compressed size', local.readUInt32LE(18), member.compressed, 8],
+    ['size', local.readUInt32LE(22), member.size, 0],
   ] as const) {
     if (later && got === 0) continue;
     // Saturated sizes stand in the zip64 field, both of them (APPNOTE 4.5.3).
@@ -416,6 +467,10 @@ function inflate(data: Uint8Array, member: Member, bad: Bad): Uint8Array {
   if (engine.bytesWritten !== data.length)
     throw bad(`its deflate stream ends after ${engine.bytesWritten} of ${data.length} bytes: what follows is no part of it`);
   return buffer;
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function safe(value: bigint, field: string, bad: Bad): number {

@@ -37,3 +37,11 @@ export function isPlain({ headers }: IncomingMessage): boolean {
   const encoding = headers['content-encoding'];
   return encoding === undefined || encoding === 'identity';
 }
+
+/** For an answer that is not plain: unpacked bytes are other bytes than those that its length and ranges count. */
+export function packedFault({ headers }: IncomingMessage): StoreFault {
+  return new StoreFault(`the server sends it as ${headers['content-encoding']} though it was asked not to`, {
+    code: 'ContentEncoding',
+    retryable: false,
+  });
+}

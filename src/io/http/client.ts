@@ -9,43 +9,16 @@ import { lookup as resolveName, type LookupAddress, type LookupOptions } from 'n
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
-import { CheckpointConfigError } from '../../errors.ts';
 import { networkFault, StoreFault } from '../store-fault.ts';
 import { isPublicAddress } from './address.ts';
 
 const REDIRECTS_MOST = 5;
 const USER_AGENT = 'checkpoint-pipeline';
 
-/** Parameters of queries that are credentials by themselves: signed URLs of the usual stores, and tokens. */
-const SECRET_PARAMETERS =
-  /^(x-amz-(signature|credential|security-token)|x-goog-(signature|credential)|signature|sig|access_token|token|api_?key|key-pair-id)$/i;
-
 export interface HttpClient {
   /** The answer to a GET, after redirects; its body is not read yet. Rejects with a `StoreFault`. */
   get(url: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage>;
   close(): void;
-}
-
-/** The URL as it may be kept and shown; one that is no HTTP or holds a credential is a `CheckpointConfigError` that does not repeat it. */
-export function checkUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '')
-    throw new CheckpointConfigError(`${withoutSecrets(text)} is no http:// or https:// URL.`);
-  if (url.username !== '' || url.password !== '')
-    throw new CheckpointConfigError(
-      `${url.origin}${url.pathname}: a user name or password does not belong into a URL, which is kept in the run's history.`,
-    );
-  const secret = [...url.searchParams.keys()].find((name) => SECRET_PARAMETERS.test(name));
-  if (secret !== undefined)
-    throw new CheckpointConfigError(
-      `${url.origin}${url.pathname}: the parameter \`${secret}\` is a credential, and URLs are kept in the run's history. For S3 stores use source.s3 with the worker's own credentials.`,
-    );
-  url.hash = '';
-  return url.href;
-}
-
-export function isHttp(uri: string): boolean {
-  return /^https?:\/\//i.test(uri);
 }
 
 export function createHttpClient({ allowPrivate }: { readonly allowPrivate: boolean }): HttpClient {
@@ -60,7 +33,7 @@ export function createHttpClient({ allowPrivate }: { readonly allowPrivate: bool
       agent: secure ? agents.https : agents.http,
       signal,
       headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', accept: '*/*', ...headers },
-      ...(allowPrivate ? {} : { lookup: publicLookup }),
+      ...(allowPrivate ? {} : { lookup: publicLookup(resolveName) }),
     };
     return new Promise((resolve, reject) => {
       const request = (secure ? httpsRequest : httpRequest)(url, options, resolve);
@@ -103,16 +76,23 @@ export function redirected(from: URL, location: string, status: number): URL {
 
 type LookupCallback = (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void;
 
-/** The socket's own look-up, with every address judged; one that is not public refuses the name. */
-function publicLookup(name: string, options: LookupOptions, callback: LookupCallback): void {
-  resolveName(name, { ...options, all: true }, (error, addresses) => {
-    if (error !== null) return callback(error, []);
-    const hidden = addresses.find(({ address }) => !isPublicAddress(address));
-    const [first] = addresses;
-    if (hidden !== undefined || first === undefined) return callback(privateFault(name, hidden?.address ?? 'unknown'), []);
-    if (options.all === true) return callback(null, addresses);
-    callback(null, first.address, first.family);
-  });
+type Resolve = (
+  name: string,
+  options: LookupOptions & { readonly all: true },
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
+
+/** The socket's own look-up, with every address judged; one that is not public refuses the name. What was judged is what is connected to. */
+export function publicLookup(resolve: Resolve): (name: string, options: LookupOptions, callback: LookupCallback) => void {
+  return (name, options, callback) =>
+    resolve(name, { ...options, all: true }, (error, addresses) => {
+      if (error !== null) return callback(error, []);
+      const hidden = addresses.find(({ address }) => !isPublicAddress(address));
+      const [first] = addresses;
+      if (hidden !== undefined || first === undefined) return callback(privateFault(name, hidden?.address ?? 'unknown'), []);
+      if (options.all === true) return callback(null, addresses);
+      callback(null, first.address, first.family);
+    });
 }
 
 function privateFault(name: string, address: string): StoreFault {
@@ -126,11 +106,4 @@ function privateFault(name: string, address: string): StoreFault {
 function otherFault(error: Error & { readonly code?: string }): Error {
   if (error.name === 'AbortError') return error;
   return new StoreFault(error.message, { code: error.code ?? error.name, retryable: false, cause: error });
-}
-
-function withoutSecrets(text: string): string {
-  return text
-    .replace(/\/\/[^/@]*@/, '//')
-    .replace(/\?.*$/s, '')
-    .slice(0, 200);
 }

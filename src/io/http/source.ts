@@ -9,10 +9,11 @@ import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile, type Watch } from '../range-read.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, StoreFault } from '../store-fault.ts';
-import { ifRange, isPlain, modifiedOf, statusFault, tagOf, validatorOf } from './answer.ts';
-import { checkUrl, type HttpClient } from './client.ts';
+import { ifRange, isPlain, modifiedOf, packedFault, statusFault, tagOf, validatorOf } from './answer.ts';
+import type { HttpClient } from './client.ts';
 import type { SpoolCache, Spooled } from './spool-cache.ts';
 import { spool } from './spool.ts';
+import { checkUrl } from './url.ts';
 
 /** Bytes of the first request, kept for the reads of the header. */
 const FIRST = 64 * 1024;
@@ -99,7 +100,7 @@ function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: 
       const status = answer.statusCode ?? 0;
       if ((status !== 206 && status !== 200) || !isPlain(answer)) {
         answer.destroy();
-        throw statusFault(answer);
+        throw isPlain(answer) ? statusFault(answer) : packedFault(answer);
       }
       return {
         status,

@@ -29,14 +29,19 @@ export interface SpoolCache {
   open(sha256: string): Promise<Spooled | null>;
   /** A new partial file, or one that an interrupted transfer of the same version (`key`) has left. */
   begin(key: string): Promise<{ readonly path: string; readonly taken: boolean }>;
-  /** Makes room for `bytes` more; a `StoreFault` where they are more than the whole cache. */
-  makeRoom(bytes: number): Promise<void>;
+  /** Makes room for a partial file to grow to `size` bytes; a `StoreFault` where that is more than the cache may hold, or there is none now. */
+  makeRoom(partial: string, size: number): Promise<void>;
+  /** Room is wanted no more for a partial file. */
+  leave(partial: string): void;
   /** Turns a partial file into the copy with that digest. */
   keep(partial: string, sha256: string): Promise<Spooled>;
 }
 
 export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, now: () => number = Date.now): SpoolCache {
   const pathOf = (sha256: string): string => join(folder, sha256);
+  const isPartial = ({ name }: { readonly name: string }): boolean => name.endsWith('.partial');
+  /** Sizes that partial files of this process will have. */
+  const promised = new Map<string, number>();
 
   async function files(): Promise<{ path: string; name: string; size: number; used: number }[]> {
     const names = await readdir(folder).catch(() => []);
@@ -65,7 +70,7 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
       await makeFolder(folder);
       const path = join(folder, `${key}.${process.pid}.${Math.random().toString(36).slice(2, 10)}.partial`);
       for (const file of await files()) {
-        if (!file.name.startsWith(`${key}.`) || !file.name.endsWith('.partial') || now() - file.used < PARTIAL_IDLE) continue;
+        if (!file.name.startsWith(`${key}.`) || !isPartial(file) || now() - file.used < PARTIAL_IDLE) continue;
         // Who renames it has it: two cannot.
         const taken = await rename(file.path, path).then(
           () => true,
@@ -75,27 +80,34 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
       }
       return { path, taken: false };
     },
-    async makeRoom(bytes) {
-      if (bytes > limit)
+    async makeRoom(partial, size) {
+      if (size > limit)
         throw new StoreFault(
-          `the server has no ranges, and its ${bytes} bytes are more than the cache of ${limit} bytes holds; raise \`http.cache_bytes\` in the worker's storage settings`,
+          `the server has no ranges, and its ${size} bytes or more are above the ${limit} bytes that the cache holds; raise \`http.cache_bytes\` in the worker's storage settings`,
           { code: 'TooLarge', retryable: false },
         );
+      promised.set(partial, size);
       const all = (await files()).sort((a, b) => a.used - b.used);
-      let held = 0;
+      const sizes = new Map(promised);
       for (const file of all) {
-        if (file.name.endsWith('.partial') && now() - file.used > PARTIAL_STALE) await rm(file.path, { force: true });
-        else held += file.size;
+        if (isPartial(file) && !promised.has(file.path) && now() - file.used > PARTIAL_STALE) await rm(file.path, { force: true });
+        else sizes.set(file.path, Math.max(file.size, promised.get(file.path) ?? 0));
       }
+      let held = [...sizes.values()].reduce((sum, each) => sum + each, 0);
       for (const file of all) {
-        if (held + bytes <= limit) break;
-        if (file.name.endsWith('.partial')) continue;
+        if (held <= limit) return;
+        if (isPartial(file)) continue;
         await rm(file.path, { force: true });
         held -= file.size;
       }
+      if (held <= limit) return;
+      promised.delete(partial);
+      throw new StoreFault(`other transfers fill the cache of ${limit} bytes`, { code: 'CacheFull', retryable: true });
     },
+    leave: (partial) => void promised.delete(partial),
     async keep(partial, sha256) {
       await rename(partial, pathOf(sha256));
+      promised.delete(partial);
       const kept = await openCopy(sha256);
       if (kept === null) throw new StoreFault('its copy went from the cache at once', { code: 'CacheLost', retryable: true });
       return kept;

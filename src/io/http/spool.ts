@@ -10,9 +10,12 @@ import type { IncomingMessage } from 'node:http';
 import { watched, type Watch } from '../range-read.ts';
 import { retrying } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
-import { ifRange, isPlain, statusFault, validatorOf } from './answer.ts';
-import type { Spooled } from './spool-cache.ts';
+import { ifRange, isPlain, packedFault, statusFault, validatorOf } from './answer.ts';
+import type { SpoolCache, Spooled } from './spool-cache.ts';
 import type { HttpPlace } from './source.ts';
+
+/** Bytes by which room is made for a transfer of unknown length. */
+const ROOM_STEP = 64 * 2 ** 20;
 
 interface Transfer {
   readonly path: string;
@@ -35,11 +38,7 @@ export async function spool({ client, cache, policy }: HttpPlace, uri: string, s
     try {
       watch.signal.throwIfAborted();
       if (answer.statusCode !== 200 && answer.statusCode !== 206) throw statusFault(answer);
-      if (!isPlain(answer))
-        throw new StoreFault(`the server sends it as ${answer.headers['content-encoding']} though it was asked not to`, {
-          code: 'ContentEncoding',
-          retryable: false,
-        });
+      if (!isPlain(answer)) throw packedFault(answer);
       transfer = await placeFor(answer, known);
       // An interrupted transfer left a part: the rest is asked for instead.
       if (known === undefined && transfer.done > 0) {
@@ -48,8 +47,8 @@ export async function spool({ client, cache, policy }: HttpPlace, uri: string, s
       }
       const expected = lengthOf(answer);
       const end = expected === null ? null : transfer.done + expected;
-      await cache.makeRoom(end === null ? 0 : end - transfer.done);
-      await receive(answer, transfer, watch, cache.limit);
+      await cache.makeRoom(transfer.path, end ?? transfer.done);
+      await receive(answer, transfer, watch, cache, end);
       if (end !== null && transfer.done !== end)
         throw new StoreFault(`the body ended at ${transfer.done} of ${end} bytes`, { code: 'BodyTooShort', retryable: true });
     } finally {
@@ -87,7 +86,7 @@ export async function spool({ client, cache, policy }: HttpPlace, uri: string, s
       .slice(0, 32);
     const { path, taken } = await cache.begin(key);
     // An entity tag alone proves that what was left is of the same bytes.
-    if (taken && validator?.startsWith('etag=') === true) return { path, validator, ...(await takeUp(path)) };
+    if (taken && validator?.startsWith('etag=') === true) return { path, validator, ...(await takeUp(path, signal)) };
     return { path, validator, file: await open(path, 'w'), hash: createHash('sha256'), done: 0 };
   }
 
@@ -104,31 +103,34 @@ export async function spool({ client, cache, policy }: HttpPlace, uri: string, s
   } catch (error) {
     if (transfer !== undefined) {
       await transfer.file.close().catch(() => undefined);
-      // What an entity tag names can be gone on with by the next attempt.
-      if (transfer.validator?.startsWith('etag=') !== true || transfer.done === 0) await rm(transfer.path, { force: true });
+      cache.leave(transfer.path);
+      // What an entity tag names can be gone on with by the next attempt, if there is one.
+      const goesOn =
+        transfer.validator?.startsWith('etag=') === true && transfer.done > 0 && !(error instanceof StoreFault && !error.retryable);
+      if (!goesOn) await rm(transfer.path, { force: true });
     }
     throw error;
   }
 }
 
 /** What an interrupted transfer left, digested again. */
-async function takeUp(path: string): Promise<Pick<Transfer, 'file' | 'hash' | 'done'>> {
+async function takeUp(path: string, signal: AbortSignal | undefined): Promise<Pick<Transfer, 'file' | 'hash' | 'done'>> {
   const hash = createHash('sha256');
   let done = 0;
   for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
+    signal?.throwIfAborted();
     hash.update(chunk);
     done += chunk.length;
   }
   return { file: await open(path, 'r+'), hash, done };
 }
 
-async function receive(answer: IncomingMessage, transfer: Transfer, watch: Watch, limit: number): Promise<void> {
+async function receive(answer: IncomingMessage, transfer: Transfer, watch: Watch, cache: SpoolCache, end: number | null): Promise<void> {
+  let room = end ?? transfer.done;
   for await (const chunk of answer as AsyncIterable<Uint8Array>) {
-    if (transfer.done + chunk.length > limit)
-      throw new StoreFault(`the server has no ranges, and sends more than the ${limit} bytes of the cache`, {
-        code: 'TooLarge',
-        retryable: false,
-      });
+    // A server that does not say how much will come is given room as it goes on.
+    const needed = transfer.done + chunk.length;
+    if (needed > room) await cache.makeRoom(transfer.path, (room = Math.max(needed, Math.min(cache.limit, needed + ROOM_STEP))));
     for (let written = 0; written < chunk.length;) {
       const { bytesWritten } = await transfer.file
         .write(chunk, written, chunk.length - written, transfer.done + written)

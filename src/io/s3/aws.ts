@@ -11,6 +11,7 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   ListPartsCommand,
   PutObjectCommand,
@@ -24,6 +25,7 @@ import { isIP } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { S3Profile } from '../storage/settings.ts';
 import { isRetryableStatus, networkFault, retryAfter, StoreFault } from '../store-fault.ts';
+import { EXPIRED } from './explain.ts';
 import type { S3Object, S3Part, S3Port, WriteCondition } from './port.ts';
 
 /** Milliseconds to reach a store at all. */
@@ -67,12 +69,28 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
     ...(profile?.path_style === undefined ? {} : { forcePathStyle: profile.path_style }),
     ...(await identityOf(profile, region)),
   });
-  if (profile?.path_style === undefined) preferPathStyle(client);
+  const resolved = watchEndpoint(client, { preferPathStyle: profile?.path_style === undefined });
   const payer = profile?.requester_pays === true ? ({ RequestPayer: 'requester' } as const) : {};
+
+  async function faultsOf<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const fault = faultOf(error);
+      // The SDK refreshes by the clock alone; a role that was revoked or a token that ended early it would send for ever.
+      if (fault instanceof StoreFault && EXPIRED.test(fault.code))
+        await client.config.credentials({ forceRefresh: true }).catch(() => undefined);
+      throw fault;
+    }
+  }
 
   return {
     async describe(bucket) {
-      const found = client.config.endpointProvider({ Bucket: bucket, Region: region, ...(await customEndpoint(client)) });
+      const found = client.config.endpointProvider({
+        Bucket: bucket,
+        Region: region,
+        ...customEndpoint(resolved() ?? (await configuredEndpoint(client))),
+      });
       return {
         region,
         endpoint: /\.amazonaws\.com(\.cn)?$/.test(found.url.hostname) ? null : found.url.origin,
@@ -117,32 +135,23 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           body: answer.Body as Readable,
         };
       }),
-    list: (bucket, prefix, signal) =>
+    list: (bucket, prefix, { flat, from }, signal) =>
       faultsOf(async () => {
         const answer = await client.send(
-          new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, Delimiter: '/', ...payer }),
+          new ListObjectsV2Command({
+            Bucket: bucket,
+            Prefix: prefix,
+            ...(flat ? { Delimiter: '/' } : {}),
+            ...(from === null ? {} : { ContinuationToken: from }),
+            ...payer,
+          }),
           withSignal(signal),
         );
-        return (answer.Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key]));
-      }),
-    async *listAll(bucket, prefix) {
-      for (let token: string | undefined; ;) {
-        const answer = await faultsOf(() =>
-          client.send(
-            new ListObjectsV2Command({
-              Bucket: bucket,
-              Prefix: prefix,
-              ...(token === undefined ? {} : { ContinuationToken: token }),
-              ...payer,
-            }),
-          ),
+        const objects = (answer.Contents ?? []).flatMap(({ Key, Size, LastModified }) =>
+          Key === undefined || LastModified === undefined ? [] : [{ key: Key, size: Size ?? 0, modified: LastModified.getTime() }],
         );
-        for (const { Key, Size, LastModified } of answer.Contents ?? [])
-          if (Key !== undefined && LastModified !== undefined) yield { key: Key, size: Size ?? 0, modified: LastModified.getTime() };
-        token = answer.NextContinuationToken;
-        if (token === undefined) return;
-      }
-    },
+        return { objects, next: answer.NextContinuationToken ?? null };
+      }),
     put: ({ bucket, key }, body, { mark, condition }, signal) =>
       faultsOf(async () => {
         const answer = await client.send(
@@ -240,13 +249,23 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
         );
         return answer.ETag!;
       }),
-    abortUpload: ({ bucket, key }, upload) =>
+    abortUpload: ({ bucket, key }, upload, signal) =>
       faultsOf(async () => {
-        await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: upload, ...payer }));
+        await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: upload, ...payer }), withSignal(signal));
       }),
-    remove: ({ bucket, key }) =>
+    listUploads: ({ bucket, key }, signal) =>
       faultsOf(async () => {
-        await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }));
+        const { Uploads } = await client.send(
+          new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key, ...payer }),
+          withSignal(signal),
+        );
+        return (Uploads ?? []).flatMap(({ Key, UploadId, Initiated }) =>
+          Key !== key || UploadId === undefined ? [] : [{ id: UploadId, initiated: Initiated?.getTime() ?? 0 }],
+        );
+      }),
+    remove: ({ bucket, key }, signal) =>
+      faultsOf(async () => {
+        await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }), withSignal(signal));
       }),
     close: () => client.destroy(),
   };
@@ -302,13 +321,22 @@ async function identityOf(profile: S3Profile | null, region: string): Promise<S3
   };
 }
 
-/** Endpoints without names for buckets: this machine, and addresses in digits. Found where the SDK has resolved it, whoever set it. */
-function preferPathStyle(client: S3Client): void {
+/**
+ * Tells the endpoint that the SDK has resolved for its last request, whoever set it: it keeps one from the environment to itself.
+ * Endpoints without names for buckets (this machine, and addresses in digits) are asked in path style, unless settings say.
+ */
+function watchEndpoint(client: S3Client, { preferPathStyle }: { readonly preferPathStyle: boolean }): () => string | undefined {
   const provide = client.config.endpointProvider;
+  let seen: string | undefined;
   client.config.endpointProvider = (parameters, context) => {
     const { Endpoint: endpoint } = parameters as { readonly Endpoint?: string };
-    return provide(endpoint !== undefined && isBareHost(endpoint) ? { ...parameters, ForcePathStyle: true } : parameters, context);
+    seen = endpoint ?? seen;
+    return provide(
+      preferPathStyle && endpoint !== undefined && isBareHost(endpoint) ? { ...parameters, ForcePathStyle: true } : parameters,
+      context,
+    );
   };
+  return () => seen;
 }
 
 function isBareHost(endpoint: string): boolean {
@@ -316,19 +344,15 @@ function isBareHost(endpoint: string): boolean {
   return hostname === 'localhost' || hostname.endsWith('.localhost') || isIP(hostname.replace(/^\[|\]$/g, '')) !== 0;
 }
 
-async function customEndpoint(client: S3Client): Promise<{ Endpoint?: string; ForcePathStyle?: boolean }> {
+async function configuredEndpoint(client: S3Client): Promise<string | undefined> {
   const found = await client.config.endpoint?.();
-  if (found === undefined) return {};
+  if (found === undefined) return undefined;
   const port = found.port === undefined ? '' : `:${found.port}`;
-  return { Endpoint: `${found.protocol}//${found.hostname}${port}${found.path}`, ForcePathStyle: true };
+  return `${found.protocol}//${found.hostname}${port}${found.path}`;
 }
 
-async function faultsOf<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw faultOf(error);
-  }
+function customEndpoint(endpoint: string | undefined): { Endpoint?: string; ForcePathStyle?: boolean } {
+  return endpoint === undefined ? {} : { Endpoint: endpoint, ForcePathStyle: true };
 }
 
 /** The SDK's exceptions as ours; the signal's reason and what is no failure of a request pass as they are. */
@@ -340,7 +364,12 @@ function faultOf(error: unknown): unknown {
     return new StoreFault(scrub(error.message), {
       code: error.name,
       status,
-      retryable: THROTTLING.has(error.name) || (status !== null && isRetryableStatus(status)),
+      retryable:
+        THROTTLING.has(error.name) ||
+        EXPIRED.test(error.name) ||
+        // An answer to HEAD has no code; that it was the clock, the SDK tells by its date.
+        ('clockSkewCorrected' in error.$metadata && error.$metadata.clockSkewCorrected === true) ||
+        (status !== null && isRetryableStatus(status)),
       retryAfterMs: retryAfter(headers['retry-after']),
       region: headers['x-amz-bucket-region'],
     });
@@ -349,8 +378,8 @@ function faultOf(error: unknown): unknown {
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError')
     return new StoreFault(scrub(message ?? ''), { code: 'NoCredentials', retryable: false });
   // The SDK keeps of an error of another realm, as the system's are under a test runner, the text alone.
-  const wrapped = /^AWS SDK error wrapper for .*\b(E[A-Z]{4,})\b/.exec(message ?? '')?.[1];
-  const network = networkFault(wrapped === undefined ? error : { code: wrapped, message });
+  const wrapped = /^AWS SDK error wrapper for (?:.*\b(E[A-Z]{4,})\b|Error: (aborted)$)/.exec(message ?? '');
+  const network = networkFault(wrapped === null ? error : { code: wrapped[1] ?? 'ECONNRESET', message });
   if (network !== null) return network;
   if (name === 'TimeoutError') return new StoreFault(message ?? 'the store cannot be reached', { code: 'ConnectTimeout', retryable: true });
   // An answer that is no S3's: the page of a proxy, or XML that breaks off.

@@ -12,6 +12,9 @@ import { CHANGED, STALLED, type StoreFault } from '../store-fault.ts';
 import { s3Uri, type S3Location } from './location.ts';
 import type { S3Place, S3Port } from './port.ts';
 
+/** Credentials that were good once. */
+export const EXPIRED = /^(ExpiredToken(Exception)?|TokenRefreshRequired|RequestExpired)$/;
+
 const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
 export interface S3Operation {
@@ -22,11 +25,16 @@ export interface S3Operation {
   /** Which permission it takes. */
   readonly permission: string;
   readonly policy: RetryPolicy;
+  /** Who is cancelled waits for no near names. */
+  readonly signal?: AbortSignal | undefined;
 }
+
+/** Milliseconds to ask for names beside a missing one: they are a help, no more. */
+const NEAR_TIMEOUT = 10_000;
 
 /** The typed error for a fault; asks the store for near names where the object is not there. */
 export async function explainS3(fault: StoreFault, operation: S3Operation): Promise<CheckpointError> {
-  const { port, location, doing, permission, policy } = operation;
+  const { port, location, doing, permission, policy, signal } = operation;
   const uri = s3Uri(location);
   const place = await port.describe(location.bucket).catch(() => null);
   const at = place === null ? '' : ` (${placeText(place)})`;
@@ -60,13 +68,19 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
       { cause: fault, details },
     );
   if (fault.code === 'NoSuchVersion' || (fault.status === 404 && fault.code !== 'NoSuchUpload')) {
-    const near = await nearNames(port, location);
+    const near = await nearNames(port, location, signal);
     return new CheckpointNotFoundError(
       `There is no object ${uri}${fault.code === 'NoSuchVersion' ? ' in that version' : ''}${at}.${nearText(near, location)}`,
       uri,
       { cause: fault, details: { ...details, near: near ?? [] } },
     );
   }
+  if (EXPIRED.test(fault.code))
+    return new CheckpointSourceError(
+      `${uri}: the store answers ${answer}${at}: ${place?.credentials ?? 'the credentials'} have expired, and asking for new ones gave none that are better. Renew them where the worker finds them.`,
+      uri,
+      { cause: fault, details: { ...details, attempts: policy.tries } },
+    );
   if (fault.status === 401 || fault.status === 403)
     return new CheckpointSourceError(
       `${uri}: the store refuses ${doing} with ${answer}${at}, asked with ${place?.credentials ?? 'unknown credentials'}. Check that they may ${permission} on this key${fault.code === 'AccessDenied' || fault.code === 'Forbidden' ? ' (a key that is missing looks the same to who may not s3:ListBucket)' : ''}.`,
@@ -78,6 +92,12 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
       `${uri}: the store answers ${answer}${at}: the bucket lies ${fault.region === undefined ? 'in another region' : `in ${fault.region}`}. Set AWS_REGION, or \`region\` in the worker's storage settings.`,
       uri,
       { cause: fault, retryable: false, details: { ...details, bucket_region: fault.region ?? null } },
+    );
+  if (fault.code === 'NoSuchUpload')
+    return new CheckpointSourceError(
+      `${doing} ${uri} broke off: its multipart upload is gone${at}. Is it removed by a lifecycle rule, or by somebody else? The next attempt begins a new one.`,
+      uri,
+      { cause: fault, details },
     );
   const tries = fault.retryable ? ` after ${policy.tries} tries` : '';
   return new CheckpointSourceError(`${doing} ${uri} failed${tries} with ${answer}: ${fault.message}${at}.`, uri, {
@@ -100,13 +120,18 @@ function placeText({ region, endpoint }: S3Place): string {
 }
 
 /** Names beside the key that look most like it; null where they cannot be listed. */
-async function nearNames(port: S3Port, { bucket, key }: Pick<S3Location, 'bucket' | 'key'>): Promise<readonly string[] | null> {
+async function nearNames(
+  port: S3Port,
+  { bucket, key }: Pick<S3Location, 'bucket' | 'key'>,
+  signal: AbortSignal | undefined,
+): Promise<readonly string[] | null> {
   const folder = key.slice(0, key.lastIndexOf('/') + 1);
   const wanted = key.slice(folder.length);
-  const keys = await port.list(bucket, folder, AbortSignal.timeout(10_000)).catch(() => null);
+  const limit = AbortSignal.any([AbortSignal.timeout(NEAR_TIMEOUT), ...(signal === undefined ? [] : [signal])]);
+  const page = await port.list(bucket, folder, { flat: true, from: null }, limit).catch(() => null);
   return (
-    keys
-      ?.map((found) => found.slice(folder.length))
+    page?.objects
+      .map((found) => found.key.slice(folder.length))
       .filter((name) => CHECKPOINT_NAMES.test(name))
       .sort((a, b) => editDistance(wanted, a) - editDistance(wanted, b) || (a < b ? -1 : 1))
       .slice(0, 3) ?? null

@@ -39,6 +39,25 @@ export interface S3Part {
   readonly crc32: string | null;
 }
 
+export interface S3Page {
+  readonly objects: readonly S3Listed[];
+  /** Null: it was the last page. */
+  readonly next: string | null;
+}
+
+export interface S3Listed {
+  readonly key: string;
+  readonly size: number;
+  /** Of the last write, in milliseconds since the epoch. */
+  readonly modified: number;
+}
+
+export interface S3Upload {
+  readonly id: string;
+  /** In milliseconds since the epoch. */
+  readonly initiated: number;
+}
+
 export interface S3Port {
   /** For messages: never a credential. */
   describe(bucket: string): Promise<S3Place>;
@@ -46,10 +65,13 @@ export interface S3Port {
   head(object: S3Object, options: { readonly checksum: boolean }, signal?: AbortSignal): Promise<S3Head>;
   /** A range of the object, on condition that its entity tag is `etag`. */
   get(object: S3Object, etag: string | null, offset: number, length: number, signal: AbortSignal): Promise<RangeAnswer>;
-  /** Keys that begin with `prefix` and have no further slash, in order, at most a thousand. */
-  list(bucket: string, prefix: string, signal?: AbortSignal): Promise<readonly string[]>;
-  /** All objects under a prefix, with the time of their last write in milliseconds since the epoch. */
-  listAll(bucket: string, prefix: string): AsyncIterable<{ readonly key: string; readonly size: number; readonly modified: number }>;
+  /** One page of the objects under a prefix, in order; `flat`: of those alone whose keys have no further slash. `from` is the `next` of the page before. */
+  list(
+    bucket: string,
+    prefix: string,
+    page: { readonly flat: boolean; readonly from: string | null },
+    signal?: AbortSignal,
+  ): Promise<S3Page>;
   /** Writes a whole object; `mark` is kept beside it and shows in `head`. Gives its entity tag. */
   put(
     target: S3Target,
@@ -76,8 +98,10 @@ export interface S3Port {
     condition: WriteCondition,
     signal?: AbortSignal,
   ): Promise<string>;
-  abortUpload(target: S3Target, upload: string): Promise<void>;
-  remove(target: S3Target): Promise<void>;
+  abortUpload(target: S3Target, upload: string, signal?: AbortSignal): Promise<void>;
+  /** Open uploads to exactly this key. */
+  listUploads(target: S3Target, signal?: AbortSignal): Promise<readonly S3Upload[]>;
+  remove(target: S3Target, signal?: AbortSignal): Promise<void>;
   close(): void;
 }
 

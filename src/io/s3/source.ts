@@ -7,7 +7,8 @@ import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { explainS3 } from './explain.ts';
 import { parseS3, s3Uri, type S3Location } from './location.ts';
-import type { S3Head, S3Port } from './port.ts';
+import { patiently } from './patience.ts';
+import type { S3Head, S3Listed, S3Page, S3Port } from './port.ts';
 
 const VERSION = ';version=';
 
@@ -41,9 +42,15 @@ export async function headS3(
   signal?: AbortSignal,
 ): Promise<S3Head> {
   try {
-    return await retrying(policy, signal, () => watched(policy.stallMs, signal, (watch) => port.head(location, options, watch.signal)));
+    return await retrying(policy, signal, () =>
+      watched(policy.stallMs, signal, (watch) =>
+        port.head(location, options, watch.signal).catch(async (error: unknown) => {
+          throw await named(error, port, location, watch.signal);
+        }),
+      ),
+    );
   } catch (error) {
-    throw await explained(await named(error, port, location), port, location, policy);
+    throw await explained(error, port, location, policy, signal);
   }
 }
 
@@ -59,9 +66,7 @@ export async function readSmallS3(
 ): Promise<string | null> {
   const object = { ...target, versionId: null };
   try {
-    const { size, etag } = await retrying(policy, signal, () =>
-      watched(policy.stallMs, signal, (watch) => port.head(object, { checksum: false }, watch.signal)),
-    );
+    const { size, etag } = await patiently(policy, signal, 0, (inner) => port.head(object, { checksum: false }, inner));
     if (size > SMALL_MOST)
       throw new StoreFault(`it has ${size} bytes, at most ${SMALL_MOST} were expected`, { code: 'TooLarge', retryable: false });
     const bytes = new Uint8Array(size);
@@ -94,21 +99,35 @@ export async function sha256OfS3(port: S3Port, file: PinnedFile, policy: RetryPo
 
 /** Keys directly under the location's key, which ends with a slash. */
 export async function listS3(port: S3Port, location: S3Location, policy: RetryPolicy, signal?: AbortSignal): Promise<readonly string[]> {
-  try {
-    return await retrying(policy, signal, () =>
-      watched(policy.stallMs, signal, (watch) => port.list(location.bucket, location.key, watch.signal)),
-    );
-  } catch (error) {
-    if (!(error instanceof StoreFault)) throw error;
-    throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy });
+  const keys: string[] = [];
+  for await (const { key } of objectsUnder(port, location, { flat: true, policy, signal })) keys.push(key);
+  return keys;
+}
+
+/** All objects whose keys begin with the location's, page by page; `flat`: those alone that have no further slash. */
+export async function* objectsUnder(
+  port: S3Port,
+  location: Pick<S3Location, 'bucket' | 'key'>,
+  { flat, policy, signal }: { readonly flat: boolean; readonly policy: RetryPolicy; readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<S3Listed> {
+  for (let from: string | null = null; ;) {
+    const page: S3Page = await patiently(policy, signal, 0, (inner) =>
+      port.list(location.bucket, location.key, { flat, from }, inner),
+    ).catch(async (error: unknown) => {
+      if (!(error instanceof StoreFault)) throw error;
+      throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy, signal });
+    });
+    yield* page.objects;
+    from = page.next;
+    if (from === null) return;
   }
 }
 
 /** An answer to HEAD has no body, so no code: a GET of one byte gives the store's reason. */
-async function named(error: unknown, port: S3Port, location: S3Location): Promise<unknown> {
+async function named(error: unknown, port: S3Port, location: S3Location, signal: AbortSignal): Promise<unknown> {
   if (!(error instanceof StoreFault) || error.status === null || error.status < 300 || error.retryable) return error;
   try {
-    const answer = await port.get(location, null, 0, 1, AbortSignal.timeout(10_000));
+    const answer = await port.get(location, null, 0, 1, signal);
     answer.body.destroy();
     return error;
   } catch (second) {
@@ -131,7 +150,7 @@ function sourceOf(port: S3Port, location: S3Location, pinned: PinnedFile, policy
     try {
       await readRange(file, offset, target, policy, signal);
     } catch (error) {
-      throw await explained(error, port, location, policy);
+      throw await explained(error, port, location, policy, signal);
     }
   }
 
@@ -150,7 +169,13 @@ function sourceOf(port: S3Port, location: S3Location, pinned: PinnedFile, policy
   };
 }
 
-async function explained(error: unknown, port: S3Port, location: S3Location, policy: RetryPolicy): Promise<CheckpointError | unknown> {
+async function explained(
+  error: unknown,
+  port: S3Port,
+  location: S3Location,
+  policy: RetryPolicy,
+  signal: AbortSignal | undefined,
+): Promise<CheckpointError | unknown> {
   if (isCheckpointError(error) || !(error instanceof StoreFault)) return error;
-  return explainS3(error, { port, location, doing: 'reading', permission: 's3:GetObject', policy });
+  return explainS3(error, { port, location, doing: 'reading', permission: 's3:GetObject', policy, signal });
 }

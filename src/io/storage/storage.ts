@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CheckpointConfigError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
-import { byteBudget, type ByteBudget } from '../byte-budget.ts';
-import { createHttpClient, isHttp } from '../http/client.ts';
+import { createHttpClient } from '../http/client.ts';
+import { isHttp } from '../http/url.ts';
 import { openHttp, openPinnedHttp, sha256OfHttp, type HttpPlace } from '../http/source.ts';
 import { createSpoolCache } from '../http/spool-cache.ts';
 import { localPath, openLocalFile, openPinned } from '../local-file.ts';
+import { partMemory, type PartMemory } from '../part-memory.ts';
 import { RETRY, type RetryPolicy } from '../retry.ts';
 import { isS3, parseS3 } from '../s3/location.ts';
 import type { S3Port } from '../s3/port.ts';
@@ -33,7 +34,7 @@ export interface Storage {
   /** True where two s3:// URIs lie in stores under one profile, so that the store can copy between them. */
   sameStore(a: string, b: string): boolean;
   /** Memory for parts on their way to stores, of all transfers together. */
-  readonly budget: ByteBudget;
+  readonly memory: PartMemory;
   /** The store that holds a bucket, once the fence lets this key through. */
   s3(uri: string): Promise<S3Port>;
   close(): void;
@@ -44,9 +45,16 @@ export interface StorageOptions {
   readonly cacheFolder?: string;
   readonly settings?: StorageSettings;
   readonly policy?: RetryPolicy;
+  /** Bytes of parts on their way to stores. */
+  readonly uploads?: number;
 }
 
-export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFolder }: StorageOptions = {}): Storage {
+export function createStorage({
+  settings = NO_SETTINGS,
+  policy = RETRY,
+  cacheFolder,
+  uploads = UPLOAD_MEMORY,
+}: StorageOptions = {}): Storage {
   const ports = new Map<S3Profile | null, Promise<S3Port>>();
   const fence = localFence(settings.allow.roots);
   const http: HttpPlace = {
@@ -76,7 +84,7 @@ export function createStorage({ settings = NO_SETTINGS, policy = RETRY, cacheFol
     policy,
     fence,
     s3,
-    budget: byteBudget(UPLOAD_MEMORY),
+    memory: partMemory(uploads),
     sameStore(a, b) {
       if (!isS3(a) || !isS3(b)) return false;
       return profileOf(settings, parseS3(a).bucket) === profileOf(settings, parseS3(b).bucket);

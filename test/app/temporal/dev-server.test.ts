@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { readEnvironment, type Environment } from '../../../src/app/environment.ts';
-import { acquireDevServer, answers, runningServer } from '../../../src/app/temporal/dev-server.ts';
+import { acquireDevServer, answers, isKept, runningServer } from '../../../src/app/temporal/dev-server.ts';
 import { compiled } from '../../support/project.ts';
 
 let folder: string;
@@ -27,12 +27,17 @@ afterEach(async () => {
 });
 
 /** Another process that holds a lease, until a line on its stdin or SIGKILL. */
-async function holder(): Promise<{ readonly pid: number; readonly server: number; release(): Promise<void>; kill(): Promise<void> }> {
+async function holder({ keeps = false } = {}): Promise<{
+  readonly pid: number;
+  readonly server: number;
+  release(): Promise<void>;
+  kill(): Promise<void>;
+}> {
   const program = `
     const { readEnvironment } = await import(${JSON.stringify(compiled('src/app/environment.js'))});
     const { acquireDevServer } = await import(${JSON.stringify(compiled('src/app/temporal/dev-server.js'))});
     const environment = { ...readEnvironment(), stateFolder: ${JSON.stringify(state)} };
-    const server = await acquireDevServer({ log: () => undefined, environment });
+    const server = await acquireDevServer({ log: () => undefined, environment, keeps: ${keeps} });
     process.stdin.once('data', async () => { await server.release(); process.exit(0); });
     process.stdout.write(String(server.pid) + '\\n');
   `;
@@ -80,6 +85,19 @@ test('two commands that start at once bring up one server', async () => {
   expect(second.server).toBe(first.server);
   await Promise.all([first.release(), second.release()]);
   expect(await runningServer(state)).toBeNull();
+});
+
+test('a server stays where another command keeps it and a worker up, and only as long', async () => {
+  const passing = await holder();
+  expect(await isKept(state)).toBe(false);
+  const kept = await holder({ keeps: true });
+  expect(await isKept(state)).toBe(true);
+  const mine = await acquireDevServer({ log: () => undefined, environment });
+  expect(mine.stays).toBe(true);
+  await kept.kill();
+  expect(await isKept(state)).toBe(false);
+  await mine.release();
+  await passing.release();
 });
 
 test('the lease of a killed command counts for nothing: the next one finds its server, and ends it', async () => {

@@ -1,5 +1,6 @@
+import type { LookupAddress } from 'node:dns';
 import { expect, test } from '@jest/globals';
-import { redirected } from '../../../src/io/http/client.ts';
+import { publicLookup, redirected } from '../../../src/io/http/client.ts';
 
 test.each([
   ['https://a/x', 'https://b/y?z', 'https://b/y?z'],
@@ -13,3 +14,27 @@ test.each([
   ['https://a/x', 'http://[', /no URL/],
   ['http://a/x', 'http://user@b/', /user name or password/],
 ])('%s may not lead to %s', (from, location, why) => expect(() => redirected(new URL(from), location, 302)).toThrow(why));
+
+test('a name that leads elsewhere the second time: what the socket gets is what was judged, at every connection', async () => {
+  const answers: LookupAddress[][] = [[{ address: '93.184.216.34', family: 4 }], [{ address: '169.254.169.254', family: 4 }]];
+  let asked = 0;
+  const lookup = publicLookup((_name, _options, callback) => callback(null, answers[asked++]!));
+  const connect = (all: boolean) =>
+    new Promise((resolve) => lookup('rebinds.example', { all }, (error, address) => resolve(error === null ? address : error)));
+  expect(await connect(false)).toBe('93.184.216.34');
+  expect(await connect(true)).toMatchObject({
+    code: 'PrivateAddress',
+    message: expect.stringContaining('rebinds.example is 169.254.169.254'),
+  });
+  expect(asked).toBe(2);
+});
+
+test('one private address among public ones refuses the name', async () => {
+  const mixed: LookupAddress[] = [
+    { address: '93.184.216.34', family: 4 },
+    { address: '::ffff:10.0.0.1', family: 6 },
+  ];
+  const lookup = publicLookup((_name, _options, callback) => callback(null, mixed));
+  const error = await new Promise((resolve) => lookup('mixed.example', { all: true }, (thrown) => resolve(thrown)));
+  expect(error).toMatchObject({ code: 'PrivateAddress' });
+});

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { readdirSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -15,7 +16,10 @@ import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
 
-const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 400 };
+const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 20_000 };
+/** For what stalls: long enough for a busy machine, no longer. */
+const IMPATIENT: RetryPolicy = { ...QUICK, stallMs: 1000 };
+const policyFor = ({ kind }: Fault): RetryPolicy => (kind === 'stall' || kind === 'drip' ? IMPATIENT : QUICK);
 const CONTENT = noise(300_000);
 const SHA256 = createHash('sha256').update(CONTENT).digest('hex');
 
@@ -45,6 +49,10 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
   }
   if (path.startsWith('/to?')) {
     response.writeHead(307, { location: decodeURIComponent(path.slice(4)) }).end();
+    return;
+  }
+  if (path === '/signed.ckpt') {
+    response.writeHead(302, { location: '/gone.ckpt?X-Amz-Signature=hush&X-Amz-Credential=hush' }).end();
     return;
   }
   const page = pages.get(path);
@@ -142,7 +150,9 @@ describe('a server with ranges', () => {
   test('a small file is one request; one without bytes is empty', async () => {
     same(await (await open('/small.ckpt')).read(0, 100), 0, 100);
     expect(proxy.seen).toHaveLength(1);
-    expect((await open('/empty.ckpt')).size).toBe(0);
+    const empty = await open('/empty.ckpt');
+    expect(empty.size).toBe(0);
+    await empty.close();
   });
 
   test.each(['/ranged.ckpt', '/dated.ckpt'])('%s that changes is never mixed', async (path) => {
@@ -190,6 +200,7 @@ describe('a server without ranges, or with nothing to pin by', () => {
 
   test('what an attempt left is gone on with, where the server lets us', async () => {
     const page = pages.get('/whole.ckpt')!;
+    place = { ...place, policy: IMPATIENT };
     // A stall, no reset: that may take with it what had already arrived.
     proxy.inject((_, index) => (index === 0 ? null : { kind: 'stall', after: 100_000 }));
     await errorOf(open('/whole.ckpt'));
@@ -230,7 +241,46 @@ describe('a server without ranges, or with nothing to pin by', () => {
     place = { ...place, cache: createSpoolCache(folder, 200_000) };
     const error = await errorOf(open(path));
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'TooLarge' } });
-    expect((await readdir(folder)).filter((name) => !name.endsWith('.partial'))).toEqual([]);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('transfers at the same time keep to the limit together: one waits for the other, or fails and comes again', async () => {
+    place = { ...place, cache: createSpoolCache(folder, 500_000) };
+    pages.set('/other.ckpt', { content: noise(300_000, 9), etag: '"other"', ranges: false });
+    let most = 0;
+    const timer = setInterval(() => {
+      const sizes = readdirSync(folder).map((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0);
+      most = Math.max(
+        most,
+        sizes.reduce((sum, size) => sum + size, 0),
+      );
+    }, 1);
+    proxy.inject((_, index) => (index < 4 ? { kind: 'drip', bytes: 30_000, everyMs: 10 } : null));
+    const ended = await Promise.allSettled([open('/whole.ckpt'), open('/other.ckpt')]);
+    clearInterval(timer);
+    expect(ended.some(({ status }) => status === 'fulfilled')).toBe(true);
+    for (const each of ended)
+      if (each.status === 'fulfilled') await each.value.close();
+      else expect(each.reason).toMatchObject({ retryable: true, details: { code: 'CacheFull' } });
+    expect(most).toBeLessThanOrEqual(500_000);
+  });
+
+  test('what comes packed is refused, not unpacked, and leaves nothing', async () => {
+    proxy.inject(() => ({ kind: 'headers', set: { 'content-encoding': 'gzip' } }));
+    const error = await errorOf(open('/whole.ckpt'));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'ContentEncoding' } });
+    expect(error.message).toContain('as gzip though it was asked not to');
+    expect(proxy.seen.every(({ headers }) => headers['accept-encoding'] === 'identity')).toBe(true);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('several ranges in one answer are no range: the file goes through the cache', async () => {
+    proxy.inject((_, index) =>
+      index === 0 ? { kind: 'headers', set: { 'content-range': null, 'content-type': 'multipart/byteranges; boundary=b' } } : null,
+    );
+    const source = await open('/ranged.ckpt');
+    expect(source.identity).toBe(`sha256=${SHA256}`);
+    await source.close();
   });
 });
 
@@ -244,6 +294,13 @@ describe('redirects', () => {
     const error = await errorOf(open(`/to?${encodeURIComponent(to)}`));
     expect(error).toMatchObject({ retryable: false, details: { code: 'RedirectRefused' } });
     expect(error.message).not.toContain('user:hush@');
+  });
+
+  test('a signature that a redirect brings is followed, and shows nowhere', async () => {
+    const error = await errorOf(open('/signed.ckpt'));
+    expect(proxy.seen.at(-1)!.url).toContain('hush');
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { status: 404 } });
+    expect(JSON.stringify([error.message, error.details, String(error.cause), error.stack])).not.toContain('hush');
   });
 });
 
@@ -280,6 +337,9 @@ test.each([
   ['http://user:hush@example.org/x.ckpt', /user name or password/],
   ['https://example.org/x.ckpt?X-Amz-Signature=hush', /is a credential/],
   ['https://example.org/x.ckpt?sig=hush', /is a credential/],
+  ['https://example.org/x.ckpt?private_token=hush', /is a credential/],
+  ['https://example.org/x.ckpt?Expires=1&OSSAccessKeyId=hush', /is a credential/],
+  ['https://example.org/x.ckpt?x-goog-signature=hush', /is a credential/],
   ['http://', /no http/],
   ['http://user:hush@ /', /no http/],
 ])('%s is refused, and no secret repeated', async (url, message) => {
@@ -306,6 +366,7 @@ describe('faults', () => {
     ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }],
   ];
   test.each(mended)('%s once: the bytes are right', async (_, fault) => {
+    place = { ...place, policy: policyFor(fault) };
     const source = await open('/ranged.ckpt');
     proxy.reset();
     proxy.inject((_, index) => (index === 0 ? fault : null));
@@ -326,13 +387,44 @@ describe('faults', () => {
     ['stalls', { kind: 'stall', after: 10 }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
     ['resets', { kind: 'reset', after: 10 }, { code: 'CheckpointSourceError', retryable: true }, 3],
     ['another entity tag', { kind: 'headers', set: { etag: '"two"' } }, { code: 'CheckpointSourceError', retryable: false }, 1],
-    ['packed bodies', { kind: 'headers', set: { 'content-encoding': 'gzip' } }, { code: 'CheckpointSourceError' }, 1],
+    [
+      'packed bodies',
+      { kind: 'headers', set: { 'content-encoding': 'gzip' } },
+      { code: 'CheckpointSourceError', retryable: false, details: { code: 'ContentEncoding' } as never },
+      1,
+    ],
+    ['503', { kind: 'status', status: 503 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['410', { kind: 'status', status: 410 }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['stalls before the headers', { kind: 'stall' }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
+    ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
+    ['short bodies', { kind: 'truncate', after: 10 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    [
+      'a wrong Content-Range',
+      { kind: 'headers', set: { 'content-range': 'bytes 0-99/300000' } },
+      { code: 'CheckpointSourceError', retryable: true, details: { code: 'WrongContentRange' } as never },
+      3,
+    ],
+    [
+      'several ranges in one answer',
+      { kind: 'headers', set: { 'content-range': null, 'content-type': 'multipart/byteranges; boundary=b' } },
+      { code: 'CheckpointSourceError', details: { code: 'WrongContentRange' } as never },
+      3,
+    ],
+    [
+      '200 for a range',
+      { kind: 'headers', set: { 'content-range': null }, status: 200 },
+      { code: 'CheckpointSourceError', details: { code: 'RangeIgnored' } as never },
+      3,
+    ],
+    ['another weak entity tag', { kind: 'headers', set: { etag: 'W/"one"' }, status: 200 }, { code: 'CheckpointSourceError' }, 3],
   ];
   test.each(lasting)('%s always: a typed error, requests bounded', async (_, fault, expected, requests) => {
+    place = { ...place, policy: policyFor(fault) };
     const source = await open('/ranged.ckpt');
     proxy.reset();
     proxy.inject(() => fault);
     expect(await errorOf(source.read(70_000, 200_000))).toMatchObject(expected);
     expect(proxy.seen).toHaveLength(requests);
+    expect(await readdir(folder)).toEqual([]);
   });
 });

@@ -9,20 +9,23 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
-import { byteBudget } from '../../../src/io/byte-budget.ts';
+import { partMemory } from '../../../src/io/part-memory.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { connectS3 } from '../../../src/io/s3/aws.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
-import { discardS3, publishS3, type S3PublishOptions } from '../../../src/io/s3/publish-s3.ts';
+import { publishS3, type S3PublishOptions } from '../../../src/io/s3/publish-s3.ts';
 import { openPinnedS3, openS3 } from '../../../src/io/s3/source.ts';
+import { discardS3 } from '../../../src/io/s3/upload.ts';
 import { pin, type ByteSource } from '../../../src/model/byte-source.ts';
 import type { Plan } from '../../../src/model/plan.ts';
-import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts';
+import { startFaultProxy, type Fault, type FaultProxy, type Seen } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
 
 const MIB = 2 ** 20;
 const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, stallMs: 5000 };
+/** A part has two seconds. */
+const IMPATIENT: RetryPolicy = { ...QUICK, stallMs: 1500, leastRate: 32 * MIB };
 /** Tensors of the source, with gaps between them as an archive has. */
 const SIZES = [21 * MIB, 100, 0, 19 * MIB, 7 * MIB + 3, 12];
 
@@ -89,12 +92,13 @@ function options(more: Partial<S3PublishOptions> = {}): S3PublishOptions {
   return {
     port,
     policy: QUICK,
-    budget: byteBudget(64 * MIB),
+    memory: partMemory(64 * MIB),
     uri: `s3://${bucket}/out/model.safetensors`,
     layout: layoutSafetensors(more.plan ?? plan),
     plan,
     open: async (file) => openPinnedS3(port, file, QUICK),
     token: 'token',
+    content: 'cafe'.repeat(16),
     overwrite: 'if_changed',
     isNear: null,
     onProgress: () => undefined,
@@ -146,6 +150,28 @@ test('a small output is one request', async () => {
   expect((await bytesOf()).length).toBe(published.size);
   expect(proxy.seen.filter(({ method }) => method === 'PUT')).toHaveLength(1);
   expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+});
+
+test.each(['a b/épée+1%20.safetensors', 'x?y#z&w=1/日本.safetensors'])('to and from keys with every kind of character: %j', async (key) => {
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: `from/${key}`, Body: noise(60 * MIB, 3) }));
+  const odd = planOf(await openS3(port, `s3://${bucket}/from/${key}`, QUICK), SIZES);
+  const uri = `s3://${bucket}/to/${key}`;
+  await publishS3(options({ plan: odd, uri }));
+  const sentBytes = await bytesOf(`to/${key}`);
+  expect((await publishS3(options({ plan: odd, uri, overwrite: 'always', token: 'other', isNear: () => true }))).copied).toBeGreaterThan(0);
+  expect(Buffer.compare(await bytesOf(`to/${key}`), sentBytes)).toBe(0);
+  expect((await left()).uploads).toBe(0);
+});
+
+test('in a bucket with versions the output has one that is read back, and older ones stay', async () => {
+  const versioned = await server.bucket({ versioned: true });
+  const uri = `s3://${versioned}/model.safetensors`;
+  await publishS3(options({ uri }));
+  const first = await openS3(port, uri, QUICK);
+  const small = planOf(await openS3(port, `s3://${bucket}/source.bin`, QUICK), [1000]);
+  await publishS3(options({ uri, plan: small, token: 'other' }));
+  expect(await first.read(0, 100)).toEqual(new Uint8Array(expected.subarray(0, 100)));
+  expect((await openS3(port, uri, QUICK)).size).toBeLessThan(2000);
 });
 
 describe('server-side copy', () => {
@@ -207,6 +233,115 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: DONE, uploads: 0 });
   });
 
+  const xml = (code: string): string => `<?xml version="1.0"?><Error><Code>${code}</Code><Message>No.</Message></Error>`;
+  const part2 = (fault: Fault) => {
+    let left = 1;
+    return (seen: Seen): Fault | null => (seen.url.includes('partNumber=2') && left-- > 0 ? fault : null);
+  };
+
+  test.each<readonly [string, Fault]>([
+    ['429', { kind: 'status', status: 429 }],
+    ['503 SlowDown', { kind: 'status', status: 503, body: xml('SlowDown') }],
+    ['400 RequestTimeout', { kind: 'status', status: 400, body: xml('RequestTimeout') }],
+    ['a reset', { kind: 'reset' }],
+    ['a stall', { kind: 'stall' }],
+    ['an answer that is cut', { kind: 'headers', set: { 'content-length': '10' } }],
+  ])('%s to a part: it is sent once more, no other is', async (_, fault) => {
+    proxy.inject(part2(fault));
+    const published = await publishS3(options({ policy: IMPATIENT }));
+    expect(sent()).toBe(4);
+    expect(published.sha256).toBe(createHash('sha256').update(expected).digest('hex'));
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test.each<readonly [string, Fault, Partial<CheckpointError>]>([
+    ['500', { kind: 'status', status: 500 }, { code: 'CheckpointSourceError', retryable: true }],
+    ['429', { kind: 'status', status: 429 }, { code: 'CheckpointSourceError', retryable: true }],
+    ['resets', { kind: 'reset' }, { code: 'CheckpointSourceError', retryable: true }],
+    ['stalls', { kind: 'stall' }, { code: 'CheckpointTimeoutError', retryable: true }],
+  ])('%s to a part always: a typed error, requests bounded, and discarding leaves nothing', async (_, fault, error) => {
+    proxy.inject((seen) => (seen.url.includes('partNumber=2') ? fault : null));
+    expect(await errorOf(publishS3(options({ policy: { ...IMPATIENT, tries: 2 } })))).toMatchObject(error);
+    expect(proxy.seen.filter(({ url }) => url.includes('partNumber=2'))).toHaveLength(2);
+    proxy.reset();
+    await discardS3(port, options().uri, 'token', QUICK);
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
+  test('an upload that expires while parts are sent: retryable, and the next attempt begins anew', async () => {
+    proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 404, body: xml('NoSuchUpload') } : null));
+    const error = await errorOf(publishS3(options()));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: true, details: { code: 'NoSuchUpload' } });
+    expect(error.message).toContain('its multipart upload is gone');
+    proxy.reset();
+    const { Uploads } = await server.client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
+    await port.abortUpload({ bucket, key: 'out/model.safetensors' }, Uploads![0]!.UploadId!);
+    expect((await publishS3(options())).kept).toBe(0);
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  const begins = ({ method, url }: Seen): boolean => method === 'POST' && /[?&]uploads\b/.test(url);
+  const completes = ({ method, url }: Seen): boolean => method === 'POST' && url.includes('uploadId=');
+
+  test.each([
+    ['began', begins],
+    ['was completed', completes],
+  ])('the answer that the upload %s is lost: nothing is left, the bytes are there once', async (_, which) => {
+    let lost = 0;
+    proxy.inject((seen) => (which(seen) && lost++ === 0 ? { kind: 'reset', after: 1 } : null));
+    await publishS3(options());
+    expect(lost).toBeGreaterThan(1);
+    expect(sent()).toBe(3);
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test.each([
+    ['discarded', () => discardS3(port, options().uri, 'token', QUICK), ['source.bin']],
+    ['gone on with', () => publishS3(options()), DONE],
+  ])('killed before the id of its upload was written down, it is found when it is %s; another one stays', async (_, goOn, keys) => {
+    const theirs = await port.createUpload({ bucket, key: 'out/model.safetensors' }, 'theirs');
+    await new Promise((resolve) => setTimeout(resolve, 2100));
+    let puts = 0;
+    // Of the small object beside the output, the second version never comes to be.
+    proxy.inject((seen) =>
+      seen.method === 'PUT' && seen.url.includes('.partial') && ++puts > 1 ? { kind: 'status', status: 500 } : begun(seen),
+    );
+    function begun(seen: Seen): Fault | null {
+      // Nor does the clean-up that a living worker does.
+      return seen.method === 'DELETE' ? { kind: 'status', status: 500 } : null;
+    }
+    await errorOf(publishS3(options()));
+    proxy.reset();
+    expect((await left()).uploads).toBe(2);
+    await goOn();
+    const { Uploads } = await server.client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
+    expect(Uploads?.map(({ UploadId }) => UploadId)).toEqual([theirs]);
+    expect((await left()).keys).toEqual(keys);
+  });
+
+  test('completed by an attempt that could not say so: nothing is sent again, and the digests are there', async () => {
+    const first = await publishS3(options());
+    proxy.reset();
+    const again = await publishS3(options());
+    expect(again).toEqual({ ...first, kept: expected.length });
+    expect(proxy.seen.filter(({ method }) => method === 'PUT' || method === 'POST')).toEqual([]);
+    // Of another content it is written anew, though it has as many bytes.
+    expect((await publishS3(options({ content: 'beef'.repeat(16) }))).kept).toBe(0);
+  });
+
+  test('cancelled while the store answers nothing any more, it ends all the same', async () => {
+    const controller = new AbortController();
+    proxy.inject((seen) => (seen.url.includes('partNumber=2') || controller.signal.aborted ? { kind: 'stall' } : null));
+    const cancelled = { signal: controller.signal, policy: RETRY, onProgress: () => controller.abort(new Error('cancelled')) };
+    expect((await errorOf(publishS3(options(cancelled)))).message).toBe('cancelled');
+    proxy.reset();
+    await discardS3(port, options().uri, 'token', QUICK);
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
   test('an upload that expired begins anew', async () => {
     proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 500 } : null));
     await errorOf(publishS3(options()));
@@ -237,8 +372,8 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
     proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 500 } : null));
     await errorOf(publishS3(options()));
-    await discardS3(port, options().uri, 'token');
-    await discardS3(port, options().uri, 'token');
+    await discardS3(port, options().uri, 'token', QUICK);
+    await discardS3(port, options().uri, 'token', QUICK);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 });
@@ -273,7 +408,7 @@ describe('what is there already', () => {
     await publishS3(options({ overwrite: 'always' }));
     expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
     const head = await server.client.send(new HeadObjectCommand({ Bucket: bucket, Key: 'out/model.safetensors' }));
-    expect(head.Metadata).toEqual({ 'checkpoint-pipeline': 'token' });
+    expect(head.Metadata).toEqual({ 'checkpoint-pipeline': 'token/cafecafecafecafe' });
   });
 
   test('the source itself is never published over', async () => {

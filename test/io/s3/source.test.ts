@@ -1,16 +1,22 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { CheckpointSourceError, type CheckpointError } from '../../../src/errors.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { connectS3 } from '../../../src/io/s3/aws.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
-import { openPinnedS3, openS3 } from '../../../src/io/s3/source.ts';
+import { listS3, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
 import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
 
-const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 400 };
+const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 20_000 };
+/** For what stalls: long enough for a busy machine, no longer. */
+const IMPATIENT: RetryPolicy = { ...QUICK, stallMs: 1000 };
+const policyFor = ({ kind }: Fault): RetryPolicy => (kind === 'stall' || kind === 'drip' ? IMPATIENT : QUICK);
 const CONTENT = noise(300_000);
 
 let server: S3TestServer;
@@ -48,7 +54,7 @@ async function errorOf(work: Promise<unknown>): Promise<CheckpointError> {
   );
 }
 
-const open = () => openS3(port, `s3://${bucket}/runs/last.ckpt`, QUICK);
+const open = (policy = QUICK) => openS3(port, `s3://${bucket}/runs/last.ckpt`, policy);
 
 test('reads ranges on condition of the entity tag', async () => {
   const source = await open();
@@ -135,6 +141,89 @@ test('unsigned requests carry no credentials; requester pays is said', async () 
   paying.close();
 });
 
+test.each(['a b/épée+1%20.ckpt', 'x?y#z&w=1;v', 'q\'"(*)!~', '日本/語.pt', 'trailing ', '//double//slash'])(
+  'a key with every kind of character: %j',
+  async (key) => {
+    await put(CONTENT.slice(0, 1000), key);
+    const source = await openS3(port, `s3://${bucket}/${key}`, QUICK);
+    expect(source.uri).toBe(`s3://${bucket}/${key}`);
+    expect(await source.read(10, 20)).toEqual(CONTENT.slice(10, 30));
+  },
+);
+
+test('an object without bytes is empty, and nothing is asked for it', async () => {
+  await put(new Uint8Array(0), 'empty');
+  const source = await openS3(port, `s3://${bucket}/empty`, QUICK);
+  proxy.reset();
+  expect(source.size).toBe(0);
+  expect(await source.read(0, 0)).toEqual(new Uint8Array(0));
+  expect(await readSmallS3(port, { bucket, key: 'empty' }, QUICK)).toBe('');
+  expect(proxy.seen.filter(({ method }) => method === 'GET')).toEqual([]);
+});
+
+test('listings go on past their first page, and a page that fails is asked for again', async () => {
+  const many = await server.bucket();
+  const keys = Array.from({ length: 1003 }, (_, index) => `set/model-${String(index).padStart(5, '0')}.safetensors`);
+  keys.push('set/model.safetensors.index.json');
+  for (let from = 0; from < keys.length; from += 50)
+    await Promise.all(keys.slice(from, from + 50).map((key) => put(new Uint8Array(1), key, many)));
+  await put(new Uint8Array(1), 'set/deeper/x', many);
+  proxy.reset();
+  proxy.inject((_, index) => (index === 1 ? { kind: 'status', status: 503 } : null));
+  expect(await listS3(port, { bucket: many, key: 'set/', versionId: null }, QUICK)).toEqual(keys);
+  expect(proxy.seen).toHaveLength(3);
+}, 120_000);
+
+describe('credentials and clocks', () => {
+  const refusal = (code: string): Fault => ({
+    kind: 'status',
+    status: code === 'ExpiredToken' ? 400 : 403,
+    body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>No.</Message></Error>`,
+  });
+
+  test('a token that expires in the middle of a run is renewed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'ckpt-credentials-'));
+    const saved = { ...process.env };
+    try {
+      const { AWS_ACCESS_KEY_ID: AccessKeyId, AWS_SECRET_ACCESS_KEY: SecretAccessKey } = server.env;
+      const Expiration = new Date(Date.now() + 3600_000).toISOString();
+      const answer = JSON.stringify({ Version: 1, AccessKeyId, SecretAccessKey, Expiration });
+      // Each time it is asked for credentials it leaves a line.
+      const script = join(folder, 'provide.sh');
+      await writeFile(script, `#!/bin/sh\necho asked >> ${join(folder, 'asked')}\necho '${answer}'\n`, { mode: 0o755 });
+      await writeFile(join(folder, 'config'), `[profile rotating]\ncredential_process = ${script}\n`);
+      process.env['AWS_CONFIG_FILE'] = join(folder, 'config');
+      const rotating = await connectS3({ buckets: ['*'], endpoint: proxy.url, profile: 'rotating' });
+      const asked = async (): Promise<number> => (await readFile(join(folder, 'asked'), 'utf8')).trim().split('\n').length;
+      const source = await openS3(rotating, `s3://${bucket}/runs/last.ckpt`, QUICK);
+      expect(await asked()).toBe(1);
+      proxy.inject((_, index) => (index === 0 ? refusal('ExpiredToken') : null));
+      expect(await source.read(0, 10)).toEqual(CONTENT.slice(0, 10));
+      expect(await asked()).toBe(2);
+      // An answer to HEAD has no code; the store's reason is asked for, and it is tried again all the same.
+      proxy.inject((_, index) => (index < 2 ? refusal('ExpiredToken') : null));
+      expect((await openS3(rotating, `s3://${bucket}/runs/last.ckpt`, QUICK)).size).toBe(CONTENT.length);
+      expect(await asked()).toBe(3);
+      rotating.close();
+    } finally {
+      process.env['AWS_CONFIG_FILE'] = saved['AWS_CONFIG_FILE'];
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test('a clock that goes wrong is set by the answers of the store', async () => {
+    const source = await open();
+    proxy.reset();
+    const at = (ms: number): Fault => ({ ...refusal('RequestTimeTooSkewed'), headers: { date: new Date(ms).toUTCString() } }) as Fault;
+    // The store's clock is two hours ahead, and then it is not.
+    proxy.inject((_, index) => (index === 0 ? at(Date.now() + 7200_000) : index === 1 ? at(Date.now()) : null));
+    expect(await source.read(0, 10)).toEqual(CONTENT.slice(0, 10));
+    const [first, second, third] = proxy.seen.map(({ headers }) => String(headers['x-amz-date']));
+    expect(second!.slice(0, 11) === first!.slice(0, 11)).toBe(false);
+    expect(third!.slice(0, 11)).toBe(first!.slice(0, 11));
+  });
+});
+
 describe('faults', () => {
   const body = '<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>';
   const once =
@@ -146,6 +235,8 @@ describe('faults', () => {
   const mended: readonly (readonly [string, Fault, number])[] = [
     ['500', { kind: 'status', status: 500 }, 2],
     ['503 SlowDown', { kind: 'status', status: 503, body }, 2],
+    ['429', { kind: 'status', status: 429 }, 2],
+    ['400 RequestTimeout', { kind: 'status', status: 400, body: body.replace('SlowDown', 'RequestTimeout') }, 2],
     ['429 with Retry-After', { kind: 'status', status: 429, headers: { 'retry-after': '1' } }, 2],
     ['a page of HTML with 502', { kind: 'status', status: 502, body: '<html><body>Bad gateway' }, 2],
     ['a reset before the headers', { kind: 'reset' }, 2],
@@ -160,7 +251,7 @@ describe('faults', () => {
     ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }, 2],
   ];
   test.each(mended)('%s once: the bytes are right', async (_, fault, requests) => {
-    const source = await open();
+    const source = await open(policyFor(fault));
     proxy.reset();
     proxy.inject(once(fault));
     expect(Buffer.compare(await source.read(50_000, 200_000), CONTENT.subarray(50_000, 250_000))).toBe(0);
@@ -187,6 +278,26 @@ describe('faults', () => {
     ['another entity tag', { kind: 'headers', set: { etag: '"other"' } }, { code: 'CheckpointSourceError', retryable: false }, 1],
     ['another size', { kind: 'headers', set: { 'content-range': 'bytes 50000-249999/400000' } }, { code: 'CheckpointSourceError' }, 3],
     ['416', { kind: 'status', status: 416 }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['429', { kind: 'status', status: 429 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['stalls before the headers', { kind: 'stall' }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
+    [
+      '200 for a range',
+      { kind: 'headers', set: { 'content-range': null }, status: 200 },
+      { code: 'CheckpointSourceError', details: { code: 'RangeIgnored' } as never },
+      3,
+    ],
+    [
+      'a wrong Content-Range',
+      { kind: 'headers', set: { 'content-range': 'bytes 0-199999/300000' } },
+      { code: 'CheckpointSourceError', details: { code: 'WrongContentRange' } as never },
+      3,
+    ],
+    [
+      'ExpiredToken',
+      { kind: 'status', status: 400, body: body.replace('SlowDown', 'ExpiredToken') },
+      { code: 'CheckpointSourceError', retryable: true, details: { code: 'ExpiredToken', attempts: 3 } as never },
+      3,
+    ],
     [
       'a Retry-After longer than we wait',
       { kind: 'status', status: 503, headers: { 'retry-after': '120' } },
@@ -195,12 +306,13 @@ describe('faults', () => {
     ],
   ];
   test.each(lasting)('%s always: a typed error, requests bounded', async (_, fault, expected, requests) => {
-    const source = await open();
+    const source = await open(policyFor(fault));
     proxy.reset();
     proxy.inject(always(fault));
     const error = await errorOf(source.read(50_000, 200_000));
     expect(error).toMatchObject(expected);
     expect(error.message).toContain(`s3://${bucket}/runs/last.ckpt`);
+    expect(JSON.stringify([error.message, error.details, String(error.cause)])).not.toMatch(/test-secret|Signature=|Credential=/);
     expect(proxy.seen).toHaveLength(requests);
   });
 

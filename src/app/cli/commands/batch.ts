@@ -1,14 +1,12 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
-import { randomUUID } from 'node:crypto';
-import { CheckpointConfigError } from '../../../errors.ts';
-import type { BatchInput, BatchResult } from '../../../pipeline/batch.ts';
-import { failedOf, queryBatch, startBatch, tellBatch, waitForBatch } from '../../batch-client.ts';
-import { clientOf } from '../../client.ts';
+import type { BatchResult } from '../../../pipeline/batch.ts';
+import type { CheckpointBatches } from '../../batch-client.ts';
+import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { logger, note, printJson, type OutputOptions } from '../output.ts';
-import { withServer, type Server } from '../with-server.ts';
+import { checkStays, clientOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -18,34 +16,41 @@ interface BatchOptions extends OutputOptions, DocumentOptions {
 
 export async function runBatch(file: string, options: BatchOptions): Promise<void> {
   const input = await readBatch(file, documentSettings(options, note));
-  await go(options, options.id ?? `${input.name ?? 'batch'}-${randomUUID().slice(0, 8)}`, async () => input);
+  await go(options, (batches) => batches.start(input, settingsOf(options)));
 }
 
 export async function retryBatch(workflowId: string, options: BatchOptions): Promise<void> {
-  const id = options.id ?? `${workflowId.replace(/-retry-[0-9a-f]{8}$/, '')}-retry-${randomUUID().slice(0, 8)}`;
-  await go(options, id, ({ client }) => failedOf(client, workflowId));
+  await go(options, (batches) => batches.retry(workflowId, settingsOf(options)));
 }
 
-async function go(options: BatchOptions, workflowId: string, inputOf: (server: Server) => Promise<BatchInput>): Promise<void> {
+function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
+  return id === undefined ? {} : { workflowId: id };
+}
+
+async function go(options: BatchOptions, start: (batches: CheckpointBatches) => Promise<StartedRun>): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
-    if (options.detach === true && temporal.kind === 'embedded')
-      throw new CheckpointConfigError(
-        '`--detach` needs a server and a worker that outlive this command: keep `ckpt dev` up in another terminal, or set TEMPORAL_ADDRESS.',
-      );
-    const client = clientOf(temporal.connection, temporal.namespace);
+    if (options.detach === true) checkStays(temporal, '`--detach`');
+    const { batch } = clientOf(temporal);
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
     const worker = local
       ? await (
           await import('../../worker.ts')
-        ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] })
+        ).startWorker({
+          connection: temporal.nativeOptions,
+          namespace: temporal.namespace,
+          plugins: options.plugins ?? [],
+          scaleOut: temporal.kind === 'configured',
+        })
       : null;
-    const interrupt = (): void => {
-      note('Cancelling the batch …');
-      void tellBatch(client, workflowId, 'cancel').catch(() => undefined);
-    };
+    let interrupt = (): void => undefined;
     try {
-      await startBatch(client, workflowId, await inputOf({ client, temporal }));
+      const started = await start(batch);
+      const { workflowId } = started;
+      interrupt = () => {
+        note('Cancelling the batch …');
+        void batch.cancel(workflowId).catch(() => undefined);
+      };
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId });
         else process.stdout.write(`Started ${workflowId}\n`);
@@ -53,7 +58,7 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
       }
       process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
       const result = await Promise.race([
-        waitForBatch(client, workflowId),
+        batch.settled(started),
         ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
       ]);
       show(result, options);
@@ -68,13 +73,13 @@ async function go(options: BatchOptions, workflowId: string, inputOf: (server: S
 }
 
 export async function batchStatus(workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client }) => show(await queryBatch(client, workflowId), options));
+  await withServer(options, async ({ client: { batch } }) => show(await batch.status(workflowId), options));
 }
 
 export async function tell(what: 'pause' | 'resume' | 'cancel', workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client }) => {
-    await tellBatch(client, workflowId, what);
-    show(what === 'cancel' ? await waitForBatch(client, workflowId) : await queryBatch(client, workflowId), options);
+  await withServer(options, async ({ client: { batch } }) => {
+    await batch[what](workflowId);
+    show(what === 'cancel' ? await batch.settled(workflowId) : await batch.status(workflowId), options);
   });
 }
 

@@ -2,9 +2,9 @@
 import { CheckpointConfigError } from '../../../errors.ts';
 import { clearWorkspace } from '../../../io/workspace-gc.ts';
 import { formatBytes, formatCount } from '../../../pipeline/text.ts';
-import { clientOf, oldestOpenRun } from '../../client.ts';
 import { readEnvironment } from '../../environment.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
+import { oldestOpenRun } from '../../temporal/visibility.ts';
 import { ownStorage } from '../../storage.ts';
 import { logger, printJson, type OutputOptions } from '../output.ts';
 
@@ -23,7 +23,7 @@ export async function gc(options: GcOptions): Promise<void> {
   const { workspace } = readEnvironment();
   const temporal = await connectTemporal({ log: logger(options) });
   try {
-    const oldest = await oldestOpenRun(clientOf(temporal.connection, temporal.namespace));
+    const oldest = await oldestOpenRun(temporal);
     const before = Math.min(Date.now() - Math.max(days * DAY, LEAST_AGE), oldest ?? Infinity);
     const cleared = await clearWorkspace(await ownStorage(), workspace, before, options.dryRun === true);
     const report = { workspace, before: new Date(before).toISOString(), dry_run: options.dryRun === true, ...cleared };

@@ -59,6 +59,8 @@ function reportOn(header: Header, source: { uri: string; size: number; identity:
         ? { name, dtype, shape, bytes: tensorBytes(dtype, shape) }
         : { name, dtype: null, shape, bytes: 0, unsupported };
     }),
+    num_parameters: header.weights.length,
+    ...sumsOf(header),
     training: header.training,
     state_dict_key: header.stateDictKey,
     other_content: otherContent(header),
@@ -68,6 +70,25 @@ function reportOn(header: Header, source: { uri: string; size: number; identity:
     globals: header.globals.map(({ module, name, verdict }) => ({ module, name, verdict })),
     findings: header.findings,
     requests: { count: source.requests.count, bytes: source.requests.bytes },
+  };
+}
+
+/** Elements and bytes of the weights by dtype, and what all tensors of the file take in memory, each once or each storage once. */
+function sumsOf({ weights, tensors, storages }: Header) {
+  const dense = weights.flatMap(({ tensor }) => (tensors[tensor]!.unsupported === undefined ? [tensors[tensor]!] : []));
+  const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+  const dtypes: Record<string, number> = {};
+  for (const { dtype } of dense) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
+  const all = tensors.filter(({ unsupported }) => unsupported === undefined);
+  const used = new Set(all.map(({ storage }) => storage));
+  return {
+    num_elements: dense.reduce((sum, { shape }) => sum + count(shape), 0),
+    tensor_bytes: dense.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0),
+    dtypes,
+    memory: {
+      without_sharing: all.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0),
+      with_sharing: [...used].reduce((sum, storage) => sum + storages[storage]!.length, 0),
+    },
   };
 }
 

@@ -4,7 +4,6 @@ import { parse } from 'yaml';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { CheckpointConfigError, textOf, type Json, type JsonObject } from '../../../errors.ts';
 import { RESOLUTIONS, type Resolution } from '../../../pipeline/contract.ts';
-import { queryStatus, resolveFailure } from '../../client.ts';
 import { withServer } from '../with-server.ts';
 import { printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
@@ -28,8 +27,8 @@ export async function resolve(workflowId: string, options: ResolveOptions): Prom
     const resolution: Resolution =
       options.set === undefined
         ? { action }
-        : { action, options: await located(changes, (await queryStatus(client, workflowId)).waiting?.stage.type) };
-    const resolved = await resolveFailure(client, workflowId, resolution);
+        : { action, options: await located(changes, (await client.status(workflowId)).waiting?.stage.type) };
+    const resolved = await client.resolveFailure(workflowId, resolution);
     if (options.json === true) return printJson({ workflow_id: workflowId, ...resolved });
     process.stdout.write(`${workflowId}: ${action}, stage ${resolved.stage.index + 1} (${resolved.stage.type}).\n`);
   });

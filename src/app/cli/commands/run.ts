@@ -1,19 +1,21 @@
 /** `ckpt run`: the same workflow that schedules and services start, watched to its end. */
-import { randomUUID } from 'node:crypto';
-import { CheckpointConfigError } from '../../../errors.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { onErrorOf } from '../../../pipeline/policy.ts';
-import { cancelRun, clientOf, startPipeline, transferProgress, waitForResult } from '../../client.ts';
+import type { CheckpointClient } from '../../client.ts';
+import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
-import { watchQuestions } from '../questions.ts';
+import { questionText } from '../questions.ts';
+import { checkStays, clientOf, linkOf } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
+  /** `--no-report`; without it a document that says nothing of reports leaves them. */
+  readonly report?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
@@ -21,53 +23,56 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 }
 
 /** Runs a document that was checked against the catalog. */
-export async function runDocument(document: PipelineInput, options: RunOptions): Promise<void> {
+export async function runDocument(given: PipelineInput, options: RunOptions): Promise<void> {
+  const document = { ...given, report: options.report !== false && given.report !== false };
   // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
   const workerModule = options.detach === true ? undefined : import('../../worker.ts');
   workerModule?.catch(() => undefined);
   const temporal = await connectTemporal({ log: logger(options) });
   try {
-    if (options.detach === true && temporal.kind === 'embedded') {
-      throw new CheckpointConfigError(
-        '`--detach` needs a server and a worker that outlive this command: keep `ckpt dev` up in another terminal, or set TEMPORAL_ADDRESS.',
-      );
-    }
-    const client = clientOf(temporal.connection, temporal.namespace);
-    const workflowId = options.id ?? `${document.name ?? 'pipeline'}-${randomUUID().slice(0, 8)}`;
-    const link =
-      temporal.uiUrl === null ? null : `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${encodeURIComponent(workflowId)}`;
+    if (options.detach === true) checkStays(temporal, '`--detach`');
+    const client = clientOf(temporal);
     const local = temporal.kind !== 'configured' || options.worker === true;
-    const starting = startPipeline(client, workflowId, document, note);
+    const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });
     starting.catch(() => undefined);
     const worker =
       workerModule === undefined || !local
         ? null
         : await (
             await workerModule
-          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, plugins: options.plugins ?? [] });
+          ).startWorker({
+            connection: temporal.nativeOptions,
+            namespace: temporal.namespace,
+            plugins: options.plugins ?? [],
+            oneRun: true,
+            scaleOut: temporal.kind === 'configured',
+          });
     try {
       const started = await starting;
+      const { workflowId } = started;
+      const link = linkOf(temporal, workflowId);
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, run_id: started.runId, link });
         else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);
         return;
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
-      const release = onInterrupt(() => void cancelRun(client, workflowId).catch(() => undefined));
-      const bar = new ProgressBar(() => transferProgress(client, workflowId));
-      const unwatch = mayWait(document) ? watchQuestions(client, workflowId, note) : () => undefined;
+      const release = onInterrupt(() => void client.cancel(workflowId).catch(() => undefined));
+      const watching = new AbortController();
+      const bar = process.stderr.isTTY ? new ProgressBar() : null;
+      if (bar !== null || mayWait(document)) void watch(client, started, bar, watching.signal);
       const result = await Promise.race([
-        waitForResult(client, started),
+        client.settled(started),
         ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
       ]).finally(() => {
-        bar.stop();
-        unwatch();
+        watching.abort();
+        bar?.stop();
         release();
       });
       if (options.json === true) printJson(result);
       else {
         process.stdout.write(`${resultText(result, link)}\n`);
-        if (temporal.kind === 'embedded') note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+        if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
         if (result.error !== null) note(errorText(result.error));
       }
       process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;
@@ -76,6 +81,23 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
     }
   } finally {
     await temporal.close();
+  }
+}
+
+/** Draws the transfer, and says each question of the run once. */
+async function watch(client: CheckpointClient, run: StartedRun, bar: ProgressBar | null, signal: AbortSignal): Promise<void> {
+  let said: string | null = null;
+  try {
+    for await (const { transfer, waiting } of client.watch(run, { interval: bar === null ? 2000 : 500, signal })) {
+      if (signal.aborted) return;
+      if (transfer !== null) bar?.draw(transfer);
+      if (waiting === null || waiting.since === said) continue;
+      said = waiting.since;
+      bar?.stop();
+      note(questionText(run.workflowId, waiting));
+    }
+  } catch {
+    // A courtesy: how the run ends is learnt without it.
   }
 }
 

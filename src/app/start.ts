@@ -1,0 +1,113 @@
+/** How runs are started, by whomever: the same summary, details, memo and search attributes for clients, schedules and Nexus. */
+import { randomUUID } from 'node:crypto';
+import { WorkflowExecutionAlreadyStartedError, type Client } from '@temporalio/client';
+import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
+import { CheckpointConfigError } from '../errors.ts';
+import { BATCH_WORKFLOW, checkBatch, type BatchInput } from '../pipeline/batch.ts';
+import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
+import { checkDocument } from '../pipeline/document.ts';
+import {
+  ATTRIBUTES_MEMO,
+  presentAttributes,
+  SEARCH_ATTRIBUTES,
+  startAttributes,
+  type SearchAttributeName,
+} from '../pipeline/search-attributes.ts';
+import { startDetails } from '../pipeline/start-details.ts';
+import { attributesNote, registeredAttributes, type Registered } from './temporal/search-attributes.ts';
+
+/** What a client of ours works with. */
+export interface Access {
+  readonly client: Client;
+  readonly taskQueue: string;
+  /** Takes one line about what the server lacks. */
+  readonly note: (line: string) => void;
+}
+
+/** A run by its id; without `runId` the latest one of that id. */
+export type Run = string | { readonly workflowId: string; readonly runId?: string };
+
+export interface StartedRun {
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+/** What is to run. */
+export type Work = { readonly kind: 'pipeline'; readonly input: PipelineInput } | { readonly kind: 'batch'; readonly input: BatchInput };
+
+/** Temporal refuses inputs from 2 MiB on, and the client would try again and again with one above 4 MiB. */
+const MOST_BYTES = 1.5 * 1024 * 1024;
+
+export interface StartOptions {
+  readonly workflowType: string;
+  readonly args: [PipelineInput | BatchInput];
+  readonly staticSummary: string;
+  readonly staticDetails: string;
+  readonly memo: Record<string, unknown>;
+  readonly typedSearchAttributes: SearchAttributePair[];
+}
+
+/** Throws `CheckpointConfigError` where the shape of the input is wrong, or it is too large. */
+export function startOptions(work: Work, present: readonly SearchAttributeName[]): StartOptions {
+  const input = work.kind === 'pipeline' ? checkDocument(work.input) : checkBatch(work.input);
+  const bytes = Buffer.byteLength(JSON.stringify(input));
+  if (bytes > MOST_BYTES)
+    throw new CheckpointConfigError(
+      `The ${work.kind} has ${bytes} bytes as JSON; at most ${MOST_BYTES} are taken. A long list of items belongs into a manifest.`,
+    );
+  const pipeline = work.kind === 'pipeline' ? work.input : work.input.pipeline;
+  const attributes = work.kind === 'pipeline' ? startAttributes(work.input) : {};
+  return {
+    workflowType: work.kind === 'pipeline' ? PIPELINE_WORKFLOW : BATCH_WORKFLOW,
+    args: [input],
+    staticSummary: `${input.name ?? work.kind}: ${pipeline.stages.map(({ type }) => type).join(' → ')}`.slice(0, 200),
+    staticDetails: startDetails(pipeline),
+    // The workflow must set no others.
+    memo: { [ATTRIBUTES_MEMO]: present },
+    typedSearchAttributes: presentAttributes(attributes, present).map(
+      // The table says which value has which type.
+      ([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as SearchAttributePair,
+    ),
+  };
+}
+
+/** Search attributes that the server has; one that does not tell (Temporal Cloud has no such service) is taken for one without. */
+export async function knownAttributes({
+  connection,
+  options,
+}: Pick<Client, 'connection'> & { readonly options: { readonly namespace: string } }): Promise<Registered | null> {
+  return registeredAttributes(connection, options.namespace).catch(() => null);
+}
+
+/** An id that no other run has: from the name of what runs. */
+export function newId({ kind, input }: Work): string {
+  return `${input.name ?? kind}-${randomPart()}`;
+}
+
+/** Starts a run; a running one with that id is a `CheckpointConfigError`. */
+export async function startRun({ client, taskQueue, note }: Access, work: Work, workflowId: string): Promise<StartedRun> {
+  const registered = await knownAttributes(client);
+  const { workflowType, ...options } = startOptions(work, registered?.present ?? []);
+  const lacking = registered === null ? null : attributesNote(registered);
+  const handle = await client.workflow
+    .start(workflowType, { ...options, workflowId, taskQueue, workflowIdConflictPolicy: 'FAIL' })
+    .catch((error: unknown) => {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      const [what, command] = work.kind === 'pipeline' ? ['run', 'ckpt status'] : ['batch', 'ckpt batch status'];
+      throw new CheckpointConfigError(
+        `A ${what} with the id ${workflowId} is going on. Look at it with \`${command} ${workflowId}\`, or start this one under another id (\`--id\`).`,
+        undefined,
+        { cause: error, details: { workflow_id: workflowId } },
+      );
+    });
+  if (lacking !== null) note(lacking);
+  return { workflowId, runId: handle.firstExecutionRunId };
+}
+
+export function idOf(run: Run): string {
+  return typeof run === 'string' ? run : run.workflowId;
+}
+
+export function randomPart(): string {
+  return randomUUID().slice(0, 8);
+}

@@ -1,0 +1,100 @@
+/**
+ * On which condition an output may be written, and what it means where that does not hold.
+ *
+ * What we write bears a mark: which stage of which run wrote it, and what. A later attempt knows its own work by it.
+ */
+import { CheckpointConfigError, CheckpointSourceError } from '../../errors.ts';
+import type { PinnedFile } from '../../model/byte-source.ts';
+import type { RetryPolicy } from '../retry.ts';
+import { StoreFault } from '../store-fault.ts';
+import { isS3, parseS3, s3Uri } from './location.ts';
+import { patiently } from './patience.ts';
+import type { S3Head, S3Port, S3Target, WriteCondition } from './port.ts';
+
+export type Overwrite = 'never' | 'if_changed' | 'always';
+
+/** Characters of the content's digest in a mark: enough to tell one run's outputs apart. */
+const DIGEST = 16;
+
+export interface Written {
+  readonly port: S3Port;
+  readonly policy: RetryPolicy;
+  readonly signal: AbortSignal;
+  readonly uri: string;
+  readonly overwrite: Overwrite;
+  /** Marks what this stage of this run writes. */
+  readonly token: string;
+  /** Digest of all that the bytes follow from. */
+  readonly content: string;
+}
+
+export function markOf({ token, content }: Pick<Written, 'token' | 'content'>): string {
+  return `${token}/${content.slice(0, DIGEST)}`;
+}
+
+/** True for what some attempt of the stage with that token wrote. */
+export function isOf({ mark }: S3Head, token: string): boolean {
+  return mark?.startsWith(`${token}/`) === true;
+}
+
+/** Throws where an output would take the place of a file that is read. */
+export function checkApart(uri: string, sources: readonly PinnedFile[]): void {
+  const target = s3Uri(parseS3(uri));
+  if (sources.some((file) => isS3(file.uri) && s3Uri(parseS3(file.uri)) === target))
+    throw new CheckpointConfigError(`${uri} is the source itself: publishing over it would destroy it. Choose another \`uri\`.`);
+}
+
+export function conditionFor({ overwrite, token, uri }: Written, there: S3Head | null): WriteCondition {
+  if (there === null) return overwrite === 'always' ? { kind: 'any' } : { kind: 'none' };
+  if (overwrite === 'always') return { kind: 'any' };
+  // An attempt before this one had got so far, and no further.
+  if (overwrite === 'never' && !isOf(there, token)) throw exists(uri);
+  return { kind: 'match', etag: there.etag };
+}
+
+function exists(uri: string): CheckpointConfigError {
+  return new CheckpointConfigError(`${uri} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
+    details: { reason: 'exists' },
+  });
+}
+
+/** Writes on a condition; a store that knows none is looked at once more before it is written without. */
+export async function conditionally(
+  written: Written,
+  target: S3Target,
+  condition: WriteCondition,
+  write: (condition: WriteCondition) => Promise<string>,
+): Promise<void> {
+  const { port, policy, signal, uri, overwrite } = written;
+  try {
+    await write(condition);
+  } catch (error) {
+    if (!(error instanceof StoreFault)) throw error;
+    if (error.status === 501 && condition.kind !== 'any') {
+      const there = await headOrNull(port, target, policy, signal);
+      if ((there?.etag ?? null) === (condition.kind === 'match' ? condition.etag : null)) return void (await write({ kind: 'any' }));
+    } else if (error.status !== 412 && error.status !== 409 && !(error.status === 404 && error.code === 'NoSuchKey')) throw error;
+    // A write of ours whose answer was lost meets its own object.
+    if ((await headOrNull(port, target, policy, signal))?.mark === markOf(written)) return;
+    if (overwrite === 'never') throw exists(uri);
+    throw new CheckpointSourceError(
+      `${uri} was written by somebody else while it was being published; theirs was kept. Run the pipeline again, or give each run its own \`uri\`.`,
+      uri,
+      { retryable: false, cause: error, details: { reason: 'concurrent_write' } },
+    );
+  }
+}
+
+/** What is there; null where nothing is. */
+export async function headOrNull(
+  port: S3Port,
+  { bucket, key }: S3Target,
+  policy: RetryPolicy,
+  signal: AbortSignal | undefined,
+): Promise<S3Head | null> {
+  const object = { bucket, key, versionId: null };
+  return patiently(policy, signal, 0, (inner) => port.head(object, { checksum: false }, inner)).catch((error: unknown) => {
+    if (error instanceof StoreFault && error.status === 404 && error.code !== 'NoSuchBucket') return null;
+    throw error;
+  });
+}

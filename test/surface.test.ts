@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Command } from 'commander';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { loadCatalog } from '../activities/catalog.ts';
@@ -21,6 +22,7 @@ import {
   TASK_QUEUE,
   type PipelineResult,
 } from '../src/pipeline/contract.ts';
+import { OVERLAPS, SCHEDULE_KEYS } from '../src/pipeline/schedule.ts';
 import { fixture, PROJECT_ROOT } from './support/project.ts';
 import { devServer, servicesOf, workerOf } from './support/temporal.ts';
 
@@ -151,6 +153,24 @@ test('error codes and exit codes', () => {
   }
 });
 
+test('the schedule document', () => {
+  expect([...SCHEDULE_KEYS]).toEqual([
+    'id',
+    'pipeline',
+    'batch',
+    'cron',
+    'every',
+    'offset',
+    'time_zone',
+    'jitter',
+    'overlap',
+    'catch_up',
+    'paused',
+    'note',
+  ]);
+  expect([...OVERLAPS]).toEqual(['skip', 'buffer_one', 'buffer_all', 'cancel_other', 'terminate_other', 'allow_all']);
+});
+
 test('the library, as programs import it', async () => {
   const { exports } = JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
   expect(Object.keys(exports)).toEqual(expect.arrayContaining(['.', './plugin', './package.json']));
@@ -160,10 +180,14 @@ test('the library, as programs import it', async () => {
   expect(methods(library.CheckpointClient.prototype)).toEqual(
     expect.arrayContaining(['start', 'execute', 'result', 'settled', 'status', 'watch', 'cancel', 'resolveFailure', 'transfer', 'close']),
   );
-  const { batch } = new library.CheckpointClient({ client: environment.client });
+  const { batch, schedules } = new library.CheckpointClient({ client: environment.client });
   expect(methods(Object.getPrototypeOf(batch) as object)).toEqual(
     expect.arrayContaining(['start', 'execute', 'result', 'settled', 'status', 'watch', 'cancel', 'pause', 'resume', 'retry']),
   );
+  const verbs = ['create', 'apply', 'update', 'list', 'describe', 'pause', 'unpause', 'trigger', 'backfill', 'delete'];
+  expect(methods(Object.getPrototypeOf(schedules) as object)).toEqual(expect.arrayContaining(verbs));
+  const { addSchedule } = await import('../src/app/cli/schedule-commands.ts');
+  expect(addSchedule(new Command()).commands.map((command) => command.name())).toEqual(expect.arrayContaining(verbs));
 });
 
 test('the Node version is one and the same everywhere', () => {

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
+import { assignment, json, parameter, plugins } from './options.ts';
 import { printError, exitCodeOf } from './output.ts';
-import { packageVersion } from './version.ts';
+import { addSchedule } from './schedule-commands.ts';
+import { packageVersion } from '../../io/package-version.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -18,23 +20,6 @@ const program = new Command('ckpt')
   .configureHelp({ showGlobalOptions: true })
   .option('--debug', 'stack traces and a debug log on stderr')
   .exitOverride();
-
-const plugins = (): Option =>
-  new Option('--plugins <path>', 'module, package or folder with further stages; may be given again').argParser<readonly string[]>(
-    (path, before = []) => [...before, path],
-  );
-
-/** `name=value`, collected in a mapping. */
-const assignment = (flags: string, description: string): Option =>
-  new Option(flags, `${description}; may be given again`).argParser<Readonly<Record<string, string>>>((text, before = {}) => {
-    const at = text.indexOf('=');
-    if (at < 1) throw new InvalidArgumentError('Expected name=value.');
-    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-  });
-
-const parameter = (): Option => assignment('--param <name=value>', 'value of ${param.name} in the document');
-
-const json = (): Option => new Option('--json', 'one JSON document on stdout');
 
 program
   .command('run')
@@ -214,6 +199,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) =>
@@ -228,6 +214,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id of the new batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .action(async (id: string, _options, command: Command) =>
     (await import('./commands/batch.ts')).retryBatch(id, command.optsWithGlobals()),
   );
@@ -254,6 +241,8 @@ for (const [what, description] of [
     .action(async (id: string, _options, command: Command) =>
       (await import('./commands/batch.ts')).tell(what, id, command.optsWithGlobals()),
     );
+
+const schedule = addSchedule(program);
 
 program
   .command('doctor')
@@ -298,10 +287,8 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    const options: Common =
-      (process.argv.includes('batch') ? batch : program).commands
-        .find((command) => process.argv.includes(command.name()))
-        ?.optsWithGlobals() ?? program.opts();
+    const group = [batch, schedule].find((one) => process.argv.includes(one.name())) ?? program;
+    const options: Common = group.commands.find((command) => process.argv.includes(command.name()))?.optsWithGlobals() ?? program.opts();
     printError(error, options);
     process.exitCode = exitCodeOf(error);
   }

@@ -50,7 +50,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'schedule backfill': ['ckpt schedule backfill nightly --from 2026-11-01 --to 2026-11-08T12:00:00Z'],
   'schedule delete': ['ckpt schedule delete nightly'],
   doctor: ['ckpt doctor', 'ckpt doctor s3://models/ /data --storage storage.yaml --json'],
-  setup: ['TEMPORAL_ADDRESS=temporal:7233 ckpt setup'],
+  setup: ['TEMPORAL_ADDRESS=temporal:7233 ckpt setup', 'TEMPORAL_ADDRESS=temporal:7233 ckpt setup --nexus-endpoint checkpoints'],
   completion: ['eval "$(ckpt completion bash)"', 'ckpt completion fish > ~/.config/fish/completions/ckpt.fish'],
 };
 

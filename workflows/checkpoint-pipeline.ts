@@ -57,6 +57,9 @@ import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';
 
 const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: whoever starts a run may wait for it or not.';
 
+/** Characters of JSON: payloads are refused at 2 MiB. */
+const MOST_SENT_TWICE = 128 * 1024;
+
 /** Fails the run with the report. */
 class Failed extends Error {
   readonly report: ErrorReport;
@@ -175,6 +178,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         options: optionsOf(stage),
         stage: { index, type: stage.type },
         run: { workflowId, runId, workspace: input.workspace ?? null },
+        ...wholePipeline(input, history, index, stage),
       };
       history = withTry(history, index, now(), changed);
       show();
@@ -286,6 +290,22 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     // The second detail is the whole result, so that a client without a worker still gets the stage table.
     throw failureOf(error, result());
   }
+}
+
+/** For the manifest: all stages, where the output of the last one follows from them. Long documents are not sent twice. */
+function wholePipeline(
+  input: PipelineInput,
+  history: readonly StageRecord[],
+  index: number,
+  stage: StageSpec,
+): Pick<StageInput, 'pipeline'> {
+  const asWritten = history
+    .slice(0, index)
+    .every(({ status, tries }) => status === 'completed' && tries.every(({ changed }) => changed === null));
+  const last = index === input.stages.length - 1 && stage === input.stages[index] && stage.type.startsWith('sink.');
+  if (!asWritten || !last) return {};
+  const pipeline = input.stages.map((each) => ({ type: each.type, options: optionsOf(each) }));
+  return JSON.stringify(pipeline).length > MOST_SENT_TWICE ? {} : { pipeline };
 }
 
 /** Never "loaded" when nothing was. */

@@ -1,5 +1,6 @@
 /** How activities are called: timeouts and retries of every stage, in one place. */
 import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import type { BatchActivities } from '../activities/batch/index.ts';
 import { FINAL_CODES, type JsonObject } from '../src/errors.ts';
 import {
   CHECK_OPTIONS_ACTIVITY,
@@ -48,6 +49,7 @@ export function runStage(
 export async function discardStage(stage: StageSpec, input: StageInput): Promise<void> {
   const activities = proxyActivities<Activities>({
     startToCloseTimeout: '60s',
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
     scheduleToCloseTimeout: '5m',
     summary: `remove what ${stage.type} left behind`,
     retry: { maximumAttempts: 5, nonRetryableErrorTypes: FINAL },
@@ -87,3 +89,16 @@ export async function checkOptions(input: { readonly index: number; readonly typ
   });
   await activities[CHECK_OPTIONS_ACTIVITY]!(input);
 }
+
+/** What a batch calls is tried until it succeeds, or can never do so: a store that is away for an hour ends no batch of a week. */
+const PATIENT = {
+  // Without it, what a lost worker or server had taken would be missed only after `startToCloseTimeout`.
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m', nonRetryableErrorTypes: FINAL },
+} as const;
+export const files = proxyActivities<BatchActivities>({ startToCloseTimeout: '10m', ...PATIENT });
+/** Listing a million objects, and putting the results of as many together, takes minutes to hours. */
+export const listing = proxyActivities<BatchActivities>({ startToCloseTimeout: '12h', ...PATIENT });
+/** An attempt that has waited for an hour is made anew, whatever it hangs on. */
+export const awaiting = proxyActivities<BatchActivities>({ startToCloseTimeout: '1h', ...PATIENT });

@@ -3,9 +3,9 @@ import { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { collectRun } from '../../activities/report.ts';
 import type { Services } from '../../activities/services.ts';
-import { CheckpointConfigError, textOf, type JsonObject } from '../errors.ts';
-import { destinationOf } from '../io/destination.ts';
-import { ownVersion } from '../io/report-file.ts';
+import { CheckpointConfigError, isCheckpointError, textOf, type JsonObject } from '../errors.ts';
+import { linesOf } from '../io/lines.ts';
+import { packageVersion } from '../io/package-version.ts';
 import type { CheckpointContext } from '../model/context.ts';
 import { BATCH_WORKFLOW, type BatchResult, type Outcome } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, type PipelineResult } from '../pipeline/contract.ts';
@@ -79,7 +79,7 @@ export async function contentsOf(services: Services, records: RunRecords): Promi
     outcomes,
     gaps,
     created: new Date().toISOString(),
-    version: await ownVersion(),
+    version: packageVersion(),
   });
 }
 
@@ -91,17 +91,18 @@ async function outcomesIn(
 ): Promise<readonly Outcome[] | null> {
   try {
     const { workspace } = document['pipeline'] as { readonly workspace?: string };
-    const text =
-      (await services.workspace(workspace ?? null).readFile(uri)) ??
-      (await storage.check(uri).then(() => destinationOf(storage, uri).read(uri)));
-    if (text !== null)
-      return text
-        .split('\n')
-        .filter((line) => line !== '')
-        .map((line) => JSON.parse(line) as Outcome);
-    gaps.push(`There are no results at ${uri} any more, or not on this machine; so this report has the totals only.`);
+    const source = (await services.workspace(workspace ?? null).openFile(uri)) ?? (await storage.open(uri));
+    try {
+      const outcomes: Outcome[] = [];
+      for await (const { line } of linesOf(source)) outcomes.push(JSON.parse(line) as Outcome);
+      return outcomes;
+    } finally {
+      await source.close();
+    }
   } catch (error) {
-    gaps.push(`The results at ${uri} cannot be read, so this report has the totals only: ${textOf(error)}`);
+    if (isCheckpointError(error) && error.code === 'CheckpointNotFoundError')
+      gaps.push(`There are no results at ${uri} any more, or not on this machine; so this report has the totals only.`);
+    else gaps.push(`The results at ${uri} cannot be read, so this report has the totals only: ${textOf(error)}`);
   }
   return null;
 }

@@ -70,16 +70,16 @@ function fencedWorkspace(
       blobs.keep(reference, value);
       return value;
     },
-    async writeFile(name, text) {
+    async writeFile(name, chunks) {
       await check();
       const uri = `${outputUri(root)}/${name}`;
-      await destinationOf(storage, uri, signal).write(uri, text);
+      await destinationOf(storage, uri, signal).writeLong(uri, chunks);
       return uri;
     },
-    async readFile(uri) {
+    async openFile(uri) {
       if (!uri.startsWith(`${outputUri(root)}/`)) return null;
       await check();
-      return destinationOf(storage, uri, signal).read(uri);
+      return storage.open(uri, signal);
     },
   };
 }

@@ -12,7 +12,7 @@ export interface ByteRange {
 export interface CoalescingSource extends ByteSource {
   /** Reads these ranges, those that lie close together in one request; forgets what was read before. */
   prefetch(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<void>;
-  /** What is in memory from `offset` on, as far as it goes; undefined: nothing. */
+  /** What is in memory from `offset` on, as far as it goes, until the next `prefetch`; undefined: nothing. */
   held(offset: number): Uint8Array | undefined;
 }
 
@@ -20,6 +20,8 @@ export interface CoalescingSource extends ByteSource {
 const GAP = 64 * 1024;
 /** Bytes of one request. */
 const SPAN = 4 * 1024 * 1024;
+/** What is held takes memory in such steps. */
+const STEP = 1024 * 1024;
 /** Bytes held in all. */
 const HELD_MAX = 16 * 1024 * 1024;
 
@@ -45,6 +47,8 @@ export function spansOf(ranges: readonly ByteRange[], size: number): readonly Sp
 
 export function coalescing(source: ByteSource): CoalescingSource {
   let held: readonly { readonly offset: number; readonly end: number; readonly bytes: Uint8Array }[] = [];
+  /** What is held lies here: used again each time, as fresh memory for every block would be most of what is allocated. */
+  let memory = new Uint8Array(0);
 
   /** The held bytes from an offset on. Spans are in order and do not overlap. */
   function from(offset: number): Uint8Array | undefined {
@@ -72,13 +76,20 @@ export function coalescing(source: ByteSource): CoalescingSource {
     async prefetch(ranges, signal) {
       held = [];
       const spans = spansOf(ranges, source.size);
-      held = await Promise.all(
-        spans.map(async ({ offset, end }) => {
-          const bytes = new Uint8Array(end - offset);
-          await source.readInto(offset, bytes, signal);
-          return { offset, end, bytes };
-        }),
-      );
+      const total = spans.reduce((sum, { offset, end }) => sum + end - offset, 0);
+      if (total > memory.length) memory = new Uint8Array(Math.ceil(total / STEP) * STEP);
+      let at = 0;
+      const reads = spans.map(async ({ offset, end }) => {
+        const bytes = memory.subarray(at, (at += end - offset));
+        await source.readInto(offset, bytes, signal);
+        return { offset, end, bytes };
+      });
+      // One that fails must not leave others that still write into what is used again.
+      const read = await Promise.allSettled(reads);
+      held = read.map((each) => {
+        if (each.status === 'rejected') throw each.reason;
+        return each.value;
+      });
     },
     async read(offset, length, signal) {
       return find(offset, length)?.slice() ?? source.read(offset, length, signal);

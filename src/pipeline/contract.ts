@@ -86,6 +86,14 @@ export interface StageInput {
   readonly options: JsonObject;
   readonly stage: { readonly index: number; readonly type: string };
   readonly run: { readonly workflowId: string; readonly runId: string; readonly workspace: string | null };
+  /** All stages, of a last stage before which none failed, was skipped or was changed: then the output follows from them. */
+  readonly pipeline?: readonly PlainStage[];
+}
+
+/** A stage without what steers its run. */
+export interface PlainStage {
+  readonly type: string;
+  readonly options: JsonObject;
 }
 
 /** What every stage activity gives. */
@@ -180,7 +188,7 @@ export interface PipelineResult {
 
 /** What the preflight activity takes. */
 export interface PreflightInput {
-  readonly stages: readonly { readonly type: string; readonly options: JsonObject }[];
+  readonly stages: readonly PlainStage[];
   readonly workspace: string | null;
 }
 

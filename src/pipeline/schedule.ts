@@ -4,7 +4,8 @@
  * Invariant: pure; times are checked here as far as that needs no server, which has the last word on cron expressions.
  */
 import { CheckpointConfigError, type Json } from '../errors.ts';
-import { checkBatch, type BatchInput, type BatchStatus } from './batch.ts';
+import { checkBatch } from './batch-document.ts';
+import type { BatchInput, BatchStatus } from './batch.ts';
 import type { PipelineInput, RunStatus } from './contract.ts';
 import { checkDocument } from './document.ts';
 import { didYouMean } from './suggestions.ts';

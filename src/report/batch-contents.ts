@@ -44,6 +44,7 @@ function columnsOf(outcomes: readonly Outcome[]): OutcomeColumns {
     code,
     message,
     output: outcomes.map(({ outputs }) => outputs[0] ?? null),
-    workflowId: outcomes.map(({ workflow_id }) => workflow_id),
+    // An item that was unchanged had no run.
+    workflowId: outcomes.map(({ workflow_id }) => workflow_id ?? ''),
   };
 }

@@ -117,12 +117,19 @@ describe('every pickle of an archive', () => {
     ['in a member with a wrong CRC-32', [main, { name: 'archive/a.pkl', data: HARMFUL, crc: 1 }]],
     ['in a deflated member with a wrong CRC-32', [main, { name: 'archive/a.pkl', data: HARMFUL, deflated: true, crc: 1 }]],
     ['constants of TorchScript', [main, { name: 'archive/constants.pkl', data: HARMFUL }]],
+    ['a member that the directory does not list', [{ ...main, gap: zip([{ name: 'archive/data.pkl', data: HARMFUL }]).subarray(0, -84) }]],
+    ['a deflated one', [{ ...main, gap: zip([{ name: 'archive/data.pkl', data: HARMFUL, deflated: true }]).subarray(0, -84) }]],
     ['debug information of TorchScript', [main, { name: 'archive/code/a.py.debug_pkl', data: HARMFUL }]],
   ];
   test.each(parts)('%s', async (_, members) => {
     const file = await scanBytes(zip(members));
     expect(file.verdict).toBe('dangerous');
     expect(file.globals).toContainEqual(expect.objectContaining({ module: 'os', name: 'system', verdict: 'dangerous' }));
+  });
+
+  test('what torch writes beside the storages is read, its sums compared', async () => {
+    const file = await scanBytes(zip([main, { name: 'archive/version', data: Buffer.from('3\n'), crc: 1 }]));
+    expect(file).toMatchObject({ verdict: 'corrupt', findings: [{ code: 'broken_member', member: 'archive/version' }] });
   });
 
   test('a plain archive is safe, and its storages are not opened', async () => {

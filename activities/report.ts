@@ -6,7 +6,8 @@
 import { textOf, type JsonObject } from '../src/errors.ts';
 import { destinationOf } from '../src/io/destination.ts';
 import { readManifest } from '../src/io/manifest.ts';
-import { ownVersion, reportPath, reportTemplate } from '../src/io/report-file.ts';
+import { packageVersion } from '../src/io/package-version.ts';
+import { reportPath, reportTemplate } from '../src/io/report-file.ts';
 import type { BlobReference, CheckpointContext, Output } from '../src/model/context.ts';
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
@@ -40,7 +41,7 @@ export async function collectRun(services: Services, records: RunRecords, output
   const header = (await blob('header of the source', context?.header)) as Header | null;
   const plan = (await blob('plan', context?.plan)) as Plan | null;
   const published = output === null ? null : await publishedOf(services, output, gaps);
-  return runContents({ result, document, header, plan, published, gaps, created: new Date().toISOString(), version: await ownVersion() });
+  return runContents({ result, document, header, plan, published, gaps, created: new Date().toISOString(), version: packageVersion() });
 }
 
 async function publishedOf({ storage }: Services, { uri }: Output, gaps: string[]): Promise<Published | null> {

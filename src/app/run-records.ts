@@ -5,7 +5,7 @@ import { collectRun } from '../../activities/report.ts';
 import type { Services } from '../../activities/services.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type JsonObject } from '../errors.ts';
 import { linesOf } from '../io/lines.ts';
-import { ownVersion } from '../io/report-file.ts';
+import { packageVersion } from '../io/package-version.ts';
 import type { CheckpointContext } from '../model/context.ts';
 import { BATCH_WORKFLOW, type BatchResult, type Outcome } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, type PipelineResult } from '../pipeline/contract.ts';
@@ -79,7 +79,7 @@ export async function contentsOf(services: Services, records: RunRecords): Promi
     outcomes,
     gaps,
     created: new Date().toISOString(),
-    version: await ownVersion(),
+    version: packageVersion(),
   });
 }
 

@@ -15,7 +15,7 @@ import { PROJECT_ROOT } from '../support/project.ts';
 
 /** As much of JSON Schema as ours use. */
 interface Schema {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly const?: unknown;
   readonly enum?: readonly unknown[];
   readonly description?: string;
@@ -157,7 +157,8 @@ function typeText({ type, const: constant, enum: values, anyOf, oneOf, items, pr
       : `mapping of ${Object.keys(properties)
           .map((name) => `\`${name}\``)
           .join(', ')}`;
-  return type === 'string' ? 'text' : type === 'integer' ? 'whole number' : type === 'boolean' ? '`true`, `false`' : (type ?? 'any');
+  if (Array.isArray(type)) return type.map((one: string) => typeText({ type: one })).join(' or ');
+  return type === 'string' ? 'text' : type === 'integer' ? 'whole number' : type === 'boolean' ? '`true`, `false`' : String(type ?? 'any');
 }
 
 function cell(text: string): string {

@@ -42,6 +42,7 @@ test('it holds what runs and what is read, and nothing else', async () => {
     expect.arrayContaining([
       'bin/ckpt.js',
       'dist/workflow-bundle.js',
+      'dist/report-page.html',
       'dist/workflow-bundle-traced.js',
       'dist/src/index.d.ts',
       'dist/activities/sinks/publish.js',
@@ -70,6 +71,7 @@ test(
     const { status, outputs } = JSON.parse(stdout) as PipelineResult;
     expect(status).toBe('completed');
     expect(outputs[0]!.uri).toBe(`file://${join(cwd, 'out', 'quickstart.safetensors')}`);
+    expect(outputs[0]!.report).toBe(`${outputs[0]!.uri}.report.html`);
     expect(await readdir(installed())).toEqual(before);
     const { version } = JSON.parse(await readFile(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { version: string };
     expect((await start(['npx', '--no', '--', 'ckpt', '--version'], place).ended).stdout.trim()).toBe(version);

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { inflateSync } from 'node:zlib';
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -249,11 +250,13 @@ test(
       .join('');
     await writeFile(
       file,
-      `name: several\nitems:\n${items}continue_on_error: true\npipeline:\n  stages:\n    - {type: source.local, path: "\${item.uri}"}\n    - {type: loader.weights_only}\n    - {type: sink.publish, uri: "${join(folder, 'batch')}/\${item.stem}.safetensors"}\n`,
+      `name: several\nresults: several.jsonl\nitems:\n${items}continue_on_error: true\npipeline:\n  stages:\n    - {type: source.local, path: "\${item.uri}"}\n    - {type: loader.weights_only}\n    - {type: sink.publish, uri: "${join(folder, 'batch')}/\${item.stem}.safetensors"}\n`,
     );
     const run = await call('batch', 'run', file, '--json');
     expect(run.code).toBe(1);
-    const { workflow_id: id } = JSON.parse(run.stdout) as { workflow_id: string };
+    const { workflow_id: id, report: beside } = JSON.parse(run.stdout) as { workflow_id: string; report: string };
+    expect(beside).toBe(`file://${join(folder, 'several.jsonl.report.html')}`);
+    expect(contentsIn(await readFile(fileURLToPath(beside), 'utf8'))).toMatchObject({ kind: 'batch', result: { total: 3, failed: 1 } });
     const made = await call('report', id, '--json');
     expect(made.code).toBe(0);
     const { report, gaps } = JSON.parse(made.stdout) as { report: string; gaps: readonly string[] };
@@ -262,6 +265,7 @@ test(
     expect(contents).toMatchObject({ kind: 'batch', name: 'several', result: { total: 3, completed: 2, failed: 1 } });
     expect(contents.items!.item).toEqual(['good/lightning_trained.ckpt', 'good/state_dict.pt', 'unsafe/call_os_system.pt']);
     expect(contents.items!.status).toEqual(['completed', 'completed', 'failed']);
+    for (const ended of contents.items!.ended) expect(Date.parse(ended!)).toBeGreaterThanOrEqual(Date.parse(contents.started!));
     expect(contents.items!.code).toEqual({ 2: 'CheckpointValidationError' });
     expect((await stat(report)).size).toBeLessThan(400_000);
   },

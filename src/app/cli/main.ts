@@ -7,7 +7,7 @@ import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins } from './options.ts';
 import { printError, exitCodeOf } from './output.ts';
 import { addSchedule } from './schedule-commands.ts';
-import { packageVersion } from './version.ts';
+import { packageVersion } from '../../io/package-version.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -199,6 +199,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) =>
@@ -213,6 +214,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id of the new batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .action(async (id: string, _options, command: Command) =>
     (await import('./commands/batch.ts')).retryBatch(id, command.optsWithGlobals()),
   );
@@ -256,6 +258,7 @@ program
   .command('setup')
   .description('register the search attributes of runs on the server')
   .addOption(json())
+  .option('--nexus-endpoint <name>', 'also create a Nexus endpoint, for workflows of other namespaces')
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
 
 program

@@ -1,6 +1,7 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
 import type { BatchResult } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
+import { leaveBatchReport } from '../../batch-report.ts';
 import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
@@ -14,6 +15,8 @@ interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
+  /** `--no-report`. */
+  readonly report?: boolean;
 }
 
 export async function runBatch(file: string, options: BatchOptions): Promise<void> {
@@ -65,7 +68,9 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
         stop();
         release();
       });
-      show(result, link, options);
+      const report =
+        options.report === false || result.results === null ? null : await leaveBatchReport(temporal, workflowId, result.results, note);
+      show(result, link, options, report);
       if (temporal.kind === 'embedded' && options.json !== true)
         note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
       process.exitCode = exitCode(result);
@@ -97,8 +102,8 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
   return error?.type === 'CheckpointConfigError' ? 2 : 1;
 }
 
-function show(result: BatchResult, link: string | null, options: OutputOptions): void {
-  if (options.json === true) return printJson(result);
+function show(result: BatchResult, link: string | null, options: OutputOptions, report: string | null = null): void {
+  if (options.json === true) return printJson(report === null ? result : { ...result, report });
   const { workflow_id, status, total, failed, results, failures, error } = result;
   const lines = [
     `Batch ${workflow_id}: ${status}`,
@@ -107,6 +112,7 @@ function show(result: BatchResult, link: string | null, options: OutputOptions):
     ...(failed > failures.length ? [`  the last ${failures.length} of ${failed} failures:`] : []),
     ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message.replaceAll('\n', ' ')}`),
     ...(results === null ? [] : [`  results ${results}`]),
+    ...(report === null ? [] : [`  report ${report}`]),
     ...(failed > 0 && status !== 'running' ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
     ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
   ];

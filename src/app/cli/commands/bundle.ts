@@ -5,7 +5,8 @@ import { writeAtomically } from '../../../io/atomic-file.ts';
 import { HISTORY, historyInBundle, packBundle } from '../../../io/bundle.ts';
 import { destinationOf } from '../../../io/destination.ts';
 import { manifestPath } from '../../../io/manifest.ts';
-import { ownVersion, reportTemplate } from '../../../io/report-file.ts';
+import { packageVersion } from '../../../io/package-version.ts';
+import { reportTemplate } from '../../../io/report-file.ts';
 import type { Services } from '../../../../activities/services.ts';
 import type { PipelineResult } from '../../../pipeline/contract.ts';
 import { reportPage } from '../../../report/page.ts';
@@ -27,7 +28,7 @@ export async function bundle(workflowId: string, options: ToFile): Promise<void>
     const gaps = [...contents.gaps];
     const entries = { ...(await entriesOf(services, records, gaps)), 'report.html': reportPage(await reportTemplate(), contents) };
     const created = new Date(contents.created);
-    const about = { workflow_id: workflowId, run_id: records.runId, workflow: records.kind, created, version: await ownVersion(), gaps };
+    const about = { workflow_id: workflowId, run_id: records.runId, workflow: records.kind, created, version: packageVersion(), gaps };
     await writeAtomically(path, await packBundle({ 'bundle.json': json(about), ...entries }, created));
     const files = ['bundle.json', ...Object.keys(entries)];
     if (options.json === true) return printJson({ workflow_id: workflowId, bundle: path, files, gaps });
@@ -74,10 +75,10 @@ export async function replay(file: string, options: OutputOptions): Promise<void
     throw new CheckpointIncompatibleError(`${path}: the installed workflow code takes other steps than this run: ${difference}.`, {
       details: {
         bundle: path,
-        version: await ownVersion(),
+        version: packageVersion(),
         suggestion: 'Let workers of the version that began such runs finish them.',
       } satisfies JsonObject,
     });
-  if (options.json === true) return printJson({ bundle: path, replays: true, version: await ownVersion() });
+  if (options.json === true) return printJson({ bundle: path, replays: true, version: packageVersion() });
   process.stdout.write(`${path}: replays with the installed workflow code\n`);
 }

@@ -23,6 +23,7 @@ import {
   type PipelineResult,
 } from '../src/pipeline/contract.ts';
 import { OVERLAPS, SCHEDULE_KEYS } from '../src/pipeline/schedule.ts';
+import { checkpointService } from '../src/nexus.ts';
 import { fixture, PROJECT_ROOT } from './support/project.ts';
 import { devServer, servicesOf, workerOf } from './support/temporal.ts';
 
@@ -153,6 +154,11 @@ test('error codes and exit codes', () => {
   }
 });
 
+test('the Nexus service', () => {
+  expect(checkpointService.name).toBe('checkpoint');
+  expect(Object.values(checkpointService.operations).map(({ name }) => name)).toEqual(expect.arrayContaining(['runPipeline', 'runBatch']));
+});
+
 test('the schedule document', () => {
   expect([...SCHEDULE_KEYS]).toEqual([
     'id',
@@ -173,7 +179,7 @@ test('the schedule document', () => {
 
 test('the library, as programs import it', async () => {
   const { exports } = JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
-  expect(Object.keys(exports)).toEqual(expect.arrayContaining(['.', './plugin', './package.json']));
+  expect(Object.keys(exports)).toEqual(expect.arrayContaining(['.', './nexus', './plugin', './package.json']));
   const library = await import('../src/index.ts');
   expect(Object.keys(library)).toEqual(expect.arrayContaining(['CheckpointClient', 'checkDocument', 'isCheckpointError', ...ERROR_CODES]));
   const methods = (of: object): string[] => [...Object.getOwnPropertyNames(of), ...Object.getOwnPropertyNames(Object.getPrototypeOf(of))];

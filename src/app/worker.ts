@@ -14,6 +14,7 @@ import { TASK_QUEUE, TRANSFER_QUEUE } from '../pipeline/contract.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { DEFAULT_CAPACITY, type Capacity } from './capacity.ts';
 import type { WorkerHealth } from './health.ts';
+import { checkpointHandler } from './nexus-service.ts';
 import { installRuntime } from './runtime.ts';
 import { createServices } from './services.ts';
 import { boundedSlots, residentBytes } from './slot-supplier.ts';
@@ -89,6 +90,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         ...activitySlots(capacity.activities, capacity.memory),
         taskQueue: TASK_QUEUE,
         workflowBundle: { codePath: options.tracing == null ? WORKFLOW_BUNDLE : TRACED_BUNDLE },
+        nexusServices: [checkpointHandler()],
         stickyQueueScheduleToStartTimeout: '2s',
       }),
     );

@@ -30,6 +30,9 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   status: ['ckpt status nightly/17', 'ckpt status nightly/17 --json'],
   cancel: ['ckpt cancel nightly/17'],
   resolve: ['ckpt resolve nightly/17 --retry', 'ckpt resolve nightly/17 --retry --set strict=false', 'ckpt resolve nightly/17 --skip'],
+  report: ['ckpt report nightly/17', 'ckpt report nightly/17 --output nightly.html'],
+  bundle: ['ckpt bundle nightly/17', 'ckpt bundle nightly/17 --output nightly.zip'],
+  replay: ['ckpt replay nightly.zip'],
   'batch run': ['ckpt batch run batch.yaml', 'ckpt batch run batch.yaml --id nightly --detach'],
   'batch retry': ['ckpt batch retry nightly'],
   'batch status': ['ckpt batch status nightly --json'],
@@ -50,7 +53,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'schedule backfill': ['ckpt schedule backfill nightly --from 2026-11-01 --to 2026-11-08T12:00:00Z'],
   'schedule delete': ['ckpt schedule delete nightly'],
   doctor: ['ckpt doctor', 'ckpt doctor s3://models/ /data --storage storage.yaml --json'],
-  setup: ['TEMPORAL_ADDRESS=temporal:7233 ckpt setup'],
+  setup: ['TEMPORAL_ADDRESS=temporal:7233 ckpt setup', 'TEMPORAL_ADDRESS=temporal:7233 ckpt setup --nexus-endpoint checkpoints'],
   completion: ['eval "$(ckpt completion bash)"', 'ckpt completion fish > ~/.config/fish/completions/ckpt.fish'],
 };
 

@@ -258,6 +258,7 @@ program
   .command('setup')
   .description('register the search attributes of runs on the server')
   .addOption(json())
+  .option('--nexus-endpoint <name>', 'also create a Nexus endpoint, for workflows of other namespaces')
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
 
 program

@@ -29,11 +29,17 @@ const start = (command, args, env = {}) => {
 
 try {
   const program = await findTemporalBinary({ log: () => undefined });
-  // On a file, as a server that stays: with the flags of the embedded one.
-  const server = start(program, [
-    ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${TEMPORAL_PORT}`, '--headless', '--log-level', 'error'],
-    ...['--db-filename', join(folder, 'temporal.db'), '--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal'],
-  ]);
+  // On a file, as a server that stays: and with the pragmas of the embedded one.
+  const args = ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${TEMPORAL_PORT}`, '--headless', '--log-level', 'error'];
+  const database = [
+    '--db-filename',
+    join(folder, 'temporal.db'),
+    '--sqlite-pragma',
+    'journal_mode=wal',
+    '--sqlite-pragma',
+    'synchronous=normal',
+  ];
+  const server = start(program, args.concat(database));
   const { command } = JSON.parse(spawnSync(process.execPath, [join(ROOT, 'scripts', 's3-test-server.mjs')], { encoding: 'utf8' }).stdout);
   mkdirSync(join(folder, 'objects'));
   start(command, ['--port', `127.0.0.1:${S3_PORT}`, '--quiet', '--access-log', log, 'posix', join(folder, 'objects')], {

@@ -231,6 +231,44 @@ test(
 );
 
 test(
+  'a batch that was terminated and is run again under its id: what still runs is named, the rest is done',
+  async () => {
+    await items(6);
+    const services = servicesOf(join(folder, 'workspace'));
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const slow = {
+      ...services,
+      open: async (uri: string) => (await (uri.endsWith('model-1.safetensors') ? gate : undefined), services.open(uri)),
+    };
+    const worker = await workerOf(environment, queue, slow);
+    await worker.runUntil(async () => {
+      const first = await start(batch({ max_concurrent: 1 }));
+      while (
+        !(await first.query<BatchResult>('status').then(
+          ({ running }) => running === 1,
+          () => false,
+        ))
+      )
+        await sleep(50);
+      await first.terminate('by the test');
+      const second = await start(batch());
+      const until = async (holds: (now: BatchResult) => boolean): Promise<void> => {
+        while (!(await second.query<BatchResult>('status').then(holds, () => false))) await sleep(50);
+      };
+      await until(({ failed }) => failed === 1);
+      open();
+      const result = (await second.result()) as BatchResult;
+      expect(result).toMatchObject({ status: 'completed', total: 6, completed: 5, failed: 1 });
+      expect(result.failures[0]).toMatchObject({ item: 'model-1.safetensors', message: expect.stringContaining('is going on') });
+      const third = (await (await start(batch({ items: { failed_in: result.results! } }))).result()) as BatchResult;
+      expect(third.completed + third.unchanged).toBe(1);
+    });
+  },
+  LONG,
+);
+
+test(
   'the command line: run, status, retry; exit 1 with the failures',
   async () => {
     await items(5, [2]);

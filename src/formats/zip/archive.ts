@@ -412,10 +412,14 @@ function checkLocal(uri: string, member: Member, local: Buffer, { flags, nameLen
   return { data, descriptor: Math.min(descriptor, room - member.compressed), wide };
 }
 
-/** Bytes behind a member's data that belong to none: what a data descriptor may take apart. */
+/** Bytes behind a member and its data descriptor that belong to none. The descriptor is compared with the directory. */
 export async function strayBytes(source: ByteSource, member: Member): Promise<{ readonly offset: number; readonly length: number }> {
-  const { data, descriptor } = await readLocal(source, member);
+  const { data, descriptor, wide } = await readLocal(source, member);
   const offset = data + member.compressed + descriptor;
+  if (descriptor > 0)
+    checkDescriptor(bufferOf(await source.read(offset - descriptor, descriptor)), member, wide, (what) =>
+      corrupt(source.uri, `member ${member.name}: ${what}`),
+    );
   return { offset, length: member.end - offset };
 }
 
@@ -432,7 +436,7 @@ function checkDescriptor(bytes: Buffer, member: Member, wide: boolean, bad: Bad)
 
 /**
  * Reads a member's local header, checks it against the directory, and gives the offset of its data. Local headers and data never
- * reach what follows in the file. A data descriptor is checked by `readMember` only: the directory's word is what counts here.
+ * reach what follows in the file. A data descriptor is checked by `readMember` and `strayBytes`: the directory's word counts here.
  */
 export async function dataOffset(source: ByteSource, member: Member): Promise<number> {
   return (await readLocal(source, member)).data;

@@ -132,6 +132,11 @@ describe('every pickle of an archive', () => {
     expect(file).toMatchObject({ verdict: 'corrupt', findings: [{ code: 'broken_member', member: 'archive/version' }] });
   });
 
+  test("a storage's data descriptor is compared with the directory", async () => {
+    const file = await scanBytes(zip([main, { name: 'archive/data/0', data: Buffer.alloc(8), descriptor: { crc: 7 } }]));
+    expect(file).toMatchObject({ verdict: 'corrupt', findings: [{ code: 'broken_member', member: 'archive/data/0' }, expect.anything()] });
+  });
+
   test('a plain archive is safe, and its storages are not opened', async () => {
     const file = await scanBytes(
       zip([main, { name: 'archive/data/0', data: HARMFUL }, { name: 'archive/version', data: Buffer.from('3\n') }]),
@@ -221,9 +226,36 @@ describe('bare pickles', () => {
         return memorySource(Buffer.concat([good, bad]), `memory:///${name}`);
       },
     });
-    expect(opened).toEqual(['__0_0.distcp']);
+    // Lightning's own file is looked for, too.
+    expect(new Set(opened)).toEqual(new Set(['__0_0.distcp', 'meta.pt']));
     expect(files[1]).toMatchObject({ uri: 'memory:///__0_0.distcp', verdict: 'dangerous' });
   });
+});
+
+test.each([
+  ['a negative length', 0, -1],
+  ['a negative offset', -5, 10],
+  ['an end beyond the file', 0, 1e12],
+])('a part of a distributed checkpoint with %s is no error of the scan', async (_, offset, length) => {
+  const index = `\x80\x02ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n)\x81}(U\x0drelative_pathU\x0c__0_0.distcpU\x06offsetI${offset}\nU\x06lengthI${length}\nub.`;
+  const files = await scanFile(memorySource(Buffer.from(index, 'latin1'), 'memory:///.metadata'), {
+    openSibling: async (name) => memorySource(zip([main]), `memory:///${name}`),
+  });
+  expect(files[1]).toMatchObject({
+    verdict: 'corrupt',
+    findings: expect.arrayContaining([expect.objectContaining({ code: 'part_outside' })]),
+  });
+});
+
+test('the file that Lightning keeps beside a distributed checkpoint is scanned, though no index names it', async () => {
+  const index = Buffer.from(
+    `\x80\x02ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n)\x81}(U\x0drelative_pathU\x0c__0_0.distcpU\x06offsetI0\nU\x06lengthI${zip([main]).length}\nub.`,
+    'latin1',
+  );
+  const files = await scanFile(memorySource(index, 'memory:///.metadata'), {
+    openSibling: async (name) => memorySource(name === 'meta.pt' ? HARMFUL : zip([main]), `memory:///${name}`),
+  });
+  expect(files.at(-1)).toMatchObject({ uri: 'memory:///meta.pt', verdict: 'dangerous' });
 });
 
 test('SARIF 2.1.0: one run, a rule for each result, a level that fits', async () => {

@@ -3,7 +3,7 @@
  *
  * Invariant: what cannot be had leaves a gap that the report names, and never fails.
  */
-import { textOf, type JsonObject } from '../src/errors.ts';
+import { isCheckpointError, textOf, type JsonObject } from '../src/errors.ts';
 import { destinationOf } from '../src/io/destination.ts';
 import { readManifest } from '../src/io/manifest.ts';
 import { packageVersion } from '../src/io/package-version.ts';
@@ -34,7 +34,9 @@ export async function collectRun(services: Services, records: RunRecords, output
     reference === undefined
       ? null
       : workspace.getJson(reference).catch((error: unknown) => {
-          gaps.push(`The ${what} cannot be had, so this report lacks what it says: ${textOf(error)}`);
+          const gone = isCheckpointError(error) && error.code === 'CheckpointNotFoundError';
+          const why = gone ? 'it is not in the workspace any more, or not in one that this machine sees' : textOf(error);
+          gaps.push(`The ${what} is missing here: ${why}.`);
           return null;
         });
   // The workspace verifies digests: what is read is what a stage of the run wrote.

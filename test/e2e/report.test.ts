@@ -1,6 +1,6 @@
 /** Reports and bundles as users meet them: beside outputs on a disk and in an S3 store, of runs that failed, of batches; and replayed. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -161,6 +161,22 @@ test(
     expect(contents).toMatchObject({ status: 'failed', tensors: null, error: { type: 'CheckpointValidationError' } });
     expect(contents.error!.details['suggestion']).toMatch(/ckpt scan/);
     expect(contents.stages[0]).toMatchObject({ type: 'source.local', status: 'failed' });
+    // Of one whose workspace is out of sight.
+    const quiet = JSON.parse((await call('run', join(folder, 'quiet.yaml'), '--no-report', '--json')).stdout) as { workflow_id: string };
+    const workspace = join(folder, 'state', 'checkpoint-pipeline', 'workspace');
+    await rename(workspace, `${workspace}-aside`);
+    const lacking = await call('report', quiet.workflow_id, '-o', 'lacking.html', '--json');
+    await rm(workspace, { recursive: true, force: true });
+    await rename(`${workspace}-aside`, workspace);
+    expect(lacking.code).toBe(0);
+    const rest = contentsIn(await readFile(join(folder, 'lacking.html'), 'utf8')) as RunContents;
+    expect(rest.gaps).toEqual([
+      expect.stringMatching(/^The header of the source is missing here/),
+      expect.stringMatching(/^The plan is missing here/),
+    ]);
+    expect(rest).toMatchObject({ source: null, tensorsAre: 'published', globals: [] });
+    expect(rest.tensors!.sha256).toHaveLength(5);
+
     const missing = await call('report', 'no-such-run', '--json');
     expect(missing.code).toBe(1);
     expect(JSON.parse(missing.stdout)).toMatchObject({ error: { type: 'CheckpointNotFoundError' } });

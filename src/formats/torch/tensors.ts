@@ -201,7 +201,7 @@ export function torchHost(table: TensorTable): TensorHost {
     if (grad) checkGradient(dtype, position);
     if (args[5] !== undefined) checkHooks(args[5], position);
     checkBounds(shape, stride, offset, bytesPerElement(dtype), storage?.length ?? 0, position);
-    const bits = v3 ? {} : metadataBits(args[6], position);
+    const bits = metadataBits(args[v3 ? 7 : 6], position);
     return {
       kind: 'tensor',
       tensor:

@@ -73,7 +73,7 @@ function stageTable(stages: readonly StageRecord[]): HTMLElement {
     const took = between(stage.started, stage.ended);
     const attempts = stage.tries.flatMap(({ attempts: listed }) => listed);
     return [
-      labelOf(stage),
+      h('span', { class: 'term' }, labelOf(stage)),
       h('span', { class: `badge is-${stage.status}` }, stage.status),
       took === null ? '–' : formatDuration(took),
       h('div', {}, stage.error?.message ?? stage.summary ?? '', attempts.length < 2 ? null : attemptList(attempts)),

@@ -1,6 +1,6 @@
 /** `ckpt bundle` and `ckpt replay`: a run in one file, and whether today's workflow code would take the same steps. */
 import { basename, resolve } from 'node:path';
-import { CheckpointIncompatibleError, textOf, type JsonObject } from '../../../errors.ts';
+import { CheckpointIncompatibleError, isCheckpointError, textOf, type JsonObject } from '../../../errors.ts';
 import { writeAtomically } from '../../../io/atomic-file.ts';
 import { HISTORY, historyInBundle, packBundle } from '../../../io/bundle.ts';
 import { destinationOf } from '../../../io/destination.ts';
@@ -44,7 +44,9 @@ async function entriesOf(services: Services, records: RunRecords, gaps: string[]
   const entries: Record<string, string> = { 'pipeline.json': json(document), 'result.json': json(result), [HISTORY]: history };
   const attempt = async (name: string, read: () => Promise<string | null>): Promise<void> => {
     const text = await read().catch((error: unknown) => {
-      gaps.push(`${name} is left out: ${textOf(error)}`);
+      // Of what is not there the report has told why.
+      const gone = isCheckpointError(error) && error.code === 'CheckpointNotFoundError';
+      gaps.push(gone ? `${name} is left out.` : `${name} is left out: ${textOf(error)}`);
       return null;
     });
     if (text !== null) entries[name] = text;

@@ -9,6 +9,13 @@ import type { StageDefinition } from './stage.ts';
 
 export type Catalog = ReadonlyMap<string, StageDefinition>;
 
+/** Those of our own folders: what they do is known, and changes with the program. */
+const ours = new WeakSet<StageDefinition>();
+
+export function isOurs(stage: StageDefinition | undefined): boolean {
+  return stage !== undefined && ours.has(stage);
+}
+
 /** Imports every module of `activities/{sources,loaders,modifiers,sinks}`, sorted by kind, then name; then the plug-ins'. */
 export async function loadCatalog(plugins: readonly string[] = []): Promise<Catalog> {
   const found = new Map<string, StageDefinition>();
@@ -18,6 +25,7 @@ export async function loadCatalog(plugins: readonly string[] = []): Promise<Cata
     for (const file of files.filter((name) => name.endsWith('.js')).sort()) {
       const module = (await import(new URL(file, folder).href)) as { default: StageDefinition };
       found.set(module.default.type, module.default);
+      ours.add(module.default);
     }
   }
   for (const stage of await loadPlugins(plugins)) {

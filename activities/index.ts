@@ -6,8 +6,11 @@ import {
   CHECK_OPTIONS_ACTIVITY,
   DISCARD_SUFFIX,
   PREFLIGHT_ACTIVITY,
+  REPORT_ACTIVITY,
   type PreflightInput,
   type PreflightOutput,
+  type ReportInput,
+  type ReportOutput,
   type StageInput,
   type StageOutput,
 } from '../src/pipeline/contract.ts';
@@ -15,12 +18,12 @@ import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } f
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
+import { leaveReports } from './report.ts';
 import { movedBytes } from './moved-bytes.ts';
 import { endedBy, type Services } from './services.ts';
-import type { StageDefinition } from './stage.ts';
-
-/** Between heartbeats of a stage that has nothing to report, in milliseconds; a fifth of the heartbeat timeout. */
-const PULSE = 2000;
+import { PULSE, withPulse } from './pulse.ts';
+import type { StageCall, StageDefinition } from './stage.ts';
+import { recipeOf } from './unchanged.ts';
 
 type Activity = (input: StageInput) => Promise<StageOutput | void>;
 
@@ -29,15 +32,17 @@ type StageOptions = Pick<StageInput, 'options'> & StageInput['stage'];
 
 interface RunActivities {
   readonly [PREFLIGHT_ACTIVITY]: (input: PreflightInput) => Promise<PreflightOutput>;
+  readonly [REPORT_ACTIVITY]: (input: ReportInput) => Promise<ReportOutput>;
   readonly [CHECK_OPTIONS_ACTIVITY]: (input: StageOptions) => Promise<void>;
 }
 
 export function createActivities(catalog: Catalog, services: Services): Record<string, Activity> & RunActivities & BatchActivities {
   const run: RunActivities = {
-    [PREFLIGHT_ACTIVITY]: (input) => pulsing((signal) => preflight(catalog, services, input, signal)),
+    [PREFLIGHT_ACTIVITY]: (input) => withPulse((signal) => preflight(catalog, services, input, signal)),
+    [REPORT_ACTIVITY]: (input) => leaveReports(services, input),
     [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
   };
-  return { ...stageActivities(catalog, services), ...run, ...batchActivities(services) } as Record<string, Activity> &
+  return { ...stageActivities(catalog, services), ...run, ...batchActivities(catalog, services) } as Record<string, Activity> &
     RunActivities &
     BatchActivities;
 }
@@ -45,13 +50,18 @@ export function createActivities(catalog: Catalog, services: Services): Record<s
 function stageActivities(catalog: Catalog, services: Services): Record<string, Activity> {
   const activities: Record<string, Activity> = {};
   for (const [type, stage] of catalog) {
-    activities[type] = (input) => run(stage, input, services);
-    if (stage.discard !== undefined) activities[`${type}${DISCARD_SUFFIX}`] = (input) => discard(stage, input, services);
+    activities[type] = (input) => run(stage, input, services, (plan) => recipeOf(catalog, services, input, plan));
+    if (stage.discard !== undefined) activities[`${type}${DISCARD_SUFFIX}`] = (input) => withPulse(() => discard(stage, input, services));
   }
   return activities;
 }
 
-async function run(stage: StageDefinition, input: StageInput, services: Services): Promise<StageOutput> {
+async function run(
+  stage: StageDefinition,
+  input: StageInput,
+  services: Services,
+  recipe: StageCall<unknown>['recipe'],
+): Promise<StageOutput> {
   const activity = Context.current();
   const { attempt, heartbeatDetails } = activityInfo();
   const started = new Date().toISOString();
@@ -68,6 +78,7 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
       ...input,
       options,
       services: endedBy(activity.cancellationSignal, services),
+      recipe,
       signal: activity.cancellationSignal,
       resume,
       heartbeat: (progress) => {
@@ -85,13 +96,6 @@ async function run(stage: StageDefinition, input: StageInput, services: Services
   } finally {
     clearInterval(pulse);
   }
-}
-
-/** Heartbeats of an activity that has nothing to say: a cancellation comes with their answers. */
-async function pulsing<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const activity = Context.current();
-  const pulse = setInterval(() => activity.heartbeat(), PULSE);
-  return work(activity.cancellationSignal).finally(() => clearInterval(pulse));
 }
 
 async function discard(stage: StageDefinition, input: StageInput, services: Services): Promise<void> {

@@ -2,9 +2,10 @@
 import type { z } from 'zod';
 import { textOf } from '../src/errors.ts';
 
-/** Refuses a text that `read` throws for, in its words. */
+/** Refuses a text that `read` throws for, in its words. What an item of a batch fills in is looked at when it has. */
 export function refusedBy(read: (text: string) => unknown): (text: string, context: z.RefinementCtx) => void {
   return (text, context) => {
+    if (text.includes('${item.')) return;
     try {
       read(text);
     } catch (error) {

@@ -72,6 +72,7 @@ export function pipelineSchema(catalog: Catalog): Schema {
       },
       ...SETTINGS,
       async_execution: { type: 'boolean', description: 'accepted and without effect' },
+      report: { type: 'boolean', description: 'leave a report beside each output: `<output>.report.html`; default false, of the CLI true' },
       workspace: { type: 'string', description: "where headers and plans are kept: path or URI; default: the worker's own" },
     },
     definitions: Object.fromEntries(stages.map((stage) => [stage.type, stageSchema(stage)])),

@@ -7,10 +7,10 @@ import { sourceEndedBy, type ByteSource, type PinnedFile } from '../src/model/by
 export interface Workspace {
   putJson(value: unknown): Promise<BlobReference>;
   getJson(reference: BlobReference): Promise<unknown>;
-  /** Writes a file that people look for by its name; gives its URI. */
-  writeFile(name: string, text: string): Promise<string>;
-  /** The text of such a file; null where the URI is of another place, or nothing is there. */
-  readFile(uri: string): Promise<string | null>;
+  /** Writes a file that people look for by its name, from pieces; gives its URI. */
+  writeFile(name: string, chunks: AsyncIterable<string>): Promise<string>;
+  /** Such a file; null where the URI is of another place. */
+  openFile(uri: string): Promise<ByteSource | null>;
 }
 
 export interface Services {

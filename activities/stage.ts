@@ -6,6 +6,8 @@
 import type { z } from 'zod';
 import type { JsonObject } from '../src/errors.ts';
 import type { CheckpointContext } from '../src/model/context.ts';
+import type { Recipe } from '../src/io/manifest.ts';
+import type { Plan } from '../src/model/plan.ts';
 import { type Need, type STAGE_KINDS, type StageInput, type TransferProgress } from '../src/pipeline/contract.ts';
 import type { Services } from './services.ts';
 
@@ -23,6 +25,8 @@ export interface StageCall<Options> {
   readonly resume: JsonObject | undefined;
   /** Says how far a transfer is; also proves that the worker lives. */
   readonly heartbeat: (progress: TransferProgress & JsonObject) => void;
+  /** Of a sink that publishes this plan: what the output follows from, for its manifest; null where that is not known. */
+  readonly recipe: (plan: Plan) => Promise<Recipe | null>;
 }
 
 export interface StageOutcome {
@@ -45,7 +49,7 @@ export interface StageDefinition<Options = unknown> {
   readonly moves?: (options: Options) => boolean;
   run(call: StageCall<Options>): Promise<StageOutcome>;
   /** Removes what a call that failed for good or was cancelled may have left behind; must bear being called twice. */
-  discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'resume' | 'signal'>): Promise<void>;
+  discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'recipe' | 'resume' | 'signal'>): Promise<void>;
 }
 
 /** Types a stage's `run` by its options schema. */

@@ -53,6 +53,7 @@ function build(wanted) {
   rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
   execute(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT], 'The build failed.');
   execute(process.execPath, [join(ROOT, 'scripts/bundle-workflows.mjs')], 'The workflow bundle could not be made.');
+  execute(process.execPath, [join(ROOT, 'scripts/bundle-report.mjs')], "The report's page could not be made.");
   writeFileSync(BUILD_STAMP, wanted);
 }
 
@@ -88,7 +89,7 @@ function sources(folder) {
   if (folder === join('test', 'fixtures') || !existsSync(join(ROOT, folder))) return [];
   return readdirSync(join(ROOT, folder), { withFileTypes: true })
     .flatMap((entry) => (entry.isDirectory() ? sources(join(folder, entry.name)) : [join(folder, entry.name)]))
-    .filter((name) => /\.(ts|mjs)$/.test(name))
+    .filter((name) => /\.(ts|mjs)$|report.browser.\w+\.\w+$/.test(name))
     .sort();
 }
 

@@ -5,6 +5,7 @@
  */
 export { CheckpointClient, type ClientSettings, type ClientSource, type PipelineProgress } from './app/client.ts';
 export type { CheckpointBatches } from './app/batch-client.ts';
+export type { AppliedSchedule, BackfillRange, CheckpointSchedules, Triggered } from './app/schedule-client.ts';
 export type { StartSettings } from './app/runs.ts';
 export type { Run, StartedRun } from './app/start.ts';
 export type { WatchOptions } from './app/watch.ts';
@@ -26,6 +27,7 @@ export type {
   Waiting,
 } from './pipeline/contract.ts';
 export type { BatchInput, BatchItems, BatchResult, BatchStatus, Failure, Outcome, OutcomeStatus } from './pipeline/batch.ts';
+export type { Overlap, ScheduleChange, ScheduledRun, ScheduleEntry, ScheduleInput, ScheduleState, Timing } from './pipeline/schedule.ts';
 export type { Output } from './model/context.ts';
 export {
   CheckpointConfigError,

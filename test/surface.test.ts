@@ -7,13 +7,23 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Command } from 'commander';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { loadCatalog } from '../activities/catalog.ts';
 import { createActivities } from '../activities/index.ts';
 import { CheckpointConfigError, ERROR_CODES } from '../src/errors.ts';
 import { exitCodeOf } from '../src/app/cli/output.ts';
-import { DISCARD_SUFFIX, PIPELINE_WORKFLOW, STATUS_QUERY, TASK_QUEUE, type PipelineResult } from '../src/pipeline/contract.ts';
+import {
+  DISCARD_SUFFIX,
+  PIPELINE_WORKFLOW,
+  REPORT_ACTIVITY,
+  STATUS_QUERY,
+  TASK_QUEUE,
+  type PipelineResult,
+} from '../src/pipeline/contract.ts';
+import { OVERLAPS, SCHEDULE_KEYS } from '../src/pipeline/schedule.ts';
+import { checkpointService } from '../src/nexus.ts';
 import { fixture, PROJECT_ROOT } from './support/project.ts';
 import { devServer, servicesOf, workerOf } from './support/temporal.ts';
 
@@ -68,7 +78,10 @@ test('workflow types', async () => {
 
 test('activity types: stage types, and what removes the left-overs of those that write', async () => {
   const types = Object.keys(createActivities(await loadCatalog(), servicesOf(folder)));
-  expect(types).toEqual(expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'sink.publish.discard']));
+  expect(types).toEqual(
+    expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'sink.publish.discard', 'pipeline.report']),
+  );
+  expect(REPORT_ACTIVITY).toBe('pipeline.report');
   expect(DISCARD_SUFFIX).toBe('.discard');
 });
 
@@ -141,19 +154,46 @@ test('error codes and exit codes', () => {
   }
 });
 
+test('the Nexus service', () => {
+  expect(checkpointService.name).toBe('checkpoint');
+  expect(Object.values(checkpointService.operations).map(({ name }) => name)).toEqual(expect.arrayContaining(['runPipeline', 'runBatch']));
+});
+
+test('the schedule document', () => {
+  expect([...SCHEDULE_KEYS]).toEqual([
+    'id',
+    'pipeline',
+    'batch',
+    'cron',
+    'every',
+    'offset',
+    'time_zone',
+    'jitter',
+    'overlap',
+    'catch_up',
+    'paused',
+    'note',
+  ]);
+  expect([...OVERLAPS]).toEqual(['skip', 'buffer_one', 'buffer_all', 'cancel_other', 'terminate_other', 'allow_all']);
+});
+
 test('the library, as programs import it', async () => {
   const { exports } = JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
-  expect(Object.keys(exports)).toEqual(expect.arrayContaining(['.', './plugin', './package.json']));
+  expect(Object.keys(exports)).toEqual(expect.arrayContaining(['.', './nexus', './plugin', './package.json']));
   const library = await import('../src/index.ts');
   expect(Object.keys(library)).toEqual(expect.arrayContaining(['CheckpointClient', 'checkDocument', 'isCheckpointError', ...ERROR_CODES]));
   const methods = (of: object): string[] => [...Object.getOwnPropertyNames(of), ...Object.getOwnPropertyNames(Object.getPrototypeOf(of))];
   expect(methods(library.CheckpointClient.prototype)).toEqual(
     expect.arrayContaining(['start', 'execute', 'result', 'settled', 'status', 'watch', 'cancel', 'resolveFailure', 'transfer', 'close']),
   );
-  const { batch } = new library.CheckpointClient({ client: environment.client });
+  const { batch, schedules } = new library.CheckpointClient({ client: environment.client });
   expect(methods(Object.getPrototypeOf(batch) as object)).toEqual(
     expect.arrayContaining(['start', 'execute', 'result', 'settled', 'status', 'watch', 'cancel', 'pause', 'resume', 'retry']),
   );
+  const verbs = ['create', 'apply', 'update', 'list', 'describe', 'pause', 'unpause', 'trigger', 'backfill', 'delete'];
+  expect(methods(Object.getPrototypeOf(schedules) as object)).toEqual(expect.arrayContaining(verbs));
+  const { addSchedule } = await import('../src/app/cli/schedule-commands.ts');
+  expect(addSchedule(new Command()).commands.map((command) => command.name())).toEqual(expect.arrayContaining(verbs));
 });
 
 test('the Node version is one and the same everywhere', () => {

@@ -1,7 +1,7 @@
 /**
  * A batch as a sliding window of children, one `checkpointPipeline` for each item.
  *
- * Invariant: every item that was started has exactly one outcome, however its child ended; outcomes lie in the workspace, and
+ * Invariant: every item that was begun has exactly one outcome, however its child ended; outcomes lie in the workspace, and
  * what this workflow keeps does not grow with their number.
  *
  * When a run has grown long it starts no more children, waits until at most a quarter of the window is still running, and
@@ -9,43 +9,45 @@
  * Signals from the children would cost more events, and one that is terminated would never send any.
  */
 import {
-  ActivityCancellationType,
   allHandlersFinished,
-  ApplicationFailure,
+  CancelledFailure,
   CancellationScope,
   ChildWorkflowFailure,
   condition,
   continueAsNew,
+  ContinueAsNew,
   defineQuery,
   defineSignal,
   getExternalWorkflowHandle,
   isCancellation,
   ParentClosePolicy,
-  proxyActivities,
   setCurrentDetails,
   setHandler,
   startChild,
+  TemporalFailure,
+  upsertMemo,
+  upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { BatchActivities } from '../activities/batch/index.ts';
-import { FINAL_CODES, isCheckpointError, type ErrorReport } from '../src/errors.ts';
-import type { BlobReference } from '../src/model/context.ts';
+import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError, type SearchAttributePair } from '@temporalio/common';
+import { isCheckpointError, type ErrorReport } from '../src/errors.ts';
 import {
   AWAIT_ACTIVITY,
   borne,
-  checkBatch,
+  briefReport,
   childId,
   endedOf,
-  expand,
   FINISH_ACTIVITY,
   handOver,
   LIST_ACTIVITY,
+  nameOf,
   NO_TOTALS,
   paceOf,
   PAGE_ACTIVITY,
   PART,
   PAUSE_SIGNAL,
   RECORD_ACTIVITY,
+  RESULT_MEMO,
   RESUME_SIGNAL,
   windowOf,
   withOutcome,
@@ -54,34 +56,39 @@ import {
   type BatchResult,
   type BatchStatus,
   type Ending,
-  type Outcome,
+  type ListedItem,
+  type Place,
   type Straggler,
 } from '../src/pipeline/batch.ts';
+import { batchDetails } from '../src/pipeline/batch-details.ts';
+import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
+import { expand } from '../src/pipeline/batch-template.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { PIPELINE_WORKFLOW, STATUS_QUERY, type PipelineInput, type PipelineResult } from '../src/pipeline/contract.ts';
-import { ATTRIBUTES_MEMO } from '../src/pipeline/search-attributes.ts';
+import {
+  ATTRIBUTES_MEMO,
+  presentAttributes,
+  SEARCH_ATTRIBUTES,
+  startAttributes,
+  type AttributeValues,
+} from '../src/pipeline/search-attributes.ts';
+import { within } from '../src/pipeline/text.ts';
+import { openLedger } from './batch-ledger.ts';
 import { failureOf, reportOfFailure } from './failures.ts';
+import { awaiting, files, listing } from './proxies.ts';
 
 const statusQuery = defineQuery<BatchResult>(STATUS_QUERY);
 const pauseSignal = defineSignal(PAUSE_SIGNAL);
 const resumeSignal = defineSignal(RESUME_SIGNAL);
 
-const FINAL = [...FINAL_CODES, 'NotFoundError'];
 /** Batches yield to runs that somebody waits for. */
 const PRIORITY = 4;
-
-const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m', nonRetryableErrorTypes: FINAL } as const;
-const files = proxyActivities<BatchActivities>({
-  startToCloseTimeout: '5m',
-  retry,
-  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-});
-const long = proxyActivities<BatchActivities>({
-  startToCloseTimeout: '30 days',
-  heartbeatTimeout: '30s',
-  retry,
-  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-});
+/** Bytes that Temporal takes for a fairness key. */
+const FAIRNESS_BYTES = 64;
+/** Characters of inputs of children whose start is not confirmed: a task of the workflow is refused at 4 MB. */
+const MOST_UNCONFIRMED = 1024 * 1024;
+/** Outcomes that may wait for the workspace before no more items are begun. */
+const MOST_UNWRITTEN = 4 * PART;
 
 export async function checkpointBatch(document: BatchInput): Promise<BatchResult> {
   const info = workflowInfo();
@@ -94,10 +101,18 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
   let results: string | null = null;
   let error: ErrorReport | null = null;
   const since = given?.since ?? Date.now();
-  /** Children by the index of their item; without a run id where the start is not confirmed. */
+  /** Children by the index of their item; null where the start is not confirmed. */
   const running = new Map<number, Straggler | null>();
-  let part: BlobReference | null = given?.part ?? null;
-  let unwritten: Outcome[] = [];
+  let unconfirmed = 0;
+  let list = given?.index ?? null;
+  const workspace = document.pipeline?.workspace ?? null;
+  const said = info.memo?.[ATTRIBUTES_MEMO];
+  const known: readonly string[] = Array.isArray(said) ? said.map(String) : [];
+  const ledger = openLedger(
+    // There is a list before there is an outcome.
+    (previous, outcomes) => files[RECORD_ACTIVITY]({ workspace, index: list!, previous, outcomes }),
+    given?.part ?? null,
+  );
 
   const result = (): BatchResult => ({
     workflow_id: workflowId,
@@ -118,74 +133,63 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
   setHandler(pauseSignal, () => void (paused = true), { description: 'start no more items' });
   setHandler(resumeSignal, () => void (paused = false), { description: 'go on after a pause' });
 
-  const workspace = document.pipeline?.workspace ?? null;
-  async function write(): Promise<void> {
-    while (unwritten.length > 0) {
-      const outcomes = unwritten.slice(0, PART);
-      unwritten = unwritten.slice(PART);
-      part = await files[RECORD_ACTIVITY]({ workspace, previous: part, outcomes });
-    }
-  }
-  /** One writer at a time: parts form a chain. */
-  let writing: Promise<void> | null = null;
-  const startWriting = (): Promise<void> => (writing ??= CancellationScope.nonCancellable(write).finally(() => (writing = null)));
-  const written = async (): Promise<void> => {
-    while (writing !== null || unwritten.length > 0) await startWriting();
-  };
-  const settle = (index: number, item: BatchItem, runId: string | null, ending: Ending): void => {
-    const report = ending.error === null ? null : { ...ending.error, message: ending.error.message.slice(0, 2000), details: {} };
-    const outcome: Outcome = {
-      index,
-      item: item.key,
-      uri: item.uri,
-      columns: item.columns,
+  const settle = (place: Place, name: string, child: { workflowId: string; runId: string | null } | null, ending: Ending): void => {
+    running.delete(place.index);
+    totals = withOutcome(totals, name, ending);
+    ledger.add({
+      index: place.index,
+      page: place.page,
+      offset: place.offset,
       status: ending.status,
-      workflow_id: childId(workflowId, index, item),
-      run_id: runId,
+      workflow_id: child?.workflowId ?? null,
+      run_id: child?.runId ?? null,
       outputs: ending.outputs,
-      error: report,
-    };
-    running.delete(index);
-    totals = withOutcome(totals, outcome);
-    unwritten.push(outcome);
-    setCurrentDetails(detailsOf(result()));
-    if (unwritten.length < PART) return;
-    // Whoever waits for the end awaits it again.
-    startWriting().catch(() => undefined);
+      error: ending.error === null ? null : briefReport(ending.error),
+      ended: new Date().toISOString(),
+    });
+    setCurrentDetails(batchDetails(result()));
   };
 
-  async function runChild(input: BatchInput, index: number, item: BatchItem): Promise<void> {
-    running.set(index, null);
+  async function runChild(input: BatchInput, place: Place, item: BatchItem): Promise<void> {
+    running.set(place.index, null);
+    const id = childId(workflowId, place.index, item);
+    const name = nameOf(item);
     let runId: string | null = null;
     try {
-      const id = childId(workflowId, index, item);
+      const pipeline = expand(input.pipeline, item);
+      const size = JSON.stringify(pipeline).length;
+      unconfirmed += size;
       const child = await startChild<(document: PipelineInput) => Promise<PipelineResult>>(PIPELINE_WORKFLOW, {
         workflowId: id,
-        args: [expand(input.pipeline, item)],
+        args: [pipeline],
         parentClosePolicy: ParentClosePolicy.ABANDON,
-        staticSummary: item.key.slice(-200),
-        memo: { [ATTRIBUTES_MEMO]: info.memo?.[ATTRIBUTES_MEMO] ?? [] },
-        priority: { priorityKey: PRIORITY, fairnessKey: workflowId.slice(0, 60) },
-      });
+        staticSummary: name,
+        memo: { [ATTRIBUTES_MEMO]: known },
+        typedSearchAttributes: pairsOf({ ...startAttributes(pipeline), CheckpointBatch: workflowId }, known),
+        priority: { priorityKey: PRIORITY, fairnessKey: within(workflowId, FAIRNESS_BYTES) },
+      }).finally(() => (unconfirmed -= size));
       runId = child.firstExecutionRunId;
-      running.set(index, { index, item, workflowId: id, runId });
+      running.set(place.index, { ...place, name, workflowId: id, runId });
       const { status, outputs } = await child.result();
       const done = status === 'unchanged' ? 'unchanged' : 'completed';
-      settle(index, item, runId, { status: done, outputs: outputs.map(({ uri }) => uri), error: null });
+      settle(place, name, { workflowId: id, runId }, { status: done, outputs: outputs.map(({ uri }) => uri), error: null });
     } catch (thrown) {
-      const cause = thrown instanceof ChildWorkflowFailure ? thrown.cause : thrown;
-      if (isCancellation(thrown)) return settle(index, item, runId, { status: 'cancelled', outputs: [], error: null });
-      settle(index, item, runId, { status: 'failed', outputs: [], error: reportOfFailure(cause ?? thrown) });
+      settle(place, name, { workflowId: id, runId }, endingOf(thrown, id));
     }
   }
 
   async function adopt(stragglers: readonly Straggler[]): Promise<void> {
     let left = stragglers;
     while (left.length > 0) {
-      const { ended } = await long[AWAIT_ACTIVITY]({ children: left.map(({ workflowId, runId }) => ({ workflowId, runId })) });
+      const children = left.map(({ workflowId, runId }) => ({ workflowId, runId }));
+      const { ended } = await awaiting[AWAIT_ACTIVITY]({ children }).catch((thrown: unknown) => {
+        if (isCancellation(thrown)) throw thrown;
+        // Nobody can tell how they end, so they count as failed.
+        return { ended: left.map(({ workflowId }) => ({ workflowId, ending: endingOf(thrown, workflowId) })) };
+      });
       for (const { workflowId: id, ending } of ended) {
-        const one = left.find((straggler) => straggler.workflowId === id)!;
-        settle(one.index, one.item, one.runId, ending);
+        const one = left.find((straggler) => straggler.workflowId === id);
+        if (one !== undefined) settle(one, one.name, one, ending);
       }
       left = left.filter(({ workflowId: id }) => !ended.some((each) => each.workflowId === id));
     }
@@ -205,102 +209,151 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     await adopt(adopted);
   }
 
-  async function finish(): Promise<void> {
-    await written();
-    results = await long[FINISH_ACTIVITY]({
-      workspace,
-      part,
-      results: document.results ?? null,
-      batch: workflowId,
-      run: info.firstExecutionRunId,
-    });
-    await condition(allHandlersFinished);
+  /** Gives what kept the results from where they were wanted: then they lie in the workspace. */
+  async function finish(): Promise<ErrorReport | null> {
+    await ledger.flush();
+    const put = (place: string | null): Promise<string> =>
+      listing[FINISH_ACTIVITY]({ workspace, part: ledger.tip(), results: place, batch: workflowId, run: info.firstExecutionRunId });
+    try {
+      results = await put(document.results ?? null);
+      return null;
+    } catch (thrown) {
+      if (document.results === undefined || !isOwn(thrown)) throw thrown;
+      results = await put(null);
+      return reportOfFailure(thrown);
+    }
   }
 
-  try {
-    const input = checkBatch(document);
-    const { index, total: found } = given ?? (await long[LIST_ACTIVITY]({ items: input.items, workspace }));
+  /** Begins items and waits for their ends; gives how many were not begun. */
+  async function run(input: BatchInput): Promise<number> {
+    const { index, total: found } =
+      given ?? (await listing[LIST_ACTIVITY]({ items: input.items, workspace, results: input.results ?? null }));
+    list = index;
     total = found;
     status = 'running';
     const window = windowOf(input);
     const most = borne(input, total);
     let { page, offset, next } = given ?? { page: 0, offset: 0, next: 0 };
     const firstOfRun = next;
-    let items: readonly BatchItem[] | null = null;
+    let items: readonly ListedItem[] | null = null;
     for (const straggler of given?.stragglers ?? []) running.set(straggler.index, straggler);
-    let broken: unknown = null;
-    void adopt(given?.stragglers ?? []).catch((thrown: unknown) => (broken = thrown));
+    // It ends early only where the batch is cancelled, and then they are awaited anew.
+    void adopt(given?.stragglers ?? []).catch((thrown: unknown) => (isCancellation(thrown) ? undefined : Promise.reject(thrown)));
     const tooMany = (): boolean => totals.failed > most;
     const longEnough = (): boolean => workflowInfo().continueAsNewSuggested || next - firstOfRun >= (input.continue_after ?? Infinity);
 
     while (next < total && !tooMany() && !longEnough()) {
       if (items === null || offset >= items.length) {
         if (items !== null) [page, offset] = [page + 1, 0];
-        ({ items } = await files[PAGE_ACTIVITY]({ index, page, workspace }));
+        ({ items } = await files[PAGE_ACTIVITY]({ index, page, workspace, pipeline: input.pipeline }));
+        if (items.length === 0) throw failureOf(listChanged(next, total));
       }
-      await condition(() => broken !== null || tooMany() || (!paused && running.size < window));
-      if (broken !== null) throw broken;
+      if (ledger.waiting() > MOST_UNWRITTEN) await ledger.flush();
+      const item = items[offset]!;
+      const room = (): boolean => item.unchanged !== undefined || (running.size < window && unconfirmed < MOST_UNCONFIRMED);
+      await condition(() => tooMany() || (!paused && room()));
       if (tooMany()) break;
-      void runChild(input, next++, items[offset++]!);
+      const place = { index: next++, page, offset: offset++ };
+      if (item.unchanged === undefined) void runChild(input, place, item);
+      else settle(place, nameOf(item), null, { status: 'unchanged', outputs: item.unchanged, error: null });
     }
-    if (tooMany()) status = 'stopping';
-    const rest = next < total && status === 'running';
-    const settled = (): boolean =>
-      running.size === 0 || (rest && !tooMany() && [...running.values()].every((one) => one !== null) && running.size <= handOver(window));
-    await condition(() => broken !== null || settled());
-    if (broken !== null) throw broken;
-    if (rest && !tooMany()) {
+    for (;;) {
+      if (tooMany()) status = 'stopping';
+      const rest = (): boolean => next < total && !tooMany();
+      const confirmed = (): boolean => [...running.values()].every((one) => one !== null);
+      await condition(() => running.size === 0 || (rest() && confirmed() && running.size <= handOver(window)));
       // Another child may end between the last part and here: what is not written by now would be lost.
-      do await written();
-      while (unwritten.length > 0);
+      do await ledger.flush();
+      while (ledger.waiting() > 0);
+      if (!rest() && running.size === 0) return total - next;
+      if (!rest()) continue;
+      // The next run would not know of it.
+      if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('The batch was cancelled.');
       const stragglers = [...running.values()].filter((one) => one !== null);
       // A list has been written down; it does not travel again.
-      const items = Array.isArray(input.items) ? [] : input.items;
-      await continueAsNew<typeof checkpointBatch>({
-        ...input,
-        items,
-        carried: { index, total, page, offset, next, part, totals, stragglers, paused, since },
-      });
+      const source = Array.isArray(input.items) ? [] : input.items;
+      // A page that was used up is not read again.
+      if (items !== null && offset >= items.length) [page, offset] = [page + 1, 0];
+      const part = ledger.tip();
+      const carried = { index, total, page, offset, next, part, totals, stragglers, paused, since };
+      await continueAsNew<typeof checkpointBatch>({ ...input, items: source, carried });
     }
-    await finish();
-    if (!tooMany()) {
-      status = 'completed';
-      return result();
+  }
+
+  const end = async (now: BatchStatus): Promise<void> => {
+    status = now;
+    const pairs = pairsOf({ CheckpointStatus: now }, known);
+    if (pairs.length > 0) upsertSearchAttributes([...pairs]);
+    await condition(allHandlersFinished);
+  };
+
+  try {
+    let broken: ErrorReport | null = null;
+    let notBegun = 0;
+    try {
+      checkBatchId(workflowId);
+      notBegun = await run(checkBatch(document));
+    } catch (thrown) {
+      if (!isOwn(thrown)) throw thrown;
+      broken = reportOfFailure(thrown);
+      status = 'stopping';
+      // What runs is neither left alone nor forgotten.
+      await condition(() => running.size === 0);
     }
-    status = 'failed';
-    const message = `${totals.failed} of ${total} items failed, more than the ${most} that \`max_failures\` or \`continue_on_error\` allow; ${total - next} were not started.`;
-    error = {
-      type: 'CheckpointError',
-      message,
-      details: boundedDetails({ failures: totals.failures, results, not_started: total - next }),
-    };
-    throw failureOf(error, result());
+    if (list !== null) {
+      const unwritten = await finish().catch((thrown: unknown) => (isOwn(thrown) ? reportOfFailure(thrown) : Promise.reject(thrown)));
+      broken ??= unwritten;
+    }
+    const most = total === 0 ? Infinity : borne(document, total);
+    if (broken === null && totals.failed > most)
+      broken = {
+        type: 'CheckpointError',
+        message: `${totals.failed} of ${total} items failed, more than the ${most} that \`max_failures\` or \`continue_on_error\` allow; ${notBegun} were not started.`,
+        details: boundedDetails({ failures: totals.failures, results, not_started: notBegun }),
+      };
+    error = broken;
+    await end(error === null ? 'completed' : 'failed');
+    if (error !== null) throw failureOf(error, result());
+    return result();
   } catch (thrown) {
-    if (isCancellation(thrown)) {
-      status = 'cancelled';
-      await CancellationScope.nonCancellable(async () => {
-        await cancelAdopted();
-        await condition(() => running.size === 0);
-        await finish();
-      });
-      throw thrown;
-    }
-    if (thrown instanceof ApplicationFailure || !(isCheckpointError(thrown) || thrown instanceof Error) || thrown.name === 'ContinueAsNew')
-      throw thrown;
-    status = 'failed';
-    error = reportOfFailure(thrown);
-    throw failureOf(error, result());
+    if (!isCancellation(thrown)) throw thrown;
+    await CancellationScope.nonCancellable(async () => {
+      status = 'stopping';
+      await cancelAdopted();
+      await condition(() => running.size === 0);
+      if (list !== null) await finish().catch((failed: unknown) => (isOwn(failed) ? undefined : Promise.reject(failed)));
+      await end('cancelled');
+      // A cancelled workflow has no result, and with no worker up nobody answers queries.
+      upsertMemo({ [RESULT_MEMO]: result() });
+    });
+    throw thrown;
   }
 }
 
-function detailsOf({ total, completed, unchanged, failed, running, rate, seconds_left, failures_by_code, failures }: BatchResult): string {
-  const codes = Object.entries(failures_by_code).map(([code, count]) => `- ${code}: ${count}`);
-  const last = failures
-    .slice(-5)
-    .map(({ item, message }) => `- \`${item.replaceAll('`', "'")}\`: ${message.replaceAll(/[`\n<>]/g, ' ').slice(0, 200)}`);
-  return [
-    `**${completed + unchanged + failed} of ${total}**: ${completed} published, ${unchanged} unchanged, ${failed} failed, ${running} running`,
-    ...(rate === null ? [] : [`${rate} items/s, ${seconds_left} s left`]),
-    ...(codes.length === 0 ? [] : ['', 'Failures:', ...codes, '', 'The last ones:', ...last]),
-  ].join('\n\n');
+/** What ends a batch: errors of our own and of activities. Any other is a defect, and the batch goes on once that is mended. */
+function isOwn(thrown: unknown): boolean {
+  return !isCancellation(thrown) && !(thrown instanceof ContinueAsNew) && (isCheckpointError(thrown) || thrown instanceof TemporalFailure);
+}
+
+/** How a child ended that gave no result. */
+function endingOf(thrown: unknown, id: string): Ending {
+  if (isCancellation(thrown)) return { status: 'cancelled', outputs: [], error: null };
+  if (thrown instanceof WorkflowExecutionAlreadyStartedError) {
+    const message = `A run with the id ${id} is going on, of an earlier batch with the same id. Wait for its end or cancel it, then \`ckpt batch retry\`.`;
+    return { status: 'failed', outputs: [], error: { type: 'CheckpointError', message, details: {} } };
+  }
+  const cause = thrown instanceof ChildWorkflowFailure ? thrown.cause : thrown;
+  return { status: 'failed', outputs: [], error: reportOfFailure(cause ?? thrown) };
+}
+
+function listChanged(next: number, total: number): ErrorReport {
+  const message = `The list of items ends at ${next} of ${total}: the workspace does not hold what was listed.`;
+  return { type: 'CheckpointError', message, details: {} };
+}
+
+function pairsOf(values: AttributeValues, known: readonly string[]): SearchAttributePair[] {
+  return presentAttributes(values, known).map(
+    // The table says which value has which type.
+    ([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as SearchAttributePair,
+  );
 }

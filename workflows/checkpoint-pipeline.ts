@@ -29,6 +29,7 @@ import {
   type StageSpec,
   type Waiting,
 } from '../src/pipeline/contract.ts';
+import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { advise, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { healthIssues, healthRecord } from '../src/pipeline/health.ts';
@@ -52,9 +53,12 @@ import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { ATTRIBUTES_MEMO, presentAttributes, runAttributes, SEARCH_ATTRIBUTES } from '../src/pipeline/search-attributes.ts';
 import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
 import { statusQuery, takeQuestions } from './messages.ts';
-import { discardStage, preflight, runStage } from './proxies.ts';
+import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';
 
 const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: whoever starts a run may wait for it or not.';
+
+/** Characters of JSON: payloads are refused at 2 MiB. */
+const MOST_SENT_TWICE = 128 * 1024;
 
 /** Fails the run with the report. */
 class Failed extends Error {
@@ -174,6 +178,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         options: optionsOf(stage),
         stage: { index, type: stage.type },
         run: { workflowId, runId, workspace: input.workspace ?? null },
+        ...wholePipeline(input, history, index, stage),
       };
       history = withTry(history, index, now(), changed);
       show();
@@ -239,6 +244,17 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     return answer;
   }
 
+  /** What was asked for is done, so nothing that happens to a report is the run's failure, nor a cancellation that comes now its end. */
+  async function report(): Promise<void> {
+    try {
+      const records = { result: result(), context, document: boundedDetails(input), workspace: input.workspace ?? null };
+      const { reports } = await CancellationScope.nonCancellable(() => leaveReports(records));
+      context = { ...context, outputs: context.outputs.map((output, index) => ({ ...output, report: reports[index]! })) };
+    } catch (thrown) {
+      note({ report_error: reportOfFailure(thrown).message.slice(0, 300) });
+    }
+  }
+
   try {
     input = checkDocument(document);
     history = newHistory(input);
@@ -252,6 +268,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     }
     checkLoaded(input, context);
     end(context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed');
+    if (input.report === true && context.outputs.length > 0) await report();
     // What is published is published: a cancellation that comes now comes too late.
     await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
     return result();
@@ -273,6 +290,22 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     // The second detail is the whole result, so that a client without a worker still gets the stage table.
     throw failureOf(error, result());
   }
+}
+
+/** For the manifest: all stages, where the output of the last one follows from them. Long documents are not sent twice. */
+function wholePipeline(
+  input: PipelineInput,
+  history: readonly StageRecord[],
+  index: number,
+  stage: StageSpec,
+): Pick<StageInput, 'pipeline'> {
+  const asWritten = history
+    .slice(0, index)
+    .every(({ status, tries }) => status === 'completed' && tries.every(({ changed }) => changed === null));
+  const last = index === input.stages.length - 1 && stage === input.stages[index] && stage.type.startsWith('sink.');
+  if (!asWritten || !last) return {};
+  const pipeline = input.stages.map((each) => ({ type: each.type, options: optionsOf(each) }));
+  return JSON.stringify(pipeline).length > MOST_SENT_TWICE ? {} : { pipeline };
 }
 
 /** Never "loaded" when nothing was. */

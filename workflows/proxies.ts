@@ -1,13 +1,17 @@
 /** How activities are called: timeouts and retries of every stage, in one place. */
 import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import type { BatchActivities } from '../activities/batch/index.ts';
 import { FINAL_CODES, type JsonObject } from '../src/errors.ts';
 import {
   CHECK_OPTIONS_ACTIVITY,
   DISCARD_SUFFIX,
   PREFLIGHT_ACTIVITY,
+  REPORT_ACTIVITY,
   type PipelineInput,
   type PreflightInput,
   type PreflightOutput,
+  type ReportInput,
+  type ReportOutput,
   type StageInput,
   type StageOutput,
   type StageSpec,
@@ -45,6 +49,7 @@ export function runStage(
 export async function discardStage(stage: StageSpec, input: StageInput): Promise<void> {
   const activities = proxyActivities<Activities>({
     startToCloseTimeout: '60s',
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
     scheduleToCloseTimeout: '5m',
     summary: `remove what ${stage.type} left behind`,
     retry: { maximumAttempts: 5, nonRetryableErrorTypes: FINAL },
@@ -64,6 +69,18 @@ export function preflight(input: PreflightInput): Promise<PreflightOutput> {
   return activities[PREFLIGHT_ACTIVITY]!(input);
 }
 
+/** Reports beside the outputs. */
+export function leaveReports(input: ReportInput): Promise<ReportOutput> {
+  const activities = proxyActivities<Record<string, (input: ReportInput) => Promise<ReportOutput>>>({
+    startToCloseTimeout: '60s',
+    // Nobody waits for a report longer than this: the outputs are there.
+    scheduleToCloseTimeout: '3m',
+    summary: 'reports beside the outputs',
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
+  });
+  return activities[REPORT_ACTIVITY]!(input);
+}
+
 /** The stage's own schema over changed options; local, as it touches nothing. */
 export async function checkOptions(input: { readonly index: number; readonly type: string; readonly options: JsonObject }): Promise<void> {
   const activities = proxyLocalActivities<Record<string, (input: unknown) => Promise<void>>>({
@@ -72,3 +89,16 @@ export async function checkOptions(input: { readonly index: number; readonly typ
   });
   await activities[CHECK_OPTIONS_ACTIVITY]!(input);
 }
+
+/** What a batch calls is tried until it succeeds, or can never do so: a store that is away for an hour ends no batch of a week. */
+const PATIENT = {
+  // Without it, what a lost worker or server had taken would be missed only after `startToCloseTimeout`.
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m', nonRetryableErrorTypes: FINAL },
+} as const;
+export const files = proxyActivities<BatchActivities>({ startToCloseTimeout: '10m', ...PATIENT });
+/** Listing a million objects, and putting the results of as many together, takes minutes to hours. */
+export const listing = proxyActivities<BatchActivities>({ startToCloseTimeout: '12h', ...PATIENT });
+/** An attempt that has waited for an hour is made anew, whatever it hangs on. */
+export const awaiting = proxyActivities<BatchActivities>({ startToCloseTimeout: '1h', ...PATIENT });

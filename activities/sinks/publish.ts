@@ -15,7 +15,7 @@ import { destinationOf, nameOf, outputUri, siblingUri, type Destination, type Pu
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { copyArrangement } from '../../src/io/destination.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
-import { manifestPath, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
+import { manifestPath, renewRecipe, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
 import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
@@ -68,7 +68,9 @@ export default defineStage<Options>({
     const outputs = outputsOf(plan, call.options, serverSideCopy ? copyArrangement(services.storage, uri) : undefined);
     const target = outputs.index === null ? uri : siblingUri(uri, outputs.index.name);
     const manifest = overwrite === 'always' ? null : await unchangedManifest(files, target, planSha256);
-    if (manifest !== null)
+    const recipe = await call.recipe(plan);
+    if (manifest !== null) {
+      await renewRecipe(files, manifest, recipe);
       return outcome(call, [...plan.dropped, ...outputs.dropped], {
         uri: target,
         size: manifest.size,
@@ -78,6 +80,7 @@ export default defineStage<Options>({
         copied: 0,
         overflowed: 0,
       });
+    }
     // The index of a set that is read goes for nothing, nor do its shards.
     const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
     for (const each of [target, ...outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)))])
@@ -132,6 +135,7 @@ export default defineStage<Options>({
       ...(overflows.length === 0 ? {} : { overflowed: overflows }),
       ...(outputs.tied.length === 0 ? {} : { tied: outputs.tied }),
       ...(shards === undefined ? {} : { shards }),
+      ...(recipe === null ? {} : { recipe }),
     });
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
     return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied, overflowed });

@@ -1,5 +1,5 @@
 /** The least a workflow of so many activities can do, with the timeouts and retries the pipeline gives its own. */
-import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, executeChild, proxyActivities, workflowInfo } from '@temporalio/workflow';
 
 type Activities = Record<'noop', (input: { readonly index: number }) => Promise<{ readonly index: number }>>;
 
@@ -13,4 +13,15 @@ export async function noopPipeline(activities: number): Promise<number> {
   let last = -1;
   for (let index = 0; index < activities; index++) last = (await noop({ index })).index;
   return last + 1;
+}
+
+/** The least a window of such children can do. */
+export async function noopBatch(items: number, window: number, activities: number): Promise<number> {
+  const { workflowId } = workflowInfo();
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < items) await executeChild(noopPipeline, { workflowId: `${workflowId}/${next++}`, args: [activities] });
+  };
+  await Promise.all(Array.from({ length: window }, lane));
+  return next;
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { InputName } from '../inputs/recipes.ts';
 import type { Measurement } from '../measurement.ts';
 import { convert, type BenchStage, type Scene } from '../scene.ts';
+import { batchRows } from './batch.ts';
 import { castRows, castStage } from './cast.ts';
 import { conversionRows, smallRows } from './copying.ts';
 import { formatRows } from './formats.ts';
@@ -34,6 +35,7 @@ export const ROWS: readonly Row[] = [
   { name: 'modifiers', play: modifierRows, profile: profileOf(NAME_MODIFIERS, 'many-zip', 'many-safetensors') },
   { name: 'cast', play: castRows, profile: profileOf([castStage('BF16')], 'lightning') },
   { name: 'orchestration', play: orchestrationRows, profile: conversionsOf('tiny') },
+  { name: 'batch', play: batchRows },
   { name: 'scan', play: scanRows },
   { name: 'formats', play: formatRows },
   { name: 's3', play: s3Rows, profile: s3Profile },

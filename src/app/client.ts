@@ -17,6 +17,7 @@ import {
 import { CheckpointBatches } from './batch-client.ts';
 import { rejectNotFound, reportOfCause } from './failures.ts';
 import { Runs, type Ended } from './runs.ts';
+import { CheckpointSchedules } from './schedule-client.ts';
 import { idOf, type Run, type Work } from './start.ts';
 
 /** Waits this long, in milliseconds, for an answer to be taken: a worker looks at changed options. */
@@ -46,11 +47,14 @@ export interface PipelineProgress extends PipelineResult {
 export class CheckpointClient extends Runs<PipelineInput, PipelineResult, PipelineProgress> {
   /** One pipeline for each of many checkpoints. */
   readonly batch: CheckpointBatches;
+  /** Pipelines and batches that start by themselves. */
+  readonly schedules: CheckpointSchedules;
   #close: () => Promise<void> = async () => undefined;
 
   constructor(source: ClientSource, { taskQueue = TASK_QUEUE, note = () => undefined }: ClientSettings = {}) {
     super({ client: 'client' in source ? source.client : new Client(source), taskQueue, note });
     this.batch = new CheckpointBatches(this.access);
+    this.schedules = new CheckpointSchedules(this.access, this, this.batch);
   }
 
   /**

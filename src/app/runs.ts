@@ -1,7 +1,15 @@
 /** What clients of pipelines and of batches have in common: starting a workflow, and how it stands and ends. */
-import { isGrpcDeadlineError, WorkflowFailedError, type WorkflowExecutionDescription, type WorkflowHandle } from '@temporalio/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  isGrpcDeadlineError,
+  isGrpcServiceError,
+  WorkflowFailedError,
+  type WorkflowExecutionDescription,
+  type WorkflowHandle,
+} from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
 import { CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
+import { RESULT_MEMO } from '../pipeline/batch.ts';
 import { STATUS_QUERY } from '../pipeline/contract.ts';
 import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
 import { idOf, newId, startRun, type Access, type Run, type StartedRun, type Work } from './start.ts';
@@ -9,6 +17,11 @@ import { changes, type Look, type WatchOptions } from './watch.ts';
 
 /** Waits this long, in milliseconds, for a query: with no worker up it would hang. */
 const QUERY_DEADLINE = 10_000;
+/** Milliseconds that a server may be away before whoever waits for a run gives up, and between looks. */
+const AWAY_LONGEST = 600_000;
+const AWAY_PAUSE = 1000;
+/** Codes of gRPC: DEADLINE_EXCEEDED, UNAVAILABLE. */
+const AWAY_CODES = [4, 14];
 const CANCELLED: ErrorReport = { type: 'CheckpointError', message: 'The run was cancelled.', details: { reason: 'cancelled' } };
 
 export interface StartSettings {
@@ -55,7 +68,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
   /** Waits for the end of a run; a failed or cancelled one gives its result all the same, with `error` set. */
   async settled(run: Run): Promise<Result> {
     try {
-      return (await this.handle(run).result()) as Result;
+      return (await whileAway(() => this.handle(run).result())) as Result;
     } catch (error) {
       if (!(error instanceof WorkflowFailedError)) return rejectNotFound(idOf(run))(error);
       const known = resultOfCause<Result>(error.cause);
@@ -63,7 +76,9 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       const bare = (status: 'failed' | 'cancelled', report: ErrorReport): Result =>
         this.bare(idOf(run), typeof run === 'string' ? '' : (run.runId ?? ''), { status, error: report });
       if (!(error.cause instanceof CancelledFailure)) return bare('failed', reportOfCause(error.cause, error.message));
-      // A cancelled workflow has no result; a worker still knows what it would have been.
+      // A cancelled workflow has no result. A batch leaves it in its memo; of others a worker still knows what it would have been.
+      const left = (await this.describe(run)).memo?.[RESULT_MEMO] as Result | undefined;
+      if (left !== undefined) return { ...left, error: left.error ?? CANCELLED };
       const last = await this.query(run).catch(() => null);
       return last?.status === 'cancelled' ? { ...last, error: last.error ?? CANCELLED } : bare('cancelled', CANCELLED);
     }
@@ -118,6 +133,19 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
         QUERY_DEADLINE / 1000,
         { cause: error },
       );
+    }
+  }
+}
+
+/** A server that is restarted takes a while; whoever waits for hours is not to give up for it. */
+async function whileAway<T>(ask: () => Promise<T>): Promise<T> {
+  for (const began = Date.now(); ; await sleep(AWAY_PAUSE)) {
+    try {
+      return await ask();
+    } catch (error) {
+      const codes = [error, (error as { readonly cause?: unknown }).cause].map((one) => (isGrpcServiceError(one) ? one.code : null));
+      const away = codes.some((code) => code !== null && AWAY_CODES.includes(code));
+      if (!away || Date.now() - began > AWAY_LONGEST) throw error;
     }
   }
 }

@@ -1,5 +1,6 @@
 /** What a worker's stages get of this machine. */
 import { CheckpointConfigError } from '../errors.ts';
+import { blobCache, type BlobCache } from '../io/blob-cache.ts';
 import { openSource } from '../io/open.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
@@ -25,10 +26,13 @@ export function createServices(
   { workspace = readEnvironment().workspace, transfers = DEFAULT_CAPACITY.transfers, transferQueue = null }: ServicesOptions = {},
 ): Services {
   let own: Storage | undefined;
+  const blobs = blobCache();
   return {
     storage,
-    workspace: (uri, signal) =>
-      uri === null ? fencedWorkspace((own ??= unfenced(storage)), workspace, signal) : fencedWorkspace(storage, uri, signal),
+    workspace: (uri, signal) => {
+      const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
+      return fencedWorkspace(place, root, { blobs, signal });
+    },
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file, signal) => storage.openPinned(file, signal),
     // One that takes none of its own still gets those of workers that do not tell them apart.
@@ -38,14 +42,20 @@ export function createServices(
 }
 
 /** One that an input names must lie inside the fence, as must every blob in its workspace: references come with the input, too. */
-function fencedWorkspace(storage: Storage, uri: string, signal: AbortSignal | undefined): Workspace {
+function fencedWorkspace(
+  storage: Storage,
+  uri: string,
+  { blobs, signal }: { readonly blobs: BlobCache; readonly signal: AbortSignal | undefined },
+): Workspace {
   const root = uri.replace(/\/+$/, '');
   const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
   return {
     async putJson(value) {
       await check();
-      return open.putJson(value);
+      const reference = await open.putJson(value);
+      blobs.keep(reference, value);
+      return reference;
     },
     async getJson(reference) {
       await check();
@@ -54,18 +64,22 @@ function fencedWorkspace(storage: Storage, uri: string, signal: AbortSignal | un
         throw new CheckpointConfigError(
           `${uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
         );
-      return open.getJson(reference);
+      const known = blobs.get(reference);
+      if (known !== undefined) return known;
+      const value = await open.getJson(reference);
+      blobs.keep(reference, value);
+      return value;
     },
-    async writeFile(name, text) {
+    async writeFile(name, chunks) {
       await check();
       const uri = `${outputUri(root)}/${name}`;
-      await destinationOf(storage, uri, signal).write(uri, text);
+      await destinationOf(storage, uri, signal).writeLong(uri, chunks);
       return uri;
     },
-    async readFile(uri) {
+    async openFile(uri) {
       if (!uri.startsWith(`${outputUri(root)}/`)) return null;
       await check();
-      return destinationOf(storage, uri, signal).read(uri);
+      return storage.open(uri, signal);
     },
   };
 }

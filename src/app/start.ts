@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { WorkflowExecutionAlreadyStartedError, type Client } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import { CheckpointConfigError } from '../errors.ts';
-import { BATCH_WORKFLOW, checkBatch, type BatchInput } from '../pipeline/batch.ts';
+import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
+import { checkBatch, checkBatchId } from '../pipeline/batch-document.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
 import { checkDocument } from '../pipeline/document.ts';
 import {
@@ -14,6 +15,7 @@ import {
   type SearchAttributeName,
 } from '../pipeline/search-attributes.ts';
 import { startDetails } from '../pipeline/start-details.ts';
+import { within } from '../pipeline/text.ts';
 import { attributesNote, registeredAttributes, type Registered } from './temporal/search-attributes.ts';
 
 /** What a client of ours works with. */
@@ -47,8 +49,8 @@ export interface StartOptions {
   readonly typedSearchAttributes: SearchAttributePair[];
 }
 
-/** Throws `CheckpointConfigError` where the shape of the input is wrong, or it is too large. */
-export function startOptions(work: Work, present: readonly SearchAttributeName[]): StartOptions {
+/** Throws `CheckpointConfigError` where the shape of the input is wrong, or it is too large. A batch is found by `workflowId`, where that is known. */
+export function startOptions(work: Work, present: readonly SearchAttributeName[], workflowId?: string): StartOptions {
   const input = work.kind === 'pipeline' ? checkDocument(work.input) : checkBatch(work.input);
   const bytes = Buffer.byteLength(JSON.stringify(input));
   if (bytes > MOST_BYTES)
@@ -56,11 +58,15 @@ export function startOptions(work: Work, present: readonly SearchAttributeName[]
       `The ${work.kind} has ${bytes} bytes as JSON; at most ${MOST_BYTES} are taken. A long list of items belongs into a manifest.`,
     );
   const pipeline = work.kind === 'pipeline' ? work.input : work.input.pipeline;
-  const attributes = work.kind === 'pipeline' ? startAttributes(work.input) : {};
+  const attributes =
+    work.kind === 'pipeline'
+      ? startAttributes(work.input)
+      : { CheckpointStatus: 'running', ...(workflowId === undefined ? {} : { CheckpointBatch: workflowId }) };
   return {
     workflowType: work.kind === 'pipeline' ? PIPELINE_WORKFLOW : BATCH_WORKFLOW,
     args: [input],
-    staticSummary: `${input.name ?? work.kind}: ${pipeline.stages.map(({ type }) => type).join(' → ')}`.slice(0, 200),
+    // Temporal takes 400 bytes.
+    staticSummary: within(`${input.name ?? work.kind}: ${pipeline.stages.map(({ type }) => type).join(' → ')}`, 200),
     staticDetails: startDetails(pipeline),
     // The workflow must set no others.
     memo: { [ATTRIBUTES_MEMO]: present },
@@ -86,8 +92,9 @@ export function newId({ kind, input }: Work): string {
 
 /** Starts a run; a running one with that id is a `CheckpointConfigError`. */
 export async function startRun({ client, taskQueue, note }: Access, work: Work, workflowId: string): Promise<StartedRun> {
+  if (work.kind === 'batch') checkBatchId(workflowId);
   const registered = await knownAttributes(client);
-  const { workflowType, ...options } = startOptions(work, registered?.present ?? []);
+  const { workflowType, ...options } = startOptions(work, registered?.present ?? [], workflowId);
   const lacking = registered === null ? null : attributesNote(registered);
   const handle = await client.workflow
     .start(workflowType, { ...options, workflowId, taskQueue, workflowIdConflictPolicy: 'FAIL' })

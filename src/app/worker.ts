@@ -14,13 +14,14 @@ import { TASK_QUEUE, TRANSFER_QUEUE } from '../pipeline/contract.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { DEFAULT_CAPACITY, type Capacity } from './capacity.ts';
 import type { WorkerHealth } from './health.ts';
+import { checkpointHandler } from './nexus-service.ts';
 import { installRuntime } from './runtime.ts';
 import { createServices } from './services.ts';
 import { boundedSlots, residentBytes } from './slot-supplier.ts';
 import { configuredStorage } from './storage.ts';
 import type { Tracing } from './tracing.ts';
 
-const BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
+export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 /** The same workflows with OpenTelemetry's interceptors. */
 const TRACED_BUNDLE = fileURLToPath(new URL('../../workflow-bundle-traced.js', import.meta.url));
 /** Milliseconds for the server to say that it is there. */
@@ -88,7 +89,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         ...common,
         ...activitySlots(capacity.activities, capacity.memory),
         taskQueue: TASK_QUEUE,
-        workflowBundle: { codePath: options.tracing == null ? BUNDLE : TRACED_BUNDLE },
+        workflowBundle: { codePath: options.tracing == null ? WORKFLOW_BUNDLE : TRACED_BUNDLE },
+        nexusServices: [checkpointHandler()],
         stickyQueueScheduleToStartTimeout: '2s',
       }),
     );

@@ -1,11 +1,12 @@
-/** Small files, written whole or not at all. */
+/** Files that are written whole or not at all. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { makeFolder } from './folders.ts';
 
 /** Writes aside, syncs, renames. */
-export async function writeAtomically(path: string, content: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+export async function writeAtomically(path: string, content: string | Uint8Array | AsyncIterable<string>): Promise<void> {
+  await makeFolder(dirname(path));
   const aside = join(dirname(path), `.${basename(path)}.${randomUUID()}.partial`);
   try {
     const handle = await open(aside, 'wx');

@@ -1,44 +1,56 @@
 /**
  * The items of a batch, one after another: from a folder, an S3 prefix, a manifest or a list.
  *
- * Invariant: in the same order whenever nothing has changed; what is held at a time is one folder, or one manifest.
+ * Invariant: in the same order whenever nothing has changed; what is held at a time is the names of one folder, a page of a store's
+ * listing, or a block of a manifest.
  */
-import { readdir, stat } from 'node:fs/promises';
+import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
+import { CsvError, parse } from 'csv-parse';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
-import { itemOf, type BatchItem, type BatchItems, type Outcome } from '../pipeline/batch.ts';
+import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
+import { itemOf } from '../pipeline/batch-template.ts';
 import { compileRegex } from '../transform/patterns.ts';
+import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
 import { objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
 const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
-/** Bytes of a manifest: a million rows with some columns. */
-const MANIFEST_MOST = 256 * 2 ** 20;
+/** Characters of a row. */
+const ROW_MOST = 2 ** 20;
 
 export interface ItemPlaces {
   readonly storage: Storage;
-  /** Text of a file of the workspace; null where it is no such file. */
-  readonly own: (uri: string) => Promise<string | null>;
+  /** A file of the workspace; null where the URI is of another place. */
+  readonly own: (uri: string) => Promise<ByteSource | null>;
 }
 
 export async function* listItems(items: BatchItems, places: ItemPlaces): AsyncGenerator<BatchItem> {
   if (isList(items)) {
     for (const [index, item] of items.entries()) yield itemOf(item, `items[${index}]`);
-  } else if ('manifest' in items) yield* manifestItems(items.manifest, await textOf(items.manifest, places));
-  else if ('failed_in' in items) {
-    const text = (await places.own(items.failed_in)) ?? (await textOf(items.failed_in, places));
-    for (const line of linesOf(text)) {
-      const { item, uri, columns, status } = JSON.parse(line) as Outcome;
-      if (status === 'failed' || status === 'cancelled') yield { uri, key: item, columns };
-    }
-  } else {
+  } else if ('manifest' in items) yield* rowsOf(items.manifest, places);
+  else if ('failed_in' in items) yield* failedIn(items.failed_in, places);
+  else {
     const fits = pathGlob(items.glob ?? CHECKPOINTS);
     for await (const { uri, key } of isS3(items.uri) ? objects(items.uri, places.storage) : files(items.uri, places.storage))
       if (fits(key)) yield { uri, key, columns: {} };
+  }
+}
+
+async function* failedIn(results: string, { own, storage }: ItemPlaces): AsyncGenerator<BatchItem> {
+  const source = (await own(results)) ?? (await storage.open(results));
+  try {
+    for await (const { line, number } of linesOf(source)) {
+      const { item, uri, columns, status } = jsonOf(line, `${results}, line ${number}`) as Outcome;
+      if (status === 'failed' || status === 'cancelled') yield { uri, key: item, columns };
+    }
+  } finally {
+    await source.close();
   }
 }
 
@@ -57,14 +69,20 @@ async function* files(uri: string, storage: Storage): AsyncGenerator<Place> {
 
 /** Hidden files and links to folders are left out: the former are nobody's checkpoints, the latter may lead in circles. */
 async function* filesIn(folder: string, prefix: string): AsyncGenerator<Place> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch((cause: Error) => {
-    throw new CheckpointSourceError(`${folder} cannot be listed: ${cause.message}.`, folder, { cause });
-  });
-  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    if (entry.name.startsWith('.')) continue;
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) yield* filesIn(path, `${prefix}${entry.name}/`);
-    else if (entry.isFile() || entry.isSymbolicLink()) yield { uri: pathToFileURL(path).href, key: `${prefix}${entry.name}` };
+  // Names alone, a slash behind those of folders: a folder may hold a million files.
+  const names: string[] = [];
+  try {
+    for await (const entry of await opendir(folder)) {
+      if (entry.name.startsWith('.')) continue;
+      if (entry.isDirectory()) names.push(`${entry.name}/`);
+      else if (entry.isFile() || entry.isSymbolicLink()) names.push(entry.name);
+    }
+  } catch (cause) {
+    throw new CheckpointSourceError(`${folder} cannot be listed: ${(cause as Error).message}.`, folder, { cause });
+  }
+  for (const name of names.sort()) {
+    if (name.endsWith('/')) yield* filesIn(join(folder, name), `${prefix}${name}`);
+    else yield { uri: pathToFileURL(join(folder, name)).href, key: `${prefix}${name}` };
   }
 }
 
@@ -76,58 +94,67 @@ async function* objects(uri: string, storage: Storage): AsyncGenerator<Place> {
     if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };
 }
 
-function* manifestItems(manifest: string, text: string): Generator<BatchItem> {
+async function* rowsOf(manifest: string, { storage }: ItemPlaces): AsyncGenerator<BatchItem> {
+  const source = await storage.open(manifest);
   const folder = manifest.slice(0, manifest.lastIndexOf('/') + 1);
-  const placed = (item: BatchItem): BatchItem =>
-    /^[a-z][a-z0-9+.-]*:\/\//i.test(item.uri) || item.uri.startsWith('/') ? item : { ...item, uri: `${folder}${item.uri}` };
-  if (/\.(jsonl|ndjson)$/i.test(manifest)) {
-    for (const [index, line] of linesOf(text).entries()) {
-      let row: unknown;
-      try {
-        row = JSON.parse(line);
-      } catch (cause) {
-        throw new CheckpointConfigError(`${manifest}, row ${index + 1}: ${(cause as Error).message}.`, 'items.manifest', { cause });
-      }
-      yield placed(itemOf(row, `${manifest}, row ${index + 1}`));
+  try {
+    const rows = /\.(jsonl|ndjson)$/i.test(manifest) ? jsonRows(source, manifest) : csvRows(source, manifest);
+    for await (const { row, place } of rows) {
+      const item = itemOf(row, place);
+      // What is relative lies beside the manifest.
+      yield /^[a-z][a-z0-9+.-]*:\/\//i.test(item.uri) || item.uri.startsWith('/') ? item : { ...item, uri: `${folder}${item.uri}` };
     }
-    return;
-  }
-  const [header, ...rows] = parseCsv(text, manifest);
-  if (header === undefined || !header.includes('uri'))
-    throw new CheckpointConfigError(
-      `${manifest}: the first line of a CSV manifest names its columns, one of them \`uri\`.`,
-      'items.manifest',
-    );
-  for (const [index, row] of rows.entries()) {
-    if (row.length !== header.length)
-      throw new CheckpointConfigError(`${manifest}, row ${index + 1}: ${row.length} fields, expected ${header.length}.`, 'items.manifest');
-    yield placed(itemOf(Object.fromEntries(header.map((name, at) => [name, row[at]!])), `${manifest}, row ${index + 1}`));
+  } finally {
+    await source.close();
   }
 }
 
-/** RFC 4180: fields in double quotes may hold commas, line ends and doubled quotes. */
-export function parseCsv(text: string, name: string): readonly (readonly string[])[] {
-  const rows: string[][] = [];
-  let row: string[] = [];
-  const field = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/gy;
-  const content = text.replace(/^\uFEFF/, '');
-  while (field.lastIndex < content.length || row.length > 0) {
-    const at = field.lastIndex;
-    const match = field.exec(content);
-    if (match === null)
+interface Row {
+  readonly row: unknown;
+  readonly place: string;
+}
+
+async function* jsonRows(source: ByteSource, manifest: string): AsyncGenerator<Row> {
+  for await (const { line, number } of linesOf(source)) {
+    const place = `${manifest}, line ${number}`;
+    yield { row: jsonOf(line, place), place };
+  }
+}
+
+/** RFC 4180, with a line of column names; any line ends, and a mark of the byte order before it. */
+async function* csvRows(source: ByteSource, manifest: string): AsyncGenerator<Row> {
+  const columns = (names: readonly string[]): string[] => {
+    const twice = names.find((name, at) => names.indexOf(name) < at);
+    if (twice !== undefined || !names.includes('uri'))
       throw new CheckpointConfigError(
-        `${name}, row ${rows.length}: a quote at character ${at} is not closed, or stands inside a field.`,
+        twice === undefined
+          ? `${manifest}: the first line of a CSV manifest names its columns, one of them \`uri\`.`
+          : `${manifest}: two columns are named \`${twice}\`.`,
         'items.manifest',
       );
-    row.push(match[1]?.replaceAll('""', '"') ?? match[2]!);
-    if (match[3] === ',') {
-      if (field.lastIndex < content.length) continue;
-      row.push('');
-    }
-    if (row.length > 1 || row[0] !== '') rows.push(row);
-    row = [];
+    return [...names];
+  };
+  const parser = parse({ bom: true, columns, info: true, skip_empty_lines: true, max_record_size: ROW_MOST });
+  // A failed read ends the parser, whose error is the one that the loop below throws.
+  Readable.from(blocksOf(source), { objectMode: false })
+    .on('error', (error) => parser.destroy(error))
+    .pipe(parser);
+  try {
+    // The option `info` makes records so.
+    for await (const { record, info } of parser as AsyncIterable<{ readonly record: unknown; readonly info: { readonly lines: number } }>)
+      yield { row: record, place: `${manifest}, line ${info.lines}` };
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    throw new CheckpointConfigError(`${manifest}: ${error.message}.`, 'items.manifest', { cause: error });
   }
-  return rows;
+}
+
+function jsonOf(line: string, place: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (cause) {
+    throw new CheckpointConfigError(`${place}: ${(cause as Error).message}.`, 'items.manifest', { cause });
+  }
 }
 
 /** Globs over paths: `*` and `?` stay within a folder, `**` crosses them, `{a,b}` is either. */
@@ -145,21 +172,6 @@ export function pathGlob(globs: string | readonly string[]): (key: string) => bo
     return compileRegex(`^(?:${text})$`, 'items.glob');
   });
   return (key) => patterns.some((pattern) => pattern.matches(key));
-}
-
-async function textOf(uri: string, { storage }: ItemPlaces): Promise<string> {
-  const source: ByteSource = await storage.open(uri);
-  try {
-    if (source.size > MANIFEST_MOST)
-      throw new CheckpointConfigError(`${uri} has ${source.size} bytes; a manifest has at most ${MANIFEST_MOST}.`, 'items.manifest');
-    return Buffer.from(await source.read(0, source.size)).toString('utf8');
-  } finally {
-    await source.close();
-  }
-}
-
-function linesOf(text: string): readonly string[] {
-  return text.split('\n').filter((line) => line.trim() !== '');
 }
 
 function isList(items: BatchItems): items is Extract<BatchItems, readonly unknown[]> {

@@ -3,7 +3,7 @@ import { segmentLength, type Layout, type Segment } from '../formats/layout.ts';
 import { bytesPerElement } from '../model/dtype.ts';
 
 /** Bytes of a block. */
-export const BLOCK = 4 * 1024 * 1024;
+export const BLOCK = 2 * 1024 * 1024;
 
 /** `length` bytes of a segment from `offset`. */
 export interface Part {

@@ -123,7 +123,7 @@ function fromSingle(to: Dtype): Convert {
       return 0;
     };
   if (to === 'BF16') return toBrain;
-  if (to === 'F16') return toHalf;
+  if (to === 'F16') return toHalf();
   return toEighth(to as SmallFloat);
 }
 
@@ -143,24 +143,45 @@ const toBrain: Convert = (source, target) => {
   return overflowed;
 };
 
-const toHalf: Convert = (source, target) => {
-  const input = u32(source);
-  const output = u16(target);
-  let overflowed = 0;
-  for (let i = 0; i < input.length; i++) {
-    const bits = input[i]!;
-    const absolute = bits & 0x7fffffff;
-    // Normal in F16, also after rounding: move the exponent's bias from 127 to 15, then round off 13 bits.
-    if (absolute >= 0x38800000 && absolute < 0x477ff000)
-      output[i] = ((bits >>> 16) & 0x8000) | ((absolute - 0x38000000 + 0xfff + ((bits >>> 13) & 1)) >>> 13);
-    else if (absolute < 0x33000000) output[i] = (bits >>> 16) & 0x8000;
-    else {
-      output[i] = fromF32Bits('F16', bits, true);
-      if (isBeyond('F16', bits)) overflowed++;
-    }
+/**
+ * By sign and exponent of the F32: how far its mantissa moves, and the F16 that is added to. No value takes another way through the
+ * loop than its neighbour, NaNs aside, so that the processor need not guess: weights beside tiny, huge or random ones cost the same.
+ */
+function toHalf(): Convert {
+  const shifts = new Uint8Array(512);
+  const bases = new Uint16Array(512);
+  /** Moves every mantissa to nothing, and none up to one. */
+  const gone = 31;
+  for (let key = 0; key < 512; key++) {
+    const exponent = (key & 0xff) - 127;
+    const normal = exponent >= -14 && exponent <= 15;
+    // The leading bit, which every mantissa below has, adds one to the exponent.
+    const magnitude = exponent > 15 ? 0x7c00 : normal ? (exponent + 14) << 10 : 0;
+    bases[key] = ((key & 0x100) << 7) | magnitude;
+    // Below half of the smallest F16 there is nothing but zero.
+    shifts[key] = normal ? 13 : exponent < -14 && exponent >= -25 ? -1 - exponent : gone;
   }
-  return overflowed;
-};
+  return (source, target) => {
+    const input = u32(source);
+    const output = u16(target);
+    let overflowed = 0;
+    for (let i = 0; i < input.length; i++) {
+      const bits = input[i]!;
+      const key = bits >>> 23;
+      const shift = shifts[key]!;
+      const mantissa = (bits & 0x7fffff) | 0x800000;
+      // To nearest, ties to even; what is rounded up beyond the largest is infinity by itself.
+      const half = bases[key]! + ((mantissa + ((1 << (shift - 1)) - 1) + ((mantissa >>> shift) & 1)) >>> shift);
+      if ((key & 0xff) === 0xff) output[i] = (bits & 0x7fffff) === 0 ? half : fromF32Bits('F16', bits, true);
+      else {
+        output[i] = half;
+        // One where it has become infinite.
+        overflowed += (((half & 0x7fff) ^ 0x7c00) - 1) >>> 31;
+      }
+    }
+    return overflowed;
+  };
+}
 
 /** 8-bit kinds round by the upper half of the F32 and by whether anything is below it. */
 function toEighth(to: SmallFloat): Convert {

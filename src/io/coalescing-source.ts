@@ -12,12 +12,16 @@ export interface ByteRange {
 export interface CoalescingSource extends ByteSource {
   /** Reads these ranges, those that lie close together in one request; forgets what was read before. */
   prefetch(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<void>;
+  /** What is in memory from `offset` on, as far as it goes, until the next `prefetch`; undefined: nothing. */
+  held(offset: number): Uint8Array | undefined;
 }
 
 /** Bytes between two ranges that are cheaper read than asked for around. */
 const GAP = 64 * 1024;
 /** Bytes of one request. */
 const SPAN = 4 * 1024 * 1024;
+/** What is held takes memory in such steps. */
+const STEP = 1024 * 1024;
 /** Bytes held in all. */
 const HELD_MAX = 16 * 1024 * 1024;
 
@@ -43,9 +47,11 @@ export function spansOf(ranges: readonly ByteRange[], size: number): readonly Sp
 
 export function coalescing(source: ByteSource): CoalescingSource {
   let held: readonly { readonly offset: number; readonly end: number; readonly bytes: Uint8Array }[] = [];
+  /** What is held lies here: used again each time, as fresh memory for every block would be most of what is allocated. */
+  let memory = new Uint8Array(0);
 
-  /** The held bytes of a range. Spans are in order and do not overlap. */
-  function find(offset: number, length: number): Uint8Array | undefined {
+  /** The held bytes from an offset on. Spans are in order and do not overlap. */
+  function from(offset: number): Uint8Array | undefined {
     let low = 0;
     let high = held.length;
     while (low < high) {
@@ -54,25 +60,36 @@ export function coalescing(source: ByteSource): CoalescingSource {
       else high = middle;
     }
     const span = held[low - 1];
-    return span !== undefined && offset + length <= span.end
-      ? span.bytes.subarray(offset - span.offset, offset - span.offset + length)
-      : undefined;
+    return span !== undefined && offset < span.end ? span.bytes.subarray(offset - span.offset) : undefined;
+  }
+
+  function find(offset: number, length: number): Uint8Array | undefined {
+    const bytes = from(offset);
+    return bytes !== undefined && bytes.length >= length ? bytes.subarray(0, length) : undefined;
   }
 
   return {
     uri: source.uri,
     size: source.size,
     identity: source.identity,
+    held: from,
     async prefetch(ranges, signal) {
       held = [];
       const spans = spansOf(ranges, source.size);
-      held = await Promise.all(
-        spans.map(async ({ offset, end }) => {
-          const bytes = new Uint8Array(end - offset);
-          await source.readInto(offset, bytes, signal);
-          return { offset, end, bytes };
-        }),
-      );
+      const total = spans.reduce((sum, { offset, end }) => sum + end - offset, 0);
+      if (total > memory.length) memory = new Uint8Array(Math.ceil(total / STEP) * STEP);
+      let at = 0;
+      const reads = spans.map(async ({ offset, end }) => {
+        const bytes = memory.subarray(at, (at += end - offset));
+        await source.readInto(offset, bytes, signal);
+        return { offset, end, bytes };
+      });
+      // One that fails must not leave others that still write into what is used again.
+      const read = await Promise.allSettled(reads);
+      held = read.map((each) => {
+        if (each.status === 'rejected') throw each.reason;
+        return each.value;
+      });
     },
     async read(offset, length, signal) {
       return find(offset, length)?.slice() ?? source.read(offset, length, signal);

@@ -15,6 +15,7 @@ import { BLOCK, blocksOf, type Part } from './blocks.ts';
 import { castFill, type CastReport } from './cast.ts';
 import { coalescing, type ByteRange, type CoalescingSource } from './coalescing-source.ts';
 import { inlineDigester, threadDigester, type DigestPiece } from './digest.ts';
+import { heldTensor } from './held-tensor.ts';
 import { openFiles } from './open-files.ts';
 import { openStorage, type StorageReader } from './storage-reader.ts';
 import { isWholeStorage, tensorFill, type TensorFill } from './tensor-reader.ts';
@@ -196,10 +197,26 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
     return held.report.overflowed - before;
   }
 
+  /** Copies a whole tensor that lies in memory; false where it does not. */
+  function fillHeld(ready: ReadonlyMap<number, CoalescingSource>, tensor: PlannedTensor, length: number, target: Uint8Array): boolean {
+    if (target.length !== length) return false;
+    const place = storages[tensor.origin.storage]!;
+    const source = ready.get(place.file);
+    const bytes = source === undefined ? undefined : heldTensor(source, place, tensor, length);
+    if (bytes !== undefined) target.set(bytes);
+    return bytes !== undefined;
+  }
+
   return async (parts, offset, bytes, signal) => {
     const resumed = resume !== undefined && offset + bytes.length <= resume.offset;
+    const ready = new Map<number, CoalescingSource>();
     if (resumed) await resume.readInto(offset, bytes);
-    else for (const [file, ranges] of smallRanges(layout, storages, parts)) await (await open(file)).prefetch(ranges, signal);
+    else
+      for (const [file, ranges] of smallRanges(layout, storages, parts)) {
+        const source = await open(file);
+        await source.prefetch(ranges, signal);
+        ready.set(file, source);
+      }
     const pieces: DigestPiece[] = [];
     const overflows: [number, number][] = [];
     let from = 0;
@@ -208,7 +225,9 @@ function filler(layout: Layout, plan: Plan, open: (file: number) => Promise<Coal
       const target = bytes.subarray(from, to);
       const segment = layout.segments[index]!;
       if (segment.kind === 'tensor') {
-        const count = resumed || length === 0 ? 0 : await fillTensor(index, layout.tensors[segment.index]!, within, target, signal);
+        const tensor = layout.tensors[segment.index]!;
+        const known = resumed || length === 0 || fillHeld(ready, tensor, segment.length, target);
+        const count = known ? 0 : await fillTensor(index, tensor, within, target, signal);
         if (count > 0) overflows.push([segment.index, count]);
         sums.add(segment, within, target);
         pieces.push({ key: segment.index, from, to, ends: within + length === segment.length });

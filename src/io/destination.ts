@@ -23,6 +23,7 @@ import { patiently } from './s3/patience.ts';
 import { publishS3 } from './s3/publish-s3.ts';
 import { readSmallS3, s3Identity } from './s3/source.ts';
 import { discardS3 } from './s3/upload.ts';
+import { writeLongS3 } from './s3/write-long.ts';
 import type { S3Port } from './s3/port.ts';
 import type { Storage } from './storage/storage.ts';
 import { StoreFault } from './store-fault.ts';
@@ -66,6 +67,8 @@ export interface Destination {
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
   write(uri: string, text: string): Promise<void>;
+  /** A text that comes in pieces and is never held as a whole. */
+  writeLong(uri: string, chunks: AsyncIterable<string>): Promise<void>;
   remove(uri: string): Promise<void>;
   /** What pins the file as it is now; null where there is none. */
   identity(uri: string): Promise<{ readonly size: number; readonly identity: string } | null>;
@@ -116,6 +119,7 @@ const LOCAL: Destination = {
   withdraw: async () => undefined,
   read: (uri) => readFile(localPath(uri), 'utf8').catch(() => null),
   write: (uri, text) => writeAtomically(localPath(uri), text),
+  writeLong: (uri, chunks) => writeAtomically(localPath(uri), chunks),
   remove: (uri) => rm(localPath(uri), { force: true }),
   async identity(uri) {
     const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
@@ -164,6 +168,8 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
         patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
       );
     },
+    writeLong: (uri, chunks) =>
+      explaining(uri, 's3:PutObject', 'writing', (port) => writeLongS3(port, parseS3(uri), chunks, policy, signal)),
     remove: (uri) =>
       explaining(uri, 's3:DeleteObject', 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
     identity: (uri) =>

@@ -31,6 +31,15 @@ export interface ManifestContent {
   readonly tied?: readonly (readonly string[])[];
   /** The files that the output, an index, names. */
   readonly shards?: readonly Shard[];
+  /** Absent where the output does not follow from these alone. */
+  readonly recipe?: Recipe;
+}
+
+/** What decides of an output: all that was asked for, and every file that was read. */
+export interface Recipe {
+  /** Of the stages, the program that ran them, and its settings. */
+  readonly sha256: string;
+  readonly inputs: readonly PinnedFile[];
 }
 
 /** One file of a sharded output. */
@@ -61,6 +70,12 @@ export async function writeManifest(files: Destination, uri: string, content: Ma
     throw new CheckpointSourceError(`${uri} is gone before its manifest was written. Does something else remove it?`, uri);
   const manifest: Manifest = { version: 1, uri, identity: there.identity, created: new Date().toISOString(), ...content };
   await files.write(manifestPath(uri), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** The manifest of an output that is as it was, with another recipe: by this one, too, it comes about. */
+export async function renewRecipe(files: Destination, manifest: Manifest, recipe: Recipe | null): Promise<void> {
+  if (recipe === null || JSON.stringify(recipe) === JSON.stringify(manifest.recipe)) return;
+  await files.write(manifestPath(manifest.uri), `${JSON.stringify({ ...manifest, recipe } satisfies Manifest, null, 2)}\n`);
 }
 
 /** Null where there is none, or none of ours. */

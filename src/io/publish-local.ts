@@ -6,13 +6,14 @@
  * believed dead but still runs finds its file gone and fails. `discardPartials` removes those of all attempts.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { open, readdir, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
+import { makeFolder } from './folders.ts';
 import { localPath } from './local-file.ts';
 import { openOutput } from './output-file.ts';
 
@@ -43,7 +44,7 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
   const partial = join(dirname(path), name);
   let made: string | undefined;
   try {
-    made = await mkdir(dirname(path), { recursive: true });
+    made = await makeFolder(dirname(path));
     const taken = await takeOver(options.resume, path, token, partial);
     await discardPartials(options.uri, token, name);
     await checkRoom(path, layout.size - (taken?.offset ?? 0) + manifestRoom(layout));
@@ -190,6 +191,8 @@ function explain(error: unknown, path: string, size: number): unknown {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
+    case 'ENOENT':
+    case 'ELOOP':
     case 'ENOTDIR':
     case 'EEXIST':
     case 'EISDIR':

@@ -18,8 +18,8 @@ export function openWorkspace(uri: string): {
   const root = localPath(uri);
   return {
     async putJson(value) {
-      const text = JSON.stringify(value);
-      const size = Buffer.byteLength(text);
+      const text = Buffer.from(JSON.stringify(value));
+      const size = text.length;
       const sha256 = sha256Of(text);
       const path = join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
       // What is there is read before it is relied on: a damaged blob is written anew.
@@ -56,6 +56,6 @@ export function openWorkspace(uri: string): {
   };
 }
 
-function sha256Of(content: string | Uint8Array): string {
+function sha256Of(content: Uint8Array): string {
   return hash('sha256', content);
 }

@@ -31,6 +31,8 @@ export interface Output {
   /** How many tensors it holds. */
   readonly tensors: number;
   readonly manifest: string;
+  /** The report beside it, of a run with `report: true`. */
+  readonly report?: string;
   /** True where an earlier run had published exactly this. */
   readonly unchanged: boolean;
 }

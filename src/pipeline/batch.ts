@@ -1,13 +1,13 @@
 /**
- * Decisions of a batch: what its document says, what an item makes of the template, when to stop, and what the totals are.
+ * The JSON of a batch, and its decisions: how wide its window is, when to stop, and what the totals are.
  *
- * Invariant: pure and workflow-safe; what is kept between runs of the workflow does not grow with the number of items.
+ * Invariant: pure and workflow-safe; what is kept between runs of the workflow does not grow with the number of items, nor with what
+ * their rows say.
  */
-import { CheckpointConfigError, type ErrorReport, type Json, type JsonObject } from '../errors.ts';
+import type { ErrorReport, JsonObject } from '../errors.ts';
 import type { BlobReference } from '../model/context.ts';
 import type { PipelineInput } from './contract.ts';
-import { checkDocument } from './document.ts';
-import { didYouMean } from './suggestions.ts';
+import { within } from './text.ts';
 
 export const BATCH_WORKFLOW = 'checkpointBatch';
 export const PAUSE_SIGNAL = 'pause';
@@ -32,8 +32,17 @@ export const BATCH_KEYS = [
   'continue_after',
 ] as const;
 const DEFAULT_CONCURRENT = 16;
-/** Temporal takes at most 2000 open children of a workflow. */
-const MOST_CONCURRENT = 1000;
+/** Children that are handed over to the next run at most: they travel with it. */
+const MOST_HANDED_OVER = 64;
+/** Codes that are counted apart; those of plug-ins may be any. */
+const MOST_CODES = 50;
+const OTHER_CODES = 'other';
+/** Bytes of names where they are shown, and in ids: Temporal takes 1000 for an id, 400 for a summary. */
+const NAME_BYTES = 200;
+/** Bytes of a batch's own id: those of its children begin with it. */
+export const MOST_ID_BYTES = 600;
+/** Under which a batch that was cancelled leaves its result: such a workflow has none. */
+export const RESULT_MEMO = 'checkpoint_batch_result';
 /** Outcomes that are written together. */
 export const PART = 100;
 /** Failures that the status and the result show; all are in the results. */
@@ -75,10 +84,17 @@ export interface BatchInput {
   readonly carried?: BatchCarry;
 }
 
-/** A child that an earlier run of the batch has started. */
-export interface Straggler {
+/** Where an item stands: in all, and in the list. */
+export interface Place {
   readonly index: number;
-  readonly item: BatchItem;
+  readonly page: number;
+  readonly offset: number;
+}
+
+/** A child that an earlier run of the batch has started. */
+export interface Straggler extends Place {
+  /** The item's key, perhaps cut. */
+  readonly name: string;
   readonly workflowId: string;
   readonly runId: string;
 }
@@ -100,6 +116,17 @@ export interface BatchCarry {
 
 export type OutcomeStatus = 'completed' | 'unchanged' | 'failed' | 'cancelled';
 
+/** An outcome as it goes through history: what the list says of the item is added when it is written. */
+export interface Noted extends Place {
+  readonly status: OutcomeStatus;
+  readonly workflow_id: string | null;
+  readonly run_id: string | null;
+  readonly outputs: readonly string[];
+  readonly error: ErrorReport | null;
+  /** ISO 8601. */
+  readonly ended: string;
+}
+
 /** A line of the results. */
 export interface Outcome {
   readonly index: number;
@@ -107,10 +134,13 @@ export interface Outcome {
   readonly uri: string;
   readonly columns: Readonly<Record<string, string>>;
   readonly status: OutcomeStatus;
-  readonly workflow_id: string;
+  /** Null where no run was needed: what would be published is there. */
+  readonly workflow_id: string | null;
   readonly run_id: string | null;
   readonly outputs: readonly string[];
   readonly error: ErrorReport | null;
+  /** ISO 8601; absent in results of versions before it was kept. */
+  readonly ended?: string;
 }
 
 export interface Failure {
@@ -156,9 +186,13 @@ export interface ListOutput {
   readonly total: number;
 }
 
+/** An item, and where what it would publish is there already, its outputs. */
+export interface ListedItem extends BatchItem {
+  readonly unchanged?: readonly string[];
+}
+
 export interface ItemPage {
-  readonly items: readonly BatchItem[];
-  readonly last: boolean;
+  readonly items: readonly ListedItem[];
 }
 
 export interface Awaited {
@@ -174,13 +208,14 @@ export interface Ending {
 
 export const NO_TOTALS: Totals = { completed: 0, unchanged: 0, failed: 0, cancelled: 0, codes: {}, failures: [] };
 
-export function withOutcome(totals: Totals, { status, error, item }: Outcome): Totals {
+export function withOutcome(totals: Totals, item: string, { status, error }: Ending): Totals {
   const counted = { ...totals, [status]: totals[status] + 1 };
   if (error === null || status !== 'failed') return counted;
   const failure = { item, code: error.type, message: error.message.slice(0, SHOWN_CHARACTERS) };
+  const code = error.type in totals.codes || Object.keys(totals.codes).length < MOST_CODES ? error.type.slice(0, 100) : OTHER_CODES;
   return {
     ...counted,
-    codes: { ...totals.codes, [error.type]: (totals.codes[error.type] ?? 0) + 1 },
+    codes: { ...totals.codes, [code]: (totals.codes[code] ?? 0) + 1 },
     failures: [...totals.failures, failure].slice(-SHOWN_FAILURES),
   };
 }
@@ -195,7 +230,7 @@ export function windowOf({ max_concurrent = DEFAULT_CONCURRENT }: BatchInput): n
 
 /** Children that may be handed over to the next run: a quarter of the window, so that one slow child idles nobody. */
 export function handOver(window: number): number {
-  return Math.max(1, Math.floor(window / 4));
+  return Math.min(MOST_HANDED_OVER, Math.max(1, Math.floor(window / 4)));
 }
 
 /** Failures that are borne, out of `total` items. */
@@ -205,103 +240,18 @@ export function borne({ max_failures, continue_on_error }: BatchInput, total: nu
   return continue_on_error === true ? Infinity : 0;
 }
 
-export function childId(batch: string, index: number, { key }: BatchItem): string {
-  // Keys may be longer than ids.
-  return `${batch}/${index}/${key.slice(-200)}`;
+/** The end of a key tells items apart; keys may be longer than ids and summaries. */
+export function nameOf({ key }: BatchItem): string {
+  return within(key, NAME_BYTES, 'end');
 }
 
-/** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
-export function checkBatch(given: unknown): BatchInput {
-  if (!isObject(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
-  const known: readonly string[] = [...BATCH_KEYS, 'carried'];
-  for (const key of Object.keys(given))
-    if (!known.includes(key))
-      throw new CheckpointConfigError(
-        `Unknown key \`${key}\`.${didYouMean(key, BATCH_KEYS)} A batch knows: ${BATCH_KEYS.join(', ')}.`,
-        key,
-      );
-  checkItems(given['items']);
-  checkDocument(given['pipeline']);
-  checkCount(given['max_concurrent'], 'max_concurrent', MOST_CONCURRENT);
-  checkCount(given['continue_after'], 'continue_after', 10_000);
-  const failures = given['max_failures'];
-  const share = typeof failures === 'string' && /^\d+(\.\d+)?%$/.test(failures) && Number.parseFloat(failures) <= 100;
-  if (failures !== undefined && !share && !(Number.isInteger(failures) && (failures as number) >= 0))
-    throw new CheckpointConfigError(
-      `\`max_failures\` is a whole number, or a share such as \`5%\`; got ${JSON.stringify(failures)}.`,
-      'max_failures',
-    );
-  for (const [key, kind] of [
-    ['name', 'string'],
-    ['results', 'string'],
-    ['continue_on_error', 'boolean'],
-  ] as const)
-    if (given[key] !== undefined && typeof given[key] !== kind)
-      throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${JSON.stringify(given[key])}.`, key);
-  return given as unknown as BatchInput;
+export function childId(batch: string, index: number, item: BatchItem): string {
+  return `${batch}/${index}/${nameOf(item)}`;
 }
 
-function checkItems(items: unknown): void {
-  if (Array.isArray(items)) return items.forEach((item: unknown, index) => void itemOf(item, `items[${index}]`));
-  const one = isObject(items) ? ['uri', 'manifest', 'failed_in'].filter((key) => typeof items[key] === 'string') : [];
-  if (one.length !== 1)
-    throw new CheckpointConfigError('`items` is a mapping with `uri` (and `glob`), one with `manifest`, or a list.', 'items');
-  const { glob } = items as { readonly glob?: unknown };
-  if (glob !== undefined && typeof glob !== 'string' && !(Array.isArray(glob) && glob.every((each) => typeof each === 'string')))
-    throw new CheckpointConfigError('`glob` is a pattern such as `**/*.ckpt`, or a list of them.', 'items.glob');
-}
-
-function checkCount(value: unknown, key: string, most: number): void {
-  if (value === undefined || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most)) return;
-  throw new CheckpointConfigError(`\`${key}\` is a whole number from 1 to ${most}; got ${JSON.stringify(value)}.`, key);
-}
-
-/** An entry of a list or a row of a manifest: a URI, or a mapping with `uri`, perhaps `key`, and columns. */
-export function itemOf(given: unknown, place: string): BatchItem {
-  const { uri, key, ...columns } = typeof given === 'string' ? { uri: given } : isObject(given) ? given : {};
-  if (typeof uri !== 'string' || uri === '')
-    throw new CheckpointConfigError(
-      `${place}: an item is a URI, or has one under \`uri\`; got ${JSON.stringify(given)?.slice(0, 100)}.`,
-      place,
-    );
-  const texts = Object.entries(columns).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)] as const);
-  return {
-    uri,
-    key: typeof key === 'string' && key !== '' ? key : uri.slice(uri.lastIndexOf('/') + 1),
-    columns: Object.fromEntries(texts),
-  };
-}
-
-/** The template with the item's values in its strings; an unknown reference is a `CheckpointConfigError`. */
-export function expand(template: PipelineInput, item: BatchItem): PipelineInput {
-  const name = item.key.slice(item.key.lastIndexOf('/') + 1);
-  const values: Readonly<Record<string, string>> = {
-    ...item.columns,
-    uri: item.uri,
-    key: item.key,
-    stem: name.replace(/(?<=.)\.[^.]*$/, ''),
-    dir: item.key.includes('/') ? item.key.slice(0, item.key.lastIndexOf('/')) : '',
-  };
-  const ofText = (text: string): string =>
-    // An item at the top has no folder, and then no slash after it.
-    text.replaceAll(/\$\{item\.([^{}]+)\}(\/?)/g, (_match, column: string, slash: string) => {
-      const value = Object.hasOwn(values, column) ? values[column]! : undefined;
-      if (value === undefined)
-        throw new CheckpointConfigError(
-          `The template refers to \`\${item.${column}}\`, which ${item.key} does not have.${didYouMean(column, Object.keys(values))}`,
-          'pipeline',
-          { details: { item: item.key } },
-        );
-      return value === '' && column === 'dir' ? '' : `${value}${slash}`;
-    });
-  const ofValue = (value: Json): Json => {
-    if (typeof value === 'string') return ofText(value);
-    if (Array.isArray(value)) return value.map((each: Json) => ofValue(each));
-    if (typeof value !== 'object' || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, ofValue(each)]));
-  };
-  // A document is plain JSON and keeps its shape.
-  return ofValue(template as unknown as Json) as unknown as PipelineInput;
+/** An error as the results keep it. */
+export function briefReport({ type, message }: ErrorReport): ErrorReport {
+  return { type, message: message.slice(0, 2000), details: {} };
 }
 
 /** Items a second, and the seconds that the rest will take. */
@@ -309,8 +259,4 @@ export function paceOf(ended: number, total: number, milliseconds: number): Pick
   if (ended === 0 || milliseconds <= 0) return { rate: null, seconds_left: null };
   const rate = (ended * 1000) / milliseconds;
   return { rate: Math.round(rate * 100) / 100, seconds_left: Math.ceil((total - ended) / rate) };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -16,6 +16,8 @@ export const STATUS_QUERY = 'status';
 export const RESOLVE_UPDATE = 'resolve_failure';
 /** The activity before the first stage: what can be known to be wrong before anything is moved. */
 export const PREFLIGHT_ACTIVITY = 'pipeline.preflight';
+/** The activity after the last stage of a run with `report: true`. */
+export const REPORT_ACTIVITY = 'pipeline.report';
 /** The local activity that checks changed options of a stage that is to be tried again. */
 export const CHECK_OPTIONS_ACTIVITY = 'pipeline.check_options';
 
@@ -72,6 +74,8 @@ export interface PipelineInput {
   readonly continue_on_error?: boolean;
   /** Accepted and without effect: whoever starts a run may wait for it or not. */
   readonly async_execution?: boolean;
+  /** Leave a report beside each output. */
+  readonly report?: boolean;
   /** URI of the workspace; default: the worker's own. */
   readonly workspace?: string;
 }
@@ -82,6 +86,14 @@ export interface StageInput {
   readonly options: JsonObject;
   readonly stage: { readonly index: number; readonly type: string };
   readonly run: { readonly workflowId: string; readonly runId: string; readonly workspace: string | null };
+  /** All stages, of a last stage before which none failed, was skipped or was changed: then the output follows from them. */
+  readonly pipeline?: readonly PlainStage[];
+}
+
+/** A stage without what steers its run. */
+export interface PlainStage {
+  readonly type: string;
+  readonly options: JsonObject;
 }
 
 /** What every stage activity gives. */
@@ -176,7 +188,7 @@ export interface PipelineResult {
 
 /** What the preflight activity takes. */
 export interface PreflightInput {
-  readonly stages: readonly { readonly type: string; readonly options: JsonObject }[];
+  readonly stages: readonly PlainStage[];
   readonly workspace: string | null;
 }
 
@@ -200,6 +212,21 @@ export interface PreflightOutput {
   readonly needs: readonly (readonly Need[])[];
   /** For each stage, the task queue of its activity; null, or none at all: the run's own. */
   readonly queues?: readonly (string | null)[];
+}
+
+/** What the report activity takes. */
+export interface ReportInput {
+  /** As the run ends, but for the reports. */
+  readonly result: PipelineResult;
+  readonly context: CheckpointContext;
+  /** The document, with long values cut. */
+  readonly document: JsonObject;
+  readonly workspace: string | null;
+}
+
+/** What it gives: the URI of a report for each output. */
+export interface ReportOutput {
+  readonly reports: readonly string[];
 }
 
 /** `checkpoint_data`: a source has read a header; `model`: a loader has made a plan. */

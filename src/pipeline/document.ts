@@ -16,6 +16,7 @@ export const PIPELINE_KEYS = [
   'on_error',
   'continue_on_error',
   'async_execution',
+  'report',
   'workspace',
 ];
 
@@ -38,6 +39,7 @@ export function checkDocument(document: unknown): PipelineInput {
   checkControls(document, '');
   checkKind(document, 'name', 'string', '');
   checkKind(document, 'async_execution', 'boolean', '');
+  checkKind(document, 'report', 'boolean', '');
   checkKind(document, 'workspace', 'string', '');
   const stages = document['stages'];
   if (!Array.isArray(stages))

@@ -117,13 +117,24 @@ export function historyTable(history: readonly StageRecord[], waiting: Waiting |
   return [...question(waiting), row(['#', 'stage', 'status']), '|:---|:---|:---|', ...rows, '', ...said].join('\n').trimEnd();
 }
 
+const ANSWERS: Readonly<Record<Waiting['options'][number], string>> = {
+  retry: 'tries the stage again; with `"options": {…}` beside the action, with other options',
+  skip: 'goes on without what the stage would have changed',
+  abort: 'ends the run with the error of the stage',
+};
+
 function question(waiting: Waiting | null): readonly string[] {
   if (waiting === null) return [];
-  const { stage, since, options, refused } = waiting;
+  const { stage, error, since, options, refused } = waiting;
+  const { suggestion } = error.details;
   return [
-    `**Waits for an answer** since ${since}: stage ${stage.index + 1}, \`${stage.type}\`, failed.`,
+    `**Waits for an answer** since ${since.slice(0, 19).replace('T', ' ')} UTC: stage ${stage.index + 1}, \`${stage.type}\`, failed. ${sentence(error.message)}`,
     '',
-    `Answer with the update \`resolve_failure\` or \`ckpt resolve\`: ${options.join(', ')}.`,
+    // It is one of ours, with marks of Markdown where they are meant.
+    ...(typeof suggestion === 'string' ? [suggestion, ''] : []),
+    'Answer with `ckpt resolve`, or with the update `resolve_failure` (More Actions, Send an Update) and one of these as its input:',
+    '',
+    ...options.map((action, index) => `${index + 1}. \`${JSON.stringify({ action })}\` ${ANSWERS[action]}`),
     '',
     ...(refused === null ? [] : [`The last answer was not taken: ${sentence(refused.message)}`, '']),
   ];

@@ -35,3 +35,14 @@ export function formatCount(count: number, noun: string): string {
 export function escapeMarkdown(text: string): string {
   return text.replaceAll(/[\\`*[\]<>|~]|(?<![a-z0-9])_|_(?![a-z0-9])/gi, String.raw`\$&`);
 }
+
+/** As much of a text as fits into so many bytes of UTF-8, from its start or its end; never half a character. */
+export function within(text: string, bytes: number, side: 'start' | 'end' = 'start'): string {
+  // Half a pair of surrogates is no character, and would be another one on the way.
+  const points = Array.from(text, (point) => (/^[\ud800-\udfff]$/.test(point) ? '\ufffd' : point));
+  if (side === 'end') points.reverse();
+  let room = bytes;
+  const end = points.findIndex((point) => (room -= new TextEncoder().encode(point).length) < 0);
+  const kept = end < 0 ? points : points.slice(0, end);
+  return (side === 'end' ? kept.reverse() : kept).join('');
+}

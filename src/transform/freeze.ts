@@ -37,8 +37,9 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
   if (given.submodules.length === 0) return { plan, newlyFrozen: 0, warnings: [] };
   const parameters = namesOf(plan, target);
   const rules = prefixed(given, parameters.keys());
-  const modules = modulePaths(parameters.keys());
-  const missing = [...new Set(rules.submodules.filter((path) => path !== '' && !modules.has(path)))];
+  const missing = [...new Set(rules.submodules.filter((path) => !isModule(path, parameters.keys())))];
+  // All of a model's paths are many: they are looked for where there is something to suggest.
+  const modules: ReadonlySet<string> = missing.length === 0 ? new Set() : modulePaths(parameters.keys());
   const suggestions: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
     missing.slice(0, MOST_SUGGESTED).map((path) => [path, similarModules(path, modules)]),
   );
@@ -54,12 +55,16 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
   const found = rules.submodules.filter((path) => !missing.includes(path));
   const frozenModules = found.map((name): JsonObject => {
     const before = frozen.size;
-    for (const [parameter, isParameter] of parameters) if (isParameter && covers(name, parameter)) frozen.add(parameter);
+    const inside = subtree(name);
+    for (const [parameter, isParameter] of parameters) if (isParameter && parameter.startsWith(inside)) frozen.add(parameter);
     return { name, frozen_params: frozen.size - before };
   });
   const names = [...parameters.keys()].filter((name) => frozen.has(name));
+  const subtrees = found.map(subtree);
   const trainable = rules.validateGradients
-    ? [...parameters].filter(([name, isParameter]) => isParameter && !frozen.has(name) && found.some((path) => covers(path, name)))
+    ? [...parameters].filter(
+        ([name, isParameter]) => isParameter && !frozen.has(name) && subtrees.some((inside) => name.startsWith(inside)),
+      )
     : [];
   return {
     plan: withFrozen(plan, names),
@@ -85,8 +90,16 @@ function prefixed(rules: FreezeRules, names: Iterable<string>): FreezeRules {
   return rules;
 }
 
-function covers(path: string, name: string): boolean {
-  return path === '' || name.startsWith(`${path}.`);
+/** What all names under a path begin with. */
+function subtree(path: string): string {
+  return path === '' ? '' : `${path}.`;
+}
+
+function isModule(path: string, names: Iterable<string>): boolean {
+  if (path === '') return true;
+  const inside = subtree(path);
+  for (const name of names) if (name.startsWith(inside)) return true;
+  return false;
 }
 
 /** All names of the model, target's first, and whether each is a parameter. */

@@ -26,10 +26,11 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
   const used = new Set<string>();
   const rename = (name: string): string => {
     let current = name;
-    for (const { what, apply } of steps) {
+    for (const { what, fits, apply } of steps) {
       const next = apply(current);
-      if (next !== undefined) used.add(what);
-      current = next ?? current;
+      // Whether a rule fits is asked once; from then on a name costs it one pass.
+      if (!used.has(what) && (next !== current || fits(current))) used.add(what);
+      current = next;
       if (current.length > LONGEST_NAME)
         throw new CheckpointConfigError(
           `${what} makes a name of ${current.length} characters of ${name.slice(0, 200)}; at most ${LONGEST_NAME} are taken.`,
@@ -69,8 +70,9 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
 
 interface Step {
   readonly what: string;
-  /** Undefined where the rule does not fit. */
-  readonly apply: (name: string) => string | undefined;
+  readonly fits: (name: string) => boolean;
+  /** The name as it is where the rule does not fit. */
+  readonly apply: (name: string) => string;
 }
 
 function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: string): readonly Step[] {
@@ -78,15 +80,17 @@ function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: str
   if (stripPrefix !== undefined)
     steps.push({
       what: `strip_prefix \`${stripPrefix}\``,
-      apply: (name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : undefined),
+      fits: (name) => name.startsWith(stripPrefix),
+      apply: (name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name),
     });
   for (const [index, { pattern, replacement }] of rules.entries()) {
     const regex = compileRegex(pattern, `${configPath}.rules[${index}].pattern`);
     steps.push({
       what: `rules[${index}] \`${pattern}\``,
-      apply: (name) => (regex.test(name) ? regex.matcher(name).replaceAll(replacement) : undefined),
+      fits: (name) => regex.test(name),
+      apply: (name) => regex.matcher(name).replaceAll(replacement),
     });
   }
-  if (addPrefix !== undefined) steps.push({ what: `add_prefix \`${addPrefix}\``, apply: (name) => addPrefix + name });
+  if (addPrefix !== undefined) steps.push({ what: `add_prefix \`${addPrefix}\``, fits: () => true, apply: (name) => addPrefix + name });
   return steps;
 }

@@ -19,11 +19,18 @@ export function chooseTensors(
 ): Chosen {
   const used = new Set<string>();
   const compiled = (list: 'include' | 'exclude'): ((name: string) => boolean) => {
-    const tests = globs[list].map((glob, index) => ({ glob, test: compileGlob(glob, `${configPath}.${list}[${index}]`) }));
+    const tests = globs[list].map((glob, index) => ({
+      what: `${list} \`${glob}\``,
+      test: compileGlob(glob, `${configPath}.${list}[${index}]`),
+    }));
     return (name) => {
-      const fit = tests.filter(({ test }) => test(name));
-      for (const { glob } of fit) used.add(`${list} \`${glob}\``);
-      return fit.length > 0;
+      let fits = false;
+      for (const { what, test } of tests) {
+        if (!test(name)) continue;
+        fits = true;
+        used.add(what);
+      }
+      return fits;
     };
   };
   const [included, excluded] = [compiled('include'), compiled('exclude')];

@@ -43,7 +43,7 @@ test('every option is described', () => {
 });
 
 /** Folders of documents that the schema does not describe: Anemoi's own form, and stages of a plug-in. */
-const OTHERS = /^(anemoi|plugin)\//;
+const OTHERS = /^(anemoi|plugin|schedules)\//;
 
 const examples = readdirSync(EXAMPLES, { recursive: true })
   .map(String)

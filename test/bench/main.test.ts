@@ -38,6 +38,7 @@ test(
       'modifiers',
       'cast',
       'orchestration',
+      'batch',
       'scan',
       'formats',
       's3',
@@ -51,7 +52,7 @@ test(
       expect(stdout).toContain(row.what);
     }
     const budgets = report.rows.filter(({ budget }) => budget !== null).map(({ row }) => row);
-    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'modifiers', 'cast', 'orchestration', 's3']);
+    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'modifiers', 'cast', 'orchestration', 'batch', 's3']);
     const stages = report.rows.filter(({ what }) => what.startsWith('500 tensors, torch zip: ')).map(({ what }) => what.split(': ')[1]);
     expect(stages).toEqual(expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'all stages']));
     expect((await readdir(join(folder, 'inputs'))).filter((name) => name.startsWith('run-'))).toEqual([]);
@@ -75,7 +76,7 @@ test('an unknown row is refused with the list of rows', async () => {
   await expect(bench('--only', 'conversoin')).rejects.toMatchObject({
     code: 2,
     stderr: expect.stringContaining(
-      'no row conversoin; there are: conversion, inspect, small, many, modifiers, cast, orchestration, scan, formats, s3, torch',
+      'no row conversoin; there are: conversion, inspect, small, many, modifiers, cast, orchestration, batch, scan, formats, s3, torch',
     ),
   });
 });

@@ -10,8 +10,10 @@ import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
+import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { ckpt } from '../support/cli.ts';
+import { tinySafetensors } from '../support/tiny-safetensors.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
 const LONG = 240_000;
@@ -33,22 +35,12 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** A tensor of four floats that tells the items apart. */
-function tiny(index: number): Buffer {
-  const header = Buffer.from(JSON.stringify({ weight: { dtype: 'F32', shape: [4], data_offsets: [0, 16] } }));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(header.length));
-  const data = Buffer.alloc(16);
-  data.writeFloatLE(index, 0);
-  return Buffer.concat([length, header, data]);
-}
-
 async function items(count: number, broken: readonly number[] = []): Promise<void> {
   await mkdir(join(folder, 'in', 'sub'), { recursive: true });
   for (let index = 0; index < count; index++)
     await writeFile(
       join(folder, 'in', index % 2 === 0 ? 'sub' : '', `model-${index}.safetensors`),
-      broken.includes(index) ? tiny(index).subarray(0, 40) : tiny(index),
+      broken.includes(index) ? tinySafetensors(index).subarray(0, 40) : tinySafetensors(index),
     );
 }
 
@@ -122,6 +114,65 @@ test(
 );
 
 test(
+  'runs that end where a page ends; keys of any script and length; rows of many kilobytes',
+  async () => {
+    await items(40);
+    const key = (index: number): string => `${index}/${'模型😀'.repeat(300)}/ü ${index}`;
+    const rows = Array.from({ length: 40 }, (_, index) => ({
+      uri: join(folder, 'in', index % 2 === 0 ? 'sub' : '', `model-${index}.safetensors`),
+      key: key(index),
+      note: 'x'.repeat(10_000),
+      n: `${index}`,
+    }));
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    await worker.runUntil(async () => {
+      const stages = batch().pipeline.stages.map((stage) =>
+        stage.type === 'sink.publish' ? { ...stage, uri: join(folder, 'out', '${item.n}.safetensors') } : stage,
+      );
+      // Such rows come to some twenty in a page.
+      for (const after of [19, 20, 21, 22]) {
+        const handle = await start(batch({ items: rows, pipeline: { stages }, max_concurrent: 8, continue_after: after }));
+        const result = (await handle.result()) as BatchResult;
+        expect(result).toMatchObject({ status: 'completed', total: 40, failed: 0 });
+        expect(result.completed + result.unchanged).toBe(40);
+        expect((await outcomes(result)).map(({ item }) => item)).toEqual(rows.map((row) => row.key));
+      }
+    });
+  },
+  LONG,
+);
+
+test(
+  'a document or a place that is wrong fails the batch and leaves results of what had ended',
+  async () => {
+    await items(3);
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    const failure = async (input: BatchInput): Promise<{ type: string; result: BatchResult }> => {
+      const error = await (await start(input)).result().catch((thrown: unknown) => thrown);
+      const { type, details } = (error as WorkflowFailedError).cause as unknown as { type: string; details: [unknown, BatchResult] };
+      return { type, result: details[1] };
+    };
+    await worker.runUntil(async () => {
+      expect(await failure(batch({ max_concurrent: 0 }))).toMatchObject({ type: 'CheckpointConfigError', result: { status: 'failed' } });
+      expect((await failure(batch({ items: { uri: join(folder, 'nowhere') } }))).type).toBe('CheckpointNotFoundError');
+      // A folder: said before the first item.
+      expect(await failure(batch({ results: join(folder, 'in') }))).toMatchObject({
+        type: 'CheckpointConfigError',
+        result: { completed: 0, results: null, running: 0 },
+      });
+      // Or after the last: then the results lie in the workspace.
+      const stages = batch().pipeline.stages.map((stage) =>
+        stage.type === 'sink.publish' ? { ...stage, uri: join(folder, 'late', '${item.stem}.safetensors', 'x') } : stage,
+      );
+      const late = await failure(batch({ pipeline: { stages }, results: join(folder, 'late', 'model-1.safetensors') }));
+      expect(late).toMatchObject({ type: 'CheckpointConfigError', result: { completed: 3, running: 0 } });
+      expect(await outcomes(late.result)).toHaveLength(3);
+    });
+  },
+  LONG,
+);
+
+test(
   'too many failures stop the batch; it fails with the list',
   async () => {
     await items(20, [1, 3, 5, 7]);
@@ -163,12 +214,55 @@ test(
       }))
         pending.push(run.workflowId);
       expect(pending).toHaveLength(2);
+      // What the first run has listed is younger than the oldest open run, so nobody clears it up.
+      const first = environment.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);
+      expect(await oldestOpenRun({ connection: environment.connection, namespace: 'default' })).toBe(
+        (await first.describe()).startTime.getTime(),
+      );
       await environment.client.workflow.getHandle(pending[0]!).terminate('by the test');
       await environment.client.workflow.getHandle(pending[1]!).cancel();
       open();
       const result = (await handle.result()) as BatchResult;
       expect(result).toMatchObject({ completed: 22, failed: 1, cancelled: 1 });
       expect(await outcomes(result)).toHaveLength(24);
+    });
+  },
+  LONG,
+);
+
+test(
+  'a batch that was terminated and is run again under its id: what still runs is named, the rest is done',
+  async () => {
+    await items(6);
+    const services = servicesOf(join(folder, 'workspace'));
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const slow = {
+      ...services,
+      open: async (uri: string) => (await (uri.endsWith('model-1.safetensors') ? gate : undefined), services.open(uri)),
+    };
+    const worker = await workerOf(environment, queue, slow);
+    await worker.runUntil(async () => {
+      const first = await start(batch({ max_concurrent: 1 }));
+      while (
+        !(await first.query<BatchResult>('status').then(
+          ({ running }) => running === 1,
+          () => false,
+        ))
+      )
+        await sleep(50);
+      await first.terminate('by the test');
+      const second = await start(batch());
+      const until = async (holds: (now: BatchResult) => boolean): Promise<void> => {
+        while (!(await second.query<BatchResult>('status').then(holds, () => false))) await sleep(50);
+      };
+      await until(({ failed }) => failed === 1);
+      open();
+      const result = (await second.result()) as BatchResult;
+      expect(result).toMatchObject({ status: 'completed', total: 6, completed: 5, failed: 1 });
+      expect(result.failures[0]).toMatchObject({ item: 'model-1.safetensors', message: expect.stringContaining('is going on') });
+      const third = (await (await start(batch({ items: { failed_in: result.results! } }))).result()) as BatchResult;
+      expect(third.completed + third.unchanged).toBe(1);
     });
   },
   LONG,

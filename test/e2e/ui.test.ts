@@ -8,6 +8,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Worker } from '@temporalio/worker';
 import type { Browser, Page } from 'playwright-core';
 import { CheckpointClient } from '../../src/app/client.ts';
+import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
 import { findChromium, launchChromium } from '../support/browser.ts';
 import { freePort } from '../support/ports.ts';
@@ -146,6 +147,37 @@ inBrowser(
     const cut = await Promise.all(frames.map((frame) => frame.evaluate('document.body.scrollWidth > window.innerWidth')));
     expect(cut).toEqual(frames.map(() => false));
     await screenshot('failed-details');
+  },
+  LONG,
+);
+
+inBrowser(
+  'a run that waits: its question with the answers stands before the table, and it is found by its search attribute',
+  async () => {
+    await registerAttributes(environment.connection, 'default');
+    const runs = new CheckpointClient({ client: environment.client });
+    const input: PipelineInput = {
+      on_error: 'wait',
+      stages: [
+        { type: 'source.local', path: join(folder, 'late.ckpt') },
+        { type: 'loader.weights_only' },
+        { type: 'sink.publish', uri: join(folder, 'late.safetensors') },
+      ],
+    };
+    const started = await runs.start(input, { workflowId: `late-${randomUUID().slice(0, 8)}` });
+    while ((await runs.status(started)).status !== 'waiting') await page.waitForTimeout(100);
+
+    await open(started.workflowId, 'User Metadata');
+    const details = await rendered('Waits for an answer');
+    expect(details).toContain('stage 1, source.local, failed. There is no file');
+    for (const action of ['retry', 'skip', 'abort']) expect(details).toContain(`{"action":"${action}"}`);
+    expect(details).toMatch(/1\s+source\.local\s+\? waiting/);
+    await screenshot('waiting-details');
+
+    await page.goto(`${ui}?query=${encodeURIComponent("CheckpointStatus = 'waiting'")}`);
+    await page.getByRole('link', { name: started.workflowId }).first().waitFor(DRAWN);
+    await runs.resolveFailure(started.workflowId, { action: 'abort' });
+    await runs.settled(started);
   },
   LONG,
 );

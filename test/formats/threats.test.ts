@@ -34,9 +34,17 @@ const UNSAFE = 'CheckpointValidationError';
 const CORRUPT = 'CheckpointLoadError';
 
 /** A state dict of one tensor, made by `rebuild` over the storage `0`. */
-const tensor = (rebuild: { size?: string; stride?: string; offset?: string; type?: string; numel?: string } = {}): string => {
+interface Rebuild {
+  readonly size?: string;
+  readonly stride?: string;
+  readonly offset?: string;
+  readonly type?: string;
+  readonly numel?: string;
+  readonly grad?: string;
+}
+const tensor = (rebuild: Rebuild = {}): string => {
   const { size = 'K\x02K\x02\x86', stride = 'K\x02K\x01\x86', offset = 'K\x00', type = 'FloatStorage', numel = 'K\x04' } = rebuild;
-  return `\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\n${type}\nU\x010U\x03cpu${numel}tQ${offset}${size}${stride}\x89ccollections\nOrderedDict\n)RtRs.`;
+  return `\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\n${type}\nU\x010U\x03cpu${numel}tQ${offset}${size}${stride}${rebuild.grad ?? '\x89'}ccollections\nOrderedDict\n)RtRs.`;
 };
 
 test('a plain tensor is read, and safe', async () => {
@@ -96,6 +104,11 @@ describe('refused for what they are', () => {
     ['P5: a frame within a frame', '\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x95\x01\x00\x00\x00\x00\x00\x00\x00N.', UNSAFE],
     ['P6: no MARK', 'NNt.', CORRUPT],
     ['P6: an unhashable key', '}]Ns.', CORRUPT],
+    ['P6: an unhashable item of a set that a call makes', 'cbuiltins\nset\n]]a\x85R.', CORRUPT],
+    ['P6: an unhashable key of a dict that a call makes', 'ccollections\nOrderedDict\n]]N\x86a\x85R.', CORRUPT],
+    ['P6: a keyword that is no text', 'cmine\nThing\n)}NNs\x92.', CORRUPT],
+    ['P6: a number with a zero in front', 'L01\n.', CORRUPT],
+    ['P6: a number beyond all floats', 'F1e400\n.', CORRUPT],
     ['P6: a second PROTO', '\x80\x02\x80\x04N.', UNSAFE],
     ['P6: a protocol that does not exist', '\x80\x06N.', CORRUPT],
     ['P7: a length of four gigabytes', 'B\xff\xff\xff\xffN.', CORRUPT],
@@ -130,10 +143,32 @@ describe('G5: allowed functions with hostile arguments', () => {
     ['more elements than the bytes', { numel: 'K\x63' }],
     ['a size that is no number', { size: 'U\x012U\x012\x86' }],
     ['a storage type that is none', { type: 'device' }],
+    ['a gradient for whole numbers', { type: 'IntStorage', grad: '\x88' }],
+    ['a gradient that is no bool', { grad: 'K\x01' }],
   ];
   test.each(cases)('%s', async (_, lie) => {
     const { code, verdict } = await judged(torch(tensor(lie)));
     expect({ code, verdict }).toEqual({ code: CORRUPT, verdict: 'corrupt' });
+  });
+});
+
+describe('G5: states of tensors', () => {
+  const storage = '(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ';
+  const hooks = 'ccollections\nOrderedDict\n)R';
+  const parameter = `ctorch.nn.parameter\nParameter\nctorch._utils\n_rebuild_tensor\n(${storage}K\x00K\x04\x85K\x01\x85tR\x85R`;
+  const cases: readonly (readonly [string, string, string])[] = [
+    ['a tensor of torch 0.1', `ctorch\nFloatTensor\n)\x81(${storage}K\x00K\x04\x85K\x01\x85tb`, 'read'],
+    ['a parameter of torch 0.3', `${parameter}(\x88\x89${hooks}tb`, 'read'],
+    ['a tensor of another type than its storage', `ctorch\nLongTensor\n)\x81(${storage}K\x00K\x04\x85K\x01\x85tb`, CORRUPT],
+    ['a tensor beyond its storage', `ctorch\nFloatTensor\n)\x81(${storage}K\x01K\x04\x85K\x01\x85tb`, CORRUPT],
+    ['a tensor without a storage', 'ctorch\nFloatTensor\n)\x81', UNSAFE],
+    ['a state that is none', `${parameter}}b`, CORRUPT],
+    ['a flag that is no bool', `${parameter}(K\x01\x89${hooks}tb`, CORRUPT],
+    ['hooks', `${parameter}(\x88\x89}NNstb`, CORRUPT],
+  ];
+  test.each(cases)('%s', async (_, value, code) => {
+    const result = await judged(torch(`\x80\x02}U\x01w${value}s.`));
+    expect({ code: result.code, isSafe: result.verdict === 'safe' }).toEqual({ code, isSafe: code === 'read' });
   });
 });
 

@@ -15,6 +15,8 @@ let folder: string;
 let plan: Plan;
 let expected: Uint8Array;
 let beyond = 0;
+/** Milliseconds, for a disk that others write to as well; a bound against hangs. */
+const LONG = 300_000;
 
 /** 24 MiB of F32, of which every 1000th value is too large for F16: whole numbers, so that the rest is exact. */
 beforeAll(async () => {
@@ -42,7 +44,7 @@ beforeAll(async () => {
     metadata: {},
   };
   await file.close();
-});
+}, LONG);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 function publish(

@@ -15,7 +15,7 @@ let folder: string;
 let plan: Plan;
 let expected: string;
 
-/** Three tensors of 21, 0 and 19 MiB: ten blocks, digests in threads, one of the blocks with parts of both. */
+/** Three tensors of 21, 0 and 19 MiB: some twenty blocks, digests in threads, one of the blocks with parts of both. */
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ckpt-publish-'));
   const sizes = [21 * MIB, 0, 19 * MIB];

@@ -4,10 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { JsonObject } from '../../src/errors.ts';
 import { layoutOutputs } from '../../src/formats/outputs.ts';
 import { openPinned } from '../../src/io/local-file.ts';
 import { publishLocal } from '../../src/io/publish-local.ts';
+import type { Format } from '../../src/model/header.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
 import { targetOfHeader } from '../../src/transform/target.ts';
@@ -31,16 +33,21 @@ const RULES: LoadRules = {
 };
 let folder: string;
 
-async function ask(question: string, ...args: readonly string[]): Promise<Answer> {
+async function asked<T>(script: string, question: string, ...args: readonly string[]): Promise<T> {
   const python = process.env['ORACLE_PYTHON'];
   if (python === undefined) throw new Error('ORACLE_PYTHON is not set: run `npm run test:oracle`');
-  const { stdout } = await promisify(execFile)(python, [join(PROJECT_ROOT, 'test', 'oracle', 'loaders.py'), question, ...args]);
-  return JSON.parse(stdout) as Answer;
+  const { stdout } = await promisify(execFile)(python, [join(PROJECT_ROOT, 'test', 'oracle', script), question, ...args], {
+    maxBuffer: 2 ** 28,
+    cwd: folder,
+  });
+  return JSON.parse(stdout) as T;
 }
 
-async function publish(plan: Plan, name: string): Promise<string> {
+const ask = (question: string, ...args: readonly string[]): Promise<Answer> => asked('loaders.py', question, ...args);
+
+async function publish(plan: Plan, name: string, format: Format = 'safetensors'): Promise<string> {
   const path = join(folder, name);
-  const { files } = layoutOutputs(plan, { format: 'safetensors', name, shardSize: null, trainingState: true });
+  const { files } = layoutOutputs(plan, { format, name, shardSize: null, trainingState: true });
   const signal = new AbortController().signal;
   await publishLocal({ uri: path, layout: files[0]!.layout, plan, open: openPinned, token: 'oracle', onProgress: () => undefined, signal });
   return path;
@@ -72,4 +79,33 @@ test('cold start: strict, all values from the source', async () => {
   const { missing, unexpected, whose } = await ask('check', folder, await publish(plan, 'cold.safetensors'), '8');
   expect([missing, unexpected]).toEqual([[], []]);
   expect(new Set(Object.values(whose))).toEqual(new Set(['source']));
+});
+
+describe('from a training by Lightning', () => {
+  let trained: string;
+  beforeAll(async () => {
+    trained = (await asked<{ path: string }>('oracle.py', 'lightning_train', folder)).path;
+  });
+
+  test('warm start: judged strictly by a target, and the training goes on as from the original', async () => {
+    const header = await headerOf(trained);
+    const target = targetOfHeader(header, trained);
+    const { plan } = loadWeights(header, target, { ...RULES, strict: true, keepTrainingState: true });
+    const path = await publish(plan, 'warm.ckpt', 'lightning');
+    const [ours, theirs] = [
+      await asked<JsonObject>('oracle.py', 'lightning_resume', join(folder, 'ours'), path),
+      await asked<JsonObject>('oracle.py', 'lightning_resume', join(folder, 'theirs'), trained),
+    ];
+    expect(ours).toEqual(theirs);
+    expect(ours).toMatchObject({ first: [3, 12, expect.any(Number)], epoch: 6, global_step: 24 });
+  });
+
+  test('cold start: equal weights and nothing else, and a new training begins at epoch 0 and step 0', async () => {
+    const header = await headerOf(trained);
+    const { plan } = loadWeights(header, targetOfHeader(header, trained), { ...RULES, strict: true });
+    const path = await publish(plan, 'cold.pt', 'pytorch');
+    const begun = await asked<JsonObject>('oracle.py', 'lightning_begin', join(folder, 'begun'), path);
+    expect(begun).toMatchObject({ keys: ['model_state_dict'], missing: [], unexpected: [], first: [0, 0, 0.01], global_step: 4 });
+    expect(begun['weights']).toEqual(await asked('oracle.py', 'weights', trained));
+  });
 });

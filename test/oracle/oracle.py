@@ -327,6 +327,25 @@ def lightning_resume(folder, path):
     }
 
 
+def lightning_begin(folder, path):
+    """A new training from a file's weights; what they were before its first step, where it began, and at which rate."""
+    Tiny, trainer, data = lightning_parts()
+    torch.manual_seed(2)
+    model, run = Tiny(), trainer(folder, 1)
+    content = load(path)
+    result = model.load_state_dict(content["model_state_dict"], strict=True)
+    weights = {name: describe(value) for name, value in model.state_dict().items()}
+    run.fit(model, data())
+    return {
+        "keys": list(content), "missing": result.missing_keys, "unexpected": result.unexpected_keys, "weights": weights,
+        "first": model.seen[0], "global_step": run.global_step,
+    }
+
+
+def weights(path):
+    return {name: describe(value) for name, value in weights_of(load(path, weights_only=False)).items()}
+
+
 def many(path, count):
     """Loads a file of very many tensors: their number and the sum of all."""
     content = load(path)
@@ -335,7 +354,7 @@ def many(path, count):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("question", choices=["save", "check_all", "compare", "strict", "lightning_train", "lightning_resume", "many", "versions"])
+    parser.add_argument("question", choices=["save", "check_all", "compare", "strict", "lightning_train", "lightning_resume", "lightning_begin", "weights", "many", "versions"])
     parser.add_argument("arguments", nargs="*")
     asked = parser.parse_args()
     arguments = [int(each) if each.isdigit() else each for each in asked.arguments]

@@ -1,6 +1,6 @@
 /** What people read of a run in the Temporal UI. */
 import { expect, test } from '@jest/globals';
-import type { StageRecord } from '../../src/pipeline/contract.ts';
+import type { StageRecord, Waiting } from '../../src/pipeline/contract.ts';
 import { historyTable } from '../../src/pipeline/history.ts';
 import { startDetails } from '../../src/pipeline/start-details.ts';
 
@@ -36,6 +36,27 @@ test('the stage table is short; what stages say stands below it', () => {
     '1. lightning in zip: 5 tensors',
     '2. the disk is away',
   ]);
+});
+
+test('an open question stands first: what failed, what to do about it, and the answers as they are sent', () => {
+  const waiting: Waiting = {
+    stage: { index: 0, type: 'source.local' },
+    error: { type: 'CheckpointNotFoundError', message: 'There is no file a_b.ckpt.', details: { suggestion: 'Check `path`.' } },
+    since: '2026-11-25T22:36:37.840Z',
+    options: ['retry', 'skip', 'abort'],
+    refused: { type: 'CheckpointConfigError', message: 'no option pth', details: {} },
+  };
+  const text = lines(historyTable([record(0, { status: 'waiting' })], waiting));
+  expect(text.filter((line) => line !== '').slice(0, 7)).toEqual([
+    '**Waits for an answer** since 2026-11-25 22:36:37 UTC: stage 1, `source.local`, failed. There is no file a_b.ckpt.',
+    'Check `path`.',
+    expect.stringContaining('`resolve_failure`'),
+    expect.stringMatching(/^1\. `\{"action":"retry"\}` tries/),
+    expect.stringMatching(/^2\. `\{"action":"skip"\}` goes on/),
+    expect.stringMatching(/^3\. `\{"action":"abort"\}` ends/),
+    'The last answer was not taken: no option pth',
+  ]);
+  expect(text).toContain('| 1 | `source.local` | ? waiting |');
 });
 
 test('names in a message are shown and not read as Markdown or HTML', () => {

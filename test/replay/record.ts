@@ -19,6 +19,7 @@ import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import type { Services } from '../../activities/services.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
+import { BATCH_WORKFLOW, type BatchInput } from '../../src/pipeline/batch.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
@@ -34,7 +35,9 @@ const DATA = '/tmp/ckpt-history';
 
 interface Recording {
   readonly name: string;
-  readonly input: PipelineInput;
+  readonly input: PipelineInput | BatchInput;
+  /** Of each run of a batch, in their order, where it continues as new. */
+  readonly runs?: readonly string[];
   /** Over the real services: what goes wrong. */
   readonly disturb?: (services: Services) => Services;
   readonly during?: (handle: WorkflowHandle) => Promise<void>;
@@ -106,14 +109,55 @@ const RECORDINGS: readonly Recording[] = [
       await handle.executeUpdate(RESOLVE_UPDATE, { args: [{ action: 'skip' }] });
     },
   },
+  // The second run begins with a child of the first, which is slow.
+  {
+    name: 'batch',
+    input: batchOf(10, { max_concurrent: 4, continue_after: 6, continue_on_error: true }),
+    runs: ['batch-continued', 'batch-completed'],
+    disturb: slowly('item-1.', 3000),
+  },
+  { name: 'batch-failed', input: batchOf(6, { max_concurrent: 1, max_failures: 0 }) },
+  {
+    name: 'batch-cancelled',
+    input: batchOf(10, { max_concurrent: 4, continue_after: 6, continue_on_error: true }),
+    runs: ['batch-continued-before-cancel', 'batch-cancelled'],
+    disturb: slowly('item-', 1500),
+    during: async (handle) => {
+      const first = (await handle.describe()).runId;
+      while ((await handle.describe()).runId === first) await sleep(50);
+      await handle.cancel();
+    },
+  },
 ];
+
+/** Items of which the fourth is broken. */
+function batchOf(count: number, settings: Partial<BatchInput>): BatchInput {
+  const { stages, ...pipeline } = scrub('unused', 'batch/${item.key}');
+  return {
+    name: 'history',
+    items: Array.from({ length: count }, (_, index) => join(DATA, index === 3 ? 'unsafe.pt' : `item-${index}.ckpt`)),
+    pipeline: { ...pipeline, stages: [{ type: 'source.local', path: '${item.uri}' }, ...stages.slice(1)] },
+    ...settings,
+  };
+}
+
+function slowly(name: string, milliseconds: number): (services: Services) => Services {
+  return (services) => ({
+    ...services,
+    open: async (uri, signal) => {
+      if (uri.includes(name)) await sleep(milliseconds);
+      return services.open(uri, signal);
+    },
+  });
+}
 
 async function waiting(handle: WorkflowHandle): Promise<void> {
   while ((await handle.query<PipelineResult>(STATUS_QUERY)).status !== 'waiting') await sleep(50);
 }
 
-async function record(environment: TestWorkflowEnvironment, recording: Recording): Promise<string> {
-  const { name, input, disturb = (same) => same, during = async () => undefined } = recording;
+/** Texts by the names of their files. */
+async function record(environment: TestWorkflowEnvironment, recording: Recording): Promise<ReadonlyMap<string, string>> {
+  const { name, input, runs = [name], disturb = (same) => same, during = async () => undefined } = recording;
   const client = new Client({ connection: environment.connection, identity: 'client@history' });
   const worker = await Worker.create({
     connection: environment.nativeConnection,
@@ -125,16 +169,29 @@ async function record(environment: TestWorkflowEnvironment, recording: Recording
     maxHeartbeatThrottleInterval: '1s',
   });
   return worker.runUntil(async () => {
-    const handle = await client.workflow.start(PIPELINE_WORKFLOW, { workflowId: name, taskQueue: TASK_QUEUE, args: [input] });
+    const workflow = 'items' in input ? BATCH_WORKFLOW : PIPELINE_WORKFLOW;
+    const handle = await client.workflow.start(workflow, { workflowId: name, taskQueue: TASK_QUEUE, args: [input] });
     await during(handle);
     // How it ends is told by the history.
     await handle.result().catch(() => undefined);
-    const json = historyToJSON(await handle.fetchHistory());
-    // Stack traces name the files of this checkout; replay does not look at them.
-    return `${JSON.stringify(JSON.parse(json), null, 1)}\n`
-      .replaceAll(PROJECT_ROOT, '/checkpoint-pipeline')
-      .replaceAll(hostname(), 'history');
+    const texts = new Map<string, string>();
+    let runId: string | undefined = handle.firstExecutionRunId;
+    for (const run of runs) {
+      if (runId === undefined) throw new Error(`${name} has fewer runs than ${runs.length}`);
+      const history = await client.workflow.getHandle(name, runId).fetchHistory();
+      texts.set(run, neutral(historyToJSON(history)));
+      runId = history.events?.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? undefined;
+    }
+    if (runId !== undefined) throw new Error(`${name} has more runs than ${runs.length}`);
+    return texts;
   });
+}
+
+/** Stack traces name the files of this checkout; replay does not look at them. */
+function neutral(json: string): string {
+  return `${JSON.stringify(JSON.parse(json), null, 1)}\n`
+    .replaceAll(PROJECT_ROOT, '/checkpoint-pipeline')
+    .replaceAll(hostname(), 'history');
 }
 
 const { version } = JSON.parse(await readFile(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { version: string };
@@ -143,14 +200,17 @@ await rm(DATA, { recursive: true, force: true });
 await mkdir(DATA, { recursive: true });
 await mkdir(folder, { recursive: true });
 await copyFile(fixture('good/lightning_trained.ckpt'), join(DATA, 'last.ckpt'));
+for (let index = 0; index < 10; index++) await copyFile(fixture('good/lightning_trained.ckpt'), join(DATA, `item-${index}.ckpt`));
 await copyFile(fixture('unsafe/call_os_system.pt'), join(DATA, 'unsafe.pt'));
 const environment = await devServer();
 try {
   const wanted = process.argv.slice(2);
   for (const recording of RECORDINGS) {
     if (wanted.length > 0 && !wanted.includes(recording.name)) continue;
-    await writeFile(join(folder, `${recording.name}.json`), await record(environment, recording));
-    process.stdout.write(`${version}/${recording.name}\n`);
+    for (const [name, text] of await record(environment, recording)) {
+      await writeFile(join(folder, `${name}.json`), text);
+      process.stdout.write(`${version}/${name}\n`);
+    }
   }
 } finally {
   await environment.teardown();

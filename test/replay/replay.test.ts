@@ -15,7 +15,10 @@ const NAMES = readdirSync(FOLDER, { recursive: true })
   .sort();
 
 interface History {
-  readonly events: readonly { readonly eventType: string }[];
+  readonly events: readonly {
+    readonly eventType: string;
+    readonly workflowExecutionStartedEventAttributes?: { readonly workflowId?: string };
+  }[];
 }
 
 beforeAll(() => {
@@ -27,7 +30,9 @@ const replay = (history: string, id: string): Promise<void> =>
   Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, JSON.parse(history) as History, id);
 
 test.each(NAMES)('%s', async (name) => {
-  await replay(read(name), name.replace(/^.*\/|\.json$/g, ''));
+  const { events } = JSON.parse(read(name)) as History;
+  // Ids of children are made from it.
+  await replay(read(name), events[0]?.workflowExecutionStartedEventAttributes?.workflowId ?? name.replace(/^.*\/|\.json$/g, ''));
 });
 
 test.each([
@@ -40,6 +45,10 @@ test.each([
   ['waited', 'EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED'],
   ['skipped', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
   ['cancelled', 'EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED'],
+  ['batch-continued', 'EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW'],
+  ['batch-completed', 'EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED'],
+  ['batch-failed', 'EVENT_TYPE_WORKFLOW_EXECUTION_FAILED'],
+  ['batch-cancelled', 'EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED'],
 ])('of each version there is a run that was %s', (name, last) => {
   for (const version of readdirSync(FOLDER)) {
     const { events } = JSON.parse(read(`${version}/${name}.json`)) as History;
@@ -63,7 +72,7 @@ test('nothing of the machine that recorded them is in the histories', () => {
     expect(paths.filter((path) => !path.startsWith('/tmp/ckpt-history'))).toEqual([]);
     for (const word of [hostname(), homedir()]) expect([text, ...payloads].filter((part) => part.includes(word))).toEqual([]);
     const identities = [...text.matchAll(/"identity": "([^"]*)"/g)].map(([, identity]) => identity);
-    expect([...new Set(identities)].sort()).toEqual(expect.arrayContaining(['client@history']));
+    expect([...new Set(identities)].sort()).toEqual(expect.arrayContaining(['worker@history']));
     expect(identities.filter((identity) => !/^(client|worker)@history$|^history-service$/.test(identity!))).toEqual([]);
   }
 });

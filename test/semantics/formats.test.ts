@@ -49,6 +49,7 @@ async function source(options: JsonObject, type = 'source.local'): Promise<Stage
     signal: new AbortController().signal,
     resume: undefined,
     heartbeat: () => undefined,
+    recipe: async () => null,
   });
 }
 

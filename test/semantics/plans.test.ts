@@ -61,6 +61,7 @@ async function through(header: Header | null, ...stages: readonly (JsonObject | 
       signal: new AbortController().signal,
       resume: undefined,
       heartbeat: () => undefined,
+      recipe: async () => null,
     });
     context = outcome.context;
   }

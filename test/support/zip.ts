@@ -30,6 +30,8 @@ export interface Part {
     readonly compressed?: number;
     readonly header?: number;
     readonly extra?: Uint8Array;
+    /** External attributes. */
+    readonly attributes?: number;
   };
 }
 
@@ -102,6 +104,7 @@ export function zip(parts: readonly Part[], records: Records = {}): Buffer {
     entry.writeUInt32LE(lie.size ?? part.data.length, 24);
     entry.writeUInt16LE(name.length, 28);
     entry.writeUInt16LE(centralExtra.length, 30);
+    entry.writeUInt32LE(lie.attributes ?? 0, 38);
     entry.writeUInt32LE(lie.header ?? header, 42);
     central.push(entry, name, centralExtra);
   }

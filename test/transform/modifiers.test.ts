@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import type { CheckpointError } from '../../src/errors.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
@@ -45,6 +46,16 @@ describe('globs', () => {
     const test = compileGlob(glob, 'x');
     expect(fits.filter((name) => !test(name))).toEqual([]);
     expect(fitsNot.filter((name) => test(name))).toEqual([]);
+  });
+  test('text and stars alone agree with the engine of all other globs', () => {
+    const letters = (alphabet: string) => fc.string({ unit: fc.constantFrom(...alphabet), maxLength: 12 });
+    fc.assert(
+      fc.property(letters('ab.*'), letters('ab.'), (glob, name) => {
+        // An alternative of nothing and nothing takes the other way.
+        expect([glob, name, compileGlob(glob, 'x')(name)]).toEqual([glob, name, compileGlob(`${glob}{,}`, 'x')(name)]);
+      }),
+      { numRuns: 3000 },
+    );
   });
   test.each(['[a', '{a'])('%s is refused with its place', (glob) => {
     expect(errorOf(() => compileGlob(glob, 'stages[2].include[0]')).details).toMatchObject({ config_path: 'stages[2].include[0]' });

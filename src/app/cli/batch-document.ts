@@ -1,46 +1,51 @@
 /** A batch document from a file: items and the template of their pipelines, its places made absolute from the folder of the document. */
-import { readFile } from 'node:fs/promises';
-import { dirname, isAbsolute, resolve } from 'node:path';
-import { parse } from 'yaml';
-import { CheckpointConfigError } from '../../errors.ts';
-import { checkBatch, type BatchInput, type BatchItems } from '../../pipeline/batch.ts';
-import type { StageSpec } from '../../pipeline/contract.ts';
-import { checkInput, refuseCredential, type DocumentSettings } from './document.ts';
-import { callerFolder } from './paths.ts';
+import { isAbsolute, resolve } from 'node:path';
+import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
+import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
+import { checkBatch } from '../../pipeline/batch-document.ts';
+import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
+import { checkInput, readPlaced, refuseCredential, type DocumentSettings } from './document.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
-  const path = resolve(callerFolder(), file);
-  let given: unknown;
+  return readPlaced(file, 'batch', async (given, folder) => {
+    // The pipeline in any form that one of its own may have; what is no mapping is for the check to refuse.
+    const understood = isBatch(given) ? { ...given, pipeline: await template(given.pipeline, folder, settings) } : given;
+    const batch = checkBatch(understood);
+    const place = (location: string): string => {
+      refuseCredential(location, 'items');
+      return /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
+    };
+    return { ...batch, items: placed(batch.items, place), ...(batch.results === undefined ? {} : { results: place(batch.results) }) };
+  });
+}
+
+function isBatch(given: unknown): given is { readonly pipeline: unknown } {
+  return typeof given === 'object' && given !== null && !Array.isArray(given) && 'pipeline' in given;
+}
+
+async function template(given: unknown, folder: string, settings: DocumentSettings): Promise<PipelineInput> {
   try {
-    given = parse(await readFile(path, 'utf8'), { maxAliasCount: 100 });
-  } catch (cause) {
-    throw new CheckpointConfigError(`The batch document ${path} cannot be read: ${(cause as Error).message}`, undefined, { cause });
+    // What the item fills in later stands as it is until then.
+    const pipeline = await checkInput(escaped(given), folder, settings);
+    // A location that begins with the item's is where the item is, not beside the document.
+    const stages = pipeline.stages.map(
+      (stage) =>
+        Object.fromEntries(
+          Object.entries(stage).map(([key, value]) => [
+            key,
+            typeof value === 'string' && value.startsWith(`${folder}/\${item.`) ? value.slice(folder.length + 1) : value,
+          ]),
+        ) as StageSpec,
+    );
+    return { ...pipeline, stages };
+  } catch (error) {
+    const path = isCheckpointError(error) ? error.details['config_path'] : undefined;
+    if (!isCheckpointError(error) || typeof path !== 'string') throw error;
+    throw new CheckpointConfigError(error.message, undefined, {
+      cause: error,
+      details: { ...error.details, config_path: `pipeline.${path}` },
+    });
   }
-  const folder = dirname(path);
-  const batch = checkBatch(given);
-  // What the item fills in later stands as it is until then.
-  const kept = escaped(batch.pipeline);
-  const pipeline = await checkInput(kept, folder, settings);
-  // A location that begins with the item's is where the item is, not beside the document.
-  const stages = pipeline.stages.map(
-    (stage) =>
-      Object.fromEntries(
-        Object.entries(stage).map(([key, value]) => [
-          key,
-          typeof value === 'string' && value.startsWith(`${folder}/\${item.`) ? value.slice(folder.length + 1) : value,
-        ]),
-      ) as StageSpec,
-  );
-  const place = (location: string): string => {
-    refuseCredential(location, 'items');
-    return /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
-  };
-  return {
-    ...batch,
-    items: placed(batch.items, place),
-    pipeline: { ...pipeline, stages },
-    ...(batch.results === undefined ? {} : { results: place(batch.results) }),
-  };
 }
 
 function placed(items: BatchItems, place: (location: string) => string): BatchItems {

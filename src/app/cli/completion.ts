@@ -16,7 +16,8 @@ export interface Completions {
 const NOTHING: Completions = { items: [], files: false };
 const FILES: Completions = { items: [], files: true };
 /** Arguments that name no file. */
-const NO_FILES = /^(workflow-id|shell|words|name|number|days|size|port|id|option=value|name=value)$/;
+const NO_FILES =
+  /^(workflow-id|schedule-id|expression|time|policy|text|shell|words|name|number|days|size|port|id|option=value|name=value)$/;
 
 /** `words`: after the program's name; the last one is being typed and may be empty. */
 export function completionsOf(program: Command, words: readonly string[]): Completions {

@@ -45,14 +45,26 @@ const OPEN_SETTINGS = ['name', 'workspace'];
 
 /** Reads any accepted form, resolves references, checks against the catalog, and makes relative locations absolute, from the folder of the document. */
 export async function readDocument(file: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
+  return readPlaced(file, 'pipeline', (given, folder) => checkInput(given, folder, settings));
+}
+
+/** The same error with file, line and column. */
+export type Locate = (error: CheckpointError) => CheckpointError;
+
+/** Reads YAML, and says of whatever `understand` finds wrong in it where in the file that stands. */
+export async function readPlaced<T>(
+  file: string,
+  what: string,
+  understand: (given: unknown, folder: string, locate: Locate) => Promise<T>,
+): Promise<T> {
   const path = resolve(callerFolder(), file);
   const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no pipeline document ${path}.`, undefined, { cause });
-    throw new CheckpointConfigError(`The pipeline document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
+    if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no ${what} document ${path}.`, undefined, { cause });
+    throw new CheckpointConfigError(`The ${what} document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
   if (text.length > MOST_BYTES)
     throw new CheckpointConfigError(
-      `${path} has ${text.length} characters; a pipeline document has at most ${MOST_BYTES}. Is it the checkpoint itself?`,
+      `${path} has ${text.length} characters; a ${what} document has at most ${MOST_BYTES}. Is it the checkpoint itself?`,
     );
   const lines = new LineCounter();
   // Merge keys (`<<`) are of YAML 1.1, which Anemoi's reader knows.
@@ -64,10 +76,11 @@ export async function readDocument(file: string, settings: DocumentSettings = {}
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    return await checkInput(valueOf(yaml), dirname(path), settings);
+    return await understand(valueOf(yaml), dirname(path), (error) => located(error, yaml, lines, path));
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
-    throw located(error, yaml, lines, path);
+    // Another document that this one names has a place of its own.
+    throw 'line' in error.details ? error : located(error, yaml, lines, path);
   }
 }
 

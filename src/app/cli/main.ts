@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
+import { assignment, json, parameter, plugins } from './options.ts';
 import { printError, exitCodeOf } from './output.ts';
-import { packageVersion } from './version.ts';
+import { addSchedule } from './schedule-commands.ts';
+import { packageVersion } from '../../io/package-version.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -19,23 +21,6 @@ const program = new Command('ckpt')
   .option('--debug', 'stack traces and a debug log on stderr')
   .exitOverride();
 
-const plugins = (): Option =>
-  new Option('--plugins <path>', 'module, package or folder with further stages; may be given again').argParser<readonly string[]>(
-    (path, before = []) => [...before, path],
-  );
-
-/** `name=value`, collected in a mapping. */
-const assignment = (flags: string, description: string): Option =>
-  new Option(flags, `${description}; may be given again`).argParser<Readonly<Record<string, string>>>((text, before = {}) => {
-    const at = text.indexOf('=');
-    if (at < 1) throw new InvalidArgumentError('Expected name=value.');
-    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-  });
-
-const parameter = (): Option => assignment('--param <name=value>', 'value of ${param.name} in the document');
-
-const json = (): Option => new Option('--json', 'one JSON document on stdout');
-
 program
   .command('run')
   .argument('<pipeline>', 'pipeline document (YAML or JSON)')
@@ -44,6 +29,7 @@ program
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the pipeline')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the outputs')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) => (await import('./commands/run.ts')).run(file, command.optsWithGlobals()));
@@ -64,6 +50,7 @@ program
   .option('--shard-size <size>', 'most bytes of tensors in a file (5GB, 512MiB); safetensors only')
   .option('--skip-unsupported', 'leave out tensors without a plain dense form')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the output')
   .action(async (from: string, to: string, _options, command: Command) =>
     (await import('./commands/convert.ts')).convert(from, to, command.optsWithGlobals()),
   );
@@ -177,6 +164,31 @@ program
   .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
   .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
 
+program
+  .command('report')
+  .argument('<workflow-id>')
+  .description('the report of a run or batch that the server still knows, as one HTML file')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.report.html')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/report.ts')).report(id, command.optsWithGlobals()));
+
+program
+  .command('bundle')
+  .argument('<workflow-id>')
+  .description('a run as one zip: report, manifest, pipeline, plan, and the history that `ckpt replay` takes')
+  .addOption(json())
+  .option('-o, --output <file>', 'default: <workflow-id>.zip')
+  .action(async (id: string, _options, command: Command) => (await import('./commands/bundle.ts')).bundle(id, command.optsWithGlobals()));
+
+program
+  .command('replay')
+  .argument('<bundle>', 'zip of `ckpt bundle`')
+  .description('replay the history in a bundle against the installed workflow code; exit 1 where it takes other steps')
+  .addOption(json())
+  .action(async (file: string, _options, command: Command) =>
+    (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()),
+  );
+
 const batch = program.command('batch').description('one pipeline for each of many checkpoints');
 
 batch
@@ -187,6 +199,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id; default: made from the name of the batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .addOption(parameter())
   .addOption(plugins())
   .action(async (file: string, _options, command: Command) =>
@@ -201,6 +214,7 @@ batch
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id of the new batch')
   .option('--worker', 'run a worker in this process also for a configured server')
+  .option('--no-report', 'leave no report beside the results')
   .action(async (id: string, _options, command: Command) =>
     (await import('./commands/batch.ts')).retryBatch(id, command.optsWithGlobals()),
   );
@@ -228,6 +242,8 @@ for (const [what, description] of [
       (await import('./commands/batch.ts')).tell(what, id, command.optsWithGlobals()),
     );
 
+const schedule = addSchedule(program);
+
 program
   .command('doctor')
   .argument('[place...]', 'further folders and s3://bucket/ to look at')
@@ -242,6 +258,7 @@ program
   .command('setup')
   .description('register the search attributes of runs on the server')
   .addOption(json())
+  .option('--nexus-endpoint <name>', 'also create a Nexus endpoint, for workflows of other namespaces')
   .action(async (_options, command: Command) => (await import('./commands/setup.ts')).setup(command.optsWithGlobals()));
 
 program
@@ -271,10 +288,8 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    const options: Common =
-      (process.argv.includes('batch') ? batch : program).commands
-        .find((command) => process.argv.includes(command.name()))
-        ?.optsWithGlobals() ?? program.opts();
+    const group = [batch, schedule].find((one) => process.argv.includes(one.name())) ?? program;
+    const options: Common = group.commands.find((command) => process.argv.includes(command.name()))?.optsWithGlobals() ?? program.opts();
     printError(error, options);
     process.exitCode = exitCodeOf(error);
   }

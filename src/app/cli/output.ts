@@ -1,7 +1,8 @@
 /** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
-import { isCheckpointError, reportOf, type ErrorReport } from '../../errors.ts';
+import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
 import type { PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
+import { indented, widthOf } from './wrap.ts';
 import { formatBytes, formatCount } from '../../pipeline/text.ts';
 
 export interface OutputOptions {
@@ -49,7 +50,13 @@ export function errorText(report: ErrorReport, paint: Paint = paintFor(process.s
         .map((line) => `\n  - ${String(line)}`)
         .join('')
     : '';
-  return `${paint('red', report.type)}: ${report.message}${list}${where}${next}`;
+  return `${paint('red', report.type)}: ${report.message}${list}${where}${next}\n  ${paint('dim', `(${entryOf(report.type)})`)}`;
+}
+
+/** Where the documentation tells what to do about an error. */
+function entryOf(type: string): string {
+  const code = (ERROR_CODES as readonly string[]).includes(type) ? type : 'CheckpointError';
+  return `docs/operations.md#${code.toLowerCase()}`;
 }
 
 const MARKS: Readonly<Record<string, string>> = {
@@ -70,12 +77,16 @@ const COLORS: Readonly<Record<string, Color>> = {
   waiting: 'yellow',
 };
 
-/** The stage table, what was published, and the link. */
-export function resultText(result: PipelineResult, link: string | null, paint: Paint = paintFor(process.stdout)): string {
+/** The stage table, what was published, what was left out and why, warnings, and the link. */
+export function resultText(
+  result: PipelineResult,
+  link: string | null,
+  paint: Paint = paintFor(process.stdout),
+  columns = widthOf(process.stdout),
+): string {
   const width = Math.max(5, ...result.stages.map(({ type }) => type.length));
-  const rows = result.stages.map(
-    (s) =>
-      `  ${paint(COLORS[s.status] ?? 'dim', MARKS[s.status] ?? '')} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${s.error?.message ?? s.summary ?? ''}`,
+  const rows = result.stages.map((s) =>
+    `  ${paint(COLORS[s.status] ?? 'dim', MARKS[s.status] ?? '')} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${indented(s.error?.message ?? s.summary ?? '', width + 17, columns).trim()}`.trimEnd(),
   );
   const outputs = result.outputs.flatMap((o) => [
     '',
@@ -83,11 +94,35 @@ export function resultText(result: PipelineResult, link: string | null, paint: P
     `  ${formatCount(o.tensors, 'tensor')}, ${formatBytes(o.size)} (${o.size} bytes), ${o.format}`,
     ...(o.sha256 === undefined ? [] : [`  sha256 ${o.sha256}`]),
     `  manifest ${o.manifest}`,
+    ...(o.report === undefined ? [] : [`  report ${o.report}`]),
   ]);
   return [
     `Pipeline ${result.workflow_id}: ${paint(COLORS[result.status] ?? 'bold', result.status)}`,
     ...rows,
     ...outputs,
+    ...leftOutText(result.metadata, columns),
+    ...warningsText(result.metadata, paint, columns),
     ...(link === null ? [] : ['', `Run in the Temporal UI: ${link}`]),
   ].join('\n');
+}
+
+/** Tensors and values that are not in the output; that a loader of weights keeps weights only, its own line has said. */
+function leftOutText(metadata: JsonObject, columns: number): readonly string[] {
+  const skipped = Object.entries((metadata['skipped_params'] ?? {}) as Readonly<Record<string, string>>).map(
+    ([name, reason]) => `${name} (${reason})`,
+  );
+  const dropped = ((metadata['dropped'] ?? []) as readonly { readonly what: string; readonly reason: string }[])
+    .filter(({ reason }) => reason !== 'weights only')
+    .map(({ what, reason }) => `${what} (${reason})`);
+  const more = Number(metadata['num_skipped'] ?? 0) - skipped.length;
+  if (more > 0) skipped.push(`and ${formatCount(more, 'tensor')} more, see the manifest`);
+  const section = (title: string, lines: readonly string[]): readonly string[] =>
+    lines.length === 0 ? [] : ['', title, ...lines.map((line) => indented(line, 2, columns))];
+  // A target's own values may stand in the place of a tensor that was not taken.
+  return [...section('Not taken from the source', skipped), ...section('Left out', dropped)];
+}
+
+function warningsText(metadata: JsonObject, paint: Paint, columns: number): readonly string[] {
+  const warnings = (metadata['warnings'] ?? []) as readonly string[];
+  return warnings.length === 0 ? [] : ['', paint('yellow', 'Warnings'), ...warnings.map((line) => indented(line, 2, columns))];
 }

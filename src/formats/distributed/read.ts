@@ -24,7 +24,7 @@ const VALUE_MAX = 64 * 2 ** 20;
 const SPAN = 4 * 2 ** 20;
 const GAP = 64 * 1024;
 /** What Lightning and Fabric keep beside weights and optimizers: epoch, loops, hyper-parameters. */
-const EXTRA = 'meta.pt';
+export const EXTRA = 'meta.pt';
 
 /** True for a URI that ends in the name of a distributed checkpoint's index. */
 export function isDistributedIndex(uri: string): boolean {

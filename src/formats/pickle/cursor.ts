@@ -21,6 +21,9 @@ export class PickleSyntaxError extends Error {
   }
 }
 
+/** Sound as far as it was read, and larger than what is read here. */
+export class PickleLimitError extends PickleSyntaxError {}
+
 export interface Cursor {
   position: number;
   readonly u8: () => number;

@@ -6,6 +6,10 @@
  */
 import type { Verdict } from '../../model/value.ts';
 
+/** torch's first classes of tensors, of which it made one without values before 0.2 and then gave it its storage by BUILD. */
+const TENSOR_CLASSES =
+  'FloatTensor DoubleTensor HalfTensor BFloat16Tensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor';
+
 const SAFE: Readonly<Record<string, string>> = {
   collections: 'OrderedDict defaultdict Counter deque',
   builtins: 'set frozenset bytearray bytes complex list dict tuple int float str bool slice range object Ellipsis NotImplemented',
@@ -35,14 +39,18 @@ const SAFE: Readonly<Record<string, string>> = {
   'omegaconf.base': 'ContainerMetadata Metadata',
   'omegaconf.nodes': 'AnyNode StringNode IntegerNode FloatNode BooleanNode BytesNode PathNode EnumNode',
   torch:
+    `${TENSOR_CLASSES} ` +
     'Size device Tensor per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric per_channel_affine_float_qparams strided sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc ' +
     'FloatStorage DoubleStorage HalfStorage BFloat16Storage LongStorage IntStorage ShortStorage CharStorage ByteStorage BoolStorage ComplexFloatStorage ComplexDoubleStorage ' +
     'QInt8Storage QUInt8Storage QInt32Storage QUInt4x2Storage QUInt2x4Storage UntypedStorage',
+  'torch.cuda': TENSOR_CLASSES,
   'torch.storage': 'UntypedStorage TypedStorage _UntypedStorage',
   'torch._utils':
     '_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor _rebuild_sparse_csr_tensor ' +
     '_rebuild_meta_tensor_no_storage _rebuild_nested_tensor _rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor _rebuild_wrapper_subclass',
-  'torch._tensor': '_rebuild_from_type_v2',
+  'torch._tensor': '_rebuild_from_type_v2 _rebuild_from_type',
+  // The same in torch 1.7 and 1.8.
+  'torch.tensor': '_rebuild_from_type',
   'torch.serialization': '_get_layout',
   'torch.nn.parameter': 'Parameter Buffer',
 };
@@ -97,8 +105,24 @@ const DANGEROUS_MODULES = new Set(
     'asyncio multiprocessing threading _thread concurrent signal logging functools _functools operator _operator io _io codecs tempfile glob fileinput zipimport zipfile tarfile ' +
     'commands popen2 platform inspect ast atexit gc site sysconfig distutils idlelib lib2to3 doctest unittest xmlrpc socketserver sqlite3 venv pydoc turtle tkinter antigravity ' +
     'linecache readline rlcompleter resource mmap faulthandler tracemalloc nntplib poplib imaplib aifc py_compile compileall ' +
+    '_frozen_importlib _frozen_importlib_external _imp _pyio _posixsubprocess _posixshmem _multiprocessing _winapi winreg _winreg msvcrt _sqlite3 dbm _dbm _gdbm bz2 gzip lzma ' +
+    'netrc mailcap mailbox cgi cgitb wsgiref xml plistlib getpass cmd select selectors fcntl termios tty pwd grp crypt spwd syslog nturl2path zipapp modulefinder pyclbr tabnanny ' +
+    'dis symtable pickletools _aix_support _osx_support _pyrepl _tkinter turtledemo test _testcapi _testinternalcapi _xxsubinterpreters _interpreters sitecustomize usercustomize pkg_resources ' +
+    'pytest _pytest nose py IPython ipykernel jupyter_client notebook ptpython bpython aiohttp aiofiles httpx urllib3 fsspec s3fs smart_open gdown wget git boto3 botocore docker ' +
+    'invoke sh pexpect psutil plumbum celery jsonpickle numexpr jinja2 mako pyximport Cython cython scipy.io pandas.io pandas.core.computation sympy.parsing nltk.data ' +
+    'hydra.utils hydra._internal huggingface_hub transformers.pipelines transformers.dynamic_module_utils torchvision.io torchvision.datasets.utils torchaudio torchtext.utils ' +
+    'torch.compile torch.compiler torch.export torch._export torch.func torch._functorch torch.profiler torch._custom_ops torch._higher_order_ops torch._logging torch._guards ' +
+    'torch._lazy torch._appdirs torch._vendor torch._utils_internal torch._namedtensor_internals torch.cuda.memory torch.cuda.jiterator torch.monitor ' +
     'torch.hub torch.jit torch.package torch.utils torch._inductor torch._dynamo torch.distributed torch.multiprocessing torch.testing torch.fx torch.onnx torch.ops torch._ops torch.cpp torch.classes ' +
     'torch.autograd.function torch.overrides torch.library torch._C numpy.testing numpy.f2py numpy.distutils numpy._distutils numpy.ctypeslib numpy.lib numpy.compat cffi paramiko fabric'
+  ).split(' '),
+);
+
+/** In whichever module: functions that run text or programs, import by name, or unpickle. */
+const DANGEROUS_NAMES = new Set(
+  (
+    'eval exec execfile system popen Popen fork_exec check_call check_output getoutput getstatusoutput import_module load_module load_library read_pickle load_pickle unpickle ' +
+    'unsafe_load unsafe_load_all full_load load_url'
   ).split(' '),
 );
 
@@ -114,11 +138,15 @@ const CLOSED_MODULES = new Set([
   'torch.storage',
   'torch._utils',
   'torch._tensor',
+  'torch.tensor',
   'pathlib',
   'uuid',
 ]);
-/** Harmless pairs inside dangerous modules: TorchScript's own list builders, torch's data classes of distributed tensors. */
+/** Harmless pairs inside dangerous modules: buffers in memory, TorchScript's own list builders, torch's data classes of distributed tensors. */
 const EXCEPTIONS = new Set([
+  // Bytes in memory; FP8 layers keep their extra state in one.
+  '_io BytesIO',
+  '_io StringIO',
   'torch.jit._pickle build_intlist',
   'torch.jit._pickle build_doublelist',
   'torch.jit._pickle build_boollist',
@@ -159,8 +187,17 @@ const DANGEROUS_PAIRS = new Set([
   'collections abc',
   'typing get_type_hints',
   'decimal os',
+  'weakref finalize',
+  'yaml load',
+  'yaml load_all',
+  'datasets load_dataset',
+  'PIL.Image open',
+  'sympy sympify',
   'omegaconf.omegaconf OmegaConf',
 ]);
+
+/** Python's own exceptions, as a run that ended early may have kept one. */
+const EXCEPTION_CLASS = /^[A-Z][A-Za-z]+(Error|Exception|Warning|Interrupt|Exit|Iteration)$/;
 
 /** Of NumPy, under whichever of its modules: names that read or write files, run text, or call what they are given. */
 const NUMPY_NAMES = new Set(
@@ -178,6 +215,7 @@ const FUNCTION_MODULES = new Set([
   'copy_reg',
   'torch._utils',
   'torch._tensor',
+  'torch.tensor',
   'torch.serialization',
   'torch.jit._pickle',
 ]);
@@ -185,7 +223,8 @@ const FUNCTIONS = new Set(['scalar', '_reconstruct', '_frombuffer']);
 
 /** Classes whose fresh object is unusable, and in C++ not even initialised, until BUILD gives it its state. */
 const STATEFUL: Readonly<Record<string, string>> = {
-  torch: 'Tensor',
+  torch: `Tensor ${TENSOR_CLASSES}`,
+  'torch.cuda': TENSOR_CLASSES,
   'torch.storage': 'TypedStorage UntypedStorage _UntypedStorage',
   'numpy.core.multiarray': '_reconstruct',
   'numpy._core.multiarray': '_reconstruct',
@@ -204,7 +243,19 @@ export function needsState(module: string, name: string, isNew: boolean): boolea
   return (isNew || name === '_reconstruct') && STATEFUL_PAIRS.has(`${module} ${name}`);
 }
 
+const TENSOR_NAMES = new Set(['Tensor', ...TENSOR_CLASSES.split(' ')]);
+
+/** A class whose new objects are tensors without values. */
+export function isTensorClass(module: string, name: string): boolean {
+  return (module === 'torch' || module === 'torch.cuda') && TENSOR_NAMES.has(name);
+}
+
 const SAFE_PAIRS = new Set(Object.entries(SAFE).flatMap(([module, names]) => names.split(' ').map((name) => `${module} ${name}`)));
+
+/** Dangerous, and not only for a name that is so in whichever module: tells which of the letters before a name are its module's. */
+export function isDangerousByModule(module: string, name: string): boolean {
+  return judge(module, DANGEROUS_NAMES.has(name) ? '_' : name) === 'dangerous';
+}
 
 /** Judges `module.name`; the only judge there is. */
 export function judge(module: string, name: string): Verdict {
@@ -212,8 +263,11 @@ export function judge(module: string, name: string): Verdict {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || !/^[A-Za-z0-9_.]+$/.test(module)) return 'dangerous';
   if (SAFE_PAIRS.has(pair) || EXCEPTIONS.has(pair)) return 'safe';
   if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) return 'safe';
+  if (/^(builtins|exceptions)$/.test(module) && EXCEPTION_CLASS.test(name)) return 'unknown';
   if (DANGEROUS_PAIRS.has(pair) || CLOSED_MODULES.has(module)) return 'dangerous';
-  if (/^numpy(\.|$)/.test(module) && (NUMPY_NAMES.has(name) || name.startsWith('__'))) return 'dangerous';
+  if (DANGEROUS_NAMES.has(name) || /^__(builtins|import|loader|spec|globals|subclasses|reduce_ex|reduce|getattribute)__$/.test(name))
+    return 'dangerous';
+  if (/^numpy(\.|$)/.test(module) && (NUMPY_NAMES.has(name) || /^__.*__$/.test(name))) return 'dangerous';
   for (let end = module.length; end > 0; end = module.lastIndexOf('.', end - 1))
     if (DANGEROUS_MODULES.has(module.slice(0, end))) return 'dangerous';
   return 'unknown';

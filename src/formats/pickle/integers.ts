@@ -8,9 +8,9 @@ export function decodeLong(bytes: Uint8Array): number | string {
   return fit(value);
 }
 
-/** Undefined for anything but an optional sign and digits. */
+/** Undefined for anything but an optional sign and digits, without zeros in front (in Python 3 they are an error). */
 export function parseDecimal(text: string): number | string | undefined {
-  return /^[+-]?\d{1,2500}$/.test(text) ? fit(BigInt(text.replace(/^\+/, ''))) : undefined;
+  return /^[+-]?(0{1,2500}|[1-9]\d{0,2499})$/.test(text) ? fit(BigInt(text.replace(/^\+/, ''))) : undefined;
 }
 
 function fit(value: bigint): number | string {

@@ -8,8 +8,8 @@ import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts'
 import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
-import { decodeText, openCursor, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
-import { isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
+import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
+import { isDangerousByModule, isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
 import { keyReader } from './keys.ts';
@@ -26,6 +26,8 @@ export interface PickleHost {
   readonly persistent?: (id: NodeId, position: number) => ValueNode;
   /** A call of a safe global that the builtins do not know; `undefined`: it stays an opaque object. */
   readonly call?: (module: string, name: string, args: readonly NodeId[], position: number) => ValueNode | NodeId | undefined;
+  /** What a value becomes that is given a state; `undefined`: the rules of objects and dicts hold. */
+  readonly build?: (target: NodeId, state: NodeId, position: number) => ValueNode | undefined;
 }
 
 export interface PickleOptions {
@@ -60,7 +62,7 @@ export function tryPickle(bytes: Uint8Array, options: PickleOptions): PickleOutc
   let failure: unknown;
   try {
     if (bytes.length - start > limits.bytes && options.more !== true)
-      throw new PickleSyntaxError(`${bytes.length - start} bytes, at most ${limits.bytes} are read`, start);
+      throw new PickleLimitError(`${bytes.length - start} bytes, at most ${limits.bytes} are read`, start);
     const root = run(bytes, start, options, limits);
     checkExpansion(options.host.nodes, root.id, limits, root.end);
     result = { root: root.id, consumed: root.end - start };
@@ -86,6 +88,12 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
   refuseDangerous(options.uri, options.host.globals.slice(from));
   if (failure === undefined && result !== undefined) return result;
   if (!(failure instanceof PickleSyntaxError)) throw failure;
+  if (failure instanceof PickleLimitError)
+    throw new CheckpointLoadError(
+      `${options.uri}: the pickle ${options.member} is too large, at byte ${failure.position}: ${failure.message}. Save fewer tensors in one file, or as safetensors.`,
+      options.uri,
+      { cause: failure, details: { member: options.member, position: failure.position } },
+    );
   const text = `${options.uri}: the pickle ${options.member} is malformed at byte ${failure.position}: ${failure.message}.`;
   if (failure.ambiguous)
     throw new CheckpointValidationError(`${text} No pickle writer does this; do not load the file.`, [failure.message], {
@@ -101,7 +109,7 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
 /** A broken pickle may still be read by others: the names behind the break belong into the report. */
 function sweepRest(bytes: Uint8Array, from: number, { host, member }: PickleOptions, limits: PickleLimits): void {
   const known = new Set(host.globals.filter((use) => use.member === member).map(({ position }) => position));
-  for (const { module, name, position } of sweep(bytes, from, (...pair) => judge(...pair) === 'dangerous'))
+  for (const { module, name, position } of sweep(bytes, from, isDangerousByModule))
     if (!known.has(position) && host.globals.length < limits.globals)
       host.globals.push({ module, name, verdict: judge(module, name), member, position });
 }
@@ -155,7 +163,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   const charge = (bytes: number): void => {
     weight += bytes;
-    if (weight > limits.memory) fail(`reading it would take more than ${limits.memory} bytes of memory`);
+    if (weight > limits.memory) throw new PickleLimitError(`reading it would take more than ${limits.memory} bytes of memory`, at);
   };
   const add = (node: ValueNode): NodeId => {
     charge(weigh(node));
@@ -195,13 +203,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const entries = (opened(value).entries ??= []);
     let index = keys.get(target);
     if (index === undefined) {
-      const { texts, others } = (index = { texts: new Map(), others: new Map() });
-      // The items a call gave it, as OrderedDict([[key, value]]) does.
-      for (const [position, [key]] of entries.entries()) {
-        const text = nodes[key];
-        if (typeof text === 'string') texts.set(text, position);
-        else others.set(keyOf(key), position);
-      }
+      index = { texts: new Map(), others: new Map() };
       keys.set(target, index);
     }
     for (let position = 0; position < items.length; position += 2) {
@@ -217,6 +219,23 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         places.set(name, entries.push([key, value]) - 1);
       } else entries[known] = [entries[known]?.[0] ?? key, value];
     }
+  };
+  /** Adds to a set what it does not hold yet. */
+  const addItems = (target: NodeId, items: readonly NodeId[]): void => {
+    const held = opened(nodes[target] as object); // A set: the callers have seen to it.
+    const list = (held.items ??= []);
+    let index = keys.get(target);
+    if (index === undefined) keys.set(target, (index = { texts: new Map(), others: new Map() }));
+    for (const item of items) {
+      const text = keyOf(item);
+      if (index.others.has(text)) continue;
+      charge(WEIGHTS.entry);
+      index.others.set(text, list.push(item) - 1);
+    }
+  };
+  const pushSet = (kind: 'set' | 'frozenset', items: readonly NodeId[]): void => {
+    push({ kind, items: [] });
+    addItems(top(), items);
   };
   const append = (target: NodeId, items: readonly NodeId[]): void => {
     const value = node(target);
@@ -244,6 +263,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (kwargs === undefined && isSafe) {
       const made = plainCall(table, module, name, tuple.items) ?? host.call?.(module, name, tuple.items, at);
       if (typeof made === 'number') return pushId(made);
+      if (typeof made === 'object' && (made?.kind === 'set' || made?.kind === 'frozenset')) return pushSet(made.kind, made.items);
+      if (typeof made === 'object' && made?.kind === 'dict') {
+        push({ ...made, entries: [] });
+        return setItems(top(), made.entries.flat());
+      }
       if (made !== undefined) return push(made);
     }
     push({ kind: 'object', module, name, args, ...(kwargs === undefined ? {} : { kwargs }) });
@@ -251,7 +275,12 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   const build = (target: NodeId, state: NodeId): void => {
     const value = node(target);
-    if (value.kind === 'object') {
+    const made = host.build?.(target, state, at);
+    if (made !== undefined) {
+      charge(weigh(made));
+      nodes[target] = made;
+      unfinished.delete(target);
+    } else if (value.kind === 'object') {
       opened(value)['state'] = state;
       unfinished.delete(target);
     } else if (value.kind === 'dict') {
@@ -361,7 +390,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         // FLOAT
         const text = cursor.line();
         if (!/^[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)$/.test(text)) fail(`float "${text.slice(0, 40)}"`);
-        push(floatNode(text.endsWith('inf') ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text)));
+        const value = text.endsWith('inf') ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text);
+        if (!Number.isFinite(value) && /\d/.test(text)) fail(`float "${text.slice(0, 40)}" is too large`);
+        push(floatNode(value));
         break;
       }
       case 0x47:
@@ -425,9 +456,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         break;
       }
       case 0x91: {
-        const items = popMark();
-        items.forEach(keyOf);
-        push({ kind: 'frozenset', items });
+        pushSet('frozenset', popMark());
         break;
       }
       case 0x64: {
@@ -483,9 +512,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           fail(`items added to a ${target.kind}`);
           break;
         }
-        items.forEach(keyOf);
-        charge(items.length * WEIGHTS.growing);
-        for (const item of items) (target.items as NodeId[]).push(item);
+        addItems(top(), items);
         break;
       }
       case 0x67:
@@ -556,6 +583,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           fail('keyword arguments that are no dict');
           break;
         }
+        if (!named.entries.every(([key]) => typeof nodes[key] === 'string')) fail('a keyword that is no text');
         call(callee, args, true, named.entries.length === 0 ? undefined : kwargs);
         break;
       }

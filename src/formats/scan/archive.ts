@@ -8,7 +8,7 @@ import { constants, inflateRawSync } from 'node:zlib';
 import { isCheckpointError } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
-import { dataOffset, readArchive, readMember, readUncheckedMembers, type Member } from '../zip/archive.ts';
+import { readArchive, readMember, readUncheckedMembers, strayBytes, type Member } from '../zip/archive.ts';
 import { containerOf } from './containers.ts';
 import { asWholePickle, dangerousOf, scanPickles } from './pickles.ts';
 import type { Tally } from './tally.ts';
@@ -47,13 +47,14 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
     roots = roots.add(member.name.split('/')[0] ?? '');
     try {
       for (const key of await scanMember(source, member, tally)) used.add(key);
+      await scanBehind(source, member, tally);
     } catch (error) {
       if (!isCheckpointError(error)) throw error;
       tally.broken('broken_member', error.message, member.name);
       isBroken = true;
     }
   }
-  if (isBroken) await searchLocalHeaders(source, tally);
+  if (isBroken || tally.findings.some(({ code }) => code === 'unlisted_member')) await searchLocalHeaders(source, tally);
   if (roots.size > 1) tally.broken('several_roots', `members lie under ${[...roots].slice(0, 5).join(', ')}: torch allows one folder`);
   if (!members.some(({ name }) => /^[^/]+\/data\.pkl$/.test(name)))
     tally.broken('no_data_pkl', 'there is no <folder>/data.pkl: this is no archive of torch');
@@ -62,6 +63,18 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
   const code = members.filter(({ name }) => /^[^/]+\/code\//.test(name));
   if (code[0] !== undefined)
     tally.doubt('torchscript_code', `the archive holds a TorchScript program in ${code.length} files`, code[0].name);
+}
+
+/**
+ * Checks a member's local header, and what lies between it and the next member: there, a reader that goes by local headers finds
+ * members that the directory does not list.
+ */
+async function scanBehind(source: ByteSource, member: Member, tally: Tally): Promise<void> {
+  const { offset, length } = await strayBytes(source, member);
+  if (length <= 0) return;
+  const bytes = Buffer.from(await source.read(offset, Math.min(length, SEARCHED)));
+  if (bytes.includes(LOCAL_SIGNATURE))
+    tally.broken('unlisted_member', `${length} bytes behind it hold a member that the directory does not list`, member.name);
 }
 
 /** Gives the keys of the storages that the member names. */
@@ -74,14 +87,13 @@ async function scanMember(source: ByteSource, member: Member, tally: Tally): Pro
     await readMember(source, member, UNKNOWN_MAX);
     return none;
   }
-  await dataOffset(source, member);
   if (STORAGE_NAME.test(name)) return none;
-  if (KNOWN_NAME.test(name)) return none;
   if (member.size > UNKNOWN_MAX) {
     tally.doubt('unread_member', `a member of unknown role has ${member.size} bytes, at most ${UNKNOWN_MAX} are looked through`, name);
     return none;
   }
   const bytes = await readMember(source, member, UNKNOWN_MAX);
+  if (KNOWN_NAME.test(name)) return none;
   const container = containerOf(bytes);
   if (container !== undefined && !/(^|\/)anemoi-metadata\//.test(name))
     tally.broken('nested_container', `it is ${container}, which is not opened here`, name);

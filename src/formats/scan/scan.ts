@@ -7,6 +7,7 @@ import { isCheckpointError } from '../../errors.ts';
 import { partOf, type ByteSource, type OpenSibling } from '../../model/byte-source.ts';
 import type { Finding } from '../../model/header.ts';
 import type { GlobalUse, ValueNode } from '../../model/value.ts';
+import { EXTRA } from '../distributed/read.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readSafetensors } from '../safetensors/read.ts';
 import { scanArchive } from './archive.ts';
@@ -57,6 +58,11 @@ export async function scanFile(source: ByteSource, { openSibling, check }: ScanO
       const scanned = await scanSibling(name, own, tally, openSibling);
       if (scanned !== undefined) others.push(scanned);
     }
+    // Lightning keeps a file of its own beside a distributed checkpoint, which loaders open without its being named.
+    if (parts.length > 0 && openSibling !== undefined && !names.includes(EXTRA) && (await isThere(EXTRA, openSibling))) {
+      const scanned = await scanSibling(EXTRA, [], tally, openSibling);
+      if (scanned !== undefined) others.push(scanned);
+    }
     const isSound = [reportOn(tally), ...others].every(({ verdict }) => verdict === 'safe' || verdict === 'unknown');
     if (isCheckpoint && isSound) await check?.(source, openSibling).catch((error: unknown) => blame(tally, error));
   } catch (error) {
@@ -89,6 +95,17 @@ function reportOn(tally: Tally): FileScan {
   return { uri: tally.uri, verdict: tally.verdict(), globals: tally.globals, findings: tally.findings };
 }
 
+/** A store may say "forbidden" of what is not there, where listing is not allowed. */
+async function isThere(name: string, openSibling: OpenSibling): Promise<boolean> {
+  try {
+    await (await openSibling(name)).close();
+    return true;
+  } catch (error) {
+    if (!isCheckpointError(error) || error.retryable) throw error;
+    return error.code !== 'CheckpointNotFoundError' && error.code !== 'CheckpointSourceError';
+  }
+}
+
 async function scanSibling(name: string, parts: readonly Part[], tally: Tally, openSibling?: OpenSibling): Promise<FileScan | undefined> {
   let source: ByteSource;
   try {
@@ -107,7 +124,7 @@ async function scanSibling(name: string, parts: readonly Part[], tally: Tally, o
     let at = 0;
     for (const { offset, length } of parts.toSorted((a, b) => a.offset - b.offset)) {
       if (offset !== at) own.note('gap', `the index names no bytes from ${at} to ${offset}`);
-      if (offset < at || offset + length > source.size)
+      if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || length < 0 || offset < at || offset + length > source.size)
         own.broken('part_outside', `bytes ${offset} to ${offset + length} of ${source.size} are no part`);
       else await scanContent(partOf(source, offset, length), own);
       at = Math.max(at, offset + length);

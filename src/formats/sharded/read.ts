@@ -64,7 +64,7 @@ async function readIndex(source: ByteSource): Promise<ReadonlyMap<string, string
   const weightMap = new Map<string, string>();
   let found = false;
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await source.read(0, source.size));
     JSON.parse(text);
     // Valid JSON so far; a name that stands twice is lost on JSON.parse.
     const json = new JsonScanner(text);

@@ -80,7 +80,7 @@ export async function readLegacy(source: ByteSource): Promise<Header> {
   });
   // A pickled whole module brings its source along: the class it names is what it stands for.
   const persistent = (id: NodeId, at: number): ValueNode => classOfModule(nodes, id) ?? host.persistent(id, at);
-  const root = await next('object', { nodes, call: host.call, persistent });
+  const root = await next('object', { nodes, ...host, persistent });
   const keys = keysOf(await value('storage keys'), bad);
 
   let at = position;

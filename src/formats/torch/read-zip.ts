@@ -20,6 +20,10 @@ const METADATA_FOLDER = 'anemoi-metadata/';
 /** Members beside the storages: each costs a look at its local header. TorchScript of large models has some hundreds. */
 const OTHERS_MAX = 10_000;
 
+/** What torch writes beside the storages: some bytes each, read whole so that their sums are compared. */
+const SMALL_NAME = /^(version|byteorder|\.format_version|\.storage_alignment|\.data\/(version|serialization_id))$/;
+const SMALL = 1024;
+
 /** What an archive's pickle describes. */
 export interface TorchObject {
   readonly tree: ValueTree;
@@ -92,7 +96,9 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const others = archive.members.filter(({ name }) => !name.startsWith(`${root}data/`));
   if (others.length > OTHERS_MAX)
     throw new CheckpointLoadError(`${uri} has ${others.length} members beside its storages, at most ${OTHERS_MAX} are read.`, uri);
-  for (const member of others) await dataOffset(source, member);
+  for (const member of others)
+    if (SMALL_NAME.test(member.name.slice(root.length))) await readMember(source, member, SMALL);
+    else await dataOffset(source, member);
   const nodes: ValueNode[] = [];
   const storages: Storage[] = [];
   const tensors: Tensor[] = [];

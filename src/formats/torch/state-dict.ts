@@ -6,11 +6,15 @@
 import { CheckpointValidationError } from '../../errors.ts';
 import type { Format, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { judge } from '../pickle/globals.ts';
 
 const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
 const PYTORCH_MARKS = ['model_state_dict', 'optimizer_state_dict', 'scheduler_state_dict'];
 const FORMAT_MARKS = new Set(['pytorch-lightning_version', ...LIGHTNING_MARKS, ...PYTORCH_MARKS]);
+
+/** The key of what `Module.get_extra_state` gave. */
+const EXTRA_STATE = /(^|\.)_extra_state$/;
 
 export interface StateDict {
   readonly format: Format;
@@ -40,7 +44,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   // What a module's `get_extra_state` gives stands among its tensors.
   const raw =
     root.entries.some(([, value]) => kindOf(nodes[value]) === 'tensor') &&
-    root.entries.every(([key, value]) => kindOf(nodes[value]) === 'tensor' || (keyText(nodes[key])?.endsWith('_extra_state') ?? false));
+    root.entries.every(([key, value]) => kindOf(nodes[value]) === 'tensor' || EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
   const top = new Map<string, NodeId>();
   for (const [key, value] of root.entries) {
     const text = keyText(nodes[key]) ?? `<${describe(nodes[key])}>`;
@@ -78,7 +82,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       throw new CheckpointValidationError(`${uri}: two keys of the state dict give the name ${JSON.stringify(name)}.`, ['duplicate name']);
     names.add(name);
     const node = nodes[value];
-    if (isModule(node))
+    // What the table knows is data beside the weights, and so is extra state; of others only their code knows.
+    if (isModule(node) && judge(node.module, node.name) !== 'safe' && !EXTRA_STATE.test(name))
       throw new CheckpointValidationError(
         `${uri}: ${JSON.stringify(name)} is ${describe(node)}, which only running its code could turn into weights. Save state dicts instead.`,
         ['weights depend on an unknown class'],
@@ -156,7 +161,7 @@ function describe(node: ValueNode | undefined): string {
   return node.kind === 'plain' ? `a ${node.class}` : `a ${node.kind}`;
 }
 
-function isModule(node: ValueNode | undefined): boolean {
+function isModule(node: ValueNode | undefined): node is Extract<ValueNode, { kind: 'object' }> {
   return typeof node === 'object' && node !== null && node.kind === 'object';
 }
 

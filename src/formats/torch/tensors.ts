@@ -5,17 +5,18 @@
  * whatever does not fit is refused here, so nothing later computes with unchecked numbers.
  */
 import type { Dtype } from '../../model/dtype.ts';
-import { bytesPerElement } from '../../model/dtype.ts';
+import { bytesPerElement, dtypeKind } from '../../model/dtype.ts';
 import type { Storage, Tensor } from '../../model/header.ts';
 import type { NodeId, ValueNode } from '../../model/value.ts';
 import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '../limits-pickle.ts';
 import { PickleSyntaxError } from '../pickle/cursor.ts';
-import { TORCH_DTYPES } from '../pickle/globals.ts';
+import { isTensorClass, TORCH_DTYPES } from '../pickle/globals.ts';
 
 /** Up to here sums and products of elements and bytes are exact. */
 const PLAIN_MOST = 2 ** 48;
 
-type Kind = Dtype | 'quantized' | 'untyped';
+type TensorNode = Extract<ValueNode, { kind: 'tensor' }>;
+type Kind = Dtype | 'quantized';
 
 const STORAGE_DTYPES: Readonly<Record<string, Kind>> = {
   FloatStorage: 'F32',
@@ -30,7 +31,8 @@ const STORAGE_DTYPES: Readonly<Record<string, Kind>> = {
   BoolStorage: 'BOOL',
   ComplexFloatStorage: 'C64',
   ComplexDoubleStorage: 'C128',
-  UntypedStorage: 'untyped',
+  // As torch reads it: bytes, until a tensor says more.
+  UntypedStorage: 'U8',
   QInt8Storage: 'quantized',
   QUInt8Storage: 'quantized',
   QInt32Storage: 'quantized',
@@ -66,12 +68,13 @@ export interface DescribedStorage {
 export interface TensorHost {
   readonly persistent: (id: NodeId, position: number) => ValueNode;
   readonly call: (module: string, name: string, args: readonly NodeId[], position: number) => ValueNode | NodeId | undefined;
+  readonly build: (target: NodeId, state: NodeId, position: number) => ValueNode | undefined;
 }
 
 /** What interprets torch's persistent ids and calls, writing into `table`; throws `PickleSyntaxError`. */
 export function torchHost(table: TensorTable): TensorHost {
   const { nodes, storages, tensors } = table;
-  const known = new Map<string, { id: number; kind: string; numel: number }>();
+  const known = new Map<string, { id: number; kind: Kind; numel: number }>();
   const kinds = new Map<number, Kind>();
   const parts = new Map<string, { id: number; root: number; offset: number; length: number }>();
 
@@ -113,17 +116,17 @@ export function torchHost(table: TensorTable): TensorHost {
       !Object.hasOwn(STORAGE_DTYPES, global.name)
     )
       throw new PickleSyntaxError('a storage of an unknown class', position);
-    const kind = STORAGE_DTYPES[global.name] ?? 'untyped';
+    const kind = STORAGE_DTYPES[global.name] ?? 'U8';
     const key = text(keyId, 'a storage key', position);
     const device = text(location, 'a storage location', position);
     const numel = count(numelId, 'the length of a storage', position);
     const before = known.get(key);
     if (before !== undefined) {
-      if (before.kind !== global.name || before.numel !== numel)
+      if (before.kind !== kind || before.numel !== numel)
         throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
       return { kind: 'storage', storage: part(before.id, view, kind, numel, position) };
     }
-    const size = kind === 'untyped' ? 1 : kind === 'quantized' ? (QUANTIZED_BYTES[global.name] ?? 1) : bytesPerElement(kind);
+    const size = kind === 'quantized' ? (QUANTIZED_BYTES[global.name] ?? 1) : bytesPerElement(kind);
     const place = table.locate(key, { elements: numel, size });
     if (place === undefined) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is not in the file`, position);
     if (!Number.isSafeInteger(numel * size) || numel * size !== place.length)
@@ -132,7 +135,7 @@ export function torchHost(table: TensorTable): TensorHost {
         position,
       );
     const index = storages.push(device === 'cpu' ? place : { ...place, device }) - 1;
-    known.set(key, { id: index, kind: global.name, numel });
+    known.set(key, { id: index, kind, numel });
     kinds.set(index, kind);
     return { kind: 'storage', storage: part(index, view, kind, numel, position) };
   };
@@ -163,12 +166,12 @@ export function torchHost(table: TensorTable): TensorHost {
     return id;
   };
 
-  const unsupported = (reason: string): ValueNode => ({
+  const unsupported = (reason: string): TensorNode => ({
     kind: 'tensor',
     tensor: tensors.push({ dtype: 'U8', shape: [], storage: -1, offset: 0, unsupported: reason }) - 1,
   });
 
-  const dense = (name: string, args: readonly NodeId[], position: number): ValueNode => {
+  const dense = (name: string, args: readonly NodeId[], position: number): TensorNode => {
     const v3 = name === '_rebuild_tensor_v3';
     const least = name === '_rebuild_tensor' ? 4 : v3 ? 7 : 6;
     if (args.length < least || args.length > least + 1) throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
@@ -185,7 +188,7 @@ export function torchHost(table: TensorTable): TensorHost {
       dtype = found as Dtype; // The table holds our own names.
     } else {
       if (kind === 'quantized') return unsupported('quantized');
-      if (kind === undefined || kind === 'untyped') throw new PickleSyntaxError('a tensor over an untyped storage', position);
+      if (kind === undefined) throw new PickleSyntaxError('a tensor over a storage of no type', position);
       dtype = kind;
     }
     const offset = count(args[1], 'a storage offset', position);
@@ -195,13 +198,10 @@ export function torchHost(table: TensorTable): TensorHost {
       throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
     const grad = args[4] === undefined ? false : nodes[args[4]];
     if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
-    if (args[5] !== undefined) {
-      const hooks = objectAt(args[5]);
-      if (nodes[args[5]] !== null && (hooks?.kind !== 'dict' || hooks.entries.length > 0))
-        throw new PickleSyntaxError('backward hooks on a tensor', position);
-    }
+    if (grad) checkGradient(dtype, position);
+    if (args[5] !== undefined) checkHooks(args[5], position);
     checkBounds(shape, stride, offset, bytesPerElement(dtype), storage?.length ?? 0, position);
-    const bits = v3 ? {} : metadataBits(args[6], position);
+    const bits = metadataBits(args[v3 ? 7 : 6], position);
     return {
       kind: 'tensor',
       tensor:
@@ -215,6 +215,12 @@ export function torchHost(table: TensorTable): TensorHost {
           ...(grad ? { requiresGrad: true } : {}),
         }) - 1,
     };
+  };
+
+  const checkHooks = (id: NodeId | undefined, position: number): void => {
+    const hooks = objectAt(id);
+    if (id === undefined || (nodes[id] !== null && (hooks?.kind !== 'dict' || hooks.entries.length > 0)))
+      throw new PickleSyntaxError('backward hooks on a tensor', position);
   };
 
   const metadataBits = (id: NodeId | undefined, position: number): { conjugate?: true; negative?: true } => {
@@ -236,6 +242,16 @@ export function torchHost(table: TensorTable): TensorHost {
     const tensor = node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
     if (tensor === undefined) throw new PickleSyntaxError('a parameter of something that is no tensor', position);
     return { kind: 'tensor', tensor: tensors.push({ ...tensor, ...extra }) - 1 };
+  };
+
+  const parameterOf = (data: NodeId | undefined, grad: NodeId | undefined, hooks: NodeId | undefined, position: number): ValueNode => {
+    const requiresGrad = grad === undefined ? undefined : nodes[grad];
+    if (typeof requiresGrad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+    checkHooks(hooks, position);
+    const node = objectAt(data);
+    const tensor = node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
+    if (requiresGrad && tensor !== undefined && tensor.unsupported === undefined) checkGradient(tensor.dtype, position);
+    return copyOf(data, { parameter: true, ...(requiresGrad ? { requiresGrad: true } : {}) }, position);
   };
 
   /**
@@ -274,11 +290,7 @@ export function torchHost(table: TensorTable): TensorHost {
       if (name === '_rebuild_parameter' || name === '_rebuild_parameter_with_state') {
         if (args.length !== (name === '_rebuild_parameter' ? 3 : 4))
           throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
-        return copyOf(
-          args[0],
-          { parameter: true, ...(args[1] !== undefined && nodes[args[1]] === true ? { requiresGrad: true } : {}) },
-          position,
-        );
+        return parameterOf(args[0], args[1], args[2], position);
       }
       if (name.startsWith('_rebuild_sparse')) {
         const layout = objectAt(args[0]);
@@ -288,20 +300,45 @@ export function torchHost(table: TensorTable): TensorHost {
       }
       return unsupported(UNSUPPORTED[name] ?? name);
     }
-    if (module === 'torch._tensor') {
+    if (module === 'torch._tensor' || module === 'torch.tensor') {
       const builder = objectAt(args[0]);
-      if (args.length !== 4 || builder?.kind !== 'global') throw new PickleSyntaxError('_rebuild_from_type_v2 without a builder', position);
+      if (args.length !== 4 || builder?.kind !== 'global') throw new PickleSyntaxError(`${name} without a builder`, position);
       // The type and the state only matter to Python; what is built is the inner tensor.
-      if (builder.module !== 'torch._utils') throw new PickleSyntaxError(`a tensor built by ${builder.module}.${builder.name}`, position);
+      if (builder.module !== 'torch._utils') return unsupported(`built by ${builder.module}.${builder.name}`.slice(0, 200));
       if (builder.name === '_rebuild_wrapper_subclass') return distributed(args, position);
       return call(builder.module, builder.name, tupleOf(args[2], 'builder arguments', position), position);
     }
     if (module === 'torch.nn.parameter')
       return objectAt(args[0])?.kind === 'tensor' ? copyOf(args[0], { parameter: true }, position) : undefined;
-    if (module === 'torch' && name === 'Tensor') throw new PickleSyntaxError('a tensor without a storage', position);
     return undefined;
   };
-  return { persistent, call };
+
+  /**
+   * The states of torch before 0.4, in the forms of `Tensor.__setstate__`: of a tensor without values (storage, offset, size,
+   * stride), of a parameter (requires_grad, volatile, hooks) or (data, grad, hooks, requires_grad, volatile).
+   */
+  const build = (target: NodeId, stateId: NodeId, position: number): ValueNode | undefined => {
+    const node = objectAt(target);
+    const isEmpty = node?.kind === 'object' && isTensorClass(node.module, node.name);
+    if (node?.kind !== 'tensor' && !isEmpty) return undefined;
+    const state = tupleOf(stateId, 'the state of a tensor', position);
+    if (state.length === 4) {
+      const made = dense('_rebuild_tensor', state, position);
+      const dtype = tensors[made.tensor]?.dtype;
+      if (isEmpty && node.name !== 'Tensor' && STORAGE_DTYPES[node.name.replace('Tensor', 'Storage')] !== dtype)
+        throw new PickleSyntaxError(`a ${node.name} over a storage of ${dtype}`, position);
+      return made;
+    }
+    if (isEmpty || (state.length !== 3 && state.length !== 5)) throw new PickleSyntaxError('a state that no tensor has', position);
+    return state.length === 5 ? parameterOf(state[0], state[3], state[2], position) : parameterOf(target, state[0], state[2], position);
+  };
+  return { persistent, call, build };
+}
+
+/** torch loads no tensor of whole numbers that should have a gradient. */
+function checkGradient(dtype: Dtype, position: number): void {
+  const kind = dtypeKind(dtype);
+  if (kind === 'integer' || kind === 'bool') throw new PickleSyntaxError(`a gradient for a tensor of ${dtype}`, position);
 }
 
 function checkBounds(

@@ -33,6 +33,7 @@ export interface Archive {
 }
 
 const END = 0x06054b50;
+const END_SIGNATURE = Buffer.from('PK\x05\x06', 'latin1');
 const END64 = 0x06064b50;
 const LOCATOR64 = 0x07064b50;
 const CENTRAL = 0x02014b50;
@@ -55,6 +56,8 @@ const DESCRIPTOR = 0x08074b50;
 /** Signature, CRC-32 and two sizes; the zip64 form has sizes of 8 bytes. */
 const DESCRIPTOR_SIZE = 16;
 const DESCRIPTOR64_SIZE = 24;
+/** External attribute of DOS: torch takes such a member for a folder and gives memory that was never written as its bytes. */
+const IS_FOLDER = 0x10;
 const ZIP64_EXTRA = 0x0001;
 /** Info-ZIP's Unicode path: readers that know it take the name from there. */
 const UNICODE_PATH_EXTRA = 0x7075;
@@ -117,6 +120,12 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   }
   const end = found[0];
   if (end === undefined) throw bad('it has no end of central directory record: it is truncated, or has bytes after its end. Copy it again');
+  // Readers go by the last signature that has a whole record behind it, whatever length its comment has.
+  const last = tail.lastIndexOf(END_SIGNATURE, tail.length - END_SIZE);
+  if (last > end)
+    throw bad(
+      `its comment, from ${tailOffset + end + END_SIZE} on, holds another end of central directory record at ${tailOffset + last}; readers would disagree on which counts`,
+    );
   if (found.length > 1)
     throw bad(`it has ${found.length} end of central directory records at its end; readers would disagree on which counts`);
   const comment = tail.readUInt16LE(end + 20);
@@ -199,11 +208,11 @@ function parseDirectory(uri: string, bytes: Buffer, directory: Directory): Place
     if ((flags & REFUSED_FLAGS) !== 0) throw bad(`${name}: flags 0x${flags.toString(16)} say it is encrypted or patched`);
     if (method !== 0 && method !== 8) throw bad(`${name}: compression method ${method}; 0 (stored) and 8 (deflated) are read`);
     const extra = extraLength === 0 ? NOTHING : bytes.subarray(extraAt, extraAt + extraLength);
-    const path = extraField(extra, UNICODE_PATH_EXTRA, bad)?.subarray(5);
-    if (path !== undefined && !path.equals(bytes.subarray(at + CENTRAL_SIZE, extraAt)))
-      throw bad(`${name}: its Unicode path field says ${JSON.stringify(path.toString())}`);
+    checkUnicodePath(extra, bytes, at + CENTRAL_SIZE, extraAt, bad);
     const wide = zip64Fields(extra, bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42), bad);
     if (bytes.readUInt16LE(at + 34) !== 0) throw bad(`${name}: disk number ${bytes.readUInt16LE(at + 34)}, expected 0`);
+    if (wide.size > 0 && ((bytes.readUInt32LE(at + 38) & IS_FOLDER) !== 0 || name.endsWith('/')))
+      throw bad(`${name}: it says it is a folder, and has ${wide.size} bytes`);
     if (method === 0 && wide.size !== wide.compressed) throw bad(`${name}: stored, but its sizes are ${wide.size} and ${wide.compressed}`);
     const { size, compressed, header } = wide;
     members.push({
@@ -260,6 +269,13 @@ function extraField(extra: Buffer, id: number, bad: Bad): Buffer | undefined {
   return found;
 }
 
+/** The name lies in `bytes` between `from` and `to`. */
+function checkUnicodePath(extra: Buffer, bytes: Buffer, from: number, to: number, bad: Bad): void {
+  const path = extraField(extra, UNICODE_PATH_EXTRA, bad)?.subarray(5);
+  if (path !== undefined && !path.equals(bytes.subarray(from, to)))
+    throw bad(`${bytes.toString('utf8', from, to)}: its Unicode path field says ${JSON.stringify(path.toString())}`);
+}
+
 function hex4(value: number): string {
   return value.toString(16).padStart(4, '0');
 }
@@ -284,7 +300,8 @@ function checkName(name: string, bad: Bad): void {
 function checkNames(uri: string, members: readonly Member[]): void {
   const seen = new Map<string, string>();
   for (const { name } of members) {
-    const folded = name.toLowerCase();
+    // Both ways: some letters have an upper case only, or a lower one.
+    const folded = name.toLowerCase().toUpperCase();
     const twin = seen.get(folded);
     if (twin !== undefined) {
       const message = `${uri} has two members that readers take for one name: ${JSON.stringify(twin)} and ${JSON.stringify(name)}. torch ignores case, so which is loaded depends on the reader; refuse the file or ask for another.`;
@@ -321,8 +338,35 @@ interface Local {
 
 /** Reads a local header and checks it against its directory entry: name byte for byte, flags, method, and every sum and size it gives. */
 async function readLocal(source: ByteSource, member: Member): Promise<Local> {
-  const bad = (what: string): CheckpointLoadError => corrupt(source.uri, `local header of ${member.name} at ${member.header}: ${what}`);
-  const fixed = Buffer.from(await source.read(member.header, LOCAL_HEADER_SIZE));
+  const fixed = bufferOf(await source.read(member.header, LOCAL_HEADER_SIZE));
+  const start = checkStart(source.uri, member, fixed);
+  const rest = await source.read(member.header + LOCAL_HEADER_SIZE, start.data - member.header - LOCAL_HEADER_SIZE);
+  return checkLocal(source.uri, member, Buffer.concat([fixed, rest]), start);
+}
+
+/** The same out of bytes from the local header on that are there already; undefined where they do not reach the member's data. */
+export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array): number | undefined {
+  if (bytes.length < LOCAL_HEADER_SIZE) return undefined;
+  const local = bufferOf(bytes);
+  const start = checkStart(uri, member, local);
+  return start.data - member.header > bytes.length ? undefined : checkLocal(uri, member, local, start).data;
+}
+
+/** What the part of fixed length says. */
+interface LocalStart {
+  readonly flags: number;
+  readonly nameLength: number;
+  readonly data: number;
+  /** Bytes from there to what begins behind the member. */
+  readonly room: number;
+}
+
+function localBad(uri: string, member: Member): Bad {
+  return (what) => corrupt(uri, `local header of ${member.name} at ${member.header}: ${what}`);
+}
+
+function checkStart(uri: string, member: Member, fixed: Buffer): LocalStart {
+  const bad = localBad(uri, member);
   if (fixed.readUInt32LE(0) !== LOCAL) throw bad('no local header begins here');
   const flags = fixed.readUInt16LE(6);
   if (flags !== member.flags) throw bad(`its flags are 0x${hex4(flags)}, the directory's 0x${hex4(member.flags)}`);
@@ -332,18 +376,28 @@ async function readLocal(source: ByteSource, member: Member): Promise<Local> {
   const data = member.header + LOCAL_HEADER_SIZE + nameLength + fixed.readUInt16LE(28);
   const room = member.end - data;
   if (member.compressed > room) throw bad(`its ${member.compressed} bytes from ${data} run into what begins at ${member.end}`);
-  const rest = Buffer.from(await source.read(member.header + LOCAL_HEADER_SIZE, data - member.header - LOCAL_HEADER_SIZE));
-  const name = rest.subarray(0, nameLength);
-  if (!name.equals(Buffer.from(member.name)))
+  return { flags, nameLength, data, room };
+}
+
+/** `local` holds the whole local header, and may hold more. */
+function checkLocal(uri: string, member: Member, local: Buffer, { flags, nameLength, data, room }: LocalStart): Local {
+  const bad = localBad(uri, member);
+  const extraAt = LOCAL_HEADER_SIZE + nameLength;
+  // As many bytes as characters: ASCII, as nearly all are, which needs no copy to be compared.
+  const isSame = nameLength === Buffer.byteLength(member.name) && local.toString('latin1', LOCAL_HEADER_SIZE, extraAt) === member.name;
+  const name = isSame ? NOTHING : local.subarray(LOCAL_HEADER_SIZE, extraAt);
+  if (!isSame && !name.equals(Buffer.from(member.name)))
     throw bad(
       `its name is ${JSON.stringify(name.toString())} (${name.toString('hex').slice(0, 80)}), the directory's ${JSON.stringify(member.name)}`,
     );
-  const zip64 = extraField(rest.subarray(nameLength), ZIP64_EXTRA, bad);
+  const extra = local.subarray(extraAt, data - member.header);
+  checkUnicodePath(extra, local, LOCAL_HEADER_SIZE, extraAt, bad);
+  const zip64 = extraField(extra, ZIP64_EXTRA, bad);
   const later = (flags & HAS_DESCRIPTOR) !== 0;
   for (const [field, got, expected, at] of [
-    ['CRC-32', fixed.readUInt32LE(14), member.crc32, -1],
-    ['compressed size', fixed.readUInt32LE(18), member.compressed, 8],
-    ['size', fixed.readUInt32LE(22), member.size, 0],
+    ['CRC-32', local.readUInt32LE(14), member.crc32, -1],
+    ['compressed size', local.readUInt32LE(18), member.compressed, 8],
+    ['size', local.readUInt32LE(22), member.size, 0],
   ] as const) {
     if (later && got === 0) continue;
     // Saturated sizes stand in the zip64 field, both of them (APPNOTE 4.5.3).
@@ -356,6 +410,17 @@ async function readLocal(source: ByteSource, member: Member): Promise<Local> {
   if (member.compressed + descriptor - (later ? 4 : 0) > room)
     throw bad(`its data and data descriptor run into what begins at ${member.end}`);
   return { data, descriptor: Math.min(descriptor, room - member.compressed), wide };
+}
+
+/** Bytes behind a member and its data descriptor that belong to none. The descriptor is compared with the directory. */
+export async function strayBytes(source: ByteSource, member: Member): Promise<{ readonly offset: number; readonly length: number }> {
+  const { data, descriptor, wide } = await readLocal(source, member);
+  const offset = data + member.compressed + descriptor;
+  if (descriptor > 0)
+    checkDescriptor(bufferOf(await source.read(offset - descriptor, descriptor)), member, wide, (what) =>
+      corrupt(source.uri, `member ${member.name}: ${what}`),
+    );
+  return { offset, length: member.end - offset };
 }
 
 /** Compares a data descriptor, with or without its signature, with the directory. */
@@ -371,7 +436,7 @@ function checkDescriptor(bytes: Buffer, member: Member, wide: boolean, bad: Bad)
 
 /**
  * Reads a member's local header, checks it against the directory, and gives the offset of its data. Local headers and data never
- * reach what follows in the file. A data descriptor is checked by `readMember` only: the directory's word is what counts here.
+ * reach what follows in the file. A data descriptor is checked by `readMember` and `strayBytes`: the directory's word counts here.
  */
 export async function dataOffset(source: ByteSource, member: Member): Promise<number> {
   return (await readLocal(source, member)).data;
@@ -406,6 +471,10 @@ function inflate(data: Uint8Array, member: Member, bad: Bad): Uint8Array {
   if (engine.bytesWritten !== data.length)
     throw bad(`its deflate stream ends after ${engine.bytesWritten} of ${data.length} bytes: what follows is no part of it`);
   return buffer;
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function safe(value: bigint, field: string, bad: Bad): number {

@@ -5,8 +5,9 @@
  * Bounded: the copies used longest ago go first, and what an interrupted transfer left goes after a day. A copy that is open stays readable
  * when it is removed.
  */
-import { mkdir, open, readdir, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../folders.ts';
 import { StoreFault } from '../store-fault.ts';
 
 /** Bytes of all copies together, unless the settings say otherwise. */
@@ -66,7 +67,7 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
     limit,
     open: openCopy,
     async begin(key) {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       const path = join(folder, `${key}.${process.pid}.${Math.random().toString(36).slice(2, 10)}.partial`);
       for (const file of await files()) {
         if (!file.name.startsWith(`${key}.`) || !isPartial(file) || now() - file.used < PARTIAL_IDLE) continue;

@@ -13,41 +13,46 @@ const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or ht
 const pattern = z.string().regex(/^[A-Za-z0-9*][A-Za-z0-9._*-]*$/, 'expected the name of a bucket, `*` for any part of it');
 
 const s3Profile = z.strictObject({
-  buckets: z.array(pattern).min(1),
-  endpoint: endpoint.optional(),
-  region: z.string().min(1).optional(),
-  profile: z.string().min(1).optional(),
+  buckets: z.array(pattern).min(1).describe('the first profile with a fitting bucket is taken; `*` stands for any part of a name'),
+  endpoint: endpoint.describe('URL of a store that is not AWS').optional(),
+  region: z.string().min(1).describe('default: as the AWS SDK finds it').optional(),
+  profile: z.string().min(1).describe('of the AWS configuration: whose credentials').optional(),
   role_arn: z
     .string()
     .regex(/^arn:[^:]+:iam::/, 'expected the ARN of an IAM role')
+    .describe('a role to assume')
     .optional(),
-  path_style: z.boolean().optional(),
-  requester_pays: z.boolean().optional(),
-  unsigned: z.boolean().optional(),
+  path_style: z.boolean().describe('http://host/bucket/key in place of http://bucket.host/key').optional(),
+  requester_pays: z.boolean().describe('we pay for reading').optional(),
+  unsigned: z.boolean().describe('a public bucket: no credentials').optional(),
 });
 export type S3Profile = z.infer<typeof s3Profile>;
 
 const fence = z.strictObject({
-  /** Folders that may be read from and published to, with all below them. */
-  roots: z.array(z.string().min(1)).optional(),
-  /** Buckets, or `bucket/prefix`. */
-  buckets: z.array(z.string().regex(/^[A-Za-z0-9*][A-Za-z0-9._*-]*(\/.*)?$/, 'expected a bucket, or bucket/prefix')).optional(),
-  /** HTTP to this machine and to private networks. */
-  private_addresses: z.boolean().optional(),
+  roots: z
+    .array(z.string().min(1))
+    .describe('folders that may be read from and published to, with all below them; default: all')
+    .optional(),
+  buckets: z
+    .array(z.string().regex(/^[A-Za-z0-9*][A-Za-z0-9._*-]*(\/.*)?$/, 'expected a bucket, or bucket/prefix'))
+    .describe('buckets, or `bucket/prefix`; default: all')
+    .optional(),
+  private_addresses: z.boolean().describe('HTTP to this machine and to private networks').optional(),
 });
 export type Fence = z.infer<typeof fence>;
 
-const settings = z.strictObject({
+/** What the file may say; the reference in docs/ is made from it. */
+export const settingsSchema = z.strictObject({
   s3: z.array(s3Profile).default([]),
   allow: fence.default({}),
   http: z
     .strictObject({
-      cache_dir: z.string().min(1).optional(),
-      cache_bytes: z.int().positive().optional(),
+      cache_dir: z.string().min(1).describe('of files from servers without ranges; default: in the cache folder').optional(),
+      cache_bytes: z.int().positive().describe('most bytes of them; default 64 GiB').optional(),
     })
     .default({}),
 });
-export type StorageSettings = z.infer<typeof settings>;
+export type StorageSettings = z.infer<typeof settingsSchema>;
 
 /** Reads the YAML or JSON file that `CKPT_STORAGE` or `--storage` names. */
 export async function readStorageFile(path: string): Promise<StorageSettings> {
@@ -65,7 +70,7 @@ export async function readStorageFile(path: string): Promise<StorageSettings> {
 
 /** Values, or a `CheckpointConfigError` at `s3[0].endpoint`; what a wrong entry held is not repeated, as it may be a secret. */
 export function checkSettings(content: unknown, path: string): StorageSettings {
-  const parsed = settings.safeParse(content);
+  const parsed = settingsSchema.safeParse(content);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
@@ -86,7 +91,7 @@ function knownAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 's3') return Object.keys(s3Profile.shape);
   if (path[0] === 'allow') return Object.keys(fence.shape);
   if (path[0] === 'http') return ['cache_dir', 'cache_bytes'];
-  return Object.keys(settings.shape);
+  return Object.keys(settingsSchema.shape);
 }
 
 function secretHint(key: string): string {

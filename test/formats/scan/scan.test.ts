@@ -117,12 +117,24 @@ describe('every pickle of an archive', () => {
     ['in a member with a wrong CRC-32', [main, { name: 'archive/a.pkl', data: HARMFUL, crc: 1 }]],
     ['in a deflated member with a wrong CRC-32', [main, { name: 'archive/a.pkl', data: HARMFUL, deflated: true, crc: 1 }]],
     ['constants of TorchScript', [main, { name: 'archive/constants.pkl', data: HARMFUL }]],
+    ['a member that the directory does not list', [{ ...main, gap: zip([{ name: 'archive/data.pkl', data: HARMFUL }]).subarray(0, -84) }]],
+    ['a deflated one', [{ ...main, gap: zip([{ name: 'archive/data.pkl', data: HARMFUL, deflated: true }]).subarray(0, -84) }]],
     ['debug information of TorchScript', [main, { name: 'archive/code/a.py.debug_pkl', data: HARMFUL }]],
   ];
   test.each(parts)('%s', async (_, members) => {
     const file = await scanBytes(zip(members));
     expect(file.verdict).toBe('dangerous');
     expect(file.globals).toContainEqual(expect.objectContaining({ module: 'os', name: 'system', verdict: 'dangerous' }));
+  });
+
+  test('what torch writes beside the storages is read, its sums compared', async () => {
+    const file = await scanBytes(zip([main, { name: 'archive/version', data: Buffer.from('3\n'), crc: 1 }]));
+    expect(file).toMatchObject({ verdict: 'corrupt', findings: [{ code: 'broken_member', member: 'archive/version' }] });
+  });
+
+  test("a storage's data descriptor is compared with the directory", async () => {
+    const file = await scanBytes(zip([main, { name: 'archive/data/0', data: Buffer.alloc(8), descriptor: { crc: 7 } }]));
+    expect(file).toMatchObject({ verdict: 'corrupt', findings: [{ code: 'broken_member', member: 'archive/data/0' }, expect.anything()] });
   });
 
   test('a plain archive is safe, and its storages are not opened', async () => {
@@ -214,9 +226,36 @@ describe('bare pickles', () => {
         return memorySource(Buffer.concat([good, bad]), `memory:///${name}`);
       },
     });
-    expect(opened).toEqual(['__0_0.distcp']);
+    // Lightning's own file is looked for, too.
+    expect(new Set(opened)).toEqual(new Set(['__0_0.distcp', 'meta.pt']));
     expect(files[1]).toMatchObject({ uri: 'memory:///__0_0.distcp', verdict: 'dangerous' });
   });
+});
+
+test.each([
+  ['a negative length', 0, -1],
+  ['a negative offset', -5, 10],
+  ['an end beyond the file', 0, 1e12],
+])('a part of a distributed checkpoint with %s is no error of the scan', async (_, offset, length) => {
+  const index = `\x80\x02ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n)\x81}(U\x0drelative_pathU\x0c__0_0.distcpU\x06offsetI${offset}\nU\x06lengthI${length}\nub.`;
+  const files = await scanFile(memorySource(Buffer.from(index, 'latin1'), 'memory:///.metadata'), {
+    openSibling: async (name) => memorySource(zip([main]), `memory:///${name}`),
+  });
+  expect(files[1]).toMatchObject({
+    verdict: 'corrupt',
+    findings: expect.arrayContaining([expect.objectContaining({ code: 'part_outside' })]),
+  });
+});
+
+test('the file that Lightning keeps beside a distributed checkpoint is scanned, though no index names it', async () => {
+  const index = Buffer.from(
+    `\x80\x02ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n)\x81}(U\x0drelative_pathU\x0c__0_0.distcpU\x06offsetI0\nU\x06lengthI${zip([main]).length}\nub.`,
+    'latin1',
+  );
+  const files = await scanFile(memorySource(index, 'memory:///.metadata'), {
+    openSibling: async (name) => memorySource(name === 'meta.pt' ? HARMFUL : zip([main]), `memory:///${name}`),
+  });
+  expect(files.at(-1)).toMatchObject({ uri: 'memory:///meta.pt', verdict: 'dangerous' });
 });
 
 test('SARIF 2.1.0: one run, a rule for each result, a level that fits', async () => {

@@ -47,6 +47,13 @@ describe('sharded sets', () => {
     expect(files).toEqual(['2', '1', '2']);
   });
 
+  test('an index that begins with a byte order mark is none, as for the reference', async () => {
+    const index = join(folder, 'model.safetensors.index.json');
+    await writeFile(join(folder, 'x'), safetensors('a'));
+    await writeFile(index, '\ufeff{"weight_map": {"a": "x"}}');
+    await expect(read(index)).rejects.toMatchObject({ code: 'CheckpointLoadError' });
+  });
+
   test('tensors that the index does not name are read and reported', async () => {
     const header = await read(await set('{"a": "1"}', { 1: safetensors('a', 'extra') }));
     expect(names(header)).toEqual(['a', 'extra']);

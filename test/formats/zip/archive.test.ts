@@ -111,6 +111,20 @@ describe('refused, with both values', () => {
       /two extra/,
     ],
     ['a Unicode path with another name', [{ ...plain, central: { extra: extra(0x7075, 0n) } }], {}, /Unicode path field says/],
+    ['a Unicode path with another name in the local header', [{ ...plain, local: { extra: extra(0x7075, 0n) } }], {}, /Unicode path field/],
+    [
+      'the attribute of a folder on a member with bytes',
+      [{ ...plain, central: { attributes: 0x10 } }],
+      {},
+      /is a folder, and has 10 bytes/,
+    ],
+    ["a folder's name on a member with bytes", [{ ...plain, name: 'archive/data/' }], {}, /is a folder, and has 10 bytes/],
+    [
+      'an end record in the comment, whatever it says of its own',
+      [plain],
+      { comment: Buffer.concat([zip([{ ...plain, data: Buffer.from('other') }]).subarray(-22, -2), Buffer.from([7, 0])]) },
+      /its comment, from \d+ on, holds another end of central directory record/,
+    ],
     ['disk 1', [plain], { disk: 1 }, /number of this disk is 1, expected 0/],
     ['disk 0xffff without zip64', [plain], { disk: 0xffff }, /number of this disk is 65535, expected 0/],
     ['directory disk 0xffff without zip64', [plain], { directoryDisk: 0xffff }, /directory is 65535, expected 0/],
@@ -129,6 +143,7 @@ describe('refused, with both values', () => {
     ['the same name', 'archive/data.pkl'],
     ['a name equal but for case', 'archive/DATA.pkl'],
     ['a name equal after full case folding', 'archive/data.p\u212al'],
+    ['a name whose lower case is its own', 'archive/data.p\u212aL'],
   ])('%s twice', async (_, name) => {
     await expect(readArchive(memorySource(zip([plain, { name, data }])))).rejects.toThrow(/two members that readers take for one name/);
   });

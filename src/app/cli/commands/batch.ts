@@ -1,17 +1,22 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
 import type { BatchResult } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
+import { leaveBatchReport } from '../../batch-report.ts';
 import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
+import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { logger, note, printJson, type OutputOptions } from '../output.ts';
-import { checkStays, clientOf, withServer } from '../with-server.ts';
+import { onInterrupt } from '../interrupt.ts';
+import { errorText, logger, note, printJson, type OutputOptions } from '../output.ts';
+import { checkStays, clientOf, linkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
+  /** `--no-report`. */
+  readonly report?: boolean;
 }
 
 export async function runBatch(file: string, options: BatchOptions): Promise<void> {
@@ -43,28 +48,33 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
           scaleOut: temporal.kind === 'configured',
         })
       : null;
-    let interrupt = (): void => undefined;
     try {
       const started = await start(batch);
       const { workflowId } = started;
-      interrupt = () => {
-        note('Cancelling the batch …');
-        void batch.cancel(workflowId).catch(() => undefined);
-      };
+      const link = linkOf(temporal, workflowId);
       if (options.detach === true) {
-        if (options.json === true) printJson({ workflow_id: workflowId });
-        else process.stdout.write(`Started ${workflowId}\n`);
+        if (options.json === true) printJson({ workflow_id: workflowId, link });
+        else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);
         return;
       }
-      process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+      if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      if (process.stderr.isTTY === true) note(`Batch ${workflowId}${link === null ? '' : `: ${link}`}`);
+      const release = onInterrupt('batch', () => void batch.cancel(started).catch(() => undefined));
+      const stop = showProgress(() => batch.status(started));
       const result = await Promise.race([
         batch.settled(started),
         ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
-      ]);
-      show(result, options);
-      process.exitCode = result.status === 'completed' && result.failed + result.cancelled === 0 ? 0 : 1;
+      ]).finally(() => {
+        stop();
+        release();
+      });
+      const report =
+        options.report === false || result.results === null ? null : await leaveBatchReport(temporal, workflowId, result.results, note);
+      show(result, link, options, report);
+      if (temporal.kind === 'embedded' && options.json !== true)
+        note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+      process.exitCode = exitCode(result);
     } finally {
-      process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
       await worker?.stop();
     }
   } finally {
@@ -73,26 +83,39 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
 }
 
 export async function batchStatus(workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client: { batch } }) => show(await batch.status(workflowId), options));
+  await withServer(options, async ({ client: { batch }, temporal }) =>
+    show(await batch.status(workflowId), linkOf(temporal, workflowId), options),
+  );
 }
 
 export async function tell(what: 'pause' | 'resume' | 'cancel', workflowId: string, options: OutputOptions): Promise<void> {
-  await withServer(options, async ({ client: { batch } }) => {
+  await withServer(options, async ({ client: { batch }, temporal }) => {
     await batch[what](workflowId);
-    show(what === 'cancel' ? await batch.settled(workflowId) : await batch.status(workflowId), options);
+    const result = what === 'cancel' ? await batch.settled(workflowId) : await batch.status(workflowId);
+    show(result, linkOf(temporal, workflowId), options);
   });
 }
 
-function show(result: BatchResult, options: OutputOptions): void {
-  if (options.json === true) return printJson(result);
-  const { workflow_id, status, total, completed, unchanged, failed, cancelled, running, results, failures, rate, seconds_left } = result;
-  const pace = rate === null || running === 0 ? [] : [`  ${rate} items/s, ${seconds_left} s left`];
+function exitCode({ status, failed, cancelled, error }: BatchResult): number {
+  if (status === 'completed' && failed + cancelled === 0) return 0;
+  // The workflow has found wrong what this command could not see to be.
+  return error?.type === 'CheckpointConfigError' ? 2 : 1;
+}
+
+function show(result: BatchResult, link: string | null, options: OutputOptions, report: string | null = null): void {
+  if (options.json === true) return printJson(report === null ? result : { ...result, report });
+  const { workflow_id, status, total, failed, results, failures, error } = result;
   const lines = [
     `Batch ${workflow_id}: ${status}`,
-    `  ${total} items: ${completed} published, ${unchanged} unchanged, ${failed} failed, ${cancelled} cancelled, ${running} running`,
-    ...pace,
-    ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message}`),
+    `  ${progressLine(result)}`,
+    ...(total === 0 && status === 'completed' ? ['  Nothing was found to run: look at `items` and its `glob`.'] : []),
+    ...(failed > failures.length ? [`  the last ${failures.length} of ${failed} failures:`] : []),
+    ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message.replaceAll('\n', ' ')}`),
     ...(results === null ? [] : [`  results ${results}`]),
+    ...(report === null ? [] : [`  report ${report}`]),
+    ...(failed > 0 && status !== 'running' ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
+    ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
+  if (error !== null) note(errorText(error));
 }

@@ -5,6 +5,7 @@ import type { CheckpointClient } from '../../client.ts';
 import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
+import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
@@ -14,6 +15,8 @@ export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
   readonly id?: string;
   readonly worker?: boolean;
+  /** `--no-report`; without it a document that says nothing of reports leaves them. */
+  readonly report?: boolean;
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
@@ -21,7 +24,8 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 }
 
 /** Runs a document that was checked against the catalog. */
-export async function runDocument(document: PipelineInput, options: RunOptions): Promise<void> {
+export async function runDocument(given: PipelineInput, options: RunOptions): Promise<void> {
+  const document = { ...given, report: options.report !== false && given.report !== false };
   // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
   const workerModule = options.detach === true ? undefined : import('../../worker.ts');
   workerModule?.catch(() => undefined);
@@ -54,7 +58,7 @@ export async function runDocument(document: PipelineInput, options: RunOptions):
         return;
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
-      const release = onInterrupt(() => void client.cancel(workflowId).catch(() => undefined));
+      const release = onInterrupt('run', () => void client.cancel(workflowId).catch(() => undefined));
       const watching = new AbortController();
       const bar = process.stderr.isTTY ? new ProgressBar() : null;
       if (bar !== null || mayWait(document)) void watch(client, started, bar, watching.signal);
@@ -100,17 +104,4 @@ async function watch(client: CheckpointClient, run: StartedRun, bar: ProgressBar
 
 function mayWait(document: PipelineInput): boolean {
   return document.stages.some((stage) => onErrorOf(document, stage) === 'wait');
-}
-
-/** The first Ctrl-C or SIGTERM cancels the run and lets it clean up; a second one ends this process at once. */
-function onInterrupt(cancel: () => void): () => void {
-  let interrupted = false;
-  const handle = (): void => {
-    if (interrupted) process.exit(130);
-    interrupted = true;
-    note('Cancelling the run … (again to leave at once)');
-    cancel();
-  };
-  process.on('SIGINT', handle).on('SIGTERM', handle);
-  return () => void process.off('SIGINT', handle).off('SIGTERM', handle);
 }

@@ -5,6 +5,7 @@ import { CheckpointLoadError, isCheckpointError } from '../../../errors.ts';
 import { readHeader } from '../../../formats/read-header.ts';
 import { sarif } from '../../../formats/scan/sarif.ts';
 import { scanFile, type FileScan } from '../../../formats/scan/scan.ts';
+import { windowed } from '../../../io/caching-source.ts';
 import { localPath, localUri } from '../../../io/local-file.ts';
 import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
@@ -69,9 +70,10 @@ async function scanArgument(uri: string): Promise<readonly FileScan[]> {
 /** What cannot be read has a verdict, too: a scan of many files goes on. A wrong URI is an error. */
 async function scanOne(uri: string, open: () => Promise<ByteSource>): Promise<readonly FileScan[]> {
   try {
-    const source = await open();
+    // Of thousands of small members, many headers come with one read; and without their thousands of buffers.
+    const source = windowed(await open());
     try {
-      const openSibling = siblingsOf(source.uri, openSource);
+      const openSibling = siblingsOf(source.uri, async (sibling) => windowed(await openSource(sibling)));
       return await scanFile(source, { openSibling, check: readHeader });
     } finally {
       await source.close();

@@ -1,10 +1,15 @@
-/** `ckpt setup`: what a Temporal server needs for runs to be found by what they are about. */
+/** `ckpt setup`: what a Temporal server needs for runs to be found by what they are about, and reached from elsewhere. */
 import { CheckpointConfigError } from '../../../errors.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
+import { registerEndpoint } from '../../temporal/nexus-endpoint.ts';
 import { registerAttributes } from '../../temporal/search-attributes.ts';
 import { logger, printJson, type OutputOptions } from '../output.ts';
 
-export async function setup(options: OutputOptions): Promise<void> {
+export interface SetupOptions extends OutputOptions {
+  readonly nexusEndpoint?: string;
+}
+
+export async function setup(options: SetupOptions): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     const { present, missing, conflicting } = await registerAttributes(temporal.connection, temporal.namespace);
@@ -15,8 +20,12 @@ export async function setup(options: OutputOptions): Promise<void> {
         undefined,
         { details: { missing, conflicting } },
       );
-    if (options.json === true) return printJson({ address: temporal.address, namespace: temporal.namespace, search_attributes: present });
-    process.stdout.write(`${temporal.address}, namespace ${temporal.namespace}: search attributes ${present.join(', ')}\n`);
+    const { address, namespace } = temporal;
+    const endpoint =
+      options.nexusEndpoint === undefined ? null : await registerEndpoint(temporal.connection, options.nexusEndpoint, namespace);
+    if (options.json === true) return printJson({ address, namespace, search_attributes: present, nexus_endpoint: endpoint });
+    process.stdout.write(`${address}, namespace ${namespace}: search attributes ${present.join(', ')}\n`);
+    if (endpoint !== null) process.stdout.write(`Nexus endpoint ${endpoint.name}: task queue ${endpoint.task_queue} of that namespace\n`);
   } finally {
     await temporal.close();
   }

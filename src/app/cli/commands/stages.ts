@@ -3,21 +3,45 @@ import { z } from 'zod';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { aliasesOf } from '../../../pipeline/anemoi.ts';
 import { printJson, type OutputOptions } from '../output.ts';
+import { paintFor, type Paint } from '../colors.ts';
+import { indented, widthOf } from '../wrap.ts';
+
+interface Entry {
+  readonly type: string;
+  readonly description: string;
+  readonly aliases: readonly string[];
+  readonly classes: readonly string[];
+  readonly options: { readonly properties?: Readonly<Record<string, unknown>>; readonly required?: readonly string[] };
+}
 
 export async function stages(options: OutputOptions & { readonly plugins?: readonly string[] }): Promise<void> {
   const catalog = [...(await loadCatalog(options.plugins)).values()].map(({ type, description, options: schema }) => ({
     type,
+    kind: type.slice(0, type.indexOf('.')),
+    name: type.slice(type.indexOf('.') + 1),
     description,
     ...aliasesOf(type),
     options: z.toJSONSchema(schema, { io: 'input' }),
   }));
   if (options.json === true) return printJson({ stages: catalog });
-  for (const stage of catalog) {
-    const aliases = [...stage.aliases, ...stage.classes];
-    process.stdout.write(`${stage.type}${aliases.length === 0 ? '' : ` (also ${aliases.join(', ')})`}\n  ${stage.description}\n`);
-    for (const [name, option] of Object.entries(stage.options.properties ?? {})) {
-      const { description, default: fallback } = option as { description?: string; default?: unknown };
-      process.stdout.write(`    ${name}: ${description ?? ''}${fallback === undefined ? '' : ` (default ${JSON.stringify(fallback)})`}\n`);
-    }
-  }
+  const paint = paintFor(process.stdout);
+  const width = widthOf(process.stdout);
+  // Their options are objects here, as every stage's are.
+  process.stdout.write(`${catalog.map((stage) => stageText(stage as Entry, paint, width)).join('\n\n')}\n`);
+}
+
+function stageText({ type, description, aliases, classes, options }: Entry, paint: Paint, width: number): string {
+  const properties = Object.entries(options.properties ?? {});
+  const column = Math.max(0, ...properties.map(([name]) => name.length));
+  return [
+    paint('bold', type),
+    indented(description, 2, width),
+    ...(aliases.length + classes.length === 0 ? [] : [paint('dim', indented(`also ${[...aliases, ...classes].join(', ')}`, 2, width))]),
+    ...properties.map(([name, option]) => {
+      const { description: text = '', default: fallback } = option as { readonly description?: string; readonly default?: unknown };
+      const more =
+        options.required?.includes(name) === true ? ' (required)' : fallback === undefined ? '' : ` (default ${JSON.stringify(fallback)})`;
+      return `    ${name.padEnd(column)}  ${indented(`${text}${more}`, column + 6, width).trimStart()}`;
+    }),
+  ].join('\n');
 }

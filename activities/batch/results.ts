@@ -1,0 +1,92 @@
+/**
+ * Outcomes in parts, and the results file made of them.
+ *
+ * Parts form a chain from the last one back, and each names those before it in its group, so that one in sixty-four is read to know
+ * all. Each says which is the first item it tells of: in this order they are merged, and what is held at a time are the parts that
+ * overlap. Invariant: the results are in the order of the items, and memory does not grow with their number but for a line per part.
+ */
+import { Context } from '@temporalio/activity';
+import { destinationOf } from '../../src/io/destination.ts';
+import { checkWritable } from '../../src/io/places.ts';
+import type { BlobReference } from '../../src/model/context.ts';
+import type { BatchItem, Noted, Outcome } from '../../src/pipeline/batch.ts';
+import type { Services, Workspace } from '../services.ts';
+import type { FinishInput, RecordInput } from './index.ts';
+import { itemsOf } from './list.ts';
+
+const GROUP = 64;
+
+/** A part, and the least index in it. */
+interface PartReference extends BlobReference {
+  readonly first: number;
+}
+
+interface Part {
+  /** Those before this one in its group, the newest last. */
+  readonly group: readonly PartReference[];
+  /** The last one of the group before. */
+  readonly earlier: BlobReference | null;
+  readonly outcomes: readonly Outcome[];
+}
+
+export async function recordPart(services: Services, { workspace, index, previous, outcomes }: RecordInput): Promise<BlobReference> {
+  const store = services.workspace(workspace);
+  const pages = new Map<number, readonly BatchItem[]>();
+  const complete: Outcome[] = [];
+  for (const { page, offset, ...outcome } of outcomes) {
+    if (!pages.has(page)) pages.set(page, await itemsOf(store, index, page));
+    complete.push(withItem(pages.get(page)![offset]!, outcome));
+  }
+  const before = previous === null ? null : ((await store.getJson(previous)) as Part);
+  const full = before !== null && before.group.length + 1 >= GROUP;
+  const part: Part = {
+    group: previous === null || before === null || full ? [] : [...before.group, { ...previous, first: firstOf(before.outcomes) }],
+    earlier: full ? previous : (before?.earlier ?? null),
+    outcomes: complete,
+  };
+  return store.putJson(part);
+}
+
+function withItem({ key, uri, columns }: BatchItem, { index, ...rest }: Omit<Noted, 'page' | 'offset'>): Outcome {
+  return { index, item: key, uri, columns, ...rest };
+}
+
+export async function finishResults(services: Services, { workspace, part, results, batch, run }: FinishInput): Promise<string> {
+  const store = services.workspace(workspace);
+  const lines = linesOf(store, part, Context.current().cancellationSignal);
+  // Ids may hold what names of files may not; the run tells them apart.
+  if (results === null) return store.writeFile(`batches/${batch.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 100)}/${run}.jsonl`, lines);
+  await services.storage.check(results);
+  await checkWritable(results);
+  await destinationOf(services.storage, results).writeLong(results, lines);
+  return results;
+}
+
+async function* linesOf(store: Workspace, tip: BlobReference | null, signal: AbortSignal): AsyncGenerator<string> {
+  const parts = (await partsOf(store, tip)).sort((a, b) => a.first - b.first);
+  /** Of parts that were read, by index: what may still be preceded by another part's. */
+  let held: readonly Outcome[] = [];
+  for (const [at, part] of parts.entries()) {
+    signal.throwIfAborted();
+    const { outcomes } = (await store.getJson(part)) as Part;
+    held = [...held, ...outcomes].sort((a, b) => a.index - b.index);
+    const next = parts[at + 1]?.first ?? Infinity;
+    const ready = held.filter(({ index }) => index < next);
+    held = held.slice(ready.length);
+    if (ready.length > 0) yield ready.map((line) => `${JSON.stringify(line)}\n`).join('');
+  }
+}
+
+async function partsOf(store: Workspace, tip: BlobReference | null): Promise<PartReference[]> {
+  const parts: PartReference[] = [];
+  for (let at = tip; at !== null;) {
+    const { outcomes, group, earlier } = (await store.getJson(at)) as Part;
+    parts.push({ ...at, first: firstOf(outcomes) }, ...group);
+    at = earlier;
+  }
+  return parts;
+}
+
+function firstOf(outcomes: readonly Outcome[]): number {
+  return outcomes.reduce((least, { index }) => Math.min(least, index), Infinity);
+}

@@ -1,0 +1,159 @@
+/**
+ * Whether a pipeline would publish what is there already, told without running it: from the manifest beside the output.
+ *
+ * The manifest of a run that went through from end to end names its recipe (stages with their options, the program that ran them,
+ * how the worker was set) and pins every file that was read. Same recipe, same files, output as it was published: the run would do
+ * nothing. Invariant: whatever is not proven gives null, and the run decides; see docs/decisions/0021-unchanged-items.md.
+ */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Json, JsonObject } from '../src/errors.ts';
+import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
+import { readManifest, unchangedManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
+import { reportPath } from '../src/io/report-file.ts';
+import { isS3 } from '../src/io/s3/location.ts';
+import { pin, type PinnedFile } from '../src/model/byte-source.ts';
+import type { Target } from '../src/model/target.ts';
+import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
+import type { PipelineInput, PlainStage, StageInput } from '../src/pipeline/contract.ts';
+import type { Plan } from '../src/model/plan.ts';
+import { isOurs, type Catalog } from './catalog.ts';
+import type { Services } from './services.ts';
+
+type Stages = readonly PlainStage[];
+
+/** Of a publishing stage: how its output came about; null where that cannot be told from the files alone. */
+export async function recipeOf(
+  catalog: Catalog,
+  services: Services,
+  { context, pipeline, run }: StageInput,
+  plan: Plan,
+): Promise<Recipe | null> {
+  if (pipeline === undefined || context.source === undefined || !isProvable(catalog, pipeline)) return null;
+  const targets = pipeline.filter(({ options }) => typeof options['target'] === 'string');
+  const target =
+    targets.length === 0 || context.target === undefined
+      ? null
+      : ((await services.workspace(run.workspace).getJson(context.target)) as Target);
+  const inputs = new Map([context.source, ...plan.files, ...(target?.files ?? [])].map((file) => [file.uri, file]));
+  // A folder may hold another checkpoint tomorrow, and a JSON spec is pinned nowhere.
+  if (!placesIn(pipeline).every((place) => inputs.has(place))) return null;
+  return { sha256: await recipeDigest(pipeline, services), inputs: [...inputs.values()] };
+}
+
+/** URIs of the outputs where a run of this document would leave them as they are; null where that is not known. */
+export async function unchangedOutputs(
+  catalog: Catalog,
+  services: Services,
+  document: PipelineInput,
+  signal: AbortSignal,
+): Promise<readonly string[] | null> {
+  try {
+    const pipeline = checkDocument(document).stages.map((stage) => ({ type: stage.type, options: optionsOf(stage) }));
+    if (!isProvable(catalog, pipeline)) return null;
+    const { uri: place, overwrite, shard_size: shardSize } = pipeline.at(-1)!.options;
+    if (typeof place !== 'string' || overwrite === 'always') return null;
+    const uri = outputUri(place);
+    await services.storage.check(uri);
+    for (const at of shardSize === undefined ? [uri] : [siblingUri(uri, indexOf(nameOf(uri))), uri]) {
+      const manifest = await readManifest(destinationOf(services.storage, at), at);
+      const recipe = manifest?.recipe;
+      if (manifest === null || recipe === undefined || manifest.uri !== at) continue;
+      if (recipe.sha256 !== (await recipeDigest(pipeline, services))) continue;
+      if (document.report === true && (await destinationOf(services.storage, at).identity(reportPath(at))) === null) continue;
+      if (await isAsBefore(services, at, manifest, recipe, placesIn(pipeline), signal)) return [at];
+    }
+    return null;
+  } catch {
+    signal.throwIfAborted();
+    // What is wrong is for the run to find, with its retries and its place in the document.
+    return null;
+  }
+}
+
+async function isAsBefore(
+  services: Services,
+  uri: string,
+  manifest: Manifest,
+  { inputs }: Recipe,
+  places: readonly string[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (!places.every((place) => inputs.some((input) => input.uri === place))) return false;
+  for (const input of inputs) if (!isSame(await pinned(services, input.uri, signal), input)) return false;
+  return (await unchangedManifest(destinationOf(services.storage, uri), uri, manifest.planSha256)) !== null;
+}
+
+/** As it is now; nothing of it is read. */
+async function pinned(services: Services, uri: string, signal: AbortSignal): Promise<PinnedFile> {
+  const source = await services.open(uri, signal);
+  await source.close();
+  return pin(source);
+}
+
+function isSame(a: PinnedFile, b: PinnedFile): boolean {
+  return a.uri === b.uri && a.size === b.size && a.identity === b.identity;
+}
+
+/** Stages of ours alone, from one file to one output; a page of the web may say anything of its version. */
+function isProvable(catalog: Catalog, pipeline: Stages): boolean {
+  const types = pipeline.map(({ type }) => type);
+  const sources = types.filter((type) => type.startsWith('source.'));
+  return (
+    types.every((type) => isOurs(catalog.get(type))) &&
+    sources.length === 1 &&
+    (sources[0] === 'source.local' || sources[0] === 'source.s3') &&
+    types.at(-1) === 'sink.publish' &&
+    types.filter((type) => type.startsWith('sink.')).length === 1 &&
+    pipeline.filter(({ options }) => typeof options['target'] === 'string').length <= 1 &&
+    placesIn(pipeline).every((place) => isS3(place) || place.startsWith('file://'))
+  );
+}
+
+/** Everything that is read, as the stages name it. */
+function placesIn(pipeline: Stages): readonly string[] {
+  return pipeline.flatMap(({ type, options }) => {
+    const place = type.startsWith('source.') ? (options['path'] ?? options['uri'] ?? options['url']) : options['target'];
+    if (typeof place !== 'string') return [];
+    const version = options['version_id'];
+    return [outputUri(typeof version === 'string' ? `${place}?versionId=${version}` : place)];
+  });
+}
+
+function indexOf(name: string): string {
+  return `${name.replace(/\.safetensors$/i, '')}.safetensors.index.json`;
+}
+
+async function recipeDigest(pipeline: Stages, { refuseUnknown }: Services): Promise<string> {
+  const program = await (digest ??= programDigest());
+  return createHash('sha256')
+    .update(JSON.stringify(sorted({ program, refuse_unknown: refuseUnknown === true, stages: pipeline as unknown as Json })))
+    .digest('hex');
+}
+
+let digest: Promise<string> | undefined;
+
+/** Of everything that may change what is published: our modules as they are, and the libraries by their versions. */
+async function programDigest(): Promise<string> {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const hash = createHash('sha256').update(process.version);
+  for (const folder of ['activities', 'src']) {
+    const names = (await readdir(join(root, folder), { recursive: true })).filter((name) => name.endsWith('.js')).sort();
+    for (const name of names) hash.update(`${folder}/${name}\0`).update(await readFile(join(root, folder, name)));
+  }
+  const { version, dependencies } = JSON.parse(await readFile(join(root, '..', 'package.json'), 'utf8')) as JsonObject;
+  return hash.update(JSON.stringify([version ?? null, dependencies ?? null])).digest('hex');
+}
+
+/** Keys in one order, whoever wrote the document. */
+function sorted(value: Json): Json {
+  if (Array.isArray(value)) return value.map((each: Json) => sorted(each));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, each]) => [key, sorted(each)]),
+  );
+}

@@ -1,0 +1,35 @@
+/** `ckpt report`: the report of any run or batch that the server still knows. */
+import { resolve } from 'node:path';
+import { writeAtomically } from '../../../io/atomic-file.ts';
+import { reportTemplate } from '../../../io/report-file.ts';
+import { reportPage } from '../../../report/page.ts';
+import { contentsOf, fetchRecords } from '../../run-records.ts';
+import { createServices } from '../../services.ts';
+import { configuredStorage } from '../../storage.ts';
+import { note, printJson, type OutputOptions } from '../output.ts';
+import { callerFolder } from '../paths.ts';
+import { withServer } from '../with-server.ts';
+
+export interface ToFile extends OutputOptions {
+  readonly output?: string;
+}
+
+export async function report(workflowId: string, options: ToFile): Promise<void> {
+  const path = targetPath(options.output, workflowId, 'report.html');
+  const records = await withServer(options, ({ temporal }) => fetchRecords(temporal, workflowId));
+  const storage = await configuredStorage({ inputs: 'own' });
+  try {
+    const contents = await contentsOf(createServices(storage), records);
+    await writeAtomically(path, reportPage(await reportTemplate(), contents));
+    if (options.json === true) return printJson({ workflow_id: workflowId, report: path, gaps: contents.gaps });
+    for (const gap of contents.gaps) note(gap);
+    process.stdout.write(`${path}\n`);
+  } finally {
+    storage.close();
+  }
+}
+
+/** As asked for, or in the folder where the user stands, named after the run. */
+export function targetPath(output: string | undefined, workflowId: string, extension: string): string {
+  return resolve(callerFolder(), output ?? `${workflowId.replaceAll(/[^\w.=-]+/g, '_').slice(-180)}.${extension}`);
+}

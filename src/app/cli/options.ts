@@ -1,0 +1,23 @@
+/** Options that several commands have. */
+import { InvalidArgumentError, Option } from 'commander';
+
+const again = 'may be given again';
+
+export const plugins = (): Option =>
+  new Option('--plugins <path>', `module, package or folder with further stages; ${again}`).argParser<readonly string[]>(collected);
+
+/** `name=value`, collected in a mapping. */
+export const assignment = (flags: string, description: string): Option =>
+  new Option(flags, `${description}; ${again}`).argParser<Readonly<Record<string, string>>>((text, before = {}) => {
+    const at = text.indexOf('=');
+    if (at < 1) throw new InvalidArgumentError('Expected name=value.');
+    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+  });
+
+export const parameter = (): Option => assignment('--param <name=value>', 'value of ${param.name} in the document');
+
+export const json = (): Option => new Option('--json', 'one JSON document on stdout');
+
+export function collected(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}

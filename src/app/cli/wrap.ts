@@ -1,0 +1,23 @@
+/** Long lines on a terminal; what goes into a file or another program keeps its lines. */
+
+/** Narrower columns than this are not wrapped: they would be towers. */
+const LEAST_WIDTH = 30;
+
+/** Columns to write in; without a terminal there is no end. */
+export function widthOf(stream: NodeJS.WriteStream): number {
+  return stream.isTTY ? stream.columns : Infinity;
+}
+
+/** Words in lines up to the width, each after so many blanks. */
+export function indented(text: string, blanks: number, width: number): string {
+  const room = width - blanks < LEAST_WIDTH ? Infinity : width - blanks;
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > room) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line].map((each) => ' '.repeat(blanks) + each).join('\n');
+}

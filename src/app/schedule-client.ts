@@ -1,0 +1,353 @@
+/** Schedules over Temporal's own: what runs when, and what became of it. */
+import { createHash } from 'node:crypto';
+import {
+  isGrpcServiceError,
+  ScheduleAlreadyRunning,
+  ScheduleNotFoundError,
+  type ScheduleDescription,
+  type ScheduleExecutionResult,
+  type ScheduleHandle,
+  type ScheduleOptions,
+  type ScheduleOptionsStartWorkflowAction,
+  type ScheduleOverlapPolicy,
+} from '@temporalio/client';
+import type { Workflow } from '@temporalio/common';
+import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, textOf, type Json } from '../errors.ts';
+import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
+import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
+import {
+  canonical,
+  checkSchedule,
+  OVERLAPS,
+  SCHEDULE_MEMO,
+  secondsOf,
+  TIMING_KEYS,
+  type Overlap,
+  type ScheduleChange,
+  type ScheduledRun,
+  type ScheduleEntry,
+  type ScheduleInput,
+  type ScheduleState,
+  type Timing,
+} from '../pipeline/schedule.ts';
+import type { CheckpointBatches } from './batch-client.ts';
+import type { CheckpointClient } from './client.ts';
+import { knownAttributes, startOptions, type Access, type Work } from './start.ts';
+
+/** gRPC's code for what the server finds wrong with a request. */
+const INVALID_ARGUMENT = 3;
+/** Milliseconds between looks for what a trigger has started, and looks in all. */
+const TRIGGER_LOOK = 200;
+const TRIGGER_LOOKS = 25;
+
+export interface AppliedSchedule {
+  readonly id: string;
+  readonly outcome: 'created' | 'updated' | 'unchanged';
+}
+
+/** What a trigger came to: the run, or that the schedule's overlap policy let it start none (yet). */
+export interface Triggered {
+  readonly id: string;
+  readonly workflow_id: string | null;
+  readonly skipped: boolean;
+}
+
+export interface BackfillRange {
+  readonly from: Date;
+  readonly to: Date;
+  /** Default `buffer_all`: one after the other. */
+  readonly overlap?: Overlap;
+}
+
+type Action = ScheduleOptionsStartWorkflowAction<Workflow>;
+type Definition = Required<Pick<ScheduleOptions<Action>, 'spec' | 'action' | 'policies'>> & { readonly digest: string };
+
+/** What the action of a schedule says in the memo of the runs that it starts. */
+interface Said {
+  readonly digest: string;
+  readonly timing: Timing;
+}
+
+/** Schedules of pipelines and batches. */
+export class CheckpointSchedules {
+  readonly #access: Access;
+  readonly #runs: Pick<CheckpointClient, 'settled'>;
+  readonly #batches: Pick<CheckpointBatches, 'settled'>;
+
+  constructor(access: Access, runs: Pick<CheckpointClient, 'settled'>, batches: Pick<CheckpointBatches, 'settled'>) {
+    this.#access = access;
+    this.#runs = runs;
+    this.#batches = batches;
+  }
+
+  /** Creates a schedule; one that says the same is left as it is, another one of that id is a `CheckpointConfigError`. */
+  async create(id: string, input: ScheduleInput): Promise<AppliedSchedule> {
+    const applied = await this.#put(id, input, false);
+    if (applied !== null) return applied;
+    throw new CheckpointConfigError(
+      `There is a schedule ${id} already, and it says something else. \`apply\` or \`update\` change it.`,
+      undefined,
+      {
+        details: { schedule_id: id },
+      },
+    );
+  }
+
+  /** Creates a schedule, or makes the one of that id say this. Whether it is paused is left as it is. */
+  async apply(id: string, input: ScheduleInput): Promise<AppliedSchedule> {
+    // The second form never gives null.
+    return (await this.#put(id, input, true))!;
+  }
+
+  /** Changes what is given and keeps the rest; writes it whether it differs or not. */
+  async update(id: string, change: ScheduleChange): Promise<AppliedSchedule> {
+    const before = await this.#describe(id);
+    const { timing } = saidOf(before);
+    const { kind, input } = workOf(before);
+    // Either of the two takes the place of the other.
+    const replaced = change.cron !== undefined ? ['every', 'offset'] : change.every !== undefined ? ['cron'] : [];
+    const kept = Object.fromEntries(Object.entries(timing).filter(([key]) => !replaced.includes(key)));
+    const work = (change.pipeline ?? change.batch) === undefined ? { [kind]: input } : {};
+    const note = change.note ?? before.state.note;
+    const next = checkSchedule({ ...kept, ...work, ...change, ...(note === undefined ? {} : { note }) });
+    await this.#write(id, next, await this.#definition(id, next));
+    return { id, outcome: 'updated' };
+  }
+
+  /** All schedules of pipelines and batches, each with its last run. */
+  async *list(): AsyncGenerator<ScheduleEntry, void, void> {
+    for await (const { scheduleId, action, state, info } of this.#access.client.schedule.list()) {
+      const kind = kindOf(action?.workflowType);
+      if (kind === null) continue;
+      const { paused, note = null } = state;
+      const runs = await this.#ran(kind, info.recentActions.slice(-1));
+      yield {
+        id: scheduleId,
+        kind,
+        paused,
+        note: note === '' ? null : note,
+        next: paused ? [] : info.nextActionTimes.slice(0, 1).map(isoOf),
+        runs,
+      };
+    }
+  }
+
+  /** How a schedule stands, with its last ten runs. */
+  async describe(id: string): Promise<ScheduleState> {
+    const description = await this.#describe(id);
+    const { state, info } = description;
+    const { kind, input } = workOf(description);
+    return {
+      id,
+      kind,
+      name: input.name ?? null,
+      paused: state.paused,
+      note: state.note === undefined || state.note === '' ? null : state.note,
+      timing: saidOf(description).timing,
+      next: state.paused ? [] : info.nextActionTimes.slice(0, 5).map(isoOf),
+      runs: await this.#ran(kind, info.recentActions),
+      started: info.numActionsTaken,
+      skipped: info.numActionsSkippedOverlap,
+      missed: info.numActionsMissedCatchupWindow,
+    };
+  }
+
+  /** Starts nothing until `unpause`, but for what is triggered. */
+  async pause(id: string, note = ''): Promise<void> {
+    // The server takes an empty note for no wish at all.
+    await this.#on(id, (handle) => handle.pause(note === '' ? 'paused' : note));
+  }
+
+  async unpause(id: string, note = ''): Promise<void> {
+    await this.#on(id, (handle) => handle.unpause(note === '' ? 'unpaused' : note));
+  }
+
+  /** Starts a run now, also of a paused schedule. */
+  async trigger(id: string, overlap?: Overlap): Promise<Triggered> {
+    const { info: before, policies } = await this.#describe(id);
+    // Without a policy, the SDK would allow all.
+    await this.#on(id, (handle) => handle.trigger(overlap === undefined ? policies.overlap : policyOf(overlap)));
+    for (let look = 0; look < TRIGGER_LOOKS; look++) {
+      const { info } = await this.#describe(id);
+      const known = new Set(before.recentActions.map(workflowIdOf));
+      const run = info.recentActions.map(workflowIdOf).find((one) => !known.has(one));
+      if (run !== undefined) return { id, workflow_id: run, skipped: false };
+      if (info.numActionsSkippedOverlap > before.numActionsSkippedOverlap) return { id, workflow_id: null, skipped: true };
+      await new Promise((resolve) => setTimeout(resolve, TRIGGER_LOOK));
+    }
+    return { id, workflow_id: null, skipped: false };
+  }
+
+  /** Starts what the schedule would have started between two times. */
+  async backfill(id: string, { from, to, overlap = 'buffer_all' }: BackfillRange): Promise<void> {
+    if (!(from.getTime() < to.getTime())) throw new CheckpointConfigError('A backfill goes from an earlier time to a later one.');
+    const backfill = { start: from, end: to, overlap: policyOf(overlap) };
+    await this.#on(id, (handle) => handle.backfill(backfill));
+  }
+
+  /** Runs that are under way go on. */
+  async delete(id: string): Promise<void> {
+    await this.#on(id, (handle) => handle.delete());
+  }
+
+  /** Null: there is one that says something else, and it may not be changed. */
+  async #put(id: string, given: ScheduleInput, change: boolean): Promise<AppliedSchedule | null> {
+    const input = checkSchedule(given);
+    const { digest, ...definition } = await this.#definition(id, input);
+    try {
+      const state = { paused: input.paused === true, ...(input.note === undefined ? {} : { note: input.note }) };
+      await this.#access.client.schedule.create({ scheduleId: id, ...definition, state });
+      return { id, outcome: 'created' };
+    } catch (error) {
+      if (!(error instanceof ScheduleAlreadyRunning)) throw refused(error, input);
+    }
+    const before = await this.#describe(id);
+    if (saidOf(before).digest === digest) return { id, outcome: 'unchanged' };
+    if (!change) return null;
+    await this.#write(id, input, { digest, ...definition });
+    return { id, outcome: 'updated' };
+  }
+
+  async #write(id: string, input: ScheduleInput, { spec, action, policies }: Definition): Promise<void> {
+    await this.#on(id, (handle) =>
+      handle
+        .update(({ state }) => {
+          // Whoever has paused it has said why.
+          const note = state.paused ? state.note : input.note;
+          return { spec, action, policies, state: { paused: state.paused, ...(note === undefined ? {} : { note }) } };
+        })
+        .catch((error: unknown) => Promise.reject(refused(error, input))),
+    );
+  }
+
+  async #definition(id: string, input: ScheduleInput): Promise<Definition> {
+    const { client, taskQueue } = this.#access;
+    const timing = timingOf(input);
+    const work: Work = input.batch === undefined ? { kind: 'pipeline', input: input.pipeline } : { kind: 'batch', input: input.batch };
+    const present = (await knownAttributes(client))?.present ?? [];
+    const { memo, ...start } = startOptions(work, present);
+    // A document is plain JSON, as is all that stands in it.
+    const whole = { timing, note: input.note ?? null, kind: work.kind, input: work.input, taskQueue, present } as unknown as Json;
+    const digest = createHash('sha256').update(canonical(whole)).digest('hex');
+    const said: Said = { digest, timing };
+    return {
+      digest,
+      spec: specOf(timing),
+      policies: {
+        overlap: policyOf(timing.overlap ?? 'skip'),
+        ...(timing.catch_up === undefined ? {} : { catchupWindow: milliseconds(timing.catch_up, 'catch_up') }),
+      },
+      action: { type: 'startWorkflow', workflowId: id, taskQueue, ...start, memo: { ...memo, [SCHEDULE_MEMO]: said } },
+    };
+  }
+
+  /** Newest first. */
+  async #ran(kind: Work['kind'], actions: readonly ScheduleExecutionResult[]): Promise<readonly ScheduledRun[]> {
+    return Promise.all(actions.toReversed().map((action) => this.#ranOne(kind, action)));
+  }
+
+  async #ranOne(kind: Work['kind'], { scheduledAt, takenAt, action }: ScheduleExecutionResult): Promise<ScheduledRun> {
+    const { workflowId, firstExecutionRunId: runId } = action.workflow;
+    const base = { workflow_id: workflowId, run_id: runId, scheduled: isoOf(scheduledAt), started: isoOf(takenAt) };
+    try {
+      const { status } = await this.#access.client.workflow.getHandle(workflowId).describe();
+      if (status.name === 'RUNNING') return { ...base, outcome: 'running', error: null };
+      const run = { workflowId, runId };
+      const ended = kind === 'pipeline' ? await this.#runs.settled(run) : await this.#batches.settled(run);
+      const error = ended.error === null ? null : { type: ended.error.type, message: ended.error.message };
+      return { ...base, outcome: ended.status, error, ...('failed' in ended ? { failed: ended.failed } : {}) };
+    } catch (error) {
+      if (isCheckpointError(error) && error.code !== 'CheckpointNotFoundError') throw error;
+      return { ...base, outcome: 'lost', error: null };
+    }
+  }
+
+  async #describe(id: string): Promise<ScheduleDescription> {
+    return this.#on(id, async (handle) => {
+      const description = await handle.describe();
+      if (kindOf(description.action.workflowType) !== null) return description;
+      throw new CheckpointConfigError(
+        `The schedule ${id} starts workflows of type ${description.action.workflowType}, which is neither a pipeline nor a batch.`,
+      );
+    });
+  }
+
+  #on<T>(id: string, act: (handle: ScheduleHandle) => Promise<T>): Promise<T> {
+    return act(this.#access.client.schedule.getHandle(id)).catch((error: unknown) => {
+      if (!(error instanceof ScheduleNotFoundError)) throw error;
+      throw new CheckpointNotFoundError(`There is no schedule ${id} on this server. \`ckpt schedule list\` shows all.`, id, {
+        cause: error,
+      });
+    });
+  }
+}
+
+function kindOf(workflowType: string | undefined): Work['kind'] | null {
+  if (workflowType === PIPELINE_WORKFLOW) return 'pipeline';
+  return workflowType === BATCH_WORKFLOW ? 'batch' : null;
+}
+
+function workOf({ action }: ScheduleDescription): Work {
+  const [input] = action.args ?? [];
+  // The workflow type says what its argument is.
+  return kindOf(action.workflowType) === 'batch'
+    ? { kind: 'batch', input: input as BatchInput }
+    : { kind: 'pipeline', input: input as PipelineInput };
+}
+
+function saidOf({ action }: ScheduleDescription): Said {
+  const said = action.memo?.[SCHEDULE_MEMO] as Partial<Said> | undefined;
+  return { digest: said?.digest ?? '', timing: said?.timing ?? {} };
+}
+
+function timingOf(input: ScheduleInput): Timing {
+  return Object.fromEntries(TIMING_KEYS.filter((key) => input[key] !== undefined).map((key) => [key, input[key]])) as Timing;
+}
+
+function specOf({ cron, every, offset, time_zone: timezone, jitter }: Timing): ScheduleOptions['spec'] {
+  const interval =
+    every === undefined
+      ? {}
+      : {
+          intervals: [{ every: milliseconds(every, 'every'), ...(offset === undefined ? {} : { offset: milliseconds(offset, 'offset') }) }],
+        };
+  return {
+    ...(cron === undefined ? {} : { cronExpressions: typeof cron === 'string' ? [cron] : [...cron] }),
+    ...interval,
+    ...(timezone === undefined ? {} : { timezone }),
+    ...(jitter === undefined ? {} : { jitter: milliseconds(jitter, 'jitter') }),
+  };
+}
+
+function milliseconds(given: string | number, key: string): number {
+  return secondsOf(given, key, 0) * 1000;
+}
+
+function policyOf(overlap: Overlap): ScheduleOverlapPolicy {
+  if (!OVERLAPS.includes(overlap))
+    throw new CheckpointConfigError(`\`overlap\` is one of ${OVERLAPS.join(', ')}; got ${JSON.stringify(overlap)}.`, 'overlap');
+  // The names are Temporal's in small letters.
+  return overlap.toUpperCase() as ScheduleOverlapPolicy;
+}
+
+/** What the server, or its client, finds wrong with a schedule is in its times. */
+function refused(error: unknown, { cron }: ScheduleInput): unknown {
+  const { cause } = error as { readonly cause?: unknown };
+  const invalid = [error, cause].find((one) => isGrpcServiceError(one) && one.code === INVALID_ARGUMENT);
+  if (invalid === undefined && !(error instanceof TypeError)) return error;
+  return new CheckpointConfigError(
+    `The server does not take the schedule: ${textOf(invalid ?? error)}.`,
+    cron === undefined ? 'every' : 'cron',
+    {
+      cause: error,
+    },
+  );
+}
+
+function workflowIdOf({ action }: ScheduleExecutionResult): string {
+  return action.workflow.workflowId;
+}
+
+function isoOf(time: Date): string {
+  return time.toISOString();
+}

@@ -1,0 +1,64 @@
+/**
+ * A run in one zip: what was asked for, what came of it, and the history that replays it.
+ *
+ * Invariant: written from the run's own records, which hold no credentials, and from nothing of this machine. A bundle that is
+ * read may come from anybody: what is taken out of it is bounded before it is inflated, and while.
+ */
+import { open } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import JSZip from 'jszip';
+import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
+
+export const HISTORY = 'history.json';
+
+/** Bytes of a bundle, and of the history in it: a server keeps at most 50 MiB of events, which JSON with base64 makes larger. */
+const MOST_BYTES = 512 * 2 ** 20;
+const MOST_HISTORY = 256 * 2 ** 20;
+
+/** Names to texts. */
+export async function packBundle(entries: Readonly<Record<string, string>>, created: Date): Promise<Uint8Array> {
+  const zip = new JSZip();
+  for (const [name, text] of Object.entries(entries)) zip.file(name, text, { date: created });
+  return zip.generateAsync({ type: 'uint8array', compression: 'DEFLATE', compressionOptions: { level: 6 } });
+}
+
+/** The history in a bundle, parsed; `CheckpointLoadError` where it is none. */
+export async function historyInBundle(path: string): Promise<unknown> {
+  const zip = await JSZip.loadAsync(await bytesOf(path)).catch((cause: Error) => {
+    throw new CheckpointLoadError(`${path} is no bundle: ${cause.message.slice(0, 200)}`, path, { cause });
+  });
+  const file = zip.file(HISTORY);
+  if (file === null) throw new CheckpointLoadError(`${path} holds no ${HISTORY}. Make a bundle with \`ckpt bundle\`.`, path);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    // Inflated piece by piece: what the archive says of its size is the word of whoever made it.
+    // An old-fashioned stream, hence wrapped.
+    for await (const chunk of new Readable().wrap(file.nodeStream())) {
+      // `nodeStream` gives buffers unless told otherwise.
+      size += (chunk as Buffer).length;
+      if (size > MOST_HISTORY) throw new CheckpointLoadError(`${HISTORY} in ${path} is larger than ${MOST_HISTORY} bytes.`, path);
+      chunks.push(chunk as Buffer);
+    }
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch (cause) {
+    if (cause instanceof CheckpointLoadError) throw cause;
+    throw new CheckpointLoadError(`${HISTORY} in ${path} cannot be read: ${(cause as Error).message}`, path, { cause });
+  }
+}
+
+async function bytesOf(path: string): Promise<Uint8Array> {
+  const handle = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') throw new CheckpointNotFoundError(`There is no bundle ${path}.`, path, { cause });
+    throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause });
+  });
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new CheckpointLoadError(`${path} is no file.`, path);
+    if (stats.size > MOST_BYTES)
+      throw new CheckpointLoadError(`${path} has ${stats.size} bytes; a bundle has at most ${MOST_BYTES}.`, path);
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}

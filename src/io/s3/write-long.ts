@@ -1,0 +1,60 @@
+/** A text of unknown length as one object: a single PUT where it is short, else parts; nothing is there until all of it is. */
+import { crc32 } from 'node:zlib';
+import type { RetryPolicy } from '../retry.ts';
+import { patiently } from './patience.ts';
+import type { S3Part, S3Port, S3Target } from './port.ts';
+
+/** Bytes of a part: with ten thousand of them at most, 80 GB. */
+const PART = 8 * 2 ** 20;
+
+/** Rejects with a `StoreFault`, and what was sent is taken away again. */
+export async function writeLongS3(
+  port: S3Port,
+  target: S3Target,
+  chunks: AsyncIterable<string>,
+  policy: RetryPolicy,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const asking = <T>(bytes: number, work: (inner: AbortSignal) => Promise<T>): Promise<T> => patiently(policy, signal, bytes, work);
+  const parts: S3Part[] = [];
+  let upload: string | null = null;
+  try {
+    for await (const { body, last } of bodies(chunks)) {
+      if (last && upload === null) {
+        await asking(body.length, (inner) => port.put(target, body, { mark: '', condition: { kind: 'any' } }, inner));
+        return;
+      }
+      const open: string = (upload ??= await asking(0, (inner) => port.createUpload(target, '', inner)));
+      const number = parts.length + 1;
+      parts.push(await asking(body.length, (inner) => port.uploadPart(target, open, number, body, checksum(body), inner)));
+    }
+    // There was more than one piece.
+    const open = upload!;
+    await asking(0, (inner) => port.completeUpload(target, open, parts, { kind: 'any' }, inner));
+  } catch (error) {
+    if (upload !== null) await port.abortUpload(target, upload).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Pieces of a part's size, the last one of what is left. */
+async function* bodies(chunks: AsyncIterable<string>): AsyncGenerator<{ readonly body: Uint8Array; readonly last: boolean }> {
+  let held: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    if (size >= PART) {
+      yield { body: Buffer.concat(held), last: false };
+      [held, size] = [[], 0];
+    }
+    const bytes = Buffer.from(chunk);
+    held.push(bytes);
+    size += bytes.length;
+  }
+  yield { body: Buffer.concat(held), last: true };
+}
+
+function checksum(body: Uint8Array): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32(body));
+  return bytes.toString('base64');
+}

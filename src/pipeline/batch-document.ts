@@ -1,0 +1,98 @@
+/** The shape of a batch document. Workflow-safe: the batch itself checks what it was started with. */
+import { CheckpointConfigError, isCheckpointError } from '../errors.ts';
+import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
+import { itemOf } from './batch-template.ts';
+import { checkDocument } from './document.ts';
+import { didYouMean } from './suggestions.ts';
+import { within } from './text.ts';
+
+/** Temporal takes at most 2000 open children of a workflow. */
+export const MOST_CONCURRENT = 1000;
+export const MOST_CONTINUE_AFTER = 10_000;
+/** Characters of a template's JSON: every item's run begins with it. */
+const MOST_TEMPLATE = 64 * 1024;
+
+/** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
+export function checkBatch(given: unknown): BatchInput {
+  if (!isObject(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
+  const known: readonly string[] = [...BATCH_KEYS, 'carried'];
+  for (const key of Object.keys(given))
+    if (!known.includes(key))
+      throw new CheckpointConfigError(
+        `Unknown key \`${key}\`.${didYouMean(key, BATCH_KEYS)} A batch knows: ${BATCH_KEYS.join(', ')}.`,
+        key,
+      );
+  checkItems(given['items']);
+  checkTemplate(given['pipeline']);
+  checkCount(given['max_concurrent'], 'max_concurrent', MOST_CONCURRENT);
+  checkCount(given['continue_after'], 'continue_after', MOST_CONTINUE_AFTER);
+  const failures = given['max_failures'];
+  const share = typeof failures === 'string' && /^\d+(\.\d+)?%$/.test(failures) && Number.parseFloat(failures) <= 100;
+  if (failures !== undefined && !share && !(Number.isInteger(failures) && (failures as number) >= 0))
+    throw new CheckpointConfigError(
+      `\`max_failures\` is a whole number, or a share such as \`5%\`; got ${JSON.stringify(failures)}.`,
+      'max_failures',
+    );
+  for (const [key, kind] of [
+    ['name', 'string'],
+    ['results', 'string'],
+    ['continue_on_error', 'boolean'],
+  ] as const)
+    if (given[key] !== undefined && typeof given[key] !== kind)
+      throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${JSON.stringify(given[key])}.`, key);
+  return given as unknown as BatchInput;
+}
+
+/** Errors say where in the batch. */
+function checkTemplate(template: unknown): void {
+  try {
+    checkDocument(template);
+  } catch (error) {
+    const path = isCheckpointError(error) ? error.details['config_path'] : undefined;
+    if (!isCheckpointError(error) || typeof path !== 'string') throw error;
+    const config_path = path === '' ? 'pipeline' : `pipeline.${path}`;
+    throw new CheckpointConfigError(error.message, undefined, { cause: error, details: { ...error.details, config_path } });
+  }
+  const size = JSON.stringify(template).length;
+  if (size > MOST_TEMPLATE)
+    throw new CheckpointConfigError(
+      `The template has ${size} characters, at most ${MOST_TEMPLATE}: every item's run begins with it. Put a long \`target\` into a JSON file and name that.`,
+      'pipeline',
+    );
+}
+
+function checkItems(items: unknown): void {
+  if (Array.isArray(items)) return items.forEach((item: unknown, index) => void itemOf(item, `items[${index}]`));
+  const one = isObject(items) ? ['uri', 'manifest', 'failed_in'].filter((key) => typeof items[key] === 'string') : [];
+  if (one.length !== 1)
+    throw new CheckpointConfigError('`items` is a mapping with `uri` (and `glob`), one with `manifest`, or a list.', 'items');
+  const mapping = items as Readonly<Record<string, unknown>>;
+  const { glob } = mapping;
+  const known: readonly string[] = one[0] === 'uri' ? ['uri', 'glob'] : one;
+  const unknown = Object.keys(mapping).find((key) => !known.includes(key));
+  if (unknown !== undefined)
+    throw new CheckpointConfigError(
+      `\`items\` with \`${one[0]}\` has no key \`${unknown}\`.${didYouMean(unknown, known)}`,
+      `items.${unknown}`,
+    );
+  if (glob !== undefined && typeof glob !== 'string' && !(Array.isArray(glob) && glob.every((each) => typeof each === 'string')))
+    throw new CheckpointConfigError('`glob` is a pattern such as `**/*.ckpt`, or a list of them.', 'items.glob');
+}
+
+function checkCount(value: unknown, key: string, most: number): void {
+  if (value === undefined || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most)) return;
+  throw new CheckpointConfigError(`\`${key}\` is a whole number from 1 to ${most}; got ${JSON.stringify(value)}.`, key);
+}
+
+/** Throws where a batch's own id leaves no room for its children's. */
+export function checkBatchId(workflowId: string): void {
+  if (within(workflowId, MOST_ID_BYTES) === workflowId) return;
+  throw new CheckpointConfigError(
+    `The id of a batch may have ${MOST_ID_BYTES} bytes, as those of its runs begin with it. Choose a shorter \`name\` or \`--id\`.`,
+    'name',
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

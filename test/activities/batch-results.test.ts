@@ -1,0 +1,86 @@
+/** Outcomes that come in any order become results in the order of the items, each once, and little is held meanwhile. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { loadCatalog } from '../../activities/catalog.ts';
+import { batchActivities, type BatchActivities } from '../../activities/batch/index.ts';
+import {
+  FINISH_ACTIVITY,
+  LIST_ACTIVITY,
+  PAGE_ACTIVITY,
+  PART,
+  RECORD_ACTIVITY,
+  type Noted,
+  type Outcome,
+} from '../../src/pipeline/batch.ts';
+import type { BlobReference } from '../../src/model/context.ts';
+import { servicesOf } from '../support/temporal.ts';
+
+const ITEMS = 20_000;
+/** Items of a page. */
+const PAGE = 200;
+const pipeline = { stages: [{ type: 'source.local', path: '${item.uri}' }] };
+
+let folder: string;
+let activities: BatchActivities;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-results-'));
+  activities = batchActivities(await loadCatalog(), servicesOf(join(folder, 'workspace')));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** As in a worker: with a context. */
+const call = <I, O>(activity: (input: I) => Promise<O>, input: I): Promise<O> => new MockActivityEnvironment().run(activity, input);
+
+test('twenty thousand items, of which one in a thousand ends at the very last', async () => {
+  const items = Array.from({ length: ITEMS }, (_, index) => ({ uri: `/in/${index}`, note: `n${index}` }));
+  const { index, total } = await call(activities[LIST_ACTIVITY], { items, workspace: null, results: null });
+  expect(total).toBe(ITEMS);
+  const page = await call(activities[PAGE_ACTIVITY], { index, page: 99, workspace: null, pipeline });
+  expect(page.items).toHaveLength(PAGE);
+  expect(page.items.at(-1)).toEqual({ uri: '/in/19999', key: '19999', columns: { note: 'n19999' } });
+  expect((await call(activities[PAGE_ACTIVITY], { index, page: 100, workspace: null, pipeline })).items).toEqual([]);
+
+  const noted = (at: number): Noted => ({
+    index: at,
+    page: Math.floor(at / PAGE),
+    offset: at % PAGE,
+    status: 'completed',
+    workflow_id: `b/${at}`,
+    run_id: `r${at}`,
+    outputs: [],
+    error: null,
+    ended: new Date(at).toISOString(),
+  });
+  const slow = (at: number): boolean => at % 1000 === 7;
+  const all = Array.from({ length: ITEMS }, (_, at) => at);
+  // A window of some dozens: near ones end in any order.
+  const order = [...all.filter((at) => !slow(at)).sort((a, b) => a + ((a * 7919) % 40) - (b + ((b * 7919) % 40))), ...all.filter(slow)];
+  let part: BlobReference | null = null;
+  for (let at = 0; at < ITEMS; at += PART) {
+    const outcomes = order.slice(at, at + PART).map(noted);
+    part = await call(activities[RECORD_ACTIVITY], { workspace: null, index, previous: part, outcomes });
+    expect(part.size).toBeLessThan(PART * 200 + 64 * 400);
+  }
+  const results = await call(activities[FINISH_ACTIVITY], { workspace: null, part, results: null, batch: 'b/ä', run: 'r' });
+  const lines = (await readFile(fileURLToPath(results), 'utf8')).trim().split('\n');
+  const outcomes = lines.map((line) => JSON.parse(line) as Outcome);
+  expect(outcomes.map((outcome) => outcome.index)).toEqual(all);
+  for (const outcome of outcomes)
+    if (outcome.uri !== `/in/${outcome.index}` || outcome.columns['note'] !== `n${outcome.index}`) throw new Error(JSON.stringify(outcome));
+}, 240_000);
+
+test('no outcome at all: results without a line', async () => {
+  const results = await call(activities[FINISH_ACTIVITY], {
+    workspace: null,
+    part: null,
+    results: join(folder, 'r.jsonl'),
+    batch: 'b',
+    run: 'r',
+  });
+  expect(results).toBe(join(folder, 'r.jsonl'));
+  expect(await readFile(results, 'utf8')).toBe('');
+});

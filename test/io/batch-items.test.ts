@@ -1,0 +1,145 @@
+/** Where items come from: folders, manifests, results, an S3 store; in order, with the place of what is wrong. */
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { listItems, pathGlob } from '../../src/io/batch-items.ts';
+import { destinationOf } from '../../src/io/destination.ts';
+import { createStorage } from '../../src/io/storage/storage.ts';
+import type { BatchItem, BatchItems } from '../../src/pipeline/batch.ts';
+import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-items-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function listed(items: BatchItems, storage = createStorage()): Promise<readonly BatchItem[]> {
+  const found: BatchItem[] = [];
+  for await (const item of listItems(items, { storage, own: async () => null })) found.push(item);
+  return found;
+}
+const manifest = async (name: string, text: string): Promise<BatchItems> => {
+  await writeFile(join(folder, name), text);
+  return { manifest: join(folder, name) };
+};
+const refused = (items: Promise<BatchItems>): Promise<string> =>
+  items.then(listed).then(
+    () => 'it was accepted',
+    (error: Error) => error.message,
+  );
+
+test('a folder: in order of names, hidden files and links to folders left out', async () => {
+  for (const path of ['b/2.ckpt', 'b/10.ckpt', 'a.pt', '.hidden/x.pt', '.x.pt', 'notes.txt', 'c d/é.bin']) {
+    await mkdir(join(folder, path, '..'), { recursive: true });
+    await writeFile(join(folder, path), '');
+  }
+  await symlink(folder, join(folder, 'circle'));
+  await symlink(join(folder, 'a.pt'), join(folder, 'link.pt'));
+  const found = await listed({ uri: folder });
+  expect(found.map(({ key }) => key)).toEqual(['a.pt', 'b/10.ckpt', 'b/2.ckpt', 'c d/é.bin', 'link.pt']);
+  expect(found[3]!.uri).toBe(pathToFileURL(join(folder, 'c d', 'é.bin')).href);
+  expect((await listed({ uri: folder, glob: ['b/*', '*.txt'] })).map(({ key }) => key)).toEqual(['b/10.ckpt', 'b/2.ckpt', 'notes.txt']);
+  await expect(listed({ uri: join(folder, 'none') })).rejects.toThrow('There is no folder');
+  await expect(listed({ uri: join(folder, 'a.pt') })).rejects.toThrow('is no folder');
+});
+
+test('globs', () => {
+  const fits = (glob: string, key: string): boolean => pathGlob(glob)(key);
+  expect(['a.ckpt', 'x/a.ckpt', 'x/y/a.ckpt'].filter((key) => fits('**/a.ckpt', key))).toHaveLength(3);
+  expect(fits('*/a.ckpt', 'x/y/a.ckpt')).toBe(false);
+  expect(fits('run-?/{last,best}.pt', 'run-1/best.pt')).toBe(true);
+  expect(fits('a+(b).pt', 'a+(b).pt')).toBe(true);
+});
+
+describe('manifests', () => {
+  test('CSV: quotes, commas, line ends and doubled quotes in fields, a mark of the byte order, blank lines, CRLF', async () => {
+    const items = await manifest(
+      'items.csv',
+      '\uFEFFuri,key,"a, b"\r\nx.ckpt,,1\r\n\r\n"/abs/y.ckpt","k/y","two\nlines ""quoted"""\r\ns3://b/z.pt,z,\r\n',
+    );
+    expect(await listed(items)).toEqual([
+      { uri: `${folder}/x.ckpt`, key: 'x.ckpt', columns: { 'a, b': '1' } },
+      { uri: '/abs/y.ckpt', key: 'k/y', columns: { 'a, b': 'two\nlines "quoted"' } },
+      { uri: 's3://b/z.pt', key: 'z', columns: { 'a, b': '' } },
+    ]);
+  });
+
+  test('JSON Lines, over the end of a block', async () => {
+    const rows = Array.from({ length: 30_000 }, (_, index) => JSON.stringify({ uri: `é${index}.pt`, epoch: index }));
+    const found = await listed(await manifest('items.jsonl', `${rows.join('\n')}\n\n`));
+    expect(found).toHaveLength(30_000);
+    expect(found.at(-1)).toEqual({ uri: `${folder}/é29999.pt`, key: 'é29999.pt', columns: { epoch: '29999' } });
+  });
+
+  test('what is wrong is said with its line', async () => {
+    expect(await refused(manifest('a.csv', 'url\nx\n'))).toContain('one of them `uri`');
+    expect(await refused(manifest('b.csv', 'uri,uri\nx,y\n'))).toContain('two columns are named `uri`');
+    expect(await refused(manifest('c.csv', 'uri,a\nx,1\ny\n'))).toMatch(/c\.csv: .*line 3/);
+    expect(await refused(manifest('d.csv', 'uri\n"x\n'))).toMatch(/d\.csv: .*[Qq]uote/);
+    expect(await refused(manifest('e.csv', 'uri,a\nx,1\n,2\n'))).toContain('e.csv, line 3');
+    expect(await refused(manifest('f.jsonl', '{"uri":"x"}\n\n{broken\n'))).toContain('f.jsonl, line 3');
+    expect(await refused(manifest('g.jsonl', '{"uri":"x"}\n7\n'))).toContain('g.jsonl, line 2');
+  });
+
+  test('results of a batch: what failed or was cancelled', async () => {
+    const line = (index: number, status: string): string =>
+      JSON.stringify({ index, item: `k${index}`, uri: `/x/${index}`, columns: { n: `${index}` }, status });
+    await writeFile(join(folder, 'r.jsonl'), ['completed', 'failed', 'unchanged', 'cancelled'].map((s, i) => `${line(i, s)}\n`).join(''));
+    expect(await listed({ failed_in: join(folder, 'r.jsonl') })).toEqual([
+      { uri: '/x/1', key: 'k1', columns: { n: '1' } },
+      { uri: '/x/3', key: 'k3', columns: { n: '3' } },
+    ]);
+  });
+});
+
+describe('an S3 store', () => {
+  let server: S3TestServer;
+  const before = { ...process.env };
+  beforeAll(async () => {
+    server = await startS3Server();
+    Object.assign(process.env, server.env);
+  }, S3_SETUP_TIMEOUT);
+  afterAll(async () => {
+    for (const name of Object.keys(server?.env ?? {})) delete process.env[name];
+    Object.assign(process.env, before);
+    await server?.close();
+  });
+
+  test('a prefix of more than two pages, and a long text in parts', async () => {
+    const storage = createStorage();
+    const bucket = await server.bucket();
+    const files = destinationOf(storage, `s3://${bucket}/x`);
+    const keys = Array.from({ length: 2100 }, (_, index) => `runs/${String(index).padStart(5, '0')}.pt`);
+    for (let at = 0; at < keys.length; at += 50)
+      await Promise.all(keys.slice(at, at + 50).map((key) => files.write(`s3://${bucket}/${key}`, 'x')));
+    await files.write(`s3://${bucket}/runs-of-others/1.pt`, 'x');
+    const found = await listed({ uri: `s3://${bucket}/runs` }, storage);
+    expect(found.map(({ uri }) => uri)).toEqual(keys.map((key) => `s3://${bucket}/${key}`));
+    expect(found[7]!.key).toBe('00007.pt');
+
+    async function* long(): AsyncGenerator<string> {
+      for (let index = 0; index < 20_000; index++) yield `${String(index).padStart(6, '0')}${'é'.repeat(500)}\n`;
+    }
+    await files.writeLong(`s3://${bucket}/long.txt`, long());
+    const lines = (await files.read(`s3://${bucket}/long.txt`))!.trim().split('\n');
+    expect(lines).toHaveLength(20_000);
+    expect(lines.at(-1)!.slice(0, 6)).toBe('019999');
+    await files.writeLong(`s3://${bucket}/short.txt`, (async function* () {})());
+    expect(await files.read(`s3://${bucket}/short.txt`)).toBe('');
+    await expect(
+      files.writeLong(
+        `s3://${bucket}/cut.txt`,
+        (async function* () {
+          yield 'x'.repeat(9 * 2 ** 20);
+          yield 'y';
+          throw new Error('the parts are gone');
+        })(),
+      ),
+    ).rejects.toThrow('the parts are gone');
+    expect(await files.read(`s3://${bucket}/cut.txt`)).toBeNull();
+    storage.close();
+  }, 300_000);
+});

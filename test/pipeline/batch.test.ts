@@ -1,0 +1,88 @@
+import { describe, expect, test } from '@jest/globals';
+import { isCheckpointError } from '../../src/errors.ts';
+import { borne, childId, handOver, NO_TOTALS, withOutcome, type BatchItem, type Totals } from '../../src/pipeline/batch.ts';
+import { checkBatch, checkBatchId } from '../../src/pipeline/batch-document.ts';
+import { expand, itemOf } from '../../src/pipeline/batch-template.ts';
+import { within } from '../../src/pipeline/text.ts';
+
+const stages = [{ type: 'source.local', path: '${item.uri}' }, { type: 'loader.weights_only' }];
+const item = (key: string, columns: Record<string, string> = {}): BatchItem => ({ uri: `file:///in/${key}`, key, columns });
+const refusal = (act: () => unknown): string => {
+  try {
+    act();
+  } catch (error) {
+    if (isCheckpointError(error)) return `${String(error.details['config_path'])}: ${error.message}`;
+    throw error;
+  }
+  throw new Error('it was accepted');
+};
+
+describe('names in so many bytes', () => {
+  test('no half characters, from either end', () => {
+    expect(within('abc', 10)).toBe('abc');
+    expect(within('aéz', 2)).toBe('a');
+    expect(within('aéz', 3, 'end')).toBe('éz');
+    expect(within('x😀', 4, 'end')).toBe('😀');
+    expect(within('x😀y', 3, 'end')).toBe('y');
+    expect(within('a\ud83d', 10)).toBe('a\ufffd');
+  });
+
+  test('ids of children are taken by the server, whatever the keys', () => {
+    for (const key of ['k'.repeat(5000), '模'.repeat(5000), '😀'.repeat(3000), 'a\ud800b']) {
+      const id = childId('b'.repeat(600), 999_999, item(key));
+      expect(Buffer.byteLength(id)).toBeLessThanOrEqual(1000);
+      expect(Buffer.from(id).toString()).toBe(id);
+    }
+    expect(refusal(() => checkBatchId('b'.repeat(601)))).toContain('600 bytes');
+    expect(childId('nightly', 3, item('runs/last.ckpt'))).toBe('nightly/3/runs/last.ckpt');
+  });
+});
+
+test('totals stay small, whatever fails', () => {
+  let totals: Totals = NO_TOTALS;
+  for (let index = 0; index < 1000; index++)
+    totals = withOutcome(totals, 'x'.repeat(200), {
+      status: 'failed',
+      outputs: [],
+      error: { type: `Plugin${index}${'e'.repeat(500)}`, message: 'm'.repeat(10_000), details: {} },
+    });
+  expect(totals.failed).toBe(1000);
+  expect(Object.values(totals.codes).reduce((sum, count) => sum + count, 0)).toBe(1000);
+  expect(JSON.stringify(totals).length).toBeLessThan(32 * 1024);
+});
+
+test('what is borne, and what is handed over', () => {
+  expect(borne({ items: [], pipeline: { stages: [] } }, 10)).toBe(0);
+  expect(borne({ items: [], pipeline: { stages: [] }, continue_on_error: true }, 10)).toBe(Infinity);
+  expect(borne({ items: [], pipeline: { stages: [] }, max_failures: '5%' }, 1000)).toBe(50);
+  expect([1, 4, 16, 1000].map(handOver)).toEqual([1, 1, 4, 64]);
+});
+
+describe('the document', () => {
+  test.each([
+    [{ items: [], pipeline: { stages }, max_concurent: 3 }, /^max_concurent: .*max_concurrent/],
+    [{ items: { uri: '/x', globs: '*' }, pipeline: { stages } }, /^items\.globs: .*glob/],
+    [{ items: { uri: '/x', manifest: 'y' }, pipeline: { stages } }, /^items: /],
+    [{ items: [{ key: 'no uri' }], pipeline: { stages } }, /^items\[0\]: /],
+    [{ items: [], pipeline: { stages: [{ path: 'x' }] } }, /^pipeline\.stages\[0\]\.type: /],
+    [{ items: [], pipeline: [] }, /^pipeline: /],
+    [{ items: [], pipeline: { stages }, max_failures: '5 %' }, /^max_failures: /],
+    [{ items: [], pipeline: { stages }, max_concurrent: 0 }, /^max_concurrent: /],
+    [{ items: [], pipeline: { stages: [{ type: 'loader.x', target: { a: 'x'.repeat(70_000) } }] } }, /^pipeline: .*JSON file/],
+  ])('%j', (given, message) => {
+    expect(refusal(() => checkBatch(given))).toMatch(message);
+  });
+
+  test('an item is bounded', () => {
+    expect(refusal(() => itemOf({ uri: 'a', note: 'x'.repeat(20_000) }, 'row 3'))).toMatch(/^row 3: .*at most 16384/);
+  });
+});
+
+test('the template', () => {
+  const made = expand(
+    { stages: [{ type: 'sink.publish', uri: 's3://b/${item.dir}/${item.stem}-${item.run}.safetensors' }] },
+    item('a/b.v2.ckpt', { run: '7' }),
+  );
+  expect(made.stages[0]!['uri']).toBe('s3://b/a/b.v2-7.safetensors');
+  expect(refusal(() => expand({ stages: [{ type: 'x', uri: '${item.sterm}' }] }, item('a')))).toMatch(/stem/);
+});

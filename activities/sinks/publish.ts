@@ -7,11 +7,13 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CheckpointConfigError, CheckpointError, type Json } from '../../src/errors.ts';
 import { layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
+import type { Arrange } from '../../src/formats/safetensors/layout.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
 import { formatBytes, formatCount, parseBytes, SIZE } from '../../src/pipeline/text.ts';
 import { destinationOf, nameOf, outputUri, siblingUri, type Destination, type PublishedFile } from '../../src/io/destination.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
+import { copyArrangement } from '../../src/io/destination.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
 import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
@@ -63,7 +65,7 @@ export default defineStage<Options>({
     const { format, shard_size: shardSize, training_state: trainingState, overwrite, server_side_copy: serverSideCopy } = call.options;
     const asked = JSON.stringify([format, shardSize ?? null, trainingState]);
     const planSha256 = createHash('sha256').update(context.plan.sha256).update(asked).digest('hex');
-    const outputs = outputsOf(plan, call.options);
+    const outputs = outputsOf(plan, call.options, serverSideCopy ? copyArrangement(services.storage, uri) : undefined);
     const target = outputs.index === null ? uri : siblingUri(uri, outputs.index.name);
     const manifest = overwrite === 'always' ? null : await unchangedManifest(files, target, planSha256);
     const recipe = await call.recipe(plan);
@@ -167,9 +169,9 @@ function digestEntry(sha256: string | undefined): { readonly sha256?: string } {
   return sha256 === undefined ? {} : { sha256 };
 }
 
-function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options): Outputs {
+function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options, arrange?: Arrange): Outputs {
   const name = nameOf(outputUri(uri));
-  return layoutOutputs(plan, { format, name, shardSize: shardSize === undefined ? null : bytesOf(shardSize), trainingState });
+  return layoutOutputs(plan, { format, name, shardSize: shardSize === undefined ? null : bytesOf(shardSize), trainingState, arrange });
 }
 
 function bytesOf(size: number | string): number {

@@ -67,12 +67,15 @@ function reaching(scene: Scene, server: S3TestServer, endpoint: string): Scene {
 }
 
 interface Series {
+  /** Of the whole process. */
   readonly ms: number[];
+  /** Of the bytes' way alone. */
   readonly publish: number[];
+  readonly cpu: number[];
   readonly rss: number[];
 }
 
-const series = (): Series => ({ ms: [], publish: [], rss: [] });
+const series = (): Series => ({ ms: [], publish: [], cpu: [], rss: [] });
 
 async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<readonly Measurement[]> {
   const stored = reaching(scene, server, server.endpoint);
@@ -85,11 +88,12 @@ async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<
   const { ContentLength: size = 0 } = await server.client.send(new HeadObjectCommand({ Bucket: bucket, Key: REFERENCE }));
   const through = series();
   const copied = series();
-  const peer: number[] = [];
+  const peer: Omit<Series, 'rss'> = { ms: [], publish: [], cpu: [] };
   let passed = size;
   const take = async (to: Series, done: Awaited<ReturnType<typeof publish>>): Promise<void> => {
     to.ms.push(done.ms);
     if (done.peakRss !== null) to.rss.push(done.peakRss);
+    if (done.cpuMs !== null) to.cpu.push(done.cpuMs);
     to.publish.push((await runTimes(scene, done.result.workflow_id)).stages.get('sink.publish')!);
   };
   const players = [
@@ -101,7 +105,12 @@ async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<
       passed = output!.passed_through ?? size;
       await take(copied, done);
     },
-    async () => void peer.push((await stored.node(PEER, bucket, REFERENCE, TARGET)).ms),
+    async () => {
+      const done = await stored.node(PEER, bucket, REFERENCE, TARGET);
+      peer.ms.push(done.ms);
+      peer.publish.push(Number(done.stdout));
+      if (done.cpuMs !== null) peer.cpu.push(done.cpuMs);
+    },
   ];
   const runs = scene.runs ?? (scene.quick ? 1 : RUNS);
   for (let run = 0; run < runs; run++) {
@@ -114,16 +123,19 @@ async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<
   }
   const name = 'GetObject | PutObject';
   const row = 's3';
-  const pair = (what: string, { ms, publish: stage, rss }: Series, limit: number): readonly Measurement[] => [
+  const pair = (what: string, { ms, publish: stage, cpu, rss }: Series, limit: number): readonly Measurement[] => [
     measurement({
       row,
-      what: `${what}: whole process`,
+      what: `${what}: sink.publish`,
       unit: 'ms',
-      ours: ms,
-      peer: { name, runs: peer },
+      ours: stage,
+      peer: { name, runs: peer.publish },
       budget: { text: `${limit}×`, limit, of: 'ratio' },
     }),
-    measurement({ row, what: `${what}: sink.publish alone`, unit: 'ms', ours: stage, peer: { name, runs: peer } }),
+    measurement({ row, what: `${what}: whole process`, unit: 'ms', ours: ms, peer: { name, runs: peer.ms } }),
+    ...(cpu.length === 0
+      ? []
+      : [measurement({ row, what: `${what}: CPU time of the process`, unit: 'ms', ours: cpu, peer: { name, runs: peer.cpu } })]),
     ...(rss.length === 0
       ? []
       : [measurement({ row, what: `${what}: peak RSS`, unit: 'bytes', ours: rss, budget: { text: '256 MiB', limit: RSS, of: 'ours' } })]),

@@ -9,7 +9,7 @@ import { tensorBytes } from '../model/dtype.ts';
 import type { Format } from '../model/header.ts';
 import type { LeftOut, Plan } from '../model/plan.ts';
 import type { Layout } from './layout.ts';
-import { layoutSafetensors } from './safetensors/layout.ts';
+import { layoutSafetensors, type Arrange } from './safetensors/layout.ts';
 import { tiedNames } from './shared-bytes.ts';
 import { layoutTorch } from './torch/layout.ts';
 
@@ -39,6 +39,8 @@ export interface OutputOptions {
   readonly shardSize: number | null;
   /** Whether training state that the plan carries goes along where the format has a place for it. */
   readonly trainingState: boolean;
+  /** In which order tensors stand in a safetensors file, where not as usual. */
+  readonly arrange?: Arrange | undefined;
 }
 
 /** Throws `CheckpointIncompatibleError` where the format has no form for a weight. */
@@ -53,7 +55,7 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
       ...(plan.attachments ?? []).map(({ name: what }) => ({ what, reason: 'safetensors has no place for members of an archive' })),
     ];
     const sharded = shardSize === null ? [plan.tensors.map((_, index) => index)] : shards(plan, shardSize);
-    return { ...safetensors(plan, sharded, options.name), dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
+    return { ...safetensors(plan, sharded, options), dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
   }
   if (shardSize !== null) throw new CheckpointConfigError(`\`shard_size\` is for safetensors; ${format} is written as one file.`);
   const layout = layoutTorch(plan, format);
@@ -66,13 +68,17 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
   };
 }
 
-function safetensors(plan: Plan, sharded: readonly (readonly number[])[], name: string): Pick<Outputs, 'files' | 'index' | 'places'> {
+function safetensors(
+  plan: Plan,
+  sharded: readonly (readonly number[])[],
+  { name, arrange }: OutputOptions,
+): Pick<Outputs, 'files' | 'index' | 'places'> {
   const places: { file: number; tensor: number }[] = [];
   const stem = name.replace(/\.safetensors$/i, '');
   const nameOf = (shard: number): string => `${stem}-${number5(shard + 1)}-of-${number5(sharded.length)}.safetensors`;
   const files = sharded.map((members, shard): OutputFile => {
     members.forEach((index, tensor) => void (places[index] = { file: shard, tensor }));
-    const layout = layoutSafetensors({ ...plan, tensors: members.map((index) => plan.tensors[index]!) });
+    const layout = layoutSafetensors({ ...plan, tensors: members.map((index) => plan.tensors[index]!) }, arrange);
     return { name: sharded.length === 1 ? null : nameOf(shard), layout };
   });
   if (sharded.length === 1) return { files, index: null, places };

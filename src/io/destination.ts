@@ -6,6 +6,7 @@
 import { readFile, rm, stat } from 'node:fs/promises';
 import { CheckpointConfigError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
+import type { Arrange } from '../formats/safetensors/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { writeAtomically } from './atomic-file.ts';
@@ -17,6 +18,7 @@ import { checkDestination, discardPartials, publishLocal } from './publish-local
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
 import { checkApart, headOrNull, isOf, type Overwrite } from './s3/conditions.ts';
+import { copyOrder } from './s3/copy-order.ts';
 import { patiently } from './s3/patience.ts';
 import { publishS3 } from './s3/publish-s3.ts';
 import { readSmallS3, s3Identity } from './s3/source.ts';
@@ -86,6 +88,15 @@ export function siblingUri(uri: string, name: string): string {
 export function nameOf(uri: string): string {
   const last = uri.slice(uri.lastIndexOf('/') + 1);
   return isS3(uri) ? last : decodeURIComponent(last);
+}
+
+/** The order of tensors for an output that its store can copy from some of a plan's files; undefined where it can from none. */
+export function copyArrangement(storage: Storage, uri: string): Arrange | undefined {
+  if (!isS3(uri)) return undefined;
+  return (plan, order) => {
+    const near = plan.files.map((file) => storage.sameStore(file.uri, uri));
+    return near.includes(true) ? copyOrder(plan, order, (file) => near[file]!) : order;
+  };
 }
 
 /** `signal` ends whatever is asked of a store; a disk answers soon enough. */

@@ -30,6 +30,7 @@ const NOT_HERE: readonly (readonly [RegExp, string])[] = [
   [/^npm (test|run)\b/, 'runs tests, or writes to this clone'],
   [/^docker\b/, 'needs Docker; test/deployment/container.test.ts'],
   [/^temporal\b/, "Temporal's own program, at a server with worker versions"],
+  [/^TEMPORAL_ADDRESS=\S+ (sh|python) examples\//, 'other programs; test/e2e/languages.test.ts'],
   [/^export /, 'this test has its own server and stores'],
   [/^(curl|pip|python3?|kubectl|source|eval|mkdir|cd|echo|complete)\b/, 'no command of ours'],
   [

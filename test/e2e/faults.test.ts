@@ -136,7 +136,7 @@ test(
     expect(await sha256(target)).toBe(digest);
     expect(result.outputs[0]!.sha256).toBe(digest);
     const manifest = async (path: string) => JSON.parse(await readFile(`${path}.manifest.json`, 'utf8')) as Record<string, unknown>;
-    const { uri: _uri, identity: _identity, created: _created, ...facts } = await manifest(target);
+    const { uri: _uri, identity: _identity, created: _created, recipe: _recipe, ...facts } = await manifest(target);
     expect(await manifest(undisturbed)).toMatchObject(facts);
   },
   LONG,
@@ -206,7 +206,7 @@ test(
       launch(['run', file, '--id', 'same', '--json', '--worker']).ended,
     ]);
     expect(text.code).toBe(2);
-    expect(text.stderr).toMatch(/^CheckpointConfigError: A run with the id same is going on\..*`ckpt status same`.*`--id`\)\.\n$/);
+    expect(text.stderr).toMatch(/^CheckpointConfigError: A run with the id same is going on\..*`ckpt status same`.*`--id`\)\.\n/);
     expect(json.code).toBe(2);
     expect(JSON.parse(json.stdout)).toMatchObject({ error: { type: 'CheckpointConfigError', details: { workflow_id: 'same' } } });
 

@@ -272,7 +272,7 @@ test('one URI serves every command: scan, diff, convert, a target and a distribu
 
 test('a run whose worker is killed in the middle of publishing goes on with its upload, and sends no part twice', async () => {
   const parts = 6;
-  const tensor = noise(parts * 16 * MIB);
+  const tensor = noise(parts * 8 * MIB);
   const header = Buffer.from(JSON.stringify({ t: { dtype: 'U8', shape: [tensor.length], data_offsets: [0, tensor.length] } }));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));

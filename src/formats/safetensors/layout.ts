@@ -13,7 +13,10 @@ const RESERVED = '__metadata__';
 /** The reference's order of dtypes, which is their alignment. */
 const RANK = new Map((Object.keys(DTYPES) as Dtype[]).map((dtype, index) => [dtype, index]));
 
-export function layoutSafetensors(plan: Plan): Layout {
+/** Puts the plan's tensors, given by dtype and name, in another order; dtypes stay together, so that all are still aligned. */
+export type Arrange = (plan: Plan, order: readonly number[]) => readonly number[];
+
+export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => order): Layout {
   checkTensors(plan.tensors);
   const order = plan.tensors.map((_, index) => index);
   const inOrder = plan.tensors.some(({ name }) => SURROGATES.test(name)) ? byteOrder : textOrder;
@@ -27,7 +30,7 @@ export function layoutSafetensors(plan: Plan): Layout {
   if (metadata.length > 0)
     entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;
-  for (const index of order) {
+  for (const index of arrange(plan, order)) {
     const { name, dtype, shape } = plan.tensors[index]!;
     const length = tensorBytes(dtype, shape);
     entries.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + length}]}`);

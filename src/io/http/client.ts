@@ -5,9 +5,8 @@
  * socket, for the first request and after every redirect. Redirects are few, never lead from https to http, and never to
  * another scheme. No credential is sent or followed.
  */
-import { lookup as resolveName, type LookupAddress, type LookupOptions } from 'node:dns';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { LookupAddress, LookupOptions } from 'node:dns';
+import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { networkFault, StoreFault } from '../store-fault.ts';
 import { isPublicAddress } from './address.ts';
@@ -21,22 +20,30 @@ export interface HttpClient {
   close(): void;
 }
 
-export function createHttpClient({ allowPrivate }: { readonly allowPrivate: boolean }): HttpClient {
-  const agents = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) };
+/** Node's own client, loaded where something is asked for: most commands ask no web server. */
+async function openWire() {
+  const [{ lookup }, http, https] = await Promise.all([import('node:dns'), import('node:http'), import('node:https')]);
+  const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
+  return { lookup, agents, request: { http: http.request, https: https.request } };
+}
 
-  function once(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage> {
+export function createHttpClient({ allowPrivate }: { readonly allowPrivate: boolean }): HttpClient {
+  let wire: ReturnType<typeof openWire> | undefined;
+
+  async function once(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage> {
     const host = url.hostname.replace(/^\[|\]$/g, '');
     // An address in digits is never looked up.
     if (!allowPrivate && isIP(host) !== 0 && !isPublicAddress(host)) throw privateFault(host, host);
-    const secure = url.protocol === 'https:';
+    const scheme = url.protocol === 'https:' ? 'https' : 'http';
+    const { lookup, agents, request: send } = await (wire ??= openWire());
     const options = {
-      agent: secure ? agents.https : agents.http,
+      agent: agents[scheme],
       signal,
       headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', accept: '*/*', ...headers },
-      ...(allowPrivate ? {} : { lookup: publicLookup(resolveName) }),
+      ...(allowPrivate ? {} : { lookup: publicLookup(lookup) }),
     };
     return new Promise((resolve, reject) => {
-      const request = (secure ? httpsRequest : httpRequest)(url, options, resolve);
+      const request = send[scheme](url, options, resolve);
       request.on('error', (error) => reject(error instanceof StoreFault ? error : (networkFault(error) ?? otherFault(error))));
       request.end();
     });
@@ -57,8 +64,10 @@ export function createHttpClient({ allowPrivate }: { readonly allowPrivate: bool
       }
     },
     close() {
-      agents.http.destroy();
-      agents.https.destroy();
+      void wire?.then(({ agents }) => {
+        agents.http.destroy();
+        agents.https.destroy();
+      });
     },
   };
 }

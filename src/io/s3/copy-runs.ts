@@ -4,10 +4,8 @@ import { dataOffset } from '../../formats/zip/archive.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import { bytesPerElement } from '../../model/dtype.ts';
 import type { Plan, PlannedTensor } from '../../model/plan.ts';
-import type { Run } from './parts.ts';
+import { PART_LEAST, type Run } from './parts.ts';
 
-/** Tensors below this are never worth a copy of their own, so nobody asks where exactly they lie: the smallest part of S3. */
-const WORTH = 5 * 2 ** 20;
 /** Local headers of archives that are read at a time. */
 const AT_ONCE = 8;
 
@@ -39,7 +37,7 @@ export async function copyRuns(
 }
 
 /** True where the published bytes are the stored ones. */
-function isPlain({ dtype, origin }: PlannedTensor, plan: Plan): boolean {
+export function isPlain({ dtype, origin }: PlannedTensor, plan: Plan): boolean {
   const storage = plan.storages[origin.storage]!;
   return (
     dtype === origin.dtype &&
@@ -50,7 +48,7 @@ function isPlain({ dtype, origin }: PlannedTensor, plan: Plan): boolean {
   );
 }
 
-/** Where in its file a tensor begins; null where that takes more than it is worth, or it is packed. */
+/** Where in its file a tensor begins; null where that takes more than it is worth (less than a part of S3 is never copied), or it is packed. */
 async function placeOf(
   { origin }: PlannedTensor,
   plan: Plan,
@@ -60,7 +58,7 @@ async function placeOf(
   const { location, file, length: size } = plan.storages[origin.storage]!;
   const within = origin.offset * bytesPerElement(origin.dtype);
   if (location.kind === 'range') return location.counted === undefined ? location.offset + within : null;
-  if (location.kind !== 'member' || location.method !== 'stored' || length < WORTH) return null;
+  if (location.kind !== 'member' || location.method !== 'stored' || length < PART_LEAST) return null;
   const { name, method, flags, stored: compressed, crc32, header, end } = location;
   return within + (await dataOffset(await open(file), { name, method, flags, crc32, compressed, size, header, end }));
 }

@@ -7,11 +7,11 @@
 const MIB = 2 ** 20;
 /** Limits of S3. */
 export const PARTS_MOST = 10_000;
-const PART_LEAST = 5 * MIB;
+export const PART_LEAST = 5 * MIB;
 /** A part that is sent, unless the output is so large that 10 000 of them would not hold it. */
-export const PART = 16 * MIB;
-/** A part that the store copies: several run at a time. */
-const COPY_PART = 256 * MIB;
+export const PART = 8 * MIB;
+/** A part that the store copies: several run at a time, and a store copies one at some hundred MB a second. */
+const COPY_PART = 64 * MIB;
 
 /** Bytes of a source that stand in the output as they are. */
 export interface CopyRun {
@@ -83,7 +83,9 @@ function cut(runs: readonly Run[], part: number): readonly PlannedPart[] {
   const parts: PlannedPart[] = [];
   let offset = 0;
   for (const { length, copy } of runs) {
-    const count = Math.ceil(length / (copy === null ? part : Math.max(COPY_PART, part)));
+    const wanted = Math.ceil(length / (copy === null ? part : Math.max(COPY_PART, part)));
+    // Cut in equal parts, what is a little more than one of them would be less than two.
+    const count = Math.min(wanted, Math.max(1, Math.floor(length / PART_LEAST)));
     const each = Math.ceil(length / count);
     for (let done = 0; done < length; done += each) {
       const taken = Math.min(each, length - done);

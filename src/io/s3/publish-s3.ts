@@ -15,7 +15,7 @@ import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Writt
 import { copyRuns } from './copy-runs.ts';
 import { explainS3 } from './explain.ts';
 import { parseS3 } from './location.ts';
-import { PART, planParts, type Run } from './parts.ts';
+import { planParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Target, WriteCondition } from './port.ts';
 import { copyAndSend, NO_DIGESTS, partSender, sendAll, type Digests, type Transfer } from './send-parts.ts';
@@ -25,6 +25,9 @@ import { discardS3, forgetUpload, takeUpload } from './upload.ts';
 const CANCELLED_CLEANUP = 3000;
 /** The same after a failure. */
 const FAILED_CLEANUP = 30_000;
+
+/** Outputs up to this size are one PUT. */
+const WHOLE_MOST = 16 * 2 ** 20;
 
 export interface S3PublishOptions extends Written, Transfer {
   /** Which of the plan's files the store can copy from; null: none. */
@@ -55,7 +58,7 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
     const condition = conditionFor(options, there);
     const parts = planParts(await runsOf(options));
     const copied = parts.reduce((sum, { copy, length }) => sum + (copy === null ? 0 : length), 0);
-    if (layout.size <= PART && copied === 0) return await putWhole(options, target, condition);
+    if (layout.size <= WHOLE_MOST && copied === 0) return await putWhole(options, target, condition);
     const place = { port, policy, target, token, signal };
     if (there?.mark === markOf(options) && there.size === layout.size) {
       await forgetUpload(place);

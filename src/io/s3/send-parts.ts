@@ -21,7 +21,7 @@ import type { TakenUpload } from './upload.ts';
 /** Parts that one transfer sends at a time. */
 export const SENT_AT_ONCE = 4;
 /** Parts that one transfer lets the store copy at a time. */
-const COPIED_AT_ONCE = 8;
+const COPIED_AT_ONCE = 16;
 
 export interface Transfer {
   readonly port: S3Port;

@@ -57,9 +57,16 @@ test('a header takes what it lacks from the copy behind it; small runs are gathe
   ]);
 });
 
+test.each([
+  [8 * MIB, 1],
+  [9 * MIB, 1],
+  [10 * MIB, 2],
+  [17 * MIB, 3],
+])('%d bytes to be sent are %d parts', (length, count) => expect(check([{ length, copy: null }])).toHaveLength(count));
+
 test('neighbours of a source are copied as one', () => {
-  const parts = check(Array.from({ length: 100 }, (_, index) => ({ length: MIB, copy: { file: 0, offset: 8 + index * MIB } })));
-  expect(parts).toEqual([{ number: 1, offset: 0, length: 100 * MIB, copy: { file: 0, offset: 8 } }]);
+  const parts = check(Array.from({ length: 60 }, (_, index) => ({ length: MIB, copy: { file: 0, offset: 8 + index * MIB } })));
+  expect(parts).toEqual([{ number: 1, offset: 0, length: 60 * MIB, copy: { file: 0, offset: 8 } }]);
 });
 
 test('whatever the runs, parts are in order, within the limits, and copy the right bytes', () => {

@@ -1,11 +1,13 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { parse } from 'yaml';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { readEnvironment } from '../../../src/app/environment.ts';
 import { configuredStorage } from '../../../src/app/storage.ts';
 import { profileOf } from '../../../src/io/storage/settings.ts';
+import { PROJECT_ROOT } from '../../support/project.ts';
 import { checkSettings } from '../../../src/io/storage/settings-file.ts';
 
 const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
@@ -73,4 +75,15 @@ test('variables replace what the file says; other people’s inputs shut private
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+});
+
+test('the settings that the documentation shows are taken as they stand', async () => {
+  const text = await readFile(join(PROJECT_ROOT, 'docs', 'storage.md'), 'utf8');
+  const shown = [...text.matchAll(/```yaml\n((?:s3|allow|http):.*?)```/gs)].map(([, block]) => parse(block!) as object);
+  expect(shown).toHaveLength(2);
+  const settings = checkSettings(Object.assign({}, ...shown), 'docs/storage.md');
+  expect(profileOf(settings, 'lab-1')).toMatchObject({ endpoint: expect.stringContaining('minio'), path_style: true });
+  expect(profileOf(settings, 'archive')).toMatchObject({ profile: 'ceph' });
+  expect(profileOf(settings, 'training')).toMatchObject({ region: 'eu-west-1' });
+  expect(settings.allow.private_addresses).toBe(false);
 });

@@ -142,8 +142,9 @@ test(
     expect(await entries()).toMatchObject([{ id: 'bad', kind: 'pipeline', paused: true, runs: [{ outcome: 'failed' }] }]);
 
     await schedules.update('bad', { pipeline: { ...pipeline(join(folder, 'nowhere.pt')), on_error: 'wait' } });
-    const first = await schedules.trigger('bad');
     // The ids of runs have seconds: two of one second would be one.
+    await sleep(1100);
+    const first = await schedules.trigger('bad');
     await sleep(1100);
     expect(await schedules.trigger('bad')).toEqual({ id: 'bad', workflow_id: null, skipped: true });
     expect((await schedules.describe('bad')).skipped).toBe(1);

@@ -9,11 +9,11 @@ import type { Layout } from '../formats/layout.ts';
 import type { Arrange } from '../formats/safetensors/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
-import { writeAtomically } from './atomic-file.ts';
+import { removeStale, writeAtomically } from './atomic-file.ts';
 import type { Overflows } from './copy.ts';
 import type { ResumableProgress } from './heartbeat.ts';
 import { localIdentity, localPath, localUri } from './local-file.ts';
-import { readManifest } from './manifest.ts';
+import { manifestPath, readManifest } from './manifest.ts';
 import { checkDestination, discardPartials, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
@@ -115,11 +115,20 @@ const LOCAL: Destination = {
     return { ...(await publishLocal({ uri, layout, plan, open, token, onProgress, signal, ...taken })), copied: 0 };
   },
   checkApart: (uri, sources) => checkDestination(localPath(uri), sources),
-  discard: (uri, token) => discardPartials(uri, token),
+  async discard(uri, token) {
+    await discardPartials(uri, token);
+    await removeStale(localPath(manifestPath(uri)));
+  },
   withdraw: async () => undefined,
   read: (uri) => readFile(localPath(uri), 'utf8').catch(() => null),
-  write: (uri, text) => writeAtomically(localPath(uri), text),
-  writeLong: (uri, chunks) => writeAtomically(localPath(uri), chunks),
+  async write(uri, text) {
+    await writeAtomically(localPath(uri), text);
+    await removeStale(localPath(uri));
+  },
+  async writeLong(uri, chunks) {
+    await writeAtomically(localPath(uri), chunks);
+    await removeStale(localPath(uri));
+  },
   remove: (uri) => rm(localPath(uri), { force: true }),
   async identity(uri) {
     const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);

@@ -11,9 +11,16 @@ import type { Arrange } from '../../src/formats/safetensors/layout.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
 import { formatBytes, formatCount, parseBytes, SIZE } from '../../src/pipeline/text.ts';
-import { destinationOf, nameOf, outputUri, siblingUri, type Destination, type PublishedFile } from '../../src/io/destination.ts';
+import {
+  copyArrangement,
+  destinationOf,
+  nameOf,
+  outputUri,
+  siblingUri,
+  type Destination,
+  type PublishedFile,
+} from '../../src/io/destination.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
-import { copyArrangement } from '../../src/io/destination.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
 import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';

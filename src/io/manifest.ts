@@ -1,8 +1,7 @@
 /** The manifest beside a published file: where it came from, what it holds, and what pins it. */
-import type { JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
 import type { LeftOut } from '../model/plan.ts';
-import { CheckpointSourceError } from '../errors.ts';
+import { CheckpointSourceError, type JsonObject } from '../errors.ts';
 import type { Destination } from './destination.ts';
 
 export interface ManifestContent {

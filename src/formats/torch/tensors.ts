@@ -4,8 +4,7 @@
  * Invariant: every tensor in the table lies inside its storage, every storage has exactly the length that the container says;
  * whatever does not fit is refused here, so nothing later computes with unchecked numbers.
  */
-import type { Dtype } from '../../model/dtype.ts';
-import { bytesPerElement, dtypeKind } from '../../model/dtype.ts';
+import { bytesPerElement, dtypeKind, type Dtype } from '../../model/dtype.ts';
 import type { Storage, Tensor } from '../../model/header.ts';
 import type { NodeId, ValueNode } from '../../model/value.ts';
 import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '../limits-pickle.ts';

@@ -7,8 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { isCheckpointError } from '../../errors.ts';
-import type { Overflows } from '../copy.ts';
-import { copyLayout } from '../copy.ts';
+import { copyLayout, type Overflows } from '../copy.ts';
 import { openFiles } from '../open-files.ts';
 import { StoreFault } from '../store-fault.ts';
 import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';

@@ -1,6 +1,5 @@
 /** Objects of an S3 store as byte sources: pinned by entity tag and version when opened, checked at every read. */
-import type { CheckpointError } from '../../errors.ts';
-import { isCheckpointError } from '../../errors.ts';
+import { isCheckpointError, type CheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
 import { RETRY, retrying, type RetryPolicy } from '../retry.ts';

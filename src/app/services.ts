@@ -1,12 +1,13 @@
 /** What a worker's stages get of this machine. */
 import { CheckpointConfigError } from '../errors.ts';
-import { blobCache, type BlobCache } from '../io/blob-cache.ts';
 import { openSource } from '../io/open.ts';
+import { recentValues, type RecentValues } from '../io/recent-values.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
 import { openWorkspace } from '../io/workspace.ts';
 import { destinationOf, outputUri } from '../io/destination.ts';
 import { isS3 } from '../io/s3/location.ts';
+import type { BlobReference } from '../model/context.ts';
 import { openStoreWorkspace } from '../io/workspace-store.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
 import { DEFAULT_CAPACITY } from './capacity.ts';
@@ -26,18 +27,19 @@ export function createServices(
   { workspace = readEnvironment().workspace, transfers = DEFAULT_CAPACITY.transfers, transferQueue = null }: ServicesOptions = {},
 ): Services {
   let own: Storage | undefined;
-  const blobs = blobCache();
+  const recent = recentValues();
   return {
     storage,
     workspace: (uri, signal) => {
       const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
-      return fencedWorkspace(place, root, { blobs, signal });
+      return fencedWorkspace(place, root, { recent, signal });
     },
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file, signal) => storage.openPinned(file, signal),
     // One that takes none of its own still gets those of workers that do not tell them apart.
     transfers: slots(Math.max(1, transfers)),
     transferQueue,
+    recent,
   };
 }
 
@@ -45,16 +47,18 @@ export function createServices(
 function fencedWorkspace(
   storage: Storage,
   uri: string,
-  { blobs, signal }: { readonly blobs: BlobCache; readonly signal: AbortSignal | undefined },
+  { recent, signal }: { readonly recent: RecentValues; readonly signal: AbortSignal | undefined },
 ): Workspace {
   const root = uri.replace(/\/+$/, '');
   const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
+  // By place and digest both.
+  const keyOf = ({ uri, sha256 }: BlobReference): string => `${sha256} ${uri}`;
   return {
     async putJson(value) {
       await check();
       const reference = await open.putJson(value);
-      blobs.keep(reference, value);
+      recent.keep(keyOf(reference), value, reference.size);
       return reference;
     },
     async getJson(reference) {
@@ -64,12 +68,13 @@ function fencedWorkspace(
         throw new CheckpointConfigError(
           `${uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
         );
-      const known = blobs.get(reference);
+      const known = recent.get(keyOf(reference));
       if (known !== undefined) return known;
       const value = await open.getJson(reference);
-      blobs.keep(reference, value);
+      recent.keep(keyOf(reference), value, reference.size);
       return value;
     },
+    forget: (reference) => recent.forget(keyOf(reference)),
     async writeFile(name, chunks) {
       await check();
       const uri = `${outputUri(root)}/${name}`;

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import JSZip from 'jszip';
 import { historyInBundle } from '../../src/io/bundle.ts';
 import type { BatchContents, Contents, RunContents } from '../../src/report/contents.ts';
+import { unpackContents, type PackedContents } from '../../src/report/packed.ts';
 import { ckpt, type Ended } from '../support/cli.ts';
 import { fixture } from '../support/project.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
@@ -72,8 +73,11 @@ async function pipeline(name: string, source: string, uri: string, more = ''): P
 }
 
 function contentsIn(html: string): Contents {
-  const [, packed] = /<script type="text\/plain" id="contents">\s*([A-Za-z0-9+/=]+)\s*<\/script>/.exec(html)!;
-  return JSON.parse(inflateSync(Buffer.from(packed!, 'base64')).toString('utf8')) as Contents;
+  const bytesIn = (id: string): Buffer => {
+    const [, text] = new RegExp(String.raw`<script type="text/plain" id="${id}">\s*([A-Za-z0-9+/=]*)\s*</script>`).exec(html)!;
+    return Buffer.from(text!, 'base64');
+  };
+  return unpackContents(JSON.parse(inflateSync(bytesIn('contents')).toString('utf8')) as PackedContents, bytesIn('digests'));
 }
 
 test(

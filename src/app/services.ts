@@ -1,5 +1,6 @@
 /** What a worker's stages get of this machine. */
 import { CheckpointConfigError } from '../errors.ts';
+import { inlineBlob, inlineValue } from '../io/inline-blob.ts';
 import { openSource } from '../io/open.ts';
 import { recentValues, type RecentValues } from '../io/recent-values.ts';
 import type { Storage } from '../io/storage/storage.ts';
@@ -13,6 +14,12 @@ import type { Services, Workspace } from '../../activities/services.ts';
 import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';
 import { unfenced } from './storage.ts';
+
+const PROBE = { what: 'written before the first stage of runs, to see that the workspace can be reached' };
+/** Milliseconds for which a workspace that could be written counts as one that can. */
+const PROBE_HOLDS = 10_000;
+/** Workspaces of which that is remembered. */
+const PROBED_MOST = 100;
 
 export interface ServicesOptions {
   /** The worker's own workspace; default: as the environment says. */
@@ -28,11 +35,12 @@ export function createServices(
 ): Services {
   let own: Storage | undefined;
   const recent = recentValues();
+  const reached = new Map<string, number>();
   return {
     storage,
     workspace: (uri, signal) => {
       const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
-      return fencedWorkspace(place, root, { recent, signal });
+      return fencedWorkspace(place, root, { recent, reached, signal });
     },
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file, signal) => storage.openPinned(file, signal),
@@ -47,7 +55,11 @@ export function createServices(
 function fencedWorkspace(
   storage: Storage,
   uri: string,
-  { recent, signal }: { readonly recent: RecentValues; readonly signal: AbortSignal | undefined },
+  {
+    recent,
+    reached,
+    signal,
+  }: { readonly recent: RecentValues; readonly reached: Map<string, number>; readonly signal: AbortSignal | undefined },
 ): Workspace {
   const root = uri.replace(/\/+$/, '');
   const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
@@ -55,13 +67,25 @@ function fencedWorkspace(
   // By place and digest both.
   const keyOf = ({ uri, sha256 }: BlobReference): string => `${sha256} ${uri}`;
   return {
+    async reach() {
+      await check();
+      const now = performance.now();
+      if (now - (reached.get(root) ?? -Infinity) < PROBE_HOLDS) return;
+      await open.putJson(PROBE);
+      if (reached.size >= PROBED_MOST) reached.clear();
+      reached.set(root, now);
+    },
     async putJson(value) {
+      const inline = inlineBlob(value);
+      if (inline !== null) return inline;
       await check();
       const reference = await open.putJson(value);
       recent.keep(keyOf(reference), value, reference.size);
       return reference;
     },
     async getJson(reference) {
+      const inline = inlineValue(reference);
+      if (inline !== undefined) return inline;
       await check();
       const { uri } = reference;
       if (isS3(uri) !== isS3(root) || !outputUri(uri).startsWith(`${outputUri(root)}/`))

@@ -5,6 +5,8 @@ import type { Storage } from '../src/io/storage/storage.ts';
 import { sourceEndedBy, type ByteSource, type PinnedFile } from '../src/model/byte-source.ts';
 
 export interface Workspace {
+  /** Throws where nothing can be written there; holds for some seconds, as a batch asks it for each item. */
+  reach(): Promise<void>;
   putJson(value: unknown): Promise<BlobReference>;
   getJson(reference: BlobReference): Promise<unknown>;
   /** Writes a file that people look for by its name, from pieces; gives its URI. */

@@ -1,6 +1,7 @@
 /** What a worker's stages get of this machine. */
 import { CheckpointConfigError } from '../errors.ts';
 import { blobCache, type BlobCache } from '../io/blob-cache.ts';
+import { inlineBlob, inlineValue } from '../io/inline-blob.ts';
 import { openSource } from '../io/open.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
@@ -12,6 +13,12 @@ import type { Services, Workspace } from '../../activities/services.ts';
 import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';
 import { unfenced } from './storage.ts';
+
+const PROBE = { what: 'written before the first stage of runs, to see that the workspace can be reached' };
+/** Milliseconds for which a workspace that could be written counts as one that can. */
+const PROBE_HOLDS = 10_000;
+/** Workspaces of which that is remembered. */
+const PROBED_MOST = 100;
 
 export interface ServicesOptions {
   /** The worker's own workspace; default: as the environment says. */
@@ -27,11 +34,12 @@ export function createServices(
 ): Services {
   let own: Storage | undefined;
   const blobs = blobCache();
+  const reached = new Map<string, number>();
   return {
     storage,
     workspace: (uri, signal) => {
       const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
-      return fencedWorkspace(place, root, { blobs, signal });
+      return fencedWorkspace(place, root, { blobs, reached, signal });
     },
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file, signal) => storage.openPinned(file, signal),
@@ -45,19 +53,35 @@ export function createServices(
 function fencedWorkspace(
   storage: Storage,
   uri: string,
-  { blobs, signal }: { readonly blobs: BlobCache; readonly signal: AbortSignal | undefined },
+  {
+    blobs,
+    reached,
+    signal,
+  }: { readonly blobs: BlobCache; readonly reached: Map<string, number>; readonly signal: AbortSignal | undefined },
 ): Workspace {
   const root = uri.replace(/\/+$/, '');
   const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
   return {
+    async reach() {
+      await check();
+      const now = performance.now();
+      if (now - (reached.get(root) ?? -Infinity) < PROBE_HOLDS) return;
+      await open.putJson(PROBE);
+      if (reached.size >= PROBED_MOST) reached.clear();
+      reached.set(root, now);
+    },
     async putJson(value) {
+      const inline = inlineBlob(value);
+      if (inline !== null) return inline;
       await check();
       const reference = await open.putJson(value);
       blobs.keep(reference, value);
       return reference;
     },
     async getJson(reference) {
+      const inline = inlineValue(reference);
+      if (inline !== undefined) return inline;
       await check();
       const { uri } = reference;
       if (isS3(uri) !== isS3(root) || !outputUri(uri).startsWith(`${outputUri(root)}/`))

@@ -10,7 +10,6 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadCatalog, parseOptions, type Catalog } from '../../activities/catalog.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
 import type { CheckpointError, Json, JsonObject } from '../../src/errors.ts';
-import { openWorkspace } from '../../src/io/workspace.ts';
 import { CONTEXT_LIMIT, EMPTY_CONTEXT, type CheckpointContext } from '../../src/model/context.ts';
 import type { Header } from '../../src/model/header.ts';
 import type { Plan } from '../../src/model/plan.ts';
@@ -37,7 +36,7 @@ interface StepResult {
 
 /** Runs stages after a source that has read this header; a header among the stages is another source. */
 async function through(header: Header | null, ...stages: readonly (JsonObject | Header)[]): Promise<StepResult> {
-  const workspace = openWorkspace(folder);
+  const workspace = servicesOf(folder).workspace(null);
   const source = async (context: CheckpointContext, next: Header): Promise<CheckpointContext> => ({
     ...context,
     header: await workspace.putJson(next),

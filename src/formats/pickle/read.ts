@@ -6,7 +6,7 @@
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
-import { PICKLE_LIMITS, type PickleLimits } from '../limits-pickle.ts';
+import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
 import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
 import { isDangerousByModule, isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
@@ -154,6 +154,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const marks: number[] = [];
   /** Height of the innermost mark: nothing below it can be taken. */
   let floor = 0;
+  const memory = pickleMemory(bytes.length, limits);
   let weight = 2 * bytes.length;
   let highest = 0;
   let deepest = 0;
@@ -163,7 +164,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   const charge = (bytes: number): void => {
     weight += bytes;
-    if (weight > limits.memory) throw new PickleLimitError(`reading it would take more than ${limits.memory} bytes of memory`, at);
+    if (weight > memory) throw new PickleLimitError(`reading it would take more than ${memory} bytes of memory`, at);
   };
   const add = (node: ValueNode): NodeId => {
     charge(weigh(node));

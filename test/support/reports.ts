@@ -8,12 +8,16 @@ import type { Plan } from '../../src/model/plan.ts';
 import type { Dtype } from '../../src/model/dtype.ts';
 import { batchContents } from '../../src/report/batch-contents.ts';
 import type { BatchContents, Contents, RunContents } from '../../src/report/contents.ts';
+import { unpackContents, type PackedContents } from '../../src/report/packed.ts';
 import { runContents, type Published } from '../../src/report/run-contents.ts';
 
 /** What a page shows, as it stands in the page. */
 export function contentsIn(html: string): Contents {
-  const [, packed] = /<script type="text\/plain" id="contents">\s*([A-Za-z0-9+/=]+)\s*<\/script>/.exec(html)!;
-  return JSON.parse(inflateSync(Buffer.from(packed!, 'base64')).toString('utf8')) as Contents;
+  const bytesIn = (id: string): Buffer => {
+    const [, text] = new RegExp(String.raw`<script type="text/plain" id="${id}">\s*([A-Za-z0-9+/=]*)\s*</script>`).exec(html)!;
+    return Buffer.from(text!, 'base64');
+  };
+  return unpackContents(JSON.parse(inflateSync(bytesIn('contents')).toString('utf8')) as PackedContents, bytesIn('digests'));
 }
 
 const ZERO = Date.parse('2026-11-25T02:00:00Z');

@@ -12,6 +12,7 @@ import {
   metricMeter,
   setCurrentDetails,
   setHandler,
+  upsertMemo,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -20,6 +21,7 @@ import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import {
+  RESULT_MEMO,
   type Need,
   type PipelineInput,
   type PipelineResult,
@@ -279,6 +281,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         record(at, { status: 'cancelled' });
       }
       end('cancelled');
+      upsertMemo({ [RESULT_MEMO]: result() });
       await handlersFinished();
       throw thrown;
     }

@@ -12,7 +12,7 @@ import type { StageOutcome } from '../../activities/stage.ts';
 import type { CheckpointError, Json, JsonObject } from '../../src/errors.ts';
 import { CONTEXT_LIMIT, EMPTY_CONTEXT, type CheckpointContext } from '../../src/model/context.ts';
 import type { Header } from '../../src/model/header.ts';
-import type { Plan } from '../../src/model/plan.ts';
+import { publishedMetadata, type Plan } from '../../src/model/plan.ts';
 import { adviseComposition } from '../../src/pipeline/composition.ts';
 import { aliasesOf, understandDocument } from '../../src/pipeline/anemoi.ts';
 import { didYouMean, nearNames } from '../../src/pipeline/suggestions.ts';
@@ -449,7 +449,7 @@ describe('9. Modifiers: freezing', () => {
   ])('%s', async (_row, paths, frozen) => {
     const { plan } = await after(freeze(paths));
     expect(plan.frozen).toEqual(frozen);
-    expect(plan.metadata['frozen_parameters']).toEqual(frozen.length === 0 ? undefined : JSON.stringify(frozen));
+    expect(publishedMetadata(plan)['frozen_parameters']).toEqual(frozen.length === 0 ? undefined : JSON.stringify(frozen));
   });
   test('empty list = nothing done or recorded', async () => {
     expect((await after(freeze([]))).record).not.toHaveProperty('modifiers_applied');

@@ -1,12 +1,18 @@
+import { getHeapStatistics } from 'node:v8';
+
 /** What a pickle may weigh. Each limit has the largest value seen in real checkpoints beside it. */
 export const PICKLE_LIMITS = {
-  /** Bytes of one pickle; 200 000 tensors make 27 MB. */
-  bytes: 64 * 2 ** 20,
+  /** Bytes of one pickle; 500 000 tensors make 68 MB, and more where their names are long. */
+  bytes: 128 * 2 ** 20,
   /**
-   * Bytes of memory that one pickle may take: twice its own bytes, as a cache may hold a copy, and its values, as `weight.ts`
-   * counts them. 100 000 tensors take about two thirds. The process then stays below 512 MiB.
+   * Bytes of memory that a pickle of any size may take: twice its own bytes, as a cache may hold a copy, and its values, as
+   * `weight.ts` counts them. 100 000 tensors take about two thirds. The process then stays below 512 MiB.
    */
   memory: 288 * 2 ** 20,
+  /** A larger pickle may take this many times its own bytes, up to `memoryMost`; tensors take 17 times theirs at most. */
+  memoryTimes: 20,
+  /** 500 000 tensors take three quarters of it. */
+  memoryMost: 1_200 * 2 ** 20,
   /** Values when every shared one is counted each time it is met: what a careless walk would visit. */
   expanded: 1e9,
   /** Nesting; hyper-parameters of Anemoi reach about 20. */
@@ -19,6 +25,18 @@ export const PICKLE_LIMITS = {
   globals: 100_000,
 } as const;
 export type PickleLimits = { readonly [name in keyof typeof PICKLE_LIMITS]: number };
+
+/** Share of its heap that a process spends on one pickle above `memory`: running out of heap ends the process, whatever else it does. */
+const SHARE_OF_HEAP = 0.5;
+
+/**
+ * Bytes of memory that a pickle of `size` bytes may take: what it costs is bounded by a multiple of what it brings, so that a
+ * small file costs little and a large one no more than this process can bear.
+ */
+export function pickleMemory(size: number, limits: PickleLimits, heap = getHeapStatistics().heap_size_limit): number {
+  const most = Math.min(limits.memoryMost, SHARE_OF_HEAP * heap);
+  return Math.max(limits.memory, Math.min(limits.memoryTimes * size, most));
+}
 
 /** torch allows 64 dimensions in its serialised form. */
 export const MAX_DIMENSIONS = 64;

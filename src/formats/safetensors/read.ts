@@ -9,7 +9,7 @@ import { HEADER_MAX } from './layout.ts';
 
 const LENGTH_SIZE = 8;
 /** The reference has no such limit but that of the header's bytes; the largest public models have some 10,000 in a file. */
-const TENSORS_MAX = 400_000;
+const TENSORS_MAX = 600_000;
 const MAX_U64 = 2n ** 64n - 1n;
 
 interface Entry {

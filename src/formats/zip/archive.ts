@@ -47,8 +47,10 @@ const LOCAL_HEADER_SIZE = 30;
 const COMMENT_MAX = 0xffff;
 /** First read at the end of the file: holds the directory of most archives. */
 const TAIL = 128 * 1024;
-/** Directory bytes: 100,000 members of torch take about 7 MB. Members of the shortest names make the most of it: 350,000. */
-const DIRECTORY_MAX = 16 * 1024 * 1024;
+/** Directory bytes: 500,000 members of torch take about 36 MB. */
+const DIRECTORY_MAX = 64 * 1024 * 1024;
+/** Members take memory whatever the length of their names. */
+const MEMBERS_MAX = 600_000;
 /** Encryption, compressed patched data, strong encryption, masked headers. */
 const REFUSED_FLAGS = 0x1 | 0x20 | 0x40 | 0x2000;
 const HAS_DESCRIPTOR = 0x8;
@@ -174,6 +176,7 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   if (offset + size !== directoryEnd)
     throw bad(`its central directory should end at ${directoryEnd}, but offset ${offset} + size ${size} is ${offset + size}`);
   if (size > DIRECTORY_MAX) throw bad(`its central directory has ${size} bytes, at most ${DIRECTORY_MAX} are read`);
+  if (entries > MEMBERS_MAX) throw bad(`it has ${entries} members, at most ${MEMBERS_MAX} are read`);
   if (entries * CENTRAL_SIZE > size) throw bad(`${entries} entries cannot fit into a central directory of ${size} bytes`);
   return { directory: { offset, size, entries }, findings };
 }
@@ -300,8 +303,9 @@ function checkName(name: string, bad: Bad): void {
 function checkNames(uri: string, members: readonly Member[]): void {
   const seen = new Map<string, string>();
   for (const { name } of members) {
-    // Both ways: some letters have an upper case only, or a lower one.
-    const folded = name.toLowerCase().toUpperCase();
+    const lower = name.toLowerCase();
+    // Both ways, twice: some letters have an upper case only, or a lower one, which may be one of ASCII.
+    const folded = PLAIN_NAME.test(lower) ? lower : lower.toUpperCase().toLowerCase();
     const twin = seen.get(folded);
     if (twin !== undefined) {
       const message = `${uri} has two members that readers take for one name: ${JSON.stringify(twin)} and ${JSON.stringify(name)}. torch ignores case, so which is loaded depends on the reader; refuse the file or ask for another.`;

@@ -1,0 +1,60 @@
+/** What a pickle may take of memory, by what it brings: honest ones of any size, and no small one that would cost much. */
+import { expect, test } from '@jest/globals';
+import { ordered, writePickle, type PickleValue } from '../../../bench/inputs/pickle.ts';
+import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../../../src/formats/limits-pickle.ts';
+import { tryPickle } from '../../../src/formats/pickle/read.ts';
+import { torchHost } from '../../../src/formats/torch/tensors.ts';
+import type { Storage, Tensor } from '../../../src/model/header.ts';
+import type { ValueNode } from '../../../src/model/value.ts';
+
+const MIB = 2 ** 20;
+/** Only the multiple of its bytes is left to a pickle. */
+const BY_SIZE: PickleLimits = { ...PICKLE_LIMITS, memory: 0 };
+
+function read(bytes: Uint8Array, limits: PickleLimits): { readonly tensors: number; readonly failure?: unknown } {
+  const nodes: ValueNode[] = [];
+  const tensors: Tensor[] = [];
+  const locate = (): Storage => ({ file: 0, location: { kind: 'range', offset: 0 }, length: 64 });
+  const host = { nodes, globals: [], ...torchHost({ nodes, storages: [], tensors, locate }) };
+  const { failure } = tryPickle(bytes, { member: 'p', uri: 'file:///p', host, limits });
+  return { tensors: tensors.length, failure };
+}
+
+function stateDict(tensors: number, name: (index: number) => string): Uint8Array {
+  const weights = Array.from({ length: tensors }, (_, index): [string, PickleValue] => [
+    name(index),
+    { kind: 'tensor', key: String(index), storage: 'FloatStorage', shape: [4, 4] },
+  ]);
+  return writePickle(ordered(new Map(weights)));
+}
+
+test('a pickle of any size may take some, a large one more, none more than the process can bear', () => {
+  const heap = 4096 * MIB;
+  expect(pickleMemory(1, PICKLE_LIMITS, heap)).toBe(PICKLE_LIMITS.memory);
+  expect(pickleMemory(14 * MIB, PICKLE_LIMITS, heap)).toBe(PICKLE_LIMITS.memory);
+  expect(pickleMemory(27 * MIB, PICKLE_LIMITS, heap)).toBe(540 * MIB);
+  expect(pickleMemory(PICKLE_LIMITS.bytes, PICKLE_LIMITS, heap)).toBe(PICKLE_LIMITS.memoryMost);
+  expect(pickleMemory(PICKLE_LIMITS.bytes, PICKLE_LIMITS, 1024 * MIB)).toBe(512 * MIB);
+  expect(pickleMemory(PICKLE_LIMITS.bytes, PICKLE_LIMITS, 256 * MIB)).toBe(PICKLE_LIMITS.memory);
+});
+
+test.each([
+  ['names of one letter', (index: number) => index.toString(36)],
+  ['names as models have them', (index: number) => `model.layers.${index >> 4}.attention.${index & 15}.weight`],
+  ['names that are long', (index: number) => `${'module.'.repeat(40)}${index}`],
+])('tensors take less than their multiple: %s', (_, name) => {
+  expect(read(stateDict(5_000, name), BY_SIZE)).toEqual({ tensors: 5_000, failure: undefined });
+});
+
+test.each([
+  ['empty lists', ']'],
+  ['empty dicts', '}'],
+  ['dicts of one entry', '}NNs'],
+  ['marks', '('],
+  ['one value over and over', 'N'],
+])('what takes more is refused, whatever its size: %s', (_, unit) => {
+  for (const size of [MIB, 4 * MIB]) {
+    const { failure } = read(new Uint8Array(Buffer.alloc(size, unit)), BY_SIZE);
+    expect(failure).toMatchObject({ message: `reading it would take more than ${PICKLE_LIMITS.memoryTimes * size} bytes of memory` });
+  }
+});

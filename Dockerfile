@@ -33,7 +33,8 @@ COPY bin bin
 COPY completions completions
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
-RUN ln -s /app/bin/ckpt.js /usr/local/bin/ckpt && mkdir -p /var/lib/ckpt /data && chown node:node /var/lib/ckpt /data
+# Open to all, as /tmp is: a container may run as any user (`--user`, CKPT_USER of docker-compose.yml).
+RUN ln -s /app/bin/ckpt.js /usr/local/bin/ckpt && install -d -o node -g node -m 1777 /var/lib/ckpt /data
 USER node
 WORKDIR /data
 VOLUME ["/data", "/var/lib/ckpt"]

@@ -1,8 +1,7 @@
 /** What every modifier does around the pure part: take the plan, keep the new one, append to `modifiers_applied`. */
 import { CheckpointError, type Json, type JsonObject } from '../src/errors.ts';
-import type { Plan } from '../src/model/plan.ts';
+import { FROZEN_KEY, type Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
-import { FROZEN_KEY } from '../src/transform/frozen.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefEntry, briefList, withRecord } from '../src/transform/record.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
@@ -50,11 +49,13 @@ export async function modifyPlan(
       : { warnings: [...listIn(context.metadata, 'warnings'), ...done.warnings.map((text) => text.slice(0, 300))].slice(-20) }),
     ...done.metadata,
   };
+  const reference = await workspace.putJson(plan);
+  if (reference.sha256 !== context.plan.sha256) workspace.forget(context.plan);
   return {
     context: {
       ...others,
       ...(knownTarget === undefined || done.leavesTarget === true ? {} : { target: knownTarget }),
-      plan: await workspace.putJson(plan),
+      plan: reference,
       planned: plannedOf(plan),
       metadata,
     },

@@ -1,5 +1,5 @@
 /** Counts the bytes of a transfer while it goes on, from what it reports of itself: a metric that only jumps at the end says nothing. */
-import type { MetricMeter } from '@temporalio/common';
+import type { MetricCounter, MetricMeter } from '@temporalio/common';
 import type { Output } from '../src/model/context.ts';
 import { METRICS } from '../src/pipeline/metrics.ts';
 
@@ -12,13 +12,14 @@ export interface MovedBytes {
 
 /** `from`: where an attempt before this one had got to. */
 export function movedBytes(meter: MetricMeter, from: number): MovedBytes {
-  const counter = meter.createCounter(METRICS.bytes, 'By', 'bytes written to destinations');
-  const sizes = meter.createHistogram(METRICS.output, 'int', 'By', 'sizes of published outputs');
+  // Most stages move nothing.
+  let counter: MetricCounter | undefined;
   let last = from;
   let counted = 0;
   const count = (bytes: number): void => {
     if (bytes <= 0) return;
     counted += bytes;
+    counter ??= meter.createCounter(METRICS.bytes, 'By', 'bytes written to destinations');
     counter.add(bytes);
   };
   return {
@@ -31,6 +32,8 @@ export function movedBytes(meter: MetricMeter, from: number): MovedBytes {
       const written = outputs.filter(({ unchanged }) => !unchanged);
       const all = written.reduce((sum, output) => sum + output.size - (output.copied_server_side ?? 0), 0);
       count(all - from - counted);
+      if (written.length === 0) return;
+      const sizes = meter.createHistogram(METRICS.output, 'int', 'By', 'sizes of published outputs');
       for (const { size } of written) sizes.record(size);
     },
   };

@@ -15,7 +15,6 @@ import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import type { Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
-const PROBE = { what: 'written before the first stage of every run, to see that the workspace can be reached' };
 /** Milliseconds to reach a store: after that it is the stage's turn, with its retries. */
 const REACH_TIMEOUT = 20_000;
 /** More are of no use to whoever reads them. */
@@ -80,7 +79,7 @@ export async function preflight(
     });
   const probe = services
     .workspace(workspace, signal)
-    .putJson(PROBE)
+    .reach()
     .catch((error: unknown) => problems.push(problemOf(error, { path: 'workspace', stage: null, kind: 'place' })));
   await Promise.all([...checks, probe]);
   signal?.throwIfAborted();

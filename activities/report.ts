@@ -15,6 +15,7 @@ import type { PipelineResult, ReportInput, ReportOutput } from '../src/pipeline/
 import type { RunContents } from '../src/report/contents.ts';
 import { reportPage } from '../src/report/page.ts';
 import { runContents, type Published } from '../src/report/run-contents.ts';
+import { takePublished } from './published.ts';
 import type { Services } from './services.ts';
 
 export interface RunRecords {
@@ -42,11 +43,14 @@ export async function collectRun(services: Services, records: RunRecords, output
   // The workspace verifies digests: what is read is what a stage of the run wrote.
   const header = (await blob('header of the source', context?.header)) as Header | null;
   const plan = (await blob('plan', context?.plan)) as Plan | null;
-  const published = output === null ? null : await publishedOf(services, output, gaps);
+  const published = output === null ? null : await publishedOf(services, result.run_id, output, gaps);
   return runContents({ result, document, header, plan, published, gaps, created: new Date().toISOString(), version: packageVersion() });
 }
 
-async function publishedOf({ storage }: Services, { uri }: Output, gaps: string[]): Promise<Published | null> {
+async function publishedOf(services: Services, runId: string | null, { uri }: Output, gaps: string[]): Promise<Published | null> {
+  const recent = runId === null ? undefined : takePublished(services, runId, uri);
+  if (recent !== undefined) return recent;
+  const { storage } = services;
   try {
     await storage.check(uri);
     const manifest = await readManifest(destinationOf(storage, uri), uri);
@@ -61,6 +65,7 @@ async function publishedOf({ storage }: Services, { uri }: Output, gaps: string[
 /** One beside each output, as its manifest is; one that an earlier run has left beside an unchanged output stays. */
 export async function leaveReports(services: Services, { result, context, document, workspace }: ReportInput): Promise<ReportOutput> {
   const reports: string[] = [];
+  const { header, plan } = context ?? {};
   const template = await reportTemplate();
   for (const output of result.outputs) {
     const uri = reportPath(output.uri);
@@ -72,5 +77,7 @@ export async function leaveReports(services: Services, { result, context, docume
     }
     reports.push(uri);
   }
+  // The run is over.
+  for (const reference of [header, plan]) if (reference !== undefined) services.workspace(workspace).forget(reference);
   return { reports };
 }

@@ -1,12 +1,17 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
+import type { RecentValues } from '../src/io/recent-values.ts';
 import type { Slots } from '../src/io/slots.ts';
 import type { BlobReference } from '../src/model/context.ts';
 import type { Storage } from '../src/io/storage/storage.ts';
 import { sourceEndedBy, type ByteSource, type PinnedFile } from '../src/model/byte-source.ts';
 
 export interface Workspace {
+  /** Throws where nothing can be written there; holds for some seconds, as a batch asks it for each item. */
+  reach(): Promise<void>;
   putJson(value: unknown): Promise<BlobReference>;
   getJson(reference: BlobReference): Promise<unknown>;
+  /** A blob that another takes the place of is not read again: it need not be held ready. */
+  forget(reference: BlobReference): void;
   /** Writes a file that people look for by its name, from pieces; gives its URI. */
   writeFile(name: string, chunks: AsyncIterable<string>): Promise<string>;
   /** Such a file; null where the URI is of another place. */
@@ -28,6 +33,8 @@ export interface Services {
   readonly transfers: Slots;
   /** The task queue of activities that move bytes; null: the run's own. */
   readonly transferQueue: string | null;
+  /** What this process holds ready for the next stage. */
+  readonly recent: RecentValues;
 }
 
 /** The same, with everything that is asked of a store ended by the signal: so a cancellation reaches whatever a stage waits for. */

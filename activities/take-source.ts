@@ -12,7 +12,7 @@ import type { Header } from '../src/model/header.ts';
 import { briefList } from '../src/transform/record.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
-import { formatBytes, formatCount } from '../src/pipeline/text.ts';
+import { formatBytes, formatCount, formatText } from '../src/pipeline/text.ts';
 
 /** Of all sources: what the whole file must be. */
 export const expectedChecksum = z
@@ -62,7 +62,7 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
     };
     return {
       context: { ...call.context, source: pin(source), header: reference, format: header.format, container: header.container, metadata },
-      summary: `${header.format} in ${header.container}: ${formatCount(header.weights.length, 'tensor')}, ${formatBytes(bytes)} of ${formatBytes(size)}`,
+      summary: `${formatText(header)}: ${formatCount(header.weights.length, 'tensor')}, ${formatBytes(bytes)} of ${formatBytes(size)}`,
     };
   } finally {
     await source.close();

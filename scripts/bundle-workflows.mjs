@@ -11,6 +11,12 @@ await bundle('workflow-bundle.js', []);
 await bundle('workflow-bundle-traced.js', [tracing]);
 
 async function bundle(name, workflowInterceptorModules) {
-  const { code } = await bundleWorkflowCode({ workflowsPath, workflowInterceptorModules, logger: new DefaultLogger('ERROR') });
+  const { code } = await bundleWorkflowCode({
+    workflowsPath,
+    workflowInterceptorModules,
+    // No module of ours holds state, so all are evaluated once for a worker, not for each of its runs; what they export is frozen.
+    preloadModules: [workflowsPath],
+    logger: new DefaultLogger('ERROR'),
+  });
   writeFileSync(new URL(`../dist/${name}`, import.meta.url), code);
 }

@@ -47,7 +47,6 @@ import {
   PART,
   PAUSE_SIGNAL,
   RECORD_ACTIVITY,
-  RESULT_MEMO,
   RESUME_SIGNAL,
   windowOf,
   withOutcome,
@@ -64,7 +63,7 @@ import { batchDetails } from '../src/pipeline/batch-details.ts';
 import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
 import { expand } from '../src/pipeline/batch-template.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
-import { PIPELINE_WORKFLOW, STATUS_QUERY, type PipelineInput, type PipelineResult } from '../src/pipeline/contract.ts';
+import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY, type PipelineInput, type PipelineResult } from '../src/pipeline/contract.ts';
 import {
   ATTRIBUTES_MEMO,
   presentAttributes,
@@ -323,7 +322,6 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       await condition(() => running.size === 0);
       if (list !== null) await finish().catch((failed: unknown) => (isOwn(failed) ? undefined : Promise.reject(failed)));
       await end('cancelled');
-      // A cancelled workflow has no result, and with no worker up nobody answers queries.
       upsertMemo({ [RESULT_MEMO]: result() });
     });
     throw thrown;

@@ -12,6 +12,7 @@ import {
   metricMeter,
   setCurrentDetails,
   setHandler,
+  upsertMemo,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -20,6 +21,7 @@ import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import {
+  RESULT_MEMO,
   type Need,
   type PipelineInput,
   type PipelineResult,
@@ -270,7 +272,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     end(context.outputs.length > 0 && context.outputs.every((output) => output.unchanged) ? 'unchanged' : 'completed');
     if (input.report === true && context.outputs.length > 0) await report();
     // What is published is published: a cancellation that comes now comes too late.
-    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+    await handlersFinished();
     return result();
   } catch (thrown) {
     if (isCancellation(thrown)) {
@@ -279,17 +281,23 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         record(at, { status: 'cancelled' });
       }
       end('cancelled');
-      await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+      upsertMemo({ [RESULT_MEMO]: result() });
+      await handlersFinished();
       throw thrown;
     }
     if (!(thrown instanceof Failed) && !isCheckpointError(thrown)) throw thrown;
     const report = thrown instanceof Failed ? thrown.report : thrown.toJSON();
     error = { ...report, details: { ...report.details, suggestion: report.details['suggestion'] ?? suggestionFor(report) } };
     end('failed');
-    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+    await handlersFinished();
     // The second detail is the whole result, so that a client without a worker still gets the stage table.
     throw failureOf(error, result());
   }
+}
+
+/** What somebody has asked the run is answered before it ends, whatever ends it. */
+async function handlersFinished(): Promise<void> {
+  if (!allHandlersFinished()) await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
 }
 
 /** For the manifest: all stages, where the output of the last one follows from them. Long documents are not sent twice. */

@@ -1,8 +1,8 @@
 /** `modifier.metadata`: key/values for the published file's own string metadata. */
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../src/errors.ts';
+import { FROZEN_KEY } from '../../src/model/plan.ts';
 import { formatCount } from '../../src/pipeline/text.ts';
-import { FROZEN_KEY } from '../../src/transform/frozen.ts';
 import { modifyPlan } from '../modify-plan.ts';
 import { defineStage } from '../stage.ts';
 

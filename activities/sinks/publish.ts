@@ -22,9 +22,10 @@ import {
 } from '../../src/io/destination.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
-import { manifestPath, renewRecipe, unchangedManifest, writeManifest } from '../../src/io/manifest.ts';
+import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
+import { keepPublished } from '../published.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
 /** Entries of a list in the run's record; the manifest has all. */
@@ -131,7 +132,7 @@ export default defineStage<Options>({
     }
     const dropped = [...plan.dropped, ...outputs.dropped];
     const overflows = overflowsOf(plan, outputs, published);
-    await writeManifest(files, target, {
+    const content: ManifestContent = {
       format,
       size,
       ...(sha256 === null ? {} : { sha256 }),
@@ -147,7 +148,9 @@ export default defineStage<Options>({
       ...(outputs.tied.length === 0 ? {} : { tied: outputs.tied }),
       ...(shards === undefined ? {} : { shards }),
       ...(recipe === null ? {} : { recipe }),
-    });
+    };
+    await writeManifest(files, target, content);
+    keepPublished(services, run.runId, target, content);
     await settle();
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
     return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied, overflowed });

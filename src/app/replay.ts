@@ -1,29 +1,66 @@
-/** Replays a history against the installed workflow code. */
-import { DeterminismViolationError } from '@temporalio/workflow';
-import { Worker } from '@temporalio/worker';
-import { CheckpointLoadError, textOf } from '../errors.ts';
-import { installRuntime } from './runtime.ts';
-import { WORKFLOW_BUNDLE } from './worker.ts';
+/**
+ * Replays the histories of a bundle against the installed workflow code.
+ *
+ * A bundle may come from anybody, and there are histories that the SDK waits on for ever, in a thread of its native part that cannot be
+ * ended; so it replays in a process of its own, which can.
+ */
+import { fork } from 'node:child_process';
+import { basename } from 'node:path';
+import { CheckpointLoadError, CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
 
-/** Null where it takes the same steps; else what differs. `CheckpointLoadError` where it is no history. */
-export async function replayHistory(history: unknown, workflowId: string): Promise<string | null> {
-  if (!beginsAsHistory(history))
-    throw new CheckpointLoadError(`${workflowId} holds no history of a workflow, which begins with the event of its start.`, workflowId);
-  installRuntime();
-  try {
-    await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, workflowId);
-    return null;
-  } catch (error) {
-    // The sentence of it that says what; the rest is of the machinery.
-    if (error instanceof DeterminismViolationError) return /Nondeterminism error: ([^"\\]+)/.exec(error.message)?.[1] ?? error.message;
-    throw new CheckpointLoadError(`The history in ${workflowId} cannot be replayed: ${textOf(error)}`, workflowId, { cause: error });
-  }
+/** What came of a history; `difference` is null where the code takes the same steps. */
+export interface Replayed {
+  readonly history: string;
+  readonly events: number;
+  readonly difference: string | null;
 }
 
-/** Anything else would be waited on for ever. */
-function beginsAsHistory(history: unknown): history is object {
-  const events = typeof history === 'object' && history !== null && 'events' in history ? history.events : null;
-  if (!Array.isArray(events)) return false;
-  const [first] = events as readonly ({ readonly eventType?: unknown } | null)[];
-  return first?.eventType === 'EVENT_TYPE_WORKFLOW_EXECUTION_STARTED' && 'workflowExecutionStartedEventAttributes' in first;
+/** What the process of the replay says. */
+export type ReplayMessage =
+  | { readonly kind: 'began'; readonly history: string }
+  | ({ readonly kind: 'replayed' } & Replayed)
+  | { readonly kind: 'failed'; readonly error: ErrorReport }
+  | { readonly kind: 'done' };
+
+/** Of every history in the bundle, each within `timeout` seconds; `CheckpointLoadError` where one is none, `CheckpointTimeoutError` where a replay does not end. */
+export async function replayBundle(path: string, timeout: number): Promise<readonly Replayed[]> {
+  const child = fork(new URL('./replay-process.js', import.meta.url), [path], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const replayed: Replayed[] = [];
+  let current = basename(path);
+  let deadline: NodeJS.Timeout | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const restart = (): void => {
+        clearTimeout(deadline);
+        deadline = setTimeout(() => reject(tooLong(path, current, timeout)), timeout * 1000);
+      };
+      restart();
+      child.on('message', (message: ReplayMessage) => {
+        restart();
+        if (message.kind === 'began') current = message.history;
+        else if (message.kind === 'failed') reject(errorOf(message.error));
+        else if (message.kind === 'done') resolve();
+        else replayed.push({ history: message.history, events: message.events, difference: message.difference });
+      });
+      child.once('error', reject);
+      child.once('exit', (code, signal) => {
+        const how = signal === null ? `with ${code}` : `by ${signal}`;
+        reject(new CheckpointLoadError(`${current} in ${path} cannot be replayed: the process that tried has ended ${how}.`, path));
+      });
+    });
+  } finally {
+    clearTimeout(deadline);
+    child.kill('SIGKILL');
+  }
+  return replayed;
+}
+
+function tooLong(path: string, history: string, timeout: number): CheckpointTimeoutError {
+  return new CheckpointTimeoutError(`The replay of ${history} in ${path} has not ended within ${timeout} s.`, 'replay', timeout, {
+    retryable: false,
+    details: {
+      suggestion:
+        'A history with missing or altered events is waited on for ever: make the bundle again with `ckpt bundle`. On a slow machine, `--timeout` gives it longer.',
+    },
+  });
 }

@@ -1,14 +1,15 @@
 /** What a server still knows of a run or a batch: its history, and what can be read out of it. */
-import { Client } from '@temporalio/client';
+import { Client, WorkflowNotFoundError } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { collectRun } from '../../activities/report.ts';
 import type { Services } from '../../activities/services.ts';
-import { CheckpointConfigError, isCheckpointError, textOf, type JsonObject } from '../errors.ts';
+import { CheckpointConfigError, CheckpointTimeoutError, isCheckpointError, textOf, type JsonObject } from '../errors.ts';
 import { linesOf } from '../io/lines.ts';
 import { packageVersion } from '../io/package-version.ts';
-import type { CheckpointContext } from '../model/context.ts';
+import { EMPTY_CONTEXT, type CheckpointContext } from '../model/context.ts';
 import { BATCH_WORKFLOW, type BatchResult, type Outcome } from '../pipeline/batch.ts';
-import { PIPELINE_WORKFLOW, type PipelineResult } from '../pipeline/contract.ts';
+import { PIPELINE_WORKFLOW, type PipelineInput, type PipelineResult } from '../pipeline/contract.ts';
+import { newHistory } from '../pipeline/history.ts';
 import { batchContents } from '../report/batch-contents.ts';
 import type { Contents } from '../report/contents.ts';
 import { CheckpointClient } from './client.ts';
@@ -29,33 +30,73 @@ export interface RunRecords {
   /** ISO 8601; of a batch its very beginning. */
   readonly started: string | null;
   readonly ended: string | null;
-  /** Of the last run of that id, as other Temporal tools write it. */
-  readonly history: string;
+  /** Of every run that the server knows, in their order, as other Temporal tools write them; a batch goes on in further runs. */
+  readonly histories: readonly string[];
+  /** What could not be had, in sentences. */
+  readonly gaps: readonly string[];
 }
 
-/** A run that is going on is asked how it stands, which needs a worker. */
-export async function fetchRecords({ connection, namespace }: TemporalAccess, workflowId: string): Promise<RunRecords> {
+/** A run that is going on is asked how it stands; where no worker answers, its history says less, and `gaps` that. */
+export async function fetchRecords(
+  { connection, namespace }: TemporalAccess,
+  workflowId: string,
+  wanted: { readonly everyRun: boolean } = { everyRun: false },
+): Promise<RunRecords> {
   const temporal = new Client({ connection, namespace });
   const client = new CheckpointClient({ client: temporal });
   const { type, runId, closeTime, startTime } = await temporal.workflow.getHandle(workflowId).describe().catch(rejectNotFound(workflowId));
   if (type !== PIPELINE_WORKFLOW && type !== BATCH_WORKFLOW)
     throw new CheckpointConfigError(`${workflowId} is a workflow ${type}; a report is made of ${PIPELINE_WORKFLOW} and ${BATCH_WORKFLOW}.`);
   const kind = type === PIPELINE_WORKFLOW ? 'run' : 'batch';
+  const gaps: string[] = [];
   const history = await temporal.workflow.getHandle(workflowId, runId).fetchHistory();
-  const { carried, ...document } = inputOf(history);
-  const result = await (kind === 'run' ? client.status(workflowId) : client.batch.status(workflowId));
-  const since = (carried as { readonly since?: number } | undefined)?.since;
+  const histories = [history, ...(wanted.everyRun ? await runsBefore(temporal, workflowId, history, gaps) : [])].reverse();
+  const { carried: _carried, ...document } = inputOf(histories[0]!);
+  const context = lastContext(history);
+  const ask = kind === 'run' ? client.status(workflowId) : client.batch.status(workflowId);
+  const result = await ask.catch((error: unknown) => {
+    if (!(error instanceof CheckpointTimeoutError)) throw error;
+    gaps.push(`${error.message} So how far it has come is not known here.`);
+    return kind === 'run' ? underWay(workflowId, runId, document, context) : batchUnderWay(workflowId);
+  });
+  const { since } = (inputOf(history)['carried'] ?? {}) as { readonly since?: number };
   return {
     kind,
     workflowId,
     runId,
     result,
     document,
-    context: lastContext(history),
+    context,
     started: new Date(since ?? startTime.getTime()).toISOString(),
     ended: closeTime?.toISOString() ?? null,
-    history: historyToJSON(history),
+    histories: histories.map(historyToJSON),
+    gaps,
   };
+}
+
+/** The runs that a batch was before it continued as new, the latest first, as far back as the server keeps them. */
+async function runsBefore(temporal: Client, workflowId: string, last: History, gaps: string[]): Promise<readonly History[]> {
+  const before: History[] = [];
+  for (let run = previousRun(last); run !== null; run = previousRun(before.at(-1)!)) {
+    const history = await temporal.workflow
+      .getHandle(workflowId, run)
+      .fetchHistory()
+      .catch((error: unknown) => {
+        if (!(error instanceof WorkflowNotFoundError)) throw error;
+        gaps.push(
+          `The server does not keep the run ${run} of ${workflowId} any more, nor those before it; so their histories are left out.`,
+        );
+        return null;
+      });
+    if (history === null) break;
+    before.push(history);
+  }
+  return before;
+}
+
+function previousRun({ events }: History): string | null {
+  const run = events?.[0]?.workflowExecutionStartedEventAttributes?.continuedExecutionRunId ?? '';
+  return run === '' ? null : run;
 }
 
 /** What a report shows, with what can be had from here. */
@@ -65,10 +106,11 @@ export async function contentsOf(services: Services, records: RunRecords): Promi
     // By its kind.
     const result = records.result as PipelineResult;
     const workspace = typeof document['workspace'] === 'string' ? document['workspace'] : null;
-    return collectRun(services, { result, context, document, workspace }, result.outputs.at(-1) ?? null);
+    const contents = await collectRun(services, { result, context, document, workspace }, result.outputs.at(-1) ?? null);
+    return { ...contents, gaps: [...records.gaps, ...contents.gaps] };
   }
   const result = records.result as BatchResult;
-  const gaps: string[] = [];
+  const gaps = [...records.gaps];
   const outcomes = result.results === null ? null : await outcomesIn(services, result.results, document, gaps);
   return batchContents({
     result,
@@ -105,6 +147,28 @@ async function outcomesIn(
     else gaps.push(`The results at ${uri} cannot be read, so this report has the totals only: ${textOf(error)}`);
   }
   return null;
+}
+
+/** Of a run that nobody tells more of. */
+function underWay(workflowId: string, runId: string, document: JsonObject, context: CheckpointContext | null): PipelineResult {
+  const { outputs, metadata } = context ?? EMPTY_CONTEXT;
+  return {
+    workflow_id: workflowId,
+    run_id: runId,
+    status: 'running',
+    // Whoever starts runs writes what they like there.
+    stages: Array.isArray(document['stages']) ? newHistory({ stages: document['stages'] as unknown as PipelineInput['stages'] }) : [],
+    outputs,
+    metadata: metadata as JsonObject,
+    error: null,
+    waiting: null,
+  };
+}
+
+function batchUnderWay(workflowId: string): BatchResult {
+  const counts = { total: 0, completed: 0, unchanged: 0, failed: 0, cancelled: 0, running: 0 };
+  const unknown = { results: null, failures: [], failures_by_code: {}, rate: null, seconds_left: null, error: null };
+  return { workflow_id: workflowId, status: 'running', ...counts, ...unknown };
 }
 
 function inputOf({ events }: History): JsonObject {

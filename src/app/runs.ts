@@ -9,8 +9,7 @@ import {
 } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
 import { CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
-import { RESULT_MEMO } from '../pipeline/batch.ts';
-import { STATUS_QUERY } from '../pipeline/contract.ts';
+import { RESULT_MEMO, STATUS_QUERY } from '../pipeline/contract.ts';
 import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
 import { idOf, newId, startRun, type Access, type Run, type StartedRun, type Work } from './start.ts';
 import { changes, type Look, type WatchOptions } from './watch.ts';
@@ -22,6 +21,7 @@ const AWAY_LONGEST = 600_000;
 const AWAY_PAUSE = 1000;
 /** Codes of gRPC: DEADLINE_EXCEEDED, UNAVAILABLE. */
 const AWAY_CODES = [4, 14];
+const FAILED_PRECONDITION = 9;
 const CANCELLED: ErrorReport = { type: 'CheckpointError', message: 'The run was cancelled.', details: { reason: 'cancelled' } };
 
 export interface StartSettings {
@@ -76,11 +76,9 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       const bare = (status: 'failed' | 'cancelled', report: ErrorReport): Result =>
         this.bare(idOf(run), typeof run === 'string' ? '' : (run.runId ?? ''), { status, error: report });
       if (!(error.cause instanceof CancelledFailure)) return bare('failed', reportOfCause(error.cause, error.message));
-      // A cancelled workflow has no result. A batch leaves it in its memo; of others a worker still knows what it would have been.
+      // Absent where it was cancelled before its first task.
       const left = (await this.describe(run)).memo?.[RESULT_MEMO] as Result | undefined;
-      if (left !== undefined) return { ...left, error: left.error ?? CANCELLED };
-      const last = await this.query(run).catch(() => null);
-      return last?.status === 'cancelled' ? { ...last, error: last.error ?? CANCELLED } : bare('cancelled', CANCELLED);
+      return left === undefined ? bare('cancelled', CANCELLED) : { ...left, error: left.error ?? CANCELLED };
     }
   }
 
@@ -126,7 +124,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     try {
       return await this.access.client.withDeadline(Date.now() + QUERY_DEADLINE, () => this.handle(run).query<Result>(STATUS_QUERY));
     } catch (error) {
-      if (!isGrpcDeadlineError(error)) return rejectNotFound(idOf(run))(error);
+      if (!isGrpcDeadlineError(error) && !hasNoPoller(error)) return rejectNotFound(idOf(run))(error);
       throw new CheckpointTimeoutError(
         `No worker tells how ${idOf(run)} stands. Is one up on the task queue \`${this.access.taskQueue}\`? (\`ckpt worker\`)`,
         'status',
@@ -135,6 +133,12 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       );
     }
   }
+}
+
+/** What a server says by itself once no worker has been there for a while. */
+function hasNoPoller(error: unknown): boolean {
+  const { cause } = error as { readonly cause?: unknown };
+  return isGrpcServiceError(cause) && cause.code === FAILED_PRECONDITION && /no poller/.test(cause.message);
 }
 
 /** A server that is restarted takes a while; whoever waits for hours is not to give up for it. */

@@ -1,17 +1,25 @@
 /** What a worker's stages get of this machine. */
 import { CheckpointConfigError } from '../errors.ts';
-import { blobCache, type BlobCache } from '../io/blob-cache.ts';
+import { inlineBlob, inlineValue } from '../io/inline-blob.ts';
 import { openSource } from '../io/open.ts';
+import { recentValues, type RecentValues } from '../io/recent-values.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
 import { openWorkspace } from '../io/workspace.ts';
 import { destinationOf, outputUri } from '../io/destination.ts';
 import { isS3 } from '../io/s3/location.ts';
+import type { BlobReference } from '../model/context.ts';
 import { openStoreWorkspace } from '../io/workspace-store.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
 import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';
 import { unfenced } from './storage.ts';
+
+const PROBE = { what: 'written before the first stage of runs, to see that the workspace can be reached' };
+/** Milliseconds for which a workspace that could be written counts as one that can. */
+const PROBE_HOLDS = 10_000;
+/** Workspaces of which that is remembered. */
+const PROBED_MOST = 100;
 
 export interface ServicesOptions {
   /** The worker's own workspace; default: as the environment says. */
@@ -26,18 +34,20 @@ export function createServices(
   { workspace = readEnvironment().workspace, transfers = DEFAULT_CAPACITY.transfers, transferQueue = null }: ServicesOptions = {},
 ): Services {
   let own: Storage | undefined;
-  const blobs = blobCache();
+  const recent = recentValues();
+  const reached = new Map<string, number>();
   return {
     storage,
     workspace: (uri, signal) => {
       const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
-      return fencedWorkspace(place, root, { blobs, signal });
+      return fencedWorkspace(place, root, { recent, reached, signal });
     },
     open: (uri, signal) => openSource(uri, storage, signal),
     openPinned: (file, signal) => storage.openPinned(file, signal),
     // One that takes none of its own still gets those of workers that do not tell them apart.
     transfers: slots(Math.max(1, transfers)),
     transferQueue,
+    recent,
   };
 }
 
@@ -45,31 +55,50 @@ export function createServices(
 function fencedWorkspace(
   storage: Storage,
   uri: string,
-  { blobs, signal }: { readonly blobs: BlobCache; readonly signal: AbortSignal | undefined },
+  {
+    recent,
+    reached,
+    signal,
+  }: { readonly recent: RecentValues; readonly reached: Map<string, number>; readonly signal: AbortSignal | undefined },
 ): Workspace {
   const root = uri.replace(/\/+$/, '');
   const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
+  // By place and digest both.
+  const keyOf = ({ uri, sha256 }: BlobReference): string => `${sha256} ${uri}`;
   return {
+    async reach() {
+      await check();
+      const now = performance.now();
+      if (now - (reached.get(root) ?? -Infinity) < PROBE_HOLDS) return;
+      await open.putJson(PROBE);
+      if (reached.size >= PROBED_MOST) reached.clear();
+      reached.set(root, now);
+    },
     async putJson(value) {
+      const inline = inlineBlob(value);
+      if (inline !== null) return inline;
       await check();
       const reference = await open.putJson(value);
-      blobs.keep(reference, value);
+      recent.keep(keyOf(reference), value, reference.size);
       return reference;
     },
     async getJson(reference) {
+      const inline = inlineValue(reference);
+      if (inline !== undefined) return inline;
       await check();
       const { uri } = reference;
       if (isS3(uri) !== isS3(root) || !outputUri(uri).startsWith(`${outputUri(root)}/`))
         throw new CheckpointConfigError(
           `${uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
         );
-      const known = blobs.get(reference);
+      const known = recent.get(keyOf(reference));
       if (known !== undefined) return known;
       const value = await open.getJson(reference);
-      blobs.keep(reference, value);
+      recent.keep(keyOf(reference), value, reference.size);
       return value;
     },
+    forget: (reference) => recent.forget(keyOf(reference)),
     async writeFile(name, chunks) {
       await check();
       const uri = `${outputUri(root)}/${name}`;

@@ -78,7 +78,8 @@ function safetensors(
   const nameOf = (shard: number): string => `${stem}-${number5(shard + 1)}-of-${number5(sharded.length)}.safetensors`;
   const files = sharded.map((members, shard): OutputFile => {
     members.forEach((index, tensor) => void (places[index] = { file: shard, tensor }));
-    const layout = layoutSafetensors({ ...plan, tensors: members.map((index) => plan.tensors[index]!) }, arrange);
+    const part = sharded.length === 1 ? plan : { ...plan, tensors: members.map((index) => plan.tensors[index]!) };
+    const layout = layoutSafetensors(part, arrange);
     return { name: sharded.length === 1 ? null : nameOf(shard), layout };
   });
   if (sharded.length === 1) return { files, index: null, places };

@@ -12,6 +12,7 @@ import { readSafetensors } from './safetensors/read.ts';
 import { isIndexName, readSharded } from './sharded/read.ts';
 import { isBarePickle, readLegacy } from './torch/legacy.ts';
 import { readTorchZip } from './torch/read-zip.ts';
+import { withoutWeights } from './torch/state-dict.ts';
 import { readArchive } from './zip/archive.ts';
 
 /** A tar archive names itself at 257. */
@@ -41,7 +42,7 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
 export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
   try {
     const header = await readContainer(source, openSibling);
-    return header.tree === undefined ? header : { ...header, tree: pruned(header.tree) };
+    return header.tree === undefined ? header : { ...header, tree: pruned(withoutWeights(header.tree, header)) };
   } catch (error) {
     // A reader stops at the first pickle that it refuses; the owner must know of all.
     if (namesDanger(error)) refuseDangerous(source.uri, await globalsOf(source));

@@ -46,9 +46,9 @@ export function shareBytes(tensors: readonly PlannedTensor[], storages: readonly
 export function tiedNames(tensors: readonly PlannedTensor[], storages: readonly Storage[]): readonly (readonly string[])[] {
   const groups = new Map<number, string[]>();
   // Only what shares its storage can be tied.
-  const uses = new Map<number, number>();
-  for (const { origin } of tensors) uses.set(origin.storage, (uses.get(origin.storage) ?? 0) + 1);
-  const sharing = tensors.filter(({ origin }) => uses.get(origin.storage)! > 1);
+  const uses = new Uint32Array(storages.length);
+  for (const { origin } of tensors) uses[origin.storage]!++;
+  const sharing = tensors.filter(({ origin }) => uses[origin.storage]! > 1);
   for (const [index, { holder }] of shareBytes(sharing, storages).entries()) {
     const { name, shape } = sharing[index]!;
     if (elementCount(shape) === 0) continue;

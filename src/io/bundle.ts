@@ -9,9 +9,12 @@ import { Readable } from 'node:stream';
 import JSZip from 'jszip';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
 
-export const HISTORY = 'history.json';
+/** Of the run with that number, from 1: a batch goes on in further runs, each with a history of its own. */
+export function historyName(run: number): string {
+  return run === 1 ? 'history.json' : `history-${run}.json`;
+}
 
-/** Bytes of a bundle, and of the history in it: a server keeps at most 50 MiB of events, which JSON with base64 makes larger. */
+/** Bytes of a bundle, and of a history in it: a server keeps at most 50 MiB of events, which JSON with base64 makes larger. */
 const MOST_BYTES = 512 * 2 ** 20;
 const MOST_HISTORY = 256 * 2 ** 20;
 
@@ -22,13 +25,22 @@ export async function packBundle(entries: Readonly<Record<string, string>>, crea
   return zip.generateAsync({ type: 'uint8array', compression: 'DEFLATE', compressionOptions: { level: 6 } });
 }
 
-/** The history in a bundle, parsed; `CheckpointLoadError` where it is none. */
-export async function historyInBundle(path: string): Promise<unknown> {
+/**
+ * The histories in a bundle, parsed, in the order of the runs; `CheckpointLoadError` where there is none, or one is no JSON.
+ *
+ * One at a time, as each may be large.
+ */
+export async function* historiesInBundle(path: string): AsyncGenerator<{ readonly name: string; readonly history: unknown }> {
   const zip = await JSZip.loadAsync(await bytesOf(path)).catch((cause: Error) => {
     throw new CheckpointLoadError(`${path} is no bundle: ${cause.message.slice(0, 200)}`, path, { cause });
   });
-  const file = zip.file(HISTORY);
-  if (file === null) throw new CheckpointLoadError(`${path} holds no ${HISTORY}. Make a bundle with \`ckpt bundle\`.`, path);
+  const first = zip.file(historyName(1));
+  if (first === null) throw new CheckpointLoadError(`${path} holds no ${historyName(1)}. Make a bundle with \`ckpt bundle\`.`, path);
+  let file: JSZip.JSZipObject | null = first;
+  for (let run = 2; file !== null; file = zip.file(historyName(run++))) yield { name: file.name, history: await parsed(path, file) };
+}
+
+async function parsed(path: string, file: JSZip.JSZipObject): Promise<unknown> {
   const chunks: Buffer[] = [];
   let size = 0;
   try {
@@ -37,13 +49,13 @@ export async function historyInBundle(path: string): Promise<unknown> {
     for await (const chunk of new Readable().wrap(file.nodeStream())) {
       // `nodeStream` gives buffers unless told otherwise.
       size += (chunk as Buffer).length;
-      if (size > MOST_HISTORY) throw new CheckpointLoadError(`${HISTORY} in ${path} is larger than ${MOST_HISTORY} bytes.`, path);
+      if (size > MOST_HISTORY) throw new CheckpointLoadError(`${file.name} in ${path} is larger than ${MOST_HISTORY} bytes.`, path);
       chunks.push(chunk as Buffer);
     }
     return JSON.parse(Buffer.concat(chunks).toString('utf8'));
   } catch (cause) {
     if (cause instanceof CheckpointLoadError) throw cause;
-    throw new CheckpointLoadError(`${HISTORY} in ${path} cannot be read: ${(cause as Error).message}`, path, { cause });
+    throw new CheckpointLoadError(`${file.name} in ${path} cannot be read: ${(cause as Error).message}`, path, { cause });
   }
 }
 

@@ -4,14 +4,16 @@
  * Not by Node's recursive `mkdir`: that never ends where a file system says of a folder whose parent is there that it is not, as
  * /proc does.
  */
+import type { Stats } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Makes the folder where it is not there; gives the first that it had to make. Throws as `mkdir` does. */
 export async function makeFolder(path: string): Promise<string | undefined> {
   const missing: string[] = [];
-  for (let at = path; (await isThere(at)) === false; at = dirname(at)) missing.push(at);
-  if (missing.length === 0 && !(await stat(path)).isDirectory()) await mkdir(path);
+  let found: Stats | null;
+  for (let at = path; (found = await statOrNull(at)) === null; at = dirname(at)) missing.push(at);
+  if (missing.length === 0 && !found.isDirectory()) await mkdir(path);
   for (const each of missing.toReversed()) {
     try {
       await mkdir(each);
@@ -23,12 +25,11 @@ export async function makeFolder(path: string): Promise<string | undefined> {
   return missing.at(-1);
 }
 
-async function isThere(path: string): Promise<boolean> {
+async function statOrNull(path: string): Promise<Stats | null> {
   try {
-    await stat(path);
-    return true;
+    return await stat(path);
   } catch (error) {
     if (dirname(path) === path || !['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
-    return false;
+    return null;
   }
 }

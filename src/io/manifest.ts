@@ -68,13 +68,23 @@ export async function writeManifest(files: Destination, uri: string, content: Ma
   if (there === null)
     throw new CheckpointSourceError(`${uri} is gone before its manifest was written. Does something else remove it?`, uri);
   const manifest: Manifest = { version: 1, uri, identity: there.identity, created: new Date().toISOString(), ...content };
-  await files.write(manifestPath(uri), `${JSON.stringify(manifest, null, 2)}\n`);
+  await files.write(manifestPath(uri), manifestText(manifest));
+}
+
+/** Indented, with a line for each tensor. */
+function manifestText(manifest: Manifest): string {
+  const others = JSON.stringify({ ...manifest, tensors: [] }, null, 2);
+  const empty = '\n  "tensors": []';
+  const at = others.indexOf(empty);
+  // No text holds this, as the quotes in it would be escaped; nor another field, whose indentation is deeper.
+  const tensors = JSON.stringify(manifest.tensors).slice(1, -1).replaceAll('},{"name":', '},\n    {"name":');
+  return `${others.slice(0, at)}\n  "tensors": [\n    ${tensors}\n  ]${others.slice(at + empty.length)}\n`;
 }
 
 /** The manifest of an output that is as it was, with another recipe: by this one, too, it comes about. */
 export async function renewRecipe(files: Destination, manifest: Manifest, recipe: Recipe | null): Promise<void> {
   if (recipe === null || JSON.stringify(recipe) === JSON.stringify(manifest.recipe)) return;
-  await files.write(manifestPath(manifest.uri), `${JSON.stringify({ ...manifest, recipe } satisfies Manifest, null, 2)}\n`);
+  await files.write(manifestPath(manifest.uri), manifestText({ ...manifest, recipe }));
 }
 
 /** Null where there is none, or none of ours. */

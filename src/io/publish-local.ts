@@ -112,7 +112,7 @@ async function writeFile(
   options: Pick<CopyOptions, 'layout' | 'plan' | 'open' | 'signal' | 'onProgress'>,
   resume: Progress | undefined,
 ): Promise<Copied> {
-  const file = await openOutput(partial, { exists: resume !== undefined });
+  const file = await openOutput(partial, { exists: resume !== undefined, size: options.layout.size });
   const readInto = async (offset: number, target: Uint8Array): Promise<void> => {
     if ((await file.readInto(offset, target)) < target.length) throw new ResumeMismatch();
   };

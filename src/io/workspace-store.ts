@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
 import type { BlobReference } from '../model/context.ts';
+import { columnarJson, parseColumnarJson } from './columnar-json.ts';
 import { destinationOf, outputUri } from './destination.ts';
 import type { Storage } from './storage/storage.ts';
 
@@ -14,7 +15,7 @@ export function openStoreWorkspace(
   const files = destinationOf(storage, root, signal);
   return {
     async putJson(value) {
-      const text = JSON.stringify(value);
+      const text = columnarJson(value);
       const sha256 = hash('sha256', text);
       const blob = `${root}/blobs/${sha256.slice(0, 2)}/${sha256}.json`;
       // Written also where it is: a damaged blob is mended, and what is used again is young again to who clears up.
@@ -34,7 +35,7 @@ export function openStoreWorkspace(
           `${reference.uri} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`,
           reference.uri,
         );
-      return JSON.parse(text);
+      return parseColumnarJson(text);
     },
   };
 }

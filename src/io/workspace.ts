@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
 import type { BlobReference } from '../model/context.ts';
 import { writeAtomically } from './atomic-file.ts';
+import { columnarJson, parseColumnarJson } from './columnar-json.ts';
 import { localPath } from './local-file.ts';
 
 export function openWorkspace(uri: string): {
@@ -18,7 +19,7 @@ export function openWorkspace(uri: string): {
   const root = localPath(uri);
   return {
     async putJson(value) {
-      const text = Buffer.from(JSON.stringify(value));
+      const text = Buffer.from(columnarJson(value));
       const size = text.length;
       const sha256 = sha256Of(text);
       const path = join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
@@ -51,7 +52,7 @@ export function openWorkspace(uri: string): {
       const sha256 = sha256Of(text);
       if (sha256 !== reference.sha256)
         throw new CheckpointLoadError(`${path} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`, reference.uri);
-      return JSON.parse(text.toString('utf8'));
+      return parseColumnarJson(text.toString('utf8'));
     },
   };
 }

@@ -149,7 +149,7 @@ export interface Header {
   /** Key under which the state dict lies; null: it is the root. */
   readonly stateDictKey: string | null;
   readonly training: TrainingSummary;
-  /** Everything that the file's pickle describes; absent for a container that has none. */
+  /** Everything that the file's pickle describes beside the weights; absent for a container that has none. */
   readonly tree?: ValueTree;
   /** String metadata of safetensors. */
   readonly metadata: Readonly<Record<string, string>>;

@@ -48,8 +48,16 @@ export interface Plan {
   readonly skipped: readonly LeftOut[];
   /** Other content of the source that is not published. */
   readonly dropped: readonly LeftOut[];
-  /** String metadata for the published file. */
+  /** String metadata for the published file, beside its frozen names. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Complete lists of what a run's metadata only counts and samples; the manifest takes them over. */
   readonly record?: JsonObject;
+}
+
+/** Key of a published file's string metadata: a JSON list of parameter names. */
+export const FROZEN_KEY = 'frozen_parameters';
+
+/** The published file's own metadata, with the frozen names for whoever loads it. */
+export function publishedMetadata({ metadata, frozen }: Plan): Plan['metadata'] {
+  return frozen.length === 0 ? metadata : { ...metadata, [FROZEN_KEY]: JSON.stringify(frozen) };
 }

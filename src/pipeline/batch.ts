@@ -41,8 +41,6 @@ const OTHER_CODES = 'other';
 const NAME_BYTES = 200;
 /** Bytes of a batch's own id: those of its children begin with it. */
 export const MOST_ID_BYTES = 600;
-/** Under which a batch that was cancelled leaves its result: such a workflow has none. */
-export const RESULT_MEMO = 'checkpoint_batch_result';
 /** Outcomes that are written together. */
 export const PART = 100;
 /** Failures that the status and the result show; all are in the results. */

@@ -12,6 +12,8 @@ export const TASK_QUEUE = 'checkpoints';
 export const TRANSFER_QUEUE = `${TASK_QUEUE}-transfers`;
 export const PIPELINE_WORKFLOW = 'checkpointPipeline';
 export const STATUS_QUERY = 'status';
+/** Where a run or batch that was cancelled leaves its result: such a workflow has none, and with no worker up nobody answers queries. */
+export const RESULT_MEMO = 'checkpoint_result';
 /** The update that answers a run which waits: `{action, options?}`. */
 export const RESOLVE_UPDATE = 'resolve_failure';
 /** The activity before the first stage: what can be known to be wrong before anything is moved. */

@@ -14,6 +14,11 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
 }
 
+/** `lightning in zip`; a format with a container of its own goes by its name alone. */
+export function formatText({ format, container }: { readonly format: string; readonly container: string }): string {
+  return format === container ? format : `${format} in ${container}`;
+}
+
 /** A size as people write it: `512MiB`, `5GB`, `1048576`. */
 export const SIZE = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i;
 

@@ -66,11 +66,11 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
   if (tensors === undefined) return null;
   const rows = new Rows();
   const frozen = new Set(published?.frozen ?? plan?.frozen);
-  const planned = new Map(plan?.tensors.map((tensor) => [tensor.name, tensor]));
+  const planned = byName(plan?.tensors ?? []);
   const sourceFiles = header === null ? null : new Set(header.files.map(({ uri }) => uri));
   const filledNames = new Set(namesIn(published?.record, 'filled_params', 'refreshed_params'));
   for (const { name, dtype, shape, ...more } of tensors) {
-    const origin = planned.get(name)?.origin;
+    const origin = planned(name)?.origin;
     const storage = origin === undefined ? undefined : plan!.storages[origin.storage];
     const file = storage === undefined ? undefined : plan!.files[storage.file];
     const filled = file === undefined || sourceFiles === null ? filledNames.has(name) : !sourceFiles.has(file.uri);
@@ -79,13 +79,24 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
     const sha256 = 'sha256' in more && typeof more.sha256 === 'string' ? more.sha256 : null;
     rows.add({ name, dtype, shape, marks, note: cast ? `from ${origin.dtype}` : null, sha256 });
   }
-  const sourceTensors = new Map(header?.weights.map(({ name, tensor }) => [name, header.tensors[tensor]!]));
+  const sourceWeights = byName(header?.weights ?? []);
   for (const { what, reason } of published?.skipped ?? plan?.skipped ?? []) {
-    const tensor = sourceTensors.get(what);
+    const weight = sourceWeights(what);
+    const tensor = weight === undefined ? undefined : header!.tensors[weight.tensor];
     const known = tensor === undefined || tensor.unsupported !== undefined ? { dtype: null, shape: null } : tensor;
     rows.add({ name: what, dtype: known.dtype, shape: known.shape, marks: MARK.skipped, note: reason, sha256: null });
   }
   return rows.columns;
+}
+
+/** Looks names up that mostly come in the order of the list. */
+function byName<T extends { readonly name: string }>(list: readonly T[]): (name: string) => T | undefined {
+  let places: ReadonlyMap<string, T> | undefined;
+  let next = 0;
+  return (name) => {
+    const likely = list[next++];
+    return likely?.name === name ? likely : (places ??= new Map(list.map((each) => [each.name, each]))).get(name);
+  };
 }
 
 interface Row {

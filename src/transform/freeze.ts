@@ -5,7 +5,7 @@
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { dtypeKind, type Dtype } from '../model/dtype.ts';
 import type { Plan } from '../model/plan.ts';
-import type { Target } from '../model/target.ts';
+import type { Target, TargetTensor } from '../model/target.ts';
 import { nearNames } from '../pipeline/suggestions.ts';
 import { withFrozen } from './frozen.ts';
 
@@ -35,11 +35,12 @@ interface FreezeRules {
 /** With `strict` throws `CheckpointConfigError` naming all paths that are no module, before anything is frozen. */
 export function freezeModules(plan: Plan, target: Target | undefined, given: FreezeRules, configPath: string): Frozen {
   if (given.submodules.length === 0) return { plan, newlyFrozen: 0, warnings: [] };
-  const parameters = namesOf(plan, target);
-  const rules = prefixed(given, parameters.keys());
-  const missing = [...new Set(rules.submodules.filter((path) => !isModule(path, parameters.keys())))];
+  const model = namesOf(plan, target);
+  const { names } = model;
+  const rules = prefixed(given, names);
+  const missing = [...new Set(rules.submodules.filter((path) => !isModule(path, names)))];
   // All of a model's paths are many: they are looked for where there is something to suggest.
-  const modules: ReadonlySet<string> = missing.length === 0 ? new Set() : modulePaths(parameters.keys());
+  const modules: ReadonlySet<string> = missing.length === 0 ? new Set() : modulePaths(names);
   const suggestions: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
     missing.slice(0, MOST_SUGGESTED).map((path) => [path, similarModules(path, modules)]),
   );
@@ -51,29 +52,35 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
       { details: { missing_submodules: missing, suggestions } },
     );
   }
-  const frozen = new Set(plan.frozen);
+  const before = new Set(plan.frozen);
+  const isFrozen = names.map((name) => before.has(name));
   const found = rules.submodules.filter((path) => !missing.includes(path));
-  const frozenModules = found.map((name): JsonObject => {
-    const before = frozen.size;
+  const frozenModules = found.map((name) => {
     const inside = subtree(name);
-    for (const [parameter, isParameter] of parameters) if (isParameter && parameter.startsWith(inside)) frozen.add(parameter);
-    return { name, frozen_params: frozen.size - before };
+    let newly = 0;
+    for (const [index, parameter] of names.entries()) {
+      if (isFrozen[index] || !model.isParameter[index] || !parameter.startsWith(inside)) continue;
+      isFrozen[index] = true;
+      newly++;
+    }
+    return { name, frozen_params: newly };
   });
-  const names = [...parameters.keys()].filter((name) => frozen.has(name));
+  const newlyFrozen = frozenModules.reduce((sum, { frozen_params: newly }) => sum + newly, 0);
   const subtrees = found.map(subtree);
   const trainable = rules.validateGradients
-    ? [...parameters].filter(
-        ([name, isParameter]) => isParameter && !frozen.has(name) && subtrees.some((inside) => name.startsWith(inside)),
-      )
+    ? names.filter((name, index) => model.isParameter[index] && !isFrozen[index] && subtrees.some((inside) => name.startsWith(inside)))
     : [];
   return {
-    plan: withFrozen(plan, names),
-    newlyFrozen: frozen.size - plan.frozen.length,
+    plan: withFrozen(
+      plan,
+      names.filter((_, index) => isFrozen[index]),
+    ),
+    newlyFrozen,
     entry: {
       type: 'freezing',
       submodules: rules.submodules,
       frozen_modules: frozenModules,
-      total_frozen_params: frozen.size - plan.frozen.length,
+      total_frozen_params: newlyFrozen,
       ...(missing.length === 0 ? {} : { missing_submodules: missing }),
     },
     warnings: [
@@ -103,11 +110,15 @@ function isModule(path: string, names: Iterable<string>): boolean {
 }
 
 /** All names of the model, target's first, and whether each is a parameter. */
-function namesOf(plan: Plan, target: Target | undefined): ReadonlyMap<string, boolean> {
-  const names = new Map<string, boolean>();
-  for (const { name, dtype, buffer } of target?.tensors ?? []) names.set(name, !(buffer ?? looksLikeBuffer(name, dtype)));
-  for (const { name, dtype } of plan.tensors) if (!names.has(name)) names.set(name, !looksLikeBuffer(name, dtype));
-  return names;
+function namesOf(plan: Plan, target: Target | undefined): { readonly names: readonly string[]; readonly isParameter: readonly boolean[] } {
+  const known = new Set(target?.tensors.map(({ name }) => name));
+  const others = known.size === 0 ? plan.tensors : plan.tensors.filter(({ name }) => !known.has(name));
+  const tensors: readonly Pick<TargetTensor, 'name' | 'dtype' | 'buffer'>[] =
+    target === undefined ? others : [...target.tensors, ...others];
+  return {
+    names: tensors.map(({ name }) => name),
+    isParameter: tensors.map(({ name, dtype, buffer }) => !(buffer ?? looksLikeBuffer(name, dtype))),
+  };
 }
 
 function looksLikeBuffer(name: string, dtype: Dtype): boolean {

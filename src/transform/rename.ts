@@ -1,6 +1,6 @@
 /** New names for planned tensors: a prefix stripped, ordered regular-expression rules, a prefix added. Pure, O(names × rules). */
 import { CheckpointConfigError, CheckpointIncompatibleError } from '../errors.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan, PlannedTensor } from '../model/plan.ts';
 import { withFrozen } from './frozen.ts';
 import { compileRegex } from './patterns.ts';
 
@@ -39,31 +39,30 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
     }
     return current;
   };
-  const names = new Map<string, string>();
-  const taken = new Map<string, string>();
-  for (const { name } of plan.tensors) {
+  const taken = new Set<string>();
+  let count = 0;
+  const tensors = plan.tensors.map((tensor): PlannedTensor => {
+    const { name } = tensor;
     const next = rename(name);
     if (next === '')
       throw new CheckpointIncompatibleError(`The rules leave nothing of the name ${name}.`, { details: { reason: 'empty_name', name } });
-    const other = taken.get(next);
-    if (other !== undefined) {
+    if (taken.has(next)) {
+      const other = plan.tensors.find((each) => rename(each.name) === next)!.name;
       throw new CheckpointIncompatibleError(
         `${other} and ${name} would both be named ${next}. Leave one of them out with modifier.select, or make the rules tell them apart.`,
         { details: { reason: 'rename_collision', names: [other, name], name: next } },
       );
     }
-    taken.set(next, name);
-    names.set(name, next);
-  }
+    taken.add(next);
+    if (next === name) return tensor;
+    count++;
+    return { ...tensor, name: next };
+  });
   // Attributes of the state dict name modules by their old paths.
   const { stateDictAttributes: _attributes, ...others } = plan;
-  const renamed = { ...others, tensors: plan.tensors.map((tensor) => ({ ...tensor, name: names.get(tensor.name)! })) };
   return {
-    plan: withFrozen(
-      renamed,
-      plan.frozen.map((name) => names.get(name) ?? rename(name)),
-    ),
-    count: [...names].filter(([before, after]) => before !== after).length,
+    plan: withFrozen({ ...others, tensors }, plan.frozen.map(rename)),
+    count,
     warnings: plan.tensors.length === 0 ? [] : steps.filter(({ what }) => !used.has(what)).map(({ what }) => `${what} fits no name.`),
   };
 }

@@ -1,6 +1,6 @@
 /** Which planned tensors are published, by globs over their names. Pure, O(names × globs). */
 import { CheckpointIncompatibleError } from '../errors.ts';
-import type { Plan } from '../model/plan.ts';
+import type { LeftOut, Plan } from '../model/plan.ts';
 import { didYouMean } from '../pipeline/suggestions.ts';
 import { withFrozen } from './frozen.ts';
 import { compileGlob } from './patterns.ts';
@@ -34,8 +34,14 @@ export function chooseTensors(
     };
   };
   const [included, excluded] = [compiled('include'), compiled('exclude')];
-  const keeps = new Map(plan.tensors.map(({ name }) => [name, included(name) && !excluded(name)]));
-  const tensors = plan.tensors.filter(({ name }) => keeps.get(name) === true);
+  const gone: LeftOut[] = [];
+  const kept = plan.tensors.filter(({ name }) => {
+    const isKept = included(name) && !excluded(name);
+    if (!isKept) gone.push({ what: name, reason: 'not_selected' });
+    return isKept;
+  });
+  // The same list where nothing goes: so it is written once.
+  const tensors = gone.length === 0 ? plan.tensors : kept;
   if (tensors.length === 0 && plan.tensors.length > 0) {
     const names = plan.tensors.slice(0, 1000).map(({ name }) => name);
     const hint = globs.include.map((glob) => didYouMean(glob, names)).find((text) => text !== '') ?? '';
@@ -44,12 +50,12 @@ export function chooseTensors(
       { details: { reason: 'nothing_selected', include: globs.include, exclude: globs.exclude, names: names.slice(0, 5) } },
     );
   }
-  const gone = plan.tensors.filter(({ name }) => keeps.get(name) !== true).map(({ name }) => ({ what: name, reason: 'not_selected' }));
+  const goneNames = new Set(gone.map(({ what }) => what));
   const all = [...globs.include.map((glob) => `include \`${glob}\``), ...globs.exclude.map((glob) => `exclude \`${glob}\``)];
   return {
     plan: withFrozen(
-      { ...plan, tensors, skipped: [...plan.skipped, ...gone] },
-      plan.frozen.filter((name) => keeps.get(name) !== false),
+      { ...plan, tensors, skipped: gone.length === 0 ? plan.skipped : [...plan.skipped, ...gone] },
+      gone.length === 0 ? plan.frozen : plan.frozen.filter((name) => !goneNames.has(name)),
     ),
     removed: gone.length,
     warnings: all.filter((glob) => !used.has(glob)).map((glob) => `${glob} fits no name.`),

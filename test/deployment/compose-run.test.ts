@@ -51,6 +51,9 @@ const processes: Process[] = [];
 let replacements: Replacements;
 let worker: Process;
 
+/** What the image has as its entrypoint. */
+const ckptProgram = [process.execPath, CLI];
+
 const keep = (process: Process): Process => {
   processes.push(process);
   return process;
@@ -87,8 +90,8 @@ async function startPostgres(port: number): Promise<void> {
 }
 
 /** The services that end by themselves must end well. */
-async function oneShot(name: string, options: Omit<Parameters<typeof runService>[1], 'program' | 'replacements'>): Promise<void> {
-  const process = keep(runService(services[name]!, { ...options, replacements, program: [] }));
+async function oneShot(name: string, options: Omit<Parameters<typeof runService>[1], 'replacements'>): Promise<void> {
+  const process = keep(runService(services[name]!, { ...options, replacements }));
   const code = await process.ended;
   if (code !== 0) throw new Error(`${name} ended with ${code}: ${process.said()}`);
 }
@@ -125,7 +128,7 @@ beforeAll(async () => {
   };
   if (real) {
     await startPostgres(ports['database']!);
-    await oneShot('temporal-schema', { cwd: folder, path, env: database });
+    await oneShot('temporal-schema', { program: [], cwd: folder, path, env: database });
     const roles = [
       'FRONTEND_HTTP',
       'FRONTEND_MEMBERSHIP',
@@ -154,7 +157,7 @@ beforeAll(async () => {
   }
   // As `restart: on-failure:10` does it.
   for (let attempt = 1; ; attempt++) {
-    const failure = await oneShot('temporal-namespace', { cwd: folder, path }).then(
+    const failure = await oneShot('temporal-namespace', { program: [], cwd: folder, path }).then(
       () => null,
       (error: unknown) => error,
     );
@@ -178,9 +181,10 @@ beforeAll(async () => {
     ),
   );
   // Its working folder is that of the image's packages.
-  await oneShot('s3-buckets', { cwd: PROJECT_ROOT });
+  await oneShot('s3-buckets', { program: [], cwd: PROJECT_ROOT });
+  await oneShot('setup', { program: ckptProgram, cwd: folder });
 
-  worker = keep(runService(services['worker']!, { replacements, program: [process.execPath, CLI], cwd: folder }));
+  worker = keep(runService(services['worker']!, { replacements, program: ckptProgram, cwd: folder }));
   await ready(worker, () => worker.said().includes('Worker polls'));
 }, S3_SETUP_TIMEOUT);
 
@@ -195,6 +199,8 @@ test('`ckpt run examples/s3.yaml` works, and what it published lies in the store
   const { code, stdout, stderr } = await ckpt(['run', join(PROJECT_ROOT, 'examples', 's3.yaml'), '--json'], place).ended;
   expect([code, stderr]).toEqual([0, expect.stringContaining('Waiting for the workers')]);
   const { outputs, stages } = JSON.parse(stdout) as PipelineResult;
+  // The server has the search attributes.
+  expect(stderr).not.toContain('cannot be found by');
   expect(stages.map(({ status }) => status)).toEqual(['completed', 'completed', 'completed']);
   expect(outputs[0]).toMatchObject({ uri: 's3://models/lightning-trained.safetensors', tensors: 5, unchanged: false });
 

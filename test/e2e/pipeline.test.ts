@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import { Context } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
+import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
 import type { Services } from '../../activities/services.ts';
@@ -173,12 +173,11 @@ test('a manifest that cannot be written: the next attempt moves nothing, and aft
       ...activities,
       'sink.publish': async (input: StageInput) =>
         activities['sink.publish']!(input).catch(async (error: unknown) => {
-          if (!unblock) throw error;
-          await rm(dirname(blocked), { recursive: true });
-          throw ApplicationFailure.retryable('the worker is gone');
+          if (unblock) await rm(dirname(blocked), { recursive: true });
+          throw error;
         }),
     }));
-    const document = scrub(fixture('good/state_dict.pt'), { max_retries: 1, retry: { initial_interval: 0.1 } });
+    const document = scrub(fixture('good/state_dict.pt'), { retry: { maximum_attempts: 2, initial_interval: 0.1 } });
     const stages = document.stages.map((stage) => (stage.type === 'sink.publish' ? { ...stage, overwrite: 'never' } : stage));
     return worker.runUntil(
       environment.client.workflow.execute('checkpointPipeline', {
@@ -188,7 +187,7 @@ test('a manifest that cannot be written: the next attempt moves nothing, and aft
       }) as Promise<PipelineResult>,
     );
   };
-  expect((await failureOf(run(false))).result.stages.at(-1)).toMatchObject({ status: 'failed', attempts: 1 });
+  expect((await failureOf(run(false))).result.stages.at(-1)).toMatchObject({ status: 'failed', attempts: 2 });
   expect((await readdir(folder)).toSorted()).toEqual(['out.safetensors.manifest.json', 'workspace']);
   expect(opened).toBe(1);
   const result = await run(true);

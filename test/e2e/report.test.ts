@@ -4,14 +4,14 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { inflateSync } from 'node:zlib';
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import JSZip from 'jszip';
-import { historyInBundle } from '../../src/io/bundle.ts';
-import type { BatchContents, Contents, RunContents } from '../../src/report/contents.ts';
+import { historiesInBundle } from '../../src/io/bundle.ts';
+import type { BatchContents, RunContents } from '../../src/report/contents.ts';
 import { ckpt, type Ended } from '../support/cli.ts';
-import { fixture } from '../support/project.ts';
+import { fixture, PROJECT_ROOT } from '../support/project.ts';
+import { contentsIn } from '../support/reports.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
 
 const LONG = 300_000;
@@ -69,11 +69,6 @@ async function pipeline(name: string, source: string, uri: string, more = ''): P
     `name: ${name.replace('.yaml', '')}\n${more}stages:\n  - ${source}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: "${uri}"}\n`,
   );
   return path;
-}
-
-function contentsIn(html: string): Contents {
-  const [, packed] = /<script type="text\/plain" id="contents">\s*([A-Za-z0-9+/=]+)\s*<\/script>/.exec(html)!;
-  return JSON.parse(inflateSync(Buffer.from(packed!, 'base64')).toString('utf8')) as Contents;
 }
 
 test(
@@ -235,7 +230,10 @@ test.each([
   async (name, make, message) => {
     const path = join(folder, `${name}.zip`);
     await writeFile(path, await make());
-    await expect(historyInBundle(path)).rejects.toMatchObject({ code: 'CheckpointLoadError', message: expect.stringMatching(message) });
+    await expect(historiesInBundle(path).next()).rejects.toMatchObject({
+      code: 'CheckpointLoadError',
+      message: expect.stringMatching(message),
+    });
   },
   LONG,
 );
@@ -247,6 +245,30 @@ test(
     const { code, stdout } = await call('replay', 'none.zip', '--json');
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ error: { type: 'CheckpointLoadError' } });
+  },
+  LONG,
+);
+
+test.each([
+  // Between the first task of the workflow and its second.
+  ['lacks events', (events: readonly unknown[]) => [...events.slice(0, 3), ...events.slice(6)]],
+  ['numbers all alike', (events: readonly unknown[]) => events.map((event) => ({ ...(event as object), eventId: '1' }))],
+])(
+  'a history that %s would be waited on for ever: exit 1, and said',
+  async (what, change) => {
+    const recorded = JSON.parse(await readFile(join(PROJECT_ROOT, 'test', 'replay', 'histories', '0.1.0', 'completed.json'), 'utf8')) as {
+      events: readonly unknown[];
+    };
+    await writeFile(join(folder, `${what}.zip`), await zipped({ 'history.json': JSON.stringify({ events: change(recorded.events) }) }));
+    const { code, stdout } = await call('replay', `${what}.zip`, '--timeout', '2', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      error: {
+        type: 'CheckpointTimeoutError',
+        message: `The replay of history.json in ${join(folder, `${what}.zip`)} has not ended within 2 s.`,
+        details: { suggestion: expect.stringContaining('--timeout') },
+      },
+    });
   },
   LONG,
 );

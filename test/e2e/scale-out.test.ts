@@ -113,6 +113,41 @@ test(
 );
 
 test(
+  'above its bound of memory a worker takes one activity at a time; below it again, as many as before',
+  async () => {
+    // What makes the process large is there before it takes anything, and goes when it is told to.
+    const ballast = `
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { existsSync } from 'node:fs';
+setFlagsFromString('--expose-gc');
+let ballast = Buffer.alloc(600 * 2 ** 20, 1);
+const look = setInterval(() => {
+  if (!existsSync('${join(folder, 'lighten')}')) return;
+  clearInterval(look);
+  ballast = undefined;
+  runInNewContext('gc')();
+}, 20);
+`;
+    await writeFile(plugin, ballast + HELD.replace('sink.held', 'source.held'));
+    await worker('--memory', '600MiB', '--plugins', plugin);
+    const runs = await Promise.all(
+      [0, 1, 2].map((index) => run(`bound-${index}`, [{ type: 'source.held', name: `run-${index}`, held: join(folder, 'held') }])),
+    );
+    const held = (): Promise<readonly string[]> => readdir(join(folder, 'held'));
+    await until(async () => (await held()).length >= 1);
+    // Nothing says that an activity is not taken: without the bound the others are there within this time.
+    await sleep(1000);
+    expect(await held()).toHaveLength(1);
+    await writeFile(join(folder, 'lighten'), '');
+    await until(async () => (await held()).length === 3);
+    await writeFile(join(folder, 'held', 'go'), '');
+    for (const one of runs) expect((await client.settled(one)).status).toBe('completed');
+  },
+  LONG,
+);
+
+test(
   'SIGTERM in the middle of a publish: the worker ends by itself, and another goes on from where it was',
   async () => {
     const large = join(folder, 'large.safetensors');

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { listItems, pathGlob } from '../../src/io/batch-items.ts';
+import { filesIn, listItems, pathGlob } from '../../src/io/batch-items.ts';
 import { destinationOf } from '../../src/io/destination.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { BatchItem, BatchItems } from '../../src/pipeline/batch.ts';
@@ -147,4 +147,16 @@ describe('an S3 store', () => {
     expect(await files.read(`s3://${bucket}/cut.txt`)).toBeNull();
     storage.close();
   }, 300_000);
+});
+
+test('a folder of more names than are held is refused, and says what to do', async () => {
+  const wide = await mkdtemp(join(folder, 'wide-'));
+  for (const name of ['a', 'b', 'c']) await writeFile(join(wide, name), '');
+  const names = async (most: number): Promise<readonly string[]> => {
+    const found: string[] = [];
+    for await (const { key } of filesIn(wide, '', most)) found.push(key);
+    return found;
+  };
+  expect(await names(3)).toEqual(['a', 'b', 'c']);
+  await expect(names(2)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('manifest') });
 });

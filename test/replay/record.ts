@@ -57,6 +57,7 @@ function scrub(source: string, target: string): PipelineInput {
 
 const RECORDINGS: readonly Recording[] = [
   { name: 'completed', input: scrub('last.ckpt', 'out.safetensors') },
+  { name: 'reported', input: { ...scrub('last.ckpt', 'reported.safetensors'), report: true } },
   { name: 'unchanged', input: scrub('last.ckpt', 'out.safetensors') },
   { name: 'failed', input: scrub('unsafe.pt', 'unsafe.safetensors') },
   { name: 'continued', input: { ...scrub('unsafe.pt', 'continued.safetensors'), continue_on_error: true } },

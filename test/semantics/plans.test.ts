@@ -10,10 +10,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadCatalog, parseOptions, type Catalog } from '../../activities/catalog.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
 import type { CheckpointError, Json, JsonObject } from '../../src/errors.ts';
-import { openWorkspace } from '../../src/io/workspace.ts';
 import { CONTEXT_LIMIT, EMPTY_CONTEXT, type CheckpointContext } from '../../src/model/context.ts';
 import type { Header } from '../../src/model/header.ts';
-import type { Plan } from '../../src/model/plan.ts';
+import { publishedMetadata, type Plan } from '../../src/model/plan.ts';
 import { adviseComposition } from '../../src/pipeline/composition.ts';
 import { aliasesOf, understandDocument } from '../../src/pipeline/anemoi.ts';
 import { didYouMean, nearNames } from '../../src/pipeline/suggestions.ts';
@@ -37,7 +36,7 @@ interface StepResult {
 
 /** Runs stages after a source that has read this header; a header among the stages is another source. */
 async function through(header: Header | null, ...stages: readonly (JsonObject | Header)[]): Promise<StepResult> {
-  const workspace = openWorkspace(folder);
+  const workspace = servicesOf(folder).workspace(null);
   const source = async (context: CheckpointContext, next: Header): Promise<CheckpointContext> => ({
     ...context,
     header: await workspace.putJson(next),
@@ -450,7 +449,7 @@ describe('9. Modifiers: freezing', () => {
   ])('%s', async (_row, paths, frozen) => {
     const { plan } = await after(freeze(paths));
     expect(plan.frozen).toEqual(frozen);
-    expect(plan.metadata['frozen_parameters']).toEqual(frozen.length === 0 ? undefined : JSON.stringify(frozen));
+    expect(publishedMetadata(plan)['frozen_parameters']).toEqual(frozen.length === 0 ? undefined : JSON.stringify(frozen));
   });
   test('empty list = nothing done or recorded', async () => {
     expect((await after(freeze([]))).record).not.toHaveProperty('modifiers_applied');

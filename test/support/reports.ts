@@ -1,4 +1,5 @@
 /** Runs and batches for the tests of reports, made of plain data: a small transformer, a large one, and names that mean harm. */
+import { inflateSync } from 'node:zlib';
 import type { Outcome } from '../../src/pipeline/batch.ts';
 import type { PipelineResult, StageRecord } from '../../src/pipeline/contract.ts';
 import type { Header } from '../../src/model/header.ts';
@@ -6,8 +7,18 @@ import { NO_TRAINING } from '../../src/model/header.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import type { Dtype } from '../../src/model/dtype.ts';
 import { batchContents } from '../../src/report/batch-contents.ts';
-import type { BatchContents, RunContents } from '../../src/report/contents.ts';
+import type { BatchContents, Contents, RunContents } from '../../src/report/contents.ts';
+import { unpackContents, type PackedContents } from '../../src/report/packed.ts';
 import { runContents, type Published } from '../../src/report/run-contents.ts';
+
+/** What a page shows, as it stands in the page. */
+export function contentsIn(html: string): Contents {
+  const bytesIn = (id: string): Buffer => {
+    const [, text] = new RegExp(String.raw`<script type="text/plain" id="${id}">\s*([A-Za-z0-9+/=]*)\s*</script>`).exec(html)!;
+    return Buffer.from(text!, 'base64');
+  };
+  return unpackContents(JSON.parse(inflateSync(bytesIn('contents')).toString('utf8')) as PackedContents, bytesIn('digests'));
+}
 
 const ZERO = Date.parse('2026-11-25T02:00:00Z');
 export const CREATED = '2026-11-25T02:05:00.000Z';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { CheckpointError } from '../../src/errors.ts';
-import type { Plan } from '../../src/model/plan.ts';
+import { publishedMetadata, type Plan } from '../../src/model/plan.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
 import { freezeModules } from '../../src/transform/freeze.ts';
 import { compileGlob, compileRegex } from '../../src/transform/patterns.ts';
@@ -131,7 +131,7 @@ describe('rename', () => {
     const { plan } = freezeModules(planOf(NET), undefined, { submodules: ['model.decoder'], strict: true, validateGradients: true }, 's');
     const renamed = renameTensors(plan, { stripPrefix: 'model.', rules: [] }, 's').plan;
     expect(renamed.frozen).toEqual(['decoder.weight']);
-    expect(renamed.metadata['frozen_parameters']).toBe('["decoder.weight"]');
+    expect(publishedMetadata(renamed)['frozen_parameters']).toBe('["decoder.weight"]');
   });
 });
 

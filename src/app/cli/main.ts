@@ -4,7 +4,7 @@ import { Argument, Command, CommanderError, Option } from 'commander';
 import { FORMATS } from '../../model/header.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
-import { assignment, json, parameter, plugins } from './options.ts';
+import { assignment, json, parameter, plugins, seconds } from './options.ts';
 import { printError, exitCodeOf } from './output.ts';
 import { addSchedule } from './schedule-commands.ts';
 import { packageVersion } from '../../io/package-version.ts';
@@ -175,7 +175,7 @@ program
 program
   .command('bundle')
   .argument('<workflow-id>')
-  .description('a run as one zip: report, manifest, pipeline, plan, and the history that `ckpt replay` takes')
+  .description('a run or batch as one zip: report, manifest, pipeline, plan, and the histories that `ckpt replay` takes')
   .addOption(json())
   .option('-o, --output <file>', 'default: <workflow-id>.zip')
   .action(async (id: string, _options, command: Command) => (await import('./commands/bundle.ts')).bundle(id, command.optsWithGlobals()));
@@ -183,8 +183,9 @@ program
 program
   .command('replay')
   .argument('<bundle>', 'zip of `ckpt bundle`')
-  .description('replay the history in a bundle against the installed workflow code; exit 1 where it takes other steps')
+  .description('replay the histories in a bundle against the installed workflow code; exit 1 where it takes other steps')
   .addOption(json())
+  .addOption(seconds('--timeout <seconds>', 'give up where one history takes longer').default(120))
   .action(async (file: string, _options, command: Command) =>
     (await import('./commands/bundle.ts')).replay(file, command.optsWithGlobals()),
   );

@@ -21,3 +21,11 @@ export const json = (): Option => new Option('--json', 'one JSON document on std
 export function collected(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }
+
+export const seconds = (flags: string, description: string): Option =>
+  new Option(flags, description).argParser<number>((text) => {
+    const value = Number(text);
+    // What a timer takes.
+    if (!(value > 0 && value <= 2_000_000)) throw new InvalidArgumentError('Expected a number of seconds.');
+    return value;
+  });

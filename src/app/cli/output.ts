@@ -91,7 +91,7 @@ export function resultText(
   const outputs = result.outputs.flatMap((o) => [
     '',
     `${paint('bold', o.unchanged ? 'Unchanged' : 'Published')}  ${o.uri}`,
-    `  ${formatCount(o.tensors, 'tensor')}, ${formatBytes(o.size)} (${o.size} bytes), ${o.format}`,
+    `  ${formatCount(o.tensors, 'tensor')}, ${formatBytes(o.size)}${o.size < 1024 ? '' : ` (${o.size} bytes)`}, ${o.format}`,
     ...(o.sha256 === undefined ? [] : [`  sha256 ${o.sha256}`]),
     `  manifest ${o.manifest}`,
     ...(o.report === undefined ? [] : [`  report ${o.report}`]),

@@ -9,25 +9,32 @@ interface Memo {
 }
 
 export function openMemo(): Memo {
-  const dense: NodeId[] = [];
+  /** Nodes are some ten million at most. */
+  let dense = new Int32Array(1024);
+  let length = 0;
   const sparse = new Map<number, NodeId>();
   return {
-    get: (index) => (index < dense.length ? dense[index] : sparse.get(index)),
+    get: (index) => (index < length ? dense[index] : sparse.get(index)),
     set: (index, id) => {
-      if (index < dense.length) {
+      if (index < length) {
         dense[index] = id;
         return false;
       }
-      if (index === dense.length) {
+      if (index === length) {
         // Its place in the map, if it had one, is dead from here on.
         const isNew = !sparse.delete(index);
-        dense.push(id);
+        if (length === dense.length) {
+          const larger = new Int32Array(2 * length);
+          larger.set(dense);
+          dense = larger;
+        }
+        dense[length++] = id;
         return isNew;
       }
       const isNew = !sparse.has(index);
       sparse.set(index, id);
       return isNew;
     },
-    size: () => dense.length + sparse.size,
+    size: () => length + sparse.size,
   };
 }

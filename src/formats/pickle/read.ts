@@ -14,6 +14,7 @@ import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
 import { keyReader } from './keys.ts';
 import { openMemo } from './memo.ts';
+import { recallsOf } from './recalls.ts';
 import { sweep } from './sweep.ts';
 import { rawUnicodeEscape, stringEscape } from './text.ts';
 import { weigh, WEIGHTS } from './weight.ts';
@@ -44,6 +45,8 @@ export interface PickleOptions {
 
 /** Integers below this are one node each, however often they come: sizes, strides and offsets are most of a checkpoint's values. */
 const COMMON_INTEGERS = 1024;
+/** Of an entry of the memo that is never fetched. */
+const FORGOTTEN = -1;
 /** Bytes before a break that are looked through once more: the opcode that broke, and the operands of one behind it. */
 const BEFORE_BREAK = 512;
 
@@ -141,6 +144,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const nodes = host.nodes;
   const cursor: Cursor = openCursor(bytes, start, limits);
   const memo = openMemo();
+  const isRecalled = recallsOf(bytes, start);
   /** Places of a dict's entries by their keys: texts as they are, which most are, and all others as `keyReader` tells them. */
   const keys = new Map<NodeId, { readonly texts: Map<string, number>; readonly others: Map<string, number> }>();
   const constants = new Map<unknown, NodeId>();
@@ -152,8 +156,17 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const stack: NodeId[] = [];
   /** Heights of the stack at each open MARK. */
   const marks: number[] = [];
+  /** Lengths of the table at each open MARK. */
+  const lengths: number[] = [];
   /** Height of the innermost mark: nothing below it can be taken. */
   let floor = 0;
+  /** Length of the table at the mark that was taken last. */
+  let markedAt = 0;
+  /** The last tuple that a mark opened, and `markedAt` of it: what was made for the tuple stands between the two. */
+  let tuple = -1;
+  let tupleFrom = 0;
+  /** Up to here nodes may be known to the memo, to older nodes or to the tables above: they stay. */
+  let kept = nodes.length;
   const memory = pickleMemory(bytes.length, limits);
   let weight = 2 * bytes.length;
   let highest = 0;
@@ -170,6 +183,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     charge(weigh(node));
     return nodes.push(node) - 1;
   };
+  const keepAll = (): void => void (kept = nodes.length);
   const pushId = (id: NodeId): void => {
     stack.push(id);
     if (stack.length > highest) {
@@ -180,7 +194,10 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const push = (node: ValueNode): void => pushId(add(node));
   const constant = (node: null | boolean): void => {
     let id = constants.get(node);
-    if (id === undefined) constants.set(node, (id = add(node)));
+    if (id === undefined) {
+      constants.set(node, (id = add(node)));
+      keepAll();
+    }
     pushId(id);
   };
   const pop = (): NodeId => (stack.length > floor ? (stack.pop() ?? 0) : fail('the stack is empty'));
@@ -189,6 +206,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const height = marks.pop() ?? fail('no mark on the stack');
     const above = stack.splice(height);
     floor = marks[marks.length - 1] ?? 0;
+    markedAt = lengths.pop() ?? 0;
     return above;
   };
   const table: Table = { nodes, add, fail };
@@ -201,6 +219,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (items.length % 2 !== 0) fail('an odd number of items for a dict');
     const value = node(target);
     if (value.kind !== 'dict' && value.kind !== 'object') return fail(`items set on a ${value.kind}`);
+    // Most dicts of a checkpoint are the empty hooks of its tensors.
+    if (items.length === 0 && value.kind === 'dict') return;
+    keepAll();
     const entries = (opened(value).entries ??= []);
     let index = keys.get(target);
     if (index === undefined) {
@@ -223,6 +244,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   /** Adds to a set what it does not hold yet. */
   const addItems = (target: NodeId, items: readonly NodeId[]): void => {
+    keepAll();
     const held = opened(nodes[target] as object); // A set: the callers have seen to it.
     const list = (held.items ??= []);
     let index = keys.get(target);
@@ -241,6 +263,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const append = (target: NodeId, items: readonly NodeId[]): void => {
     const value = node(target);
     if (value.kind !== 'list' && value.kind !== 'object') return fail(`items appended to a ${value.kind}`);
+    keepAll();
     const list = (opened(value).items ??= []);
     charge(items.length * WEIGHTS.growing);
     for (const item of items) list.push(item);
@@ -251,30 +274,36 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     host.globals.push({ module, name, verdict, member, position: at });
     if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) push({ kind: 'plain', class: 'torch.dtype', value: add(name) });
     else push({ kind: 'global', module, name });
+    keepAll();
   };
   const call = (callee: NodeId, args: NodeId, isNew: boolean, kwargs?: NodeId): void => {
     const target = node(callee);
-    const tuple = node(args);
+    const given = node(args);
     if (target.kind !== 'global') return fail(`a call of something that is no global (${target.kind})`);
-    if (tuple.kind !== 'tuple') return fail(`call arguments that are no tuple (${tuple.kind})`);
+    if (given.kind !== 'tuple') return fail(`call arguments that are no tuple (${given.kind})`);
     const { module, name } = target;
     if (isNew && isFunction(module, name)) return fail(`a new object of ${module}.${name}, which is a function`);
     let isSafe = callable.get(callee);
     if (isSafe === undefined) callable.set(callee, (isSafe = judge(module, name) === 'safe'));
     if (kwargs === undefined && isSafe) {
-      const made = plainCall(table, module, name, tuple.items) ?? host.call?.(module, name, tuple.items, at);
+      const made = plainCall(table, module, name, given.items) ?? host.call?.(module, name, given.items, at);
       if (typeof made === 'number') return pushId(made);
       if (typeof made === 'object' && (made?.kind === 'set' || made?.kind === 'frozenset')) return pushSet(made.kind, made.items);
       if (typeof made === 'object' && made?.kind === 'dict') {
         push({ ...made, entries: [] });
         return setItems(top(), made.entries.flat());
       }
+      // A tensor refers to no node: what was made for its arguments alone goes again, nine tenths of a checkpoint's values.
+      if (typeof made === 'object' && made?.kind === 'tensor' && args === tuple && args === nodes.length - 1 && tupleFrom >= kept)
+        nodes.length = tupleFrom;
       if (made !== undefined) return push(made);
     }
     push({ kind: 'object', module, name, args, ...(kwargs === undefined ? {} : { kwargs }) });
+    keepAll();
     if (needsState(module, name, isNew)) unfinished.set(top(), at);
   };
   const build = (target: NodeId, state: NodeId): void => {
+    keepAll();
     const value = node(target);
     const made = host.build?.(target, state, at);
     if (made !== undefined) {
@@ -290,13 +319,25 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     } else fail(`a state set on a ${value.kind}`);
   };
   const store = (index: number): void => {
-    if (memo.set(index, top())) charge(WEIGHTS.memo);
+    const isKept = isRecalled(index);
+    if (isKept) keepAll();
+    const id = top();
+    if (memo.set(index, isKept ? id : FORGOTTEN)) charge(WEIGHTS.memo);
   };
-  const recall = (index: number): void => pushId(memo.get(index) ?? fail(`memo entry ${index} was never stored`));
+  const recall = (index: number): void => {
+    const id = memo.get(index);
+    pushId(id === undefined || id === FORGOTTEN ? fail(`memo entry ${index} was never stored`) : id);
+  };
   const pushInteger = (value: number | string): void => {
     if (typeof value === 'string') push({ kind: 'int', decimal: value });
-    else if (value >= 0 && value < COMMON_INTEGERS) pushId((integers[value] ??= add(value)));
-    else push(value);
+    else if (value >= 0 && value < COMMON_INTEGERS) {
+      let id = integers[value];
+      if (id === undefined) {
+        integers[value] = id = add(value);
+        keepAll();
+      }
+      pushId(id);
+    } else push(value);
   };
   const pushText = (text: string | Surrogates): void => {
     if (typeof text === 'string') push(text);
@@ -331,9 +372,10 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       }
       case 0x28:
         marks.push((floor = stack.length));
+        lengths.push(nodes.length);
         if (marks.length > deepest) {
           deepest = marks.length;
-          charge(WEIGHTS.growing);
+          charge(2 * WEIGHTS.growing);
         }
         break; // MARK
       case 0x30:
@@ -454,6 +496,8 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       case 0x74: {
         const items = popMark();
         push({ kind: 'tuple', items });
+        tuple = top();
+        tupleFrom = markedAt;
         break;
       }
       case 0x91: {

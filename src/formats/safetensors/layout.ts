@@ -4,11 +4,13 @@
  */
 import { CheckpointIncompatibleError } from '../../errors.ts';
 import { DTYPES, tensorBytes, type Dtype } from '../../model/dtype.ts';
-import type { Plan, PlannedTensor } from '../../model/plan.ts';
+import { publishedMetadata, type Plan, type PlannedTensor } from '../../model/plan.ts';
 import type { Layout, Segment } from '../layout.ts';
 
 /** The reference refuses longer headers. */
 export const HEADER_MAX = 100_000_000;
+/** Entries of a header that become bytes together. */
+const PIECE = 1024;
 const RESERVED = '__metadata__';
 /** The reference's order of dtypes, which is their alignment. */
 const RANK = new Map((Object.keys(DTYPES) as Dtype[]).map((dtype, index) => [dtype, index]));
@@ -18,26 +20,21 @@ export type Arrange = (plan: Plan, order: readonly number[]) => readonly number[
 
 export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => order): Layout {
   checkTensors(plan.tensors);
-  const order = plan.tensors.map((_, index) => index);
-  const inOrder = plan.tensors.some(({ name }) => SURROGATES.test(name)) ? byteOrder : textOrder;
-  order.sort((left, right) => {
-    const [a, b] = [plan.tensors[left]!, plan.tensors[right]!];
-    return RANK.get(b.dtype)! - RANK.get(a.dtype)! || inOrder(a.name, b.name);
-  });
-  const entries: string[] = [];
+  const order = orderOf(plan.tensors);
+  const header = headerText();
   const segments: Segment[] = [];
-  const metadata = Object.entries(plan.metadata).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const metadata = Object.entries(publishedMetadata(plan)).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   if (metadata.length > 0)
-    entries.push(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
+    header.add(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;
   for (const index of arrange(plan, order)) {
     const { name, dtype, shape } = plan.tensors[index]!;
     const length = tensorBytes(dtype, shape);
-    entries.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + length}]}`);
+    header.add(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + length}]}`);
     end += length;
     segments.push({ kind: 'tensor', index, length });
   }
-  const json = Buffer.from(`{${entries.join(',')}}`);
+  const json = header.bytes();
   const padded = Math.ceil(json.length / 8) * 8;
   if (padded > HEADER_MAX)
     throw new CheckpointIncompatibleError(
@@ -52,6 +49,37 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
     tensors: plan.tensors,
     segments: [{ kind: 'bytes', bytes: start }, ...segments],
   };
+}
+
+/** Entries of an object, turned into bytes as they come: many thousand strings are more than their bytes. */
+function headerText(): { readonly add: (entry: string) => void; readonly bytes: () => Buffer } {
+  const pieces: Buffer[] = [];
+  let entries: string[] = [];
+  const flush = (): void => {
+    pieces.push(Buffer.from(`${pieces.length === 0 ? '{' : ','}${entries.join(',')}`));
+    entries = [];
+  };
+  return {
+    add: (entry) => void (entries.push(entry) === PIECE && flush()),
+    bytes: () => {
+      if (entries.length > 0 || pieces.length === 0) flush();
+      return Buffer.concat([...pieces, Buffer.from('}')]);
+    },
+  };
+}
+
+/** Indexes of the tensors as they stand in the file. */
+function orderOf(tensors: readonly PlannedTensor[]): readonly number[] {
+  const byDtype = new Map<Dtype, number[]>();
+  for (const [index, { dtype }] of tensors.entries()) {
+    const group = byDtype.get(dtype);
+    if (group === undefined) byDtype.set(dtype, [index]);
+    else group.push(index);
+  }
+  const names = tensors.map(({ name }) => name);
+  const inOrder = names.some((name) => SURROGATES.test(name)) ? byteOrder : textOrder;
+  const ranked = [...byDtype].sort(([a], [b]) => RANK.get(b)! - RANK.get(a)!);
+  return ranked.flatMap(([, group]) => group.sort((a, b) => inOrder(names[a]!, names[b]!)));
 }
 
 /** Characters of two code units: their order is not that of their bytes. */

@@ -6,7 +6,7 @@
  * the training state.
  */
 import type { Format } from '../../model/header.ts';
-import type { LeftOut, Plan } from '../../model/plan.ts';
+import { publishedMetadata, type LeftOut, type Plan } from '../../model/plan.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 
 export type TorchFormat = Exclude<Format, 'safetensors'>;
@@ -35,7 +35,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
   const weights = addWeights(plan, nodes);
   if (format === 'state_dict') {
     for (const key of state.keys()) dropped.push({ what: key, reason: 'a state dict has no place for it' });
-    if (Object.keys(plan.metadata).length > 0) dropped.push({ what: METADATA, reason: 'a state dict has no place for it' });
+    if (Object.keys(publishedMetadata(plan)).length > 0) dropped.push({ what: METADATA, reason: 'a state dict has no place for it' });
     return { tree: { root: weights, nodes }, dropped };
   }
   const entries = new Map<string, Entry>();
@@ -83,7 +83,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
     else if (entries.has(key)) dropped.push({ what: key, reason: 'its key is taken by the weights or another part' });
     else entries.set(key, entry);
   }
-  const metadata = Object.entries(plan.metadata);
+  const metadata = Object.entries(publishedMetadata(plan));
   if (metadata.length > 0 && entries.has(METADATA)) dropped.push({ what: METADATA, reason: 'the training state has such a key' });
   else if (metadata.length > 0)
     put(METADATA, add({ kind: 'dict', entries: metadata.map(([key, value]) => [add(key), add(value)] as const) }));

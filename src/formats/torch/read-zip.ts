@@ -64,7 +64,6 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
 /** Reads what `torch.save` put into an archive, whatever it is. */
 export async function readTorchObject(source: ByteSource, archive: Archive): Promise<TorchObject> {
   const { uri } = source;
-  const members = new Map(archive.members.map((member) => [member.name, member]));
   const mains = archive.members.filter(({ name }) => /(^|\/)data\.pkl$/i.test(name));
   const main = mains.find(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
   const globals: GlobalUse[] = [];
@@ -79,7 +78,7 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   if (main === undefined || pickle === undefined) {
     const names = archive.members.slice(0, 10).map(({ name }) => name);
     throw new CheckpointLoadError(
-      `${uri} is a zip archive but no torch checkpoint: it has no <folder>/data.pkl among its ${members.size} members (${names.join(', ') || 'none'}).`,
+      `${uri} is a zip archive but no torch checkpoint: it has no <folder>/data.pkl among its ${archive.members.length} members (${names.join(', ') || 'none'}).`,
       uri,
       { details: { members: names } },
     );
@@ -102,15 +101,34 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const nodes: ValueNode[] = [];
   const storages: Storage[] = [];
   const tensors: Tensor[] = [];
-  const bigEndian = await isBigEndian(source, members.get(`${root}byteorder`));
+  const bigEndian = await isBigEndian(
+    source,
+    archive.members.find(({ name }) => name === `${root}byteorder`),
+  );
+  const find = membersIn(`${root}data/`, archive.members);
   const locate = (key: string): ReturnType<Parameters<typeof torchHost>[0]['locate']> => {
-    const member = members.get(`${root}data/${key}`);
+    const member = find(key);
     if (member === undefined) return undefined;
     return bigEndian ? { ...storageOf(member), byteOrder: 'big' } : storageOf(member);
   };
   const host = torchHost({ nodes, storages, tensors, locate });
   const { root: top } = readPickle(pickle, { member: main.name, uri, host: { nodes, globals, ...host } });
   return { tree: { root: top, nodes }, storages, tensors, globals, root };
+}
+
+/** Members of a folder by their names in it. Storages mostly lie in the order of their description: the one behind the last is looked at first. */
+function membersIn(folder: string, members: readonly Member[]): (name: string) => Member | undefined {
+  let places: ReadonlyMap<string, number> | undefined;
+  let next = 0;
+  return (name) => {
+    let at: number | undefined = next;
+    const likely = members[at]?.name;
+    if (likely === undefined || likely.length !== folder.length + name.length || !likely.endsWith(name) || !likely.startsWith(folder))
+      at = (places ??= new Map(members.map((member, index) => [member.name, index]))).get(folder + name);
+    if (at === undefined) return undefined;
+    next = at + 1;
+    return members[at];
+  };
 }
 
 function storageOf({ name, header, method, compressed: stored, crc32, flags, end, size: length }: Member): Storage {

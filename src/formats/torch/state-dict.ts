@@ -4,7 +4,7 @@
  * Invariant: the first rule that fits decides; a key that is there but holds no mapping is an error, never skipped over.
  */
 import { CheckpointValidationError } from '../../errors.ts';
-import type { Format, TrainingSummary, Weight } from '../../model/header.ts';
+import type { Format, Header, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { judge } from '../pickle/globals.ts';
 
@@ -71,16 +71,17 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   }
   const weights: Weight[] = [];
   const nonTensors: { name: string; is: string }[] = [];
-  const names = new Set<string>();
+  // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
+  const names = dict.entries.every(([id]) => typeof nodes[id] === 'string') ? null : new Set<string>();
   for (const [id, value] of dict.entries) {
     const name = keyText(nodes[id]);
     if (name === undefined)
       throw new CheckpointValidationError(`${uri}: the state dict has a key that is ${describe(nodes[id])}, expected a name.`, [
         'state dict key is no text',
       ]);
-    if (names.has(name))
+    if (names?.has(name) === true)
       throw new CheckpointValidationError(`${uri}: two keys of the state dict give the name ${JSON.stringify(name)}.`, ['duplicate name']);
-    names.add(name);
+    names?.add(name);
     const node = nodes[value];
     // What the table knows is data beside the weights, and so is extra state; of others only their code knows.
     if (isModule(node) && judge(node.module, node.name) !== 'safe' && !EXTRA_STATE.test(name))
@@ -119,6 +120,22 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       lightning_version: typeof version === 'string' ? version : null,
     },
   };
+}
+
+/** A tree whose state dict holds no tensors any more, as the header names them as its weights; what it shares with others stays there. */
+export function withoutWeights(tree: ValueTree, { stateDictKey, container }: Pick<Header, 'stateDictKey' | 'container'>): ValueTree {
+  const root = dictAt(tree.nodes, tree.root);
+  // Of a TorchScript module the weights lie all over the tree.
+  if (root === undefined || container === 'torchscript') return tree;
+  const nodes = [...tree.nodes];
+  const without = ({ entries, ...dict }: Dict): NodeId =>
+    nodes.push({ ...dict, entries: entries.filter(([, value]) => kindOf(nodes[value]) !== 'tensor') }) - 1;
+  if (stateDictKey === null) return { root: without(root), nodes };
+  const entries = root.entries.map(([key, value]): Dict['entries'][number] => {
+    const dict = nodes[key] === stateDictKey ? dictAt(nodes, value) : undefined;
+    return dict === undefined ? [key, value] : [key, without(dict)];
+  });
+  return { root: nodes.push({ ...root, entries }) - 1, nodes };
 }
 
 function noStateDict(keys: readonly string[], uri: string): CheckpointValidationError {

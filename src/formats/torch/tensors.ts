@@ -73,8 +73,10 @@ export interface TensorHost {
 /** What interprets torch's persistent ids and calls, writing into `table`; throws `PickleSyntaxError`. */
 export function torchHost(table: TensorTable): TensorHost {
   const { nodes, storages, tensors } = table;
-  const known = new Map<string, { id: number; kind: Kind; numel: number }>();
-  const kinds = new Map<number, Kind>();
+  const known = storageIndex();
+  /** By storage. */
+  const kinds: Kind[] = [];
+  const lengths: number[] = [];
   const parts = new Map<string, { id: number; root: number; offset: number; length: number }>();
 
   const objectAt = (id: NodeId | undefined): Exclude<ValueNode, null | boolean | number | string> | undefined => {
@@ -121,9 +123,9 @@ export function torchHost(table: TensorTable): TensorHost {
     const numel = count(numelId, 'the length of a storage', position);
     const before = known.get(key);
     if (before !== undefined) {
-      if (before.kind !== kind || before.numel !== numel)
+      if (kinds[before] !== kind || lengths[before] !== numel)
         throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
-      return { kind: 'storage', storage: part(before.id, view, kind, numel, position) };
+      return { kind: 'storage', storage: part(before, view, kind, numel, position) };
     }
     const size = kind === 'quantized' ? (QUANTIZED_BYTES[global.name] ?? 1) : bytesPerElement(kind);
     const place = table.locate(key, { elements: numel, size });
@@ -134,8 +136,9 @@ export function torchHost(table: TensorTable): TensorHost {
         position,
       );
     const index = storages.push(device === 'cpu' ? place : { ...place, device }) - 1;
-    known.set(key, { id: index, kind, numel });
-    kinds.set(index, kind);
+    known.set(key, index);
+    kinds[index] = kind;
+    lengths[index] = numel;
     return { kind: 'storage', storage: part(index, view, kind, numel, position) };
   };
 
@@ -160,7 +163,7 @@ export function torchHost(table: TensorTable): TensorHost {
     const size = numel === 0 ? 0 : whole.length / numel;
     const id = storages.push({ ...whole, length: length * size }) - 1;
     parts.set(key, { id, root, offset, length });
-    kinds.set(id, kind);
+    kinds[id] = kind;
     table.view(id, root, offset * size);
     return id;
   };
@@ -177,7 +180,7 @@ export function torchHost(table: TensorTable): TensorHost {
     const held = objectAt(args[0]);
     if (held?.kind !== 'storage') throw new PickleSyntaxError('a tensor over something that is no storage', position);
     const storage = storages[held.storage];
-    const kind = kinds.get(held.storage);
+    const kind = kinds[held.storage];
     let dtype: Dtype;
     if (v3) {
       const value = objectAt(args[6]);
@@ -332,6 +335,31 @@ export function torchHost(table: TensorTable): TensorHost {
     return state.length === 5 ? parameterOf(state[0], state[3], state[2], position) : parameterOf(target, state[0], state[2], position);
   };
   return { persistent, call, build };
+}
+
+/** Storages by their keys. torch counts them from 0, so that most are found by number; all others by their text. */
+function storageIndex(): { readonly get: (key: string) => number | undefined; readonly set: (key: string, storage: number) => void } {
+  const counted: number[] = [];
+  const named = new Map<string, number>();
+  return {
+    get: (key) => counted[numberIn(key)] ?? named.get(key),
+    set: (key, storage) => {
+      if (numberIn(key) === counted.length) counted.push(storage);
+      else named.set(key, storage);
+    },
+  };
+}
+
+/** A number as it is written out, of up to eight digits; -1 for any other text. */
+function numberIn(key: string): number {
+  if (key.length === 0 || key.length > 8 || (key.length > 1 && key.startsWith('0'))) return -1;
+  let number = 0;
+  for (let at = 0; at < key.length; at++) {
+    const digit = key.charCodeAt(at) - 0x30;
+    if (digit < 0 || digit > 9) return -1;
+    number = number * 10 + digit;
+  }
+  return number;
 }
 
 /** torch loads no tensor of whole numbers that should have a gradient. */

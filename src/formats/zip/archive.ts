@@ -303,8 +303,9 @@ function checkName(name: string, bad: Bad): void {
 function checkNames(uri: string, members: readonly Member[]): void {
   const seen = new Map<string, string>();
   for (const { name } of members) {
-    // Both ways: some letters have an upper case only, or a lower one.
-    const folded = name.toLowerCase().toUpperCase();
+    const lower = name.toLowerCase();
+    // Both ways, twice: some letters have an upper case only, or a lower one, which may be one of ASCII.
+    const folded = PLAIN_NAME.test(lower) ? lower : lower.toUpperCase().toLowerCase();
     const twin = seen.get(folded);
     if (twin !== undefined) {
       const message = `${uri} has two members that readers take for one name: ${JSON.stringify(twin)} and ${JSON.stringify(name)}. torch ignores case, so which is loaded depends on the reader; refuse the file or ask for another.`;

@@ -1,6 +1,6 @@
 /** What went in and what came out: bytes of each as one bar, and facts beside it. */
 import { barX, plot, text } from '@observablehq/plot';
-import { formatBytes } from '../../pipeline/text.ts';
+import { formatBytes, formatText } from '../../pipeline/text.ts';
 import { MARK, type RunContents } from '../contents.ts';
 import { code, facts, figure, h, WIDTH } from './element.ts';
 import { formatShare, grouped } from './text.ts';
@@ -30,7 +30,7 @@ export function flow(run: RunContents): HTMLElement {
               source.files.length > 1 ? ` and ${grouped(source.files.length - 1)} more files` : '',
             ),
           ],
-          ['format', `${source.format} in ${source.container}`],
+          ['format', formatText(source)],
           ['size', `${formatBytes(size)} (${grouped(size)} bytes)`],
           ['weights', `${grouped(source.weights.tensors)} tensors, ${formatBytes(source.weights.bytes)}`],
           [

@@ -1,5 +1,6 @@
 /** Unpacks the contents and draws the report. Runs in the browser, on what lies in the page alone. */
 import type { Contents } from '../contents.ts';
+import { unpackContents, type PackedContents } from '../packed.ts';
 import { batchSections } from './batch-page.ts';
 import { facts, h } from './element.ts';
 import { runSections } from './run-page.ts';
@@ -7,11 +8,15 @@ import { between, formatDuration, formatTime } from './text.ts';
 
 const SIGNS: Readonly<Record<string, string>> = { completed: '✔', unchanged: '=', failed: '✖', cancelled: '■', waiting: '?', running: '▶' };
 
-async function contentsOf(packed: string): Promise<Contents> {
-  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
-  const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'))).text();
+async function contentsIn(page: Document): Promise<Contents> {
+  const packed = new Blob([bytesIn(page, 'contents')]).stream().pipeThrough(new DecompressionStream('deflate'));
   // Made by `reportPage` of the same version.
-  return JSON.parse(text) as Contents;
+  const contents = JSON.parse(await new Response(packed).text()) as PackedContents;
+  return unpackContents(contents, bytesIn(page, 'digests'));
+}
+
+function bytesIn(page: Document, id: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(page.getElementById(id)!.textContent), (character) => character.charCodeAt(0));
 }
 
 function draw(contents: Contents): void {
@@ -72,6 +77,6 @@ addEventListener('afterprint', () => {
   for (const details of opened.splice(0)) details.open = false;
 });
 
-contentsOf(document.getElementById('contents')!.textContent).then(draw, (error: unknown) => {
+contentsIn(document).then(draw, (error: unknown) => {
   document.getElementById('report')!.append(h('p', { role: 'alert' }, `This report is damaged: ${String(error)}`));
 });

@@ -149,3 +149,76 @@ test('names are judged as pairs', () => {
     judge('torch.utils.data.x', 'y'),
   ]).toEqual(['safe', 'dangerous', 'dangerous', 'unknown', 'dangerous', 'dangerous']);
 });
+
+describe('what is made for a tensor alone goes again', () => {
+  const BUILDER = 'ctorch._utils\n_rebuild_tensor_v2\n';
+  /** A state dict's value: the arguments as torch writes them, all of them stored to the memo. */
+  const tensor = (args: string): string => `(${args}tq\x09R`;
+  function withTensors(text: string): { root: ValueNode | undefined; nodes: ValueNode[]; args: (readonly ValueNode[])[] } {
+    const nodes: ValueNode[] = [];
+    const args: ValueNode[][] = [];
+    const call = (_module: string, name: string, items: readonly number[]): ValueNode | undefined => {
+      if (name !== '_rebuild_tensor_v2') return undefined;
+      return { kind: 'tensor', tensor: args.push(items.map((item) => nodes[item]!)) - 1 };
+    };
+    const { root } = readPickle(new Uint8Array(Buffer.from(text, 'latin1')), {
+      member: 'p',
+      uri: 'file:///p',
+      host: { nodes, globals: [], call },
+    });
+    return { root: nodes[root], nodes, args };
+  }
+
+  test('its arguments are there when it is built, and not in the table', () => {
+    // Sizes below 1024 are one node each, which stay.
+    const one = tensor('J\x00\x08\x00\x00\x85q\x05U\x01aq\x06');
+    const { root, nodes, args } = withTensors(`}(U\x01x${BUILDER}q\x00${one}U\x01yh\x00${one}u.`);
+    expect(args).toEqual([
+      [{ kind: 'tuple', items: [expect.any(Number)] }, 'a'],
+      [{ kind: 'tuple', items: [expect.any(Number)] }, 'a'],
+    ]);
+    expect(root).toEqual({
+      kind: 'dict',
+      entries: [
+        [1, 3],
+        [4, 5],
+      ],
+    });
+    expect(nodes.slice(3)).toEqual([{ kind: 'tensor', tensor: 0 }, 'y', { kind: 'tensor', tensor: 1 }]);
+  });
+
+  test.each([
+    ['fetched from the memo', `](${BUILDER}${tensor('U\x01aq\x05')}h\x05e.`],
+    ['fetched from the memo by the long opcode', `](${BUILDER}${tensor('U\x01ar\x05\x00\x00\x00')}j\x05\x00\x00\x00e.`],
+    ['fetched by text', `](${BUILDER}${tensor('U\x01ap5\n')}g5\ne.`],
+    ['stored by its place', `](${BUILDER}(U\x01a\x94tRh\x00e.`],
+  ])('but for a value that is %s', (_, text) => {
+    const { root, nodes, args } = withTensors(text);
+    expect(args).toEqual([['a']]);
+    const { items } = root as { items: readonly number[] };
+    expect(items.map((item) => nodes[item])).toEqual([{ kind: 'tensor', tensor: 0 }, 'a']);
+  });
+
+  test('but for what was put into an older value meanwhile', () => {
+    const { root, nodes } = withTensors(`]q\x00(${BUILDER}${tensor('h\x00U\x01ba0U\x01a')}e.`);
+    const { items } = root as { items: readonly number[] };
+    expect(items.map((item) => nodes[item])).toEqual(['b', { kind: 'tensor', tensor: 0 }]);
+  });
+
+  test('but for an object, a name and a number that are met again', () => {
+    const { root, nodes } = withTensors(`](${BUILDER}${tensor('ca\nB\n)RK\x07N\x88')}K\x07N\x88ca\nB\n)Re.`);
+    const { items } = root as { items: readonly number[] };
+    expect(items.map((item) => nodes[item])).toEqual([
+      { kind: 'tensor', tensor: 0 },
+      7,
+      null,
+      true,
+      { kind: 'object', module: 'a', name: 'B', args: expect.any(Number) },
+    ]);
+  });
+
+  test('a pickle that breaks before its end counts every entry as fetched', () => {
+    expect(() => withTensors(`](${BUILDER}${tensor('U\x01aq\x05')}h\x05e`)).toThrow(/malformed/);
+    expect(() => withTensors('U\x01aq\x05h\x06.')).toThrow('memo entry 6 was never stored');
+  });
+});

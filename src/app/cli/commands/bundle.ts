@@ -1,8 +1,8 @@
 /** `ckpt bundle` and `ckpt replay`: a run in one file, and whether today's workflow code would take the same steps. */
-import { basename, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { CheckpointIncompatibleError, isCheckpointError, textOf, type JsonObject } from '../../../errors.ts';
 import { writeAtomically } from '../../../io/atomic-file.ts';
-import { HISTORY, historyInBundle, packBundle } from '../../../io/bundle.ts';
+import { historyName, packBundle } from '../../../io/bundle.ts';
 import { destinationOf } from '../../../io/destination.ts';
 import { manifestPath } from '../../../io/manifest.ts';
 import { packageVersion } from '../../../io/package-version.ts';
@@ -20,7 +20,7 @@ import { targetPath, type ToFile } from './report.ts';
 
 export async function bundle(workflowId: string, options: ToFile): Promise<void> {
   const path = targetPath(options.output, workflowId, 'zip');
-  const records = await withServer(options, ({ temporal }) => fetchRecords(temporal, workflowId));
+  const records = await withServer(options, ({ temporal }) => fetchRecords(temporal, workflowId, { everyRun: true }));
   const storage = await configuredStorage({ inputs: 'own' });
   try {
     const services = createServices(storage);
@@ -40,8 +40,12 @@ export async function bundle(workflowId: string, options: ToFile): Promise<void>
 }
 
 async function entriesOf(services: Services, records: RunRecords, gaps: string[]): Promise<Record<string, string>> {
-  const { document, result, context, history, kind } = records;
-  const entries: Record<string, string> = { 'pipeline.json': json(document), 'result.json': json(result), [HISTORY]: history };
+  const { document, result, context, histories, kind } = records;
+  const entries: Record<string, string> = {
+    'pipeline.json': json(document),
+    'result.json': json(result),
+    ...Object.fromEntries(histories.map((history, index) => [historyName(index + 1), history])),
+  };
   const attempt = async (name: string, read: () => Promise<string | null>): Promise<void> => {
     const text = await read().catch((error: unknown) => {
       // Of what is not there the report has told why.
@@ -69,18 +73,32 @@ function json(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-export async function replay(file: string, options: OutputOptions): Promise<void> {
+interface ReplayOptions extends OutputOptions {
+  readonly timeout: number;
+}
+
+export async function replay(file: string, options: ReplayOptions): Promise<void> {
   const path = resolve(callerFolder(), file);
-  const history = await historyInBundle(path);
-  const difference = await (await import('../../replay.ts')).replayHistory(history, basename(path));
-  if (difference !== null)
-    throw new CheckpointIncompatibleError(`${path}: the installed workflow code takes other steps than this run: ${difference}.`, {
-      details: {
-        bundle: path,
-        version: packageVersion(),
-        suggestion: 'Let workers of the version that began such runs finish them.',
-      } satisfies JsonObject,
+  const histories = await (await import('../../replay.ts')).replayBundle(path, options.timeout);
+  const different = histories.filter(({ difference }) => difference !== null);
+  if (different.length > 0)
+    throw new CheckpointIncompatibleError(
+      `${path}: the installed workflow code takes other steps than this run: ${different.map(({ history, difference }) => `${histories.length > 1 ? `${history}: ` : ''}${difference}`).join('; ')}.`,
+      {
+        details: {
+          bundle: path,
+          version: packageVersion(),
+          suggestion: 'Let workers of the version that began such runs finish them.',
+        } satisfies JsonObject,
+      },
+    );
+  if (options.json === true)
+    return printJson({
+      bundle: path,
+      replays: true,
+      version: packageVersion(),
+      histories: histories.map(({ history, events }) => ({ history, events })),
     });
-  if (options.json === true) return printJson({ bundle: path, replays: true, version: packageVersion() });
-  process.stdout.write(`${path}: replays with the installed workflow code\n`);
+  const runs = histories.length > 1 ? ` (${histories.length} runs)` : '';
+  process.stdout.write(`${path}: replays with the installed workflow code${runs}\n`);
 }

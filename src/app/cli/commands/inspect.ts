@@ -7,7 +7,7 @@ import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
-import { formatBytes, formatCount } from '../../../pipeline/text.ts';
+import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
 import { otherContent } from '../../../transform/left-out.ts';
 import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
@@ -117,7 +117,7 @@ function table(report: Report, header: Header): string {
   const unknown = header.globals.filter(({ verdict }) => verdict !== 'safe').map(({ module, name }) => `${module}.${name}`);
   return [
     report.uri,
-    `  ${report.format} in ${report.container}, ${formatBytes(report.size)}; ${formatCount(report.tensors.length, 'tensor')}, ${formatBytes(report.tensors.reduce((sum, t) => sum + t.bytes, 0))}`,
+    `  ${formatText(report)}, ${formatBytes(report.size)}; ${formatCount(report.tensors.length, 'tensor')}, ${formatBytes(report.tensors.reduce((sum, t) => sum + t.bytes, 0))}`,
     `  epoch ${training.epoch ?? '-'}, global step ${training.global_step ?? '-'}, optimizer ${yes(training.has_optimizer)}, scheduler ${yes(training.has_scheduler)}`,
     ...(report.other_content.length > 0 ? [`  beside the weights: ${report.other_content.join(', ')}`] : []),
     '',

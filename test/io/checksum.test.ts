@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { expect, test } from '@jest/globals';
-import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type ChecksumOptions } from '../../src/io/checksum.ts';
+import { describe, expect, test } from '@jest/globals';
+import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type ChecksumOptions, type ChecksumProgress } from '../../src/io/checksum.ts';
+import type { ByteSource } from '../../src/model/byte-source.ts';
 import { memorySource, noise } from '../support/memory-source.ts';
 
 const MIB = 2 ** 20;
@@ -20,7 +21,7 @@ function options(more: Partial<ChecksumOptions> = {}): ChecksumOptions {
 
 test('one read of all of it, with progress', async () => {
   const progress: number[] = [];
-  await verifyChecksum(options({ onProgress: (offset) => progress.push(offset) }));
+  await verifyChecksum(options({ onProgress: ({ offset }) => progress.push(offset) }));
   expect(progress).toEqual([4 * MIB, 8 * MIB, CONTENT.length]);
   await verifyChecksum(
     options({ source: memorySource(new Uint8Array(0)), expected: { algorithm: 'sha256', digest: createHash('sha256').digest('hex') } }),
@@ -56,24 +57,58 @@ test.each(['', 'abc', `md4:${'0'.repeat(32)}`, `sha512:${'0'.repeat(64)}`, `${'0
   },
 );
 
-test('a retry in the same process goes on where the first one stopped, of the same version only', async () => {
-  const failing = (uri: string) => {
-    const source = memorySource(CONTENT, uri);
-    let reads = 0;
-    return {
-      ...source,
-      readInto: async (offset: number, target: Uint8Array) => {
-        if (++reads === 3) throw new Error('away');
-        await source.readInto(offset, target);
-      },
-    };
+/** Its third read fails. */
+function failing(source: ReturnType<typeof memorySource>): ByteSource {
+  let reads = 0;
+  return {
+    ...source,
+    readInto: async (offset, target) => {
+      if (++reads === 3) throw new Error('away');
+      await source.readInto(offset, target);
+    },
   };
-  await expect(verifyChecksum(options({ source: failing('memory:///b') }))).rejects.toThrow('away');
-  const second = memorySource(CONTENT, 'memory:///b');
+}
+
+describe.each(CHECKSUM_ALGORITHMS)('%s over a network', (algorithm) => {
+  const digest = createHash(algorithm).update(CONTENT).digest('hex');
+  const attempt = (source: ByteSource, resume?: ChecksumOptions['resume']): Promise<ChecksumProgress> => {
+    let last: ChecksumProgress = { offset: 0 };
+    const done = verifyChecksum(options({ source, expected: { algorithm, digest }, resume, onProgress: (progress) => (last = progress) }));
+    return done.then(
+      () => last,
+      () => last,
+    );
+  };
+
+  test('another worker goes on from what was said last', async () => {
+    const said = JSON.parse(JSON.stringify(await attempt(failing(memorySource(CONTENT, `s3://a/${algorithm}`))))) as ChecksumProgress;
+    expect(said.offset).toBe(8 * MIB);
+    const second = memorySource(CONTENT, `s3://a/${algorithm}`);
+    expect(await attempt(second, said)).toMatchObject({ offset: CONTENT.length });
+    expect(second.asked.bytes).toBe(CONTENT.length - 8 * MIB);
+  });
+
+  test.each<[string, (said: ChecksumProgress) => NonNullable<ChecksumOptions['resume']>]>([
+    ['of another version', (said) => ({ ...said, of: said.of?.replace('s3', 'S3') })],
+    ['of no hash', (said) => ({ ...said, state: 'AAAA' })],
+    ['of a place behind the end', (said) => ({ ...said, offset: CONTENT.length + 1 })],
+    ['of none', () => ({ offset: 'x', state: 1 })],
+  ])('a state %s is not gone on from', async (_, harm) => {
+    const said = await attempt(failing(memorySource(CONTENT, `s3://b/${algorithm}`)));
+    const second = memorySource(CONTENT, `s3://b/${algorithm}`);
+    expect(await attempt(second, harm(said))).toMatchObject({ offset: CONTENT.length });
+    expect(second.asked.bytes).toBe(CONTENT.length);
+    await verifyChecksum(options({ source: second, expected: { algorithm, digest } }));
+  });
+});
+
+test('a retry in the same process goes on where the first one stopped, of the same version only', async () => {
+  await expect(verifyChecksum(options({ source: failing(memorySource(CONTENT, 'file:///b')) }))).rejects.toThrow('away');
+  const second = memorySource(CONTENT, 'file:///b');
   await verifyChecksum(options({ source: second }));
   expect(second.asked.bytes).toBe(CONTENT.length - 8 * MIB);
-  await expect(verifyChecksum(options({ source: failing('memory:///b') }))).rejects.toThrow('away');
-  const other = { ...memorySource(CONTENT, 'memory:///b'), identity: 'another version' };
+  await expect(verifyChecksum(options({ source: failing(memorySource(CONTENT, 'file:///b')) }))).rejects.toThrow('away');
+  const other = { ...memorySource(CONTENT, 'file:///b'), identity: 'another version' };
   await verifyChecksum(options({ source: other }));
   expect(other.asked.bytes).toBe(CONTENT.length);
 });

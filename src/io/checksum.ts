@@ -124,7 +124,7 @@ async function goingOn(
   resume: ChecksumOptions['resume'],
 ): Promise<Running> {
   const { of, offset, state } = resume ?? {};
-  const isOurs = of === key && typeof state === 'string' && Number.isSafeInteger(offset) && Number(offset) <= size;
+  const isOurs = of === key && typeof state === 'string' && Number.isSafeInteger(offset) && Number(offset) >= 0 && Number(offset) <= size;
   const hash = isOurs ? await portableHash(algorithm, state) : null;
   return hash === null ? { hash: (await portableHash(algorithm))!, offset: 0 } : { hash, offset: Number(offset) };
 }

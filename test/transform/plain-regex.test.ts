@@ -53,9 +53,9 @@ test('plain patterns fit and replace as RE2 does', () => {
       expect(regex.test(name)).toBe(re2.test(name));
       expect(name.replace(regex, text)).toBe(re2.matcher(name).replaceAll(text));
     }),
-    { numRuns: 1000 },
+    { numRuns: 300 },
   );
-  expect(plain).toBeGreaterThan(100);
+  expect(plain).toBeGreaterThan(30);
 });
 
 test('a name of a million characters is looked at once', () => {

@@ -74,6 +74,10 @@ export function batchSchema(catalog: Catalog): Schema {
       type: 'string',
       description: "path or s3:// URI of the results, a JSON line for each item; default: in the worker's workspace",
     },
+    report: {
+      type: 'boolean',
+      description: 'leave a report beside the results: `<results>.report.html`; default false, of `ckpt batch run` true',
+    },
     continue_after: {
       type: 'integer',
       minimum: 1,

@@ -32,7 +32,10 @@ const program = new Command('bench')
   .option('--write', 'write bench/RESULTS.md, too')
   .option('--profile <row>', 'run the command of one row once under the CPU profiler, and say where its time goes')
   .option('--profiles <folder>', 'where the .cpuprofile files go', join(PROJECT_ROOT, 'bench', 'profiles'))
-  .addHelpText('after', '\nBENCH_PYTHON names a Python with torch and safetensors; without it their rows are left out.')
+  .addHelpText(
+    'after',
+    '\nBENCH_PYTHON names a Python with torch and safetensors; without it their rows are left out.\nBENCH_BATCH_ITEMS: items of the largest batch (2000).',
+  )
   .parse();
 const options = program.opts<Options>();
 const say = (line: string): void => void process.stderr.write(`${line}\n`);

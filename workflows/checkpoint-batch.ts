@@ -33,6 +33,7 @@ import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError, type Se
 import { isCheckpointError, type ErrorReport } from '../src/errors.ts';
 import {
   AWAIT_ACTIVITY,
+  BATCH_REPORT_ACTIVITY,
   borne,
   briefReport,
   childId,
@@ -74,7 +75,7 @@ import {
 import { within } from '../src/pipeline/text.ts';
 import { openLedger } from './batch-ledger.ts';
 import { failureOf, reportOfFailure } from './failures.ts';
-import { awaiting, files, listing } from './proxies.ts';
+import { awaiting, files, listing, reporting } from './proxies.ts';
 
 const statusQuery = defineQuery<BatchResult>(STATUS_QUERY);
 const pauseSignal = defineSignal(PAUSE_SIGNAL);
@@ -98,6 +99,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
   let totals = given?.totals ?? NO_TOTALS;
   let total = given?.total ?? 0;
   let results: string | null = null;
+  let reported: Pick<BatchResult, 'report' | 'report_error'> = {};
   let error: ErrorReport | null = null;
   const since = given?.since ?? Date.now();
   /** Children by the index of their item; null where the start is not confirmed. */
@@ -123,6 +125,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     cancelled: totals.cancelled,
     running: running.size,
     results,
+    ...reported,
     failures: totals.failures,
     failures_by_code: totals.codes,
     ...paceOf(endedOf(totals), total, Date.now() - since),
@@ -279,10 +282,27 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     }
   }
 
+  /** What happens to a report is not the batch's failure, nor is a cancellation that comes now its end. */
+  async function report(): Promise<void> {
+    if (document.report !== true || results === null) return;
+    const { carried: _carried, ...asked } = document;
+    const started = new Date(since).toISOString();
+    const records = { result: result(), document: boundedDetails(asked), runId: info.runId, started, ended: new Date().toISOString() };
+    const place = { workspace, results: document.results ?? null, batch: workflowId, run: info.firstExecutionRunId };
+    try {
+      const uri = await CancellationScope.nonCancellable(() => reporting[BATCH_REPORT_ACTIVITY]({ ...place, records }));
+      reported = { report: uri };
+    } catch (thrown) {
+      if (!isOwn(thrown)) throw thrown;
+      reported = { report_error: reportOfFailure(thrown).message.slice(0, 300) };
+    }
+  }
+
   const end = async (now: BatchStatus): Promise<void> => {
     status = now;
     const pairs = pairsOf({ CheckpointStatus: now }, known);
     if (pairs.length > 0) upsertSearchAttributes([...pairs]);
+    await report();
     await condition(allHandlersFinished);
   };
 

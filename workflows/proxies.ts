@@ -100,5 +100,13 @@ const PATIENT = {
 export const files = proxyActivities<BatchActivities>({ startToCloseTimeout: '10m', ...PATIENT });
 /** Listing a million objects, and putting the results of as many together, takes minutes to hours. */
 export const listing = proxyActivities<BatchActivities>({ startToCloseTimeout: '12h', ...PATIENT });
+/** Nobody waits for a report longer than this: the results are there. */
+export const reporting = proxyActivities<BatchActivities>({
+  startToCloseTimeout: '5m',
+  scheduleToCloseTimeout: '15m',
+  ...PATIENT,
+  summary: 'report beside the results',
+  retry: { ...PATIENT.retry, maximumAttempts: 3 },
+});
 /** An attempt that has waited for an hour is made anew, whatever it hangs on. */
 export const awaiting = proxyActivities<BatchActivities>({ startToCloseTimeout: '1h', ...PATIENT });

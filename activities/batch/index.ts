@@ -1,6 +1,7 @@
 /** What a batch needs of the outside: its items in pages, its outcomes in parts, and the end of children it did not start itself. */
 import {
   AWAIT_ACTIVITY,
+  BATCH_REPORT_ACTIVITY,
   FINISH_ACTIVITY,
   LIST_ACTIVITY,
   PAGE_ACTIVITY,
@@ -19,6 +20,7 @@ import { withPulse } from '../pulse.ts';
 import { endedBy, type Services } from '../services.ts';
 import { awaitChildren } from './await.ts';
 import { listPages, readPage } from './list.ts';
+import { leaveBatchReport, type BatchRecords } from './report.ts';
 import { finishResults, recordPart } from './results.ts';
 
 type Own = { readonly workspace: string | null };
@@ -29,6 +31,8 @@ export interface BatchActivities {
   readonly [RECORD_ACTIVITY]: (input: RecordInput) => Promise<BlobReference>;
   /** Gives the URI of the results. */
   readonly [FINISH_ACTIVITY]: (input: FinishInput) => Promise<string>;
+  /** Gives the URI of the report. */
+  readonly [BATCH_REPORT_ACTIVITY]: (input: BatchReportInput) => Promise<string>;
   readonly [AWAIT_ACTIVITY]: (input: { readonly children: readonly Child[] }) => Promise<Awaited>;
 }
 
@@ -45,6 +49,13 @@ export type FinishInput = Own & {
   readonly batch: string;
   readonly run: string;
 };
+export type BatchReportInput = Own & {
+  readonly records: BatchRecords;
+  /** As the document wants them. */
+  readonly results: string | null;
+  readonly batch: string;
+  readonly run: string;
+};
 export type Child = Pick<Straggler, 'workflowId' | 'runId'>;
 
 export function batchActivities(catalog: Catalog, services: Services): BatchActivities {
@@ -53,6 +64,7 @@ export function batchActivities(catalog: Catalog, services: Services): BatchActi
     [PAGE_ACTIVITY]: (input) => withPulse((signal) => readPage(catalog, endedBy(signal, services), input)),
     [RECORD_ACTIVITY]: (input) => withPulse((signal) => recordPart(endedBy(signal, services), input)),
     [FINISH_ACTIVITY]: (input) => withPulse((signal) => finishResults(endedBy(signal, services), input)),
+    [BATCH_REPORT_ACTIVITY]: (input) => withPulse((signal) => leaveBatchReport(endedBy(signal, services), input)),
     [AWAIT_ACTIVITY]: ({ children }) => withPulse(() => awaitChildren(children)),
   };
 }

@@ -54,12 +54,16 @@ function withItem({ key, uri, columns }: BatchItem, { index, ...rest }: Omit<Not
 export async function finishResults(services: Services, { workspace, part, results, batch, run }: FinishInput): Promise<string> {
   const store = services.workspace(workspace);
   const lines = linesOf(store, part, Context.current().cancellationSignal);
-  // Ids may hold what names of files may not; the run tells them apart.
-  if (results === null) return store.writeFile(`batches/${batch.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 100)}/${run}.jsonl`, lines);
+  if (results === null) return store.writeFile(resultsName(batch, run), lines);
   await services.storage.check(results);
   await checkWritable(results);
   await destinationOf(services.storage, results).writeLong(results, lines);
   return results;
+}
+
+/** In the workspace. Ids may hold what names of files may not; the run tells them apart. */
+export function resultsName(batch: string, run: string): string {
+  return `batches/${batch.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 100)}/${run}.jsonl`;
 }
 
 async function* linesOf(store: Workspace, tip: BlobReference | null, signal: AbortSignal): AsyncGenerator<string> {

@@ -89,6 +89,7 @@ async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<
   const through = series();
   const copied = series();
   const peer: Omit<Series, 'rss'> = { ms: [], publish: [], cpu: [] };
+  const store: number[] = [];
   let passed = size;
   const take = async (to: Series, done: Awaited<ReturnType<typeof publish>>): Promise<void> => {
     to.ms.push(done.ms);
@@ -106,11 +107,12 @@ async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<
       await take(copied, done);
     },
     async () => {
-      const done = await stored.node(PEER, bucket, REFERENCE, TARGET);
+      const done = await stored.node(PEER, 'pass', bucket, REFERENCE, TARGET);
       peer.ms.push(done.ms);
       peer.publish.push(Number(done.stdout));
       if (done.cpuMs !== null) peer.cpu.push(done.cpuMs);
     },
+    async () => void store.push(Number((await stored.node(PEER, 'copy', bucket, REFERENCE, TARGET)).stdout)),
   ];
   const runs = scene.runs ?? (scene.quick ? 1 : RUNS);
   for (let run = 0; run < runs; run++) {
@@ -143,6 +145,14 @@ async function transfers(scene: Scene, { server, bucket, uri }: Place): Promise<
   return [
     ...pair('S3 → S3', through, THROUGH),
     ...pair('S3 → S3, copied by the store', copied, COPIED),
+    // What the store itself takes, whoever asks: some copy once more when they put the parts together.
+    measurement({
+      row,
+      what: 'S3 → S3, copied by the store: sink.publish',
+      unit: 'ms',
+      ours: copied.publish,
+      peer: { name: 'UploadPartCopy of all bytes', runs: store },
+    }),
     measurement({
       row,
       what: 'S3 → S3, copied by the store: bytes that pass through us',

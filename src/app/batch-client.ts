@@ -5,6 +5,11 @@ import { rejectNotFound } from './failures.ts';
 import { Runs, type Ended, type StartSettings } from './runs.ts';
 import { idOf, randomPart, type Run, type StartedRun, type Work } from './start.ts';
 
+export interface RetrySettings extends StartSettings {
+  /** Default: as the batch before. */
+  readonly report?: boolean;
+}
+
 /** Batches on a Temporal server whose workers are `ckpt worker`. */
 export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult> {
   /** Starts no more items until `resume`. */
@@ -17,9 +22,9 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
   }
 
   /** Starts a new batch of what failed or was cancelled in one that has ended. */
-  async retry(batch: Run, settings: StartSettings = {}): Promise<StartedRun> {
+  async retry(batch: Run, { report, ...settings }: RetrySettings = {}): Promise<StartedRun> {
     const workflowId = settings.workflowId ?? `${idOf(batch).replace(/-retry-[0-9a-f]{8}$/, '')}-retry-${randomPart()}`;
-    return this.start(await this.#failedOf(batch), { workflowId });
+    return this.start({ ...(await this.#failedOf(batch)), ...(report === undefined ? {} : { report }) }, { workflowId });
   }
 
   async #failedOf(batch: Run): Promise<BatchInput> {

@@ -34,7 +34,7 @@ export async function replayBundle(path: string, timeout: number): Promise<reado
         clearTimeout(deadline);
         deadline = setTimeout(() => reject(tooLong(path, current, timeout)), timeout * 1000);
       };
-      restart();
+      // That this process has to start first is not the history's fault.
       child.on('message', (message: ReplayMessage) => {
         restart();
         if (message.kind === 'began') current = message.history;

@@ -1,16 +1,14 @@
 /** What a server still knows of a run or a batch: its history, and what can be read out of it. */
 import { Client, WorkflowNotFoundError } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { collectBatch } from '../../activities/batch/report.ts';
 import { collectRun } from '../../activities/report.ts';
 import type { Services } from '../../activities/services.ts';
-import { CheckpointConfigError, CheckpointTimeoutError, isCheckpointError, textOf, type JsonObject } from '../errors.ts';
-import { linesOf } from '../io/lines.ts';
-import { packageVersion } from '../io/package-version.ts';
+import { CheckpointConfigError, CheckpointTimeoutError, type JsonObject } from '../errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../model/context.ts';
-import { BATCH_WORKFLOW, type BatchResult, type Outcome } from '../pipeline/batch.ts';
+import { BATCH_WORKFLOW, type BatchResult } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput, type PipelineResult } from '../pipeline/contract.ts';
 import { newHistory } from '../pipeline/history.ts';
-import { batchContents } from '../report/batch-contents.ts';
 import type { Contents } from '../report/contents.ts';
 import { CheckpointClient } from './client.ts';
 import { rejectNotFound } from './failures.ts';
@@ -109,44 +107,7 @@ export async function contentsOf(services: Services, records: RunRecords): Promi
     const contents = await collectRun(services, { result, context, document, workspace }, result.outputs.at(-1) ?? null);
     return { ...contents, gaps: [...records.gaps, ...contents.gaps] };
   }
-  const result = records.result as BatchResult;
-  const gaps = [...records.gaps];
-  const outcomes = result.results === null ? null : await outcomesIn(services, result.results, document, gaps);
-  return batchContents({
-    result,
-    document,
-    runId,
-    started,
-    ended,
-    outcomes,
-    gaps,
-    created: new Date().toISOString(),
-    version: packageVersion(),
-  });
-}
-
-async function outcomesIn(
-  { storage, ...services }: Services,
-  uri: string,
-  document: JsonObject,
-  gaps: string[],
-): Promise<readonly Outcome[] | null> {
-  try {
-    const { workspace } = document['pipeline'] as { readonly workspace?: string };
-    const source = (await services.workspace(workspace ?? null).openFile(uri)) ?? (await storage.open(uri));
-    try {
-      const outcomes: Outcome[] = [];
-      for await (const { line } of linesOf(source)) outcomes.push(JSON.parse(line) as Outcome);
-      return outcomes;
-    } finally {
-      await source.close();
-    }
-  } catch (error) {
-    if (isCheckpointError(error) && error.code === 'CheckpointNotFoundError')
-      gaps.push(`There are no results at ${uri} any more, or not on this machine; so this report has the totals only.`);
-    else gaps.push(`The results at ${uri} cannot be read, so this report has the totals only: ${textOf(error)}`);
-  }
-  return null;
+  return collectBatch(services, { result: records.result as BatchResult, document, runId, started, ended }, records.gaps);
 }
 
 /** Of a run that nobody tells more of. */

@@ -66,6 +66,8 @@ type Definition = Required<Pick<ScheduleOptions<Action>, 'spec' | 'action' | 'po
 interface Said {
   readonly digest: string;
   readonly timing: Timing;
+  /** Of the schedule as the server told it then: it has its own words for times, so what others changed shows by these alone. */
+  readonly described?: string;
 }
 
 /** Schedules of pipelines and batches. */
@@ -197,12 +199,14 @@ export class CheckpointSchedules {
     try {
       const state = { paused: input.paused === true, ...(input.note === undefined ? {} : { note: input.note }) };
       await this.#access.client.schedule.create({ scheduleId: id, ...definition, state });
+      await this.#remember(id, definition);
       return { id, outcome: 'created' };
     } catch (error) {
       if (!(error instanceof ScheduleAlreadyRunning)) throw refused(error, input);
     }
     const before = await this.#describe(id);
-    if (saidOf(before).digest === digest) return { id, outcome: 'unchanged' };
+    const said = saidOf(before);
+    if (said.digest === digest && said.described === describedDigest(before)) return { id, outcome: 'unchanged' };
     if (!change) return null;
     await this.#write(id, input, { digest, ...definition });
     return { id, outcome: 'updated' };
@@ -217,6 +221,21 @@ export class CheckpointSchedules {
           return { spec, action, policies, state: { paused: state.paused, ...(note === undefined ? {} : { note }) } };
         })
         .catch((error: unknown) => Promise.reject(refused(error, input))),
+    );
+    await this.#remember(id, { spec, action, policies });
+  }
+
+  /** Writes down how the server tells what was written a moment ago. */
+  async #remember(id: string, { spec, action, policies }: Omit<Definition, 'digest'>): Promise<void> {
+    const described = describedDigest(await this.#describe(id));
+    const said = { ...(action.memo?.[SCHEDULE_MEMO] as Said), described } satisfies Said;
+    await this.#on(id, (handle) =>
+      handle.update(({ state: { paused, note } }) => ({
+        spec,
+        policies,
+        action: { ...action, memo: { ...action.memo, [SCHEDULE_MEMO]: said } },
+        state: { paused, ...(note === undefined ? {} : { note }) },
+      })),
     );
   }
 
@@ -297,7 +316,18 @@ function workOf({ action }: ScheduleDescription): Work {
 
 function saidOf({ action }: ScheduleDescription): Said {
   const said = action.memo?.[SCHEDULE_MEMO] as Partial<Said> | undefined;
-  return { digest: said?.digest ?? '', timing: said?.timing ?? {} };
+  return {
+    digest: said?.digest ?? '',
+    timing: said?.timing ?? {},
+    ...(said?.described === undefined ? {} : { described: said.described }),
+  };
+}
+
+/** All that a schedule says but for its state, which people change as they go, and what `Said` adds. */
+function describedDigest({ spec, policies, action: { memo: _memo, ...action } }: ScheduleDescription): string {
+  // Functions and dates have no place there, or become texts.
+  const plain = JSON.parse(JSON.stringify({ spec, policies, action })) as Json;
+  return createHash('sha256').update(canonical(plain)).digest('hex');
 }
 
 function timingOf(input: ScheduleInput): Timing {

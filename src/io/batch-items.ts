@@ -9,20 +9,22 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { CsvError, parse } from 'csv-parse';
-import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
+import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, isCheckpointError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { itemOf } from '../pipeline/batch-template.ts';
 import { compileRegex } from '../transform/patterns.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
-import { isS3, parseS3, s3Uri } from './s3/location.ts';
+import { isS3, parseS3Prefix, s3Uri } from './s3/location.ts';
 import { objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
 const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
 /** Characters of a row. */
 const ROW_MOST = 2 ** 20;
+/** Names of one local folder: they are sorted, so they are held, a million of 35 characters in 66 MB. */
+const NAMES_MOST = 2_000_000;
 
 export interface ItemPlaces {
   readonly storage: Storage;
@@ -68,27 +70,37 @@ async function* files(uri: string, storage: Storage): AsyncGenerator<Place> {
 }
 
 /** Hidden files and links to folders are left out: the former are nobody's checkpoints, the latter may lead in circles. */
-async function* filesIn(folder: string, prefix: string): AsyncGenerator<Place> {
+export async function* filesIn(folder: string, prefix: string, most = NAMES_MOST): AsyncGenerator<Place> {
   // Names alone, a slash behind those of folders: a folder may hold a million files.
   const names: string[] = [];
   try {
     for await (const entry of await opendir(folder)) {
       if (entry.name.startsWith('.')) continue;
+      if (names.length === most) throw tooManyNames(folder, most);
       if (entry.isDirectory()) names.push(`${entry.name}/`);
       else if (entry.isFile() || entry.isSymbolicLink()) names.push(entry.name);
     }
   } catch (cause) {
+    if (isCheckpointError(cause)) throw cause;
     throw new CheckpointSourceError(`${folder} cannot be listed: ${(cause as Error).message}.`, folder, { cause });
   }
   for (const name of names.sort()) {
-    if (name.endsWith('/')) yield* filesIn(join(folder, name), `${prefix}${name}`);
+    if (name.endsWith('/')) yield* filesIn(join(folder, name), `${prefix}${name}`, most);
     else yield { uri: pathToFileURL(join(folder, name)).href, key: `${prefix}${name}` };
   }
 }
 
+function tooManyNames(folder: string, most: number): CheckpointConfigError {
+  return new CheckpointConfigError(
+    `${folder} holds more than ${most} files and folders, and the names of a folder are held while it is listed. Spread the files over several folders, or name them in a \`manifest\`, which may be of any length.`,
+    'items.uri',
+    { details: { folder, most } },
+  );
+}
+
 async function* objects(uri: string, storage: Storage): AsyncGenerator<Place> {
-  const { bucket, key } = parseS3(uri);
-  const prefix = key.endsWith('/') ? key : `${key}/`;
+  const { bucket, key } = parseS3Prefix(uri);
+  const prefix = key === '' || key.endsWith('/') ? key : `${key}/`;
   const port = await storage.s3(uri);
   for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy }))
     if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };

@@ -2,7 +2,7 @@
 import { segmentLength, type Layout, type Segment } from '../formats/layout.ts';
 import { bytesPerElement } from '../model/dtype.ts';
 
-/** Bytes of a block. */
+/** Bytes of a block, unless its user says otherwise. */
 export const BLOCK = 2 * 1024 * 1024;
 
 /** `length` bytes of a segment from `offset`. */
@@ -13,12 +13,12 @@ export interface Part {
 }
 
 /**
- * Blocks of `BLOCK` bytes, in order, each a list of parts of segments, empty ones included; the last one is as long as what is left,
+ * Blocks of `size` bytes, in order, each a list of parts of segments, empty ones included; the last one is as long as what is left,
  * and one is shorter by a part of an element where the layout puts that across its end: no element is ever cut in two.
  */
-export function* blocksOf(layout: Layout): Generator<readonly Part[]> {
+export function* blocksOf(layout: Layout, size = BLOCK): Generator<readonly Part[]> {
   let parts: Part[] = [];
-  let room = BLOCK;
+  let room = size;
   for (const [segment, each] of layout.segments.entries()) {
     const length = segmentLength(each);
     let offset = 0;
@@ -31,11 +31,16 @@ export function* blocksOf(layout: Layout): Generator<readonly Part[]> {
       if (offset < length || room === 0) {
         yield parts;
         parts = [];
-        room = BLOCK;
+        room = size;
       }
     } while (offset < length);
   }
   if (parts.length > 0) yield parts;
+}
+
+/** Bytes of a block. */
+export function blockLength(parts: readonly Part[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Cuts inside a segment lie at multiples of this. Dtypes that pack several elements into some bytes are moved as bytes. */

@@ -10,7 +10,7 @@ import { bytesPerElement, dtypeKind, isCastable, type Dtype } from '../model/dty
 import { F32_INFINITY, fromF32Bits, isBeyond, isSmallFloat, toF32Bits, type SmallFloat } from './float-bits.ts';
 import type { TensorFill } from './tensor-reader.ts';
 
-/** Source bytes converted at a time: stays in the processor's cache. */
+/** Source bytes read and converted at a time: stays in the processor's cache. */
 const CHUNK = 512 * 1024;
 
 /** What happened while values were converted. */
@@ -26,14 +26,14 @@ type Convert = (source: Uint8Array, target: Uint8Array) => number;
  * A fill of `to`'s bytes over a fill of `from`'s: offsets and lengths count output bytes and are multiples of its element size.
  * Equal dtypes give the fill back. Throws `CheckpointIncompatibleError` for dtypes of different kinds.
  */
-export function castFill(fill: TensorFill, from: Dtype, to: Dtype, report?: CastReport): TensorFill {
+export function castFill(fill: TensorFill, from: Dtype, to: Dtype, report?: CastReport, chunk = CHUNK): TensorFill {
   if (from === to) return fill;
   const convert = converter(from, to);
   const [sourceSize, targetSize] = [bytesPerElement(from), bytesPerElement(to)];
   let source = new Uint8Array(0);
   let aligned = new Uint8Array(0);
   return async (offset, target, signal) => {
-    const most = CHUNK / sourceSize;
+    const most = chunk / sourceSize;
     const count = target.length / targetSize;
     for (let done = 0; done < count; done += most) {
       const take = Math.min(most, count - done);

@@ -30,15 +30,21 @@ export function inlineValue({ uri, sha256 }: BlobReference): unknown {
 
 /** Whether its JSON is certainly longer, found out without writing it: a plan may have 20 MB. */
 function isLonger(value: unknown, most: number): boolean {
-  let left = most;
-  const open: unknown[] = [value];
-  while (open.length > 0 && left >= 0) {
-    const one = open.pop();
-    left -= typeof one === 'string' ? one.length + 2 : 1;
-    if (typeof one !== 'object' || one === null) continue;
-    const entries: readonly unknown[] = Array.isArray(one) ? one : Object.entries(one).flat();
-    left -= entries.length;
-    if (left >= 0) open.push(...entries);
+  return rest(value, most) < 0;
+}
+
+/** What the JSON of the value leaves of so many characters, at most; below zero as soon as that is certain. */
+function rest(value: unknown, most: number): number {
+  if (typeof value === 'string') return most - value.length - 2;
+  let left = most - 1;
+  if (typeof value !== 'object' || value === null) return left;
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length && left >= 0; index++) left = rest(value[index], left);
+    return left;
   }
-  return left < 0;
+  for (const key in value) {
+    left = rest((value as Readonly<Record<string, unknown>>)[key], left - key.length - 3);
+    if (left < 0) break;
+  }
+  return left;
 }

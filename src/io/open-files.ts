@@ -2,7 +2,7 @@
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 
 /** A sharded checkpoint may have hundreds of files; a process, few descriptors. */
-const OPEN_MAX = 32;
+export const OPEN_MAX = 32;
 
 export interface OpenFiles<Source extends ByteSource> {
   /** The file of that index, opened as it was pinned. */

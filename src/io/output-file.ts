@@ -26,11 +26,11 @@ export interface OutputFile {
   close(): Promise<void>;
 }
 
-/** Creates the file, or opens what an earlier attempt left. */
-export async function openOutput(path: string, { exists }: { readonly exists: boolean }): Promise<OutputFile> {
+/** Creates the file, or opens what an earlier attempt left. `size` is what it will have: one without a whole block has nothing to write directly. */
+export async function openOutput(path: string, { exists, size }: { readonly exists: boolean; readonly size: number }): Promise<OutputFile> {
   const file = await open(path, exists ? 'r+' : 'wx+');
   const flush = flushing(file);
-  let direct = await openDirect(path).catch(async (error: unknown) => {
+  let direct = await (size < ALIGNMENT ? undefined : openDirect(path))?.catch(async (error: unknown) => {
     await file.close();
     throw error;
   });

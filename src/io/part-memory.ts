@@ -6,7 +6,9 @@
  */
 
 export interface PartMemory {
-  /** Resolves once there is room; what the memory holds is anything. A part larger than the whole bound counts as all of it. */
+  /** The bound in bytes. */
+  readonly limit: number;
+  /** Resolves once there is room; the memory is shared between threads, what it holds is anything. A part larger than the whole bound counts as all of it. */
   take(length: number, signal: AbortSignal): Promise<Part>;
 }
 
@@ -38,7 +40,7 @@ export function partMemory(limit: number): PartMemory {
     if (known >= 0) return spare.splice(known, 1)[0]!;
     while (held + cost(length) > limit && spare.length > 0) held -= cost(spare.shift()!.length);
     held += cost(length);
-    return new Uint8Array(length);
+    return new Uint8Array(new SharedArrayBuffer(length));
   }
 
   function giveBack(bytes: Uint8Array): void {
@@ -51,6 +53,7 @@ export function partMemory(limit: number): PartMemory {
   }
 
   return {
+    limit,
     async take(length, signal) {
       signal.throwIfAborted();
       const bytes = await new Promise<Uint8Array>((resolve, reject) => {

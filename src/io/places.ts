@@ -22,6 +22,12 @@ export async function checkReadable(uri: string, open: (uri: string) => Promise<
   return size;
 }
 
+/** Milliseconds for which what was found of a folder holds: a batch asks of the same one for each item. */
+const FOLDER_HOLDS = 5000;
+const FOLDERS_MOST = 1000;
+/** Folders that are there and may be written, with the free bytes of then. */
+const writable = new Map<string, { readonly at: number; readonly free: number }>();
+
 /**
  * Throws `CheckpointConfigError` where a file cannot be published: its folder, or the one it would be made in, is none or may not
  * be written. Gives the free bytes there, or null for a store, which says when it is written to.
@@ -31,12 +37,17 @@ export async function checkWritable(uri: string): Promise<number | null> {
   const path = localPath(uri);
   const there = await stat(path).catch(() => null);
   if (there?.isDirectory() === true) throw new CheckpointConfigError(`${path} is a folder; \`uri\` must name the file to write.`);
+  const known = writable.get(dirname(path));
+  if (known !== undefined && performance.now() - known.at < FOLDER_HOLDS) return known.free;
   const folder = await nearestFolder(path);
   await access(folder, constants.W_OK | constants.X_OK).catch((cause: Error) => {
     throw unwritable(path, cause);
   });
   const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
+  const free = bavail * bsize;
+  if (writable.size >= FOLDERS_MOST) writable.clear();
+  if (folder === dirname(path)) writable.set(folder, { at: performance.now(), free });
+  return free;
 }
 
 /** The folder of a file, or the first above it that is there: those between will be made. */

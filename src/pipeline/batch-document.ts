@@ -37,6 +37,7 @@ export function checkBatch(given: unknown): BatchInput {
     ['name', 'string'],
     ['results', 'string'],
     ['continue_on_error', 'boolean'],
+    ['report', 'boolean'],
   ] as const)
     if (given[key] !== undefined && typeof given[key] !== kind)
       throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${JSON.stringify(given[key])}.`, key);

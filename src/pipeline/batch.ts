@@ -18,6 +18,7 @@ export const PAGE_ACTIVITY = 'batch.page';
 /** Adds outcomes to the chain of those before. */
 export const RECORD_ACTIVITY = 'batch.record';
 export const FINISH_ACTIVITY = 'batch.finish';
+export const BATCH_REPORT_ACTIVITY = 'batch.report';
 /** Waits for children that an earlier run of the batch has started. */
 export const AWAIT_ACTIVITY = 'batch.await';
 
@@ -29,6 +30,7 @@ export const BATCH_KEYS = [
   'continue_on_error',
   'max_failures',
   'results',
+  'report',
   'continue_after',
 ] as const;
 const DEFAULT_CONCURRENT = 16;
@@ -76,6 +78,8 @@ export interface BatchInput {
   readonly max_failures?: number | string;
   /** URI of the results (JSON Lines); default: in the workspace. */
   readonly results?: string;
+  /** Leave a report beside the results. */
+  readonly report?: boolean;
   /** Children that one run of the workflow starts before it continues as new; default: as the server suggests. */
   readonly continue_after?: number;
   /** Written by the workflow itself when it continues as new. */
@@ -171,6 +175,10 @@ export interface BatchResult {
   readonly running: number;
   /** URI; null until the batch has ended. */
   readonly results: string | null;
+  /** URI, where one was asked for. */
+  readonly report?: string;
+  /** Why there is none: that is no failure of the batch. */
+  readonly report_error?: string;
   readonly failures: readonly Failure[];
   readonly failures_by_code: Readonly<Record<string, number>>;
   /** Items a second since the start. */

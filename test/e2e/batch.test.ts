@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { activityInfo } from '@temporalio/activity';
 import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
+import { PREFLIGHT_ACTIVITY, type PreflightInput } from '../../src/pipeline/contract.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { ckpt } from '../support/cli.ts';
@@ -24,7 +26,9 @@ let folder: string;
 let queue: string;
 
 beforeAll(async () => {
-  environment = await devServer();
+  // As the embedded server has it: else priorities hold for a quarter of the queue each.
+  const one = ['Read', 'Write'].map((kind) => `matching.numTaskqueue${kind}Partitions=1`);
+  environment = await devServer({ settings: one });
   await registerAttributes(environment.connection, 'default');
 });
 afterAll(() => environment?.teardown());
@@ -225,6 +229,63 @@ test(
       const result = (await handle.result()) as BatchResult;
       expect(result).toMatchObject({ completed: 22, failed: 1, cancelled: 1 });
       expect(await outcomes(result)).toHaveLength(24);
+    });
+  },
+  LONG,
+);
+
+test(
+  'a batch yields: a run that somebody waits for overtakes what waits of it; its items carry the fairness key',
+  async () => {
+    await items(8);
+    const begun: string[] = [];
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const worker = await workerOf(
+      environment,
+      queue,
+      servicesOf(join(folder, 'workspace')),
+      (activities) => ({
+        ...activities,
+        [PREFLIGHT_ACTIVITY]: async (input: PreflightInput) => {
+          begun.push(activityInfo().workflowExecution!.workflowId);
+          if (begun.length === 1) await gate;
+          return activities[PREFLIGHT_ACTIVITY](input);
+        },
+      }),
+      { maxConcurrentActivityTaskExecutions: 1 },
+    );
+    await worker.runUntil(async () => {
+      const { client } = environment;
+      /** Those whose first activity lies with the server. */
+      const waiting = async (prefix: string): Promise<number> => {
+        let count = 0;
+        for await (const run of client.workflow.list({ query: `WorkflowType = 'checkpointPipeline' AND TaskQueue = '${queue}'` })) {
+          const { raw } = await client.workflow.getHandle(run.workflowId).describe();
+          if (run.workflowId.startsWith(prefix) && (raw.pendingActivities ?? []).some(({ attempt, state }) => attempt === 1 && state === 1))
+            count++;
+        }
+        return count;
+      };
+      const until = async (prefix: string, count: number): Promise<void> => {
+        while ((await waiting(prefix)) < count) await sleep(50);
+      };
+      const first = await start(batch());
+      await until(first.workflowId, 7);
+      const [source] = batch().pipeline.stages;
+      const now = await client.workflow.start('checkpointPipeline', {
+        taskQueue: queue,
+        workflowId: `now-${queue}`,
+        args: [{ stages: [{ ...source!, path: join(folder, 'in', 'model-5.safetensors') }] }],
+      });
+      await until(now.workflowId, 1);
+      open();
+      await Promise.all([first.result(), now.result()]);
+      // The one that held the only slot goes first; by its age, the run would be the ninth.
+      expect(begun.indexOf(now.workflowId)).toBeLessThanOrEqual(2);
+      expect(begun).toHaveLength(9);
+      const { raw } = await client.workflow.getHandle(begun[0]!).describe();
+      expect(raw.workflowExecutionInfo!.priority).toMatchObject({ priorityKey: 4, fairnessKey: first.workflowId });
     });
   },
   LONG,

@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -139,10 +140,15 @@ test(
       await writeFile(join(folder, 'in', `${index}.ckpt`), await readFile(fixture('good/lightning_trained.ckpt')));
     await writeFile(
       join(folder, 'batch.yaml'),
-      'name: several\nitems: {uri: in/, glob: "*.ckpt"}\nmax_concurrent: 1\ncontinue_after: 2\nresults: several.jsonl\npipeline:\n  stages:\n    - {type: source.local, path: "${item.uri}"}\n    - {type: loader.weights_only}\n    - {type: sink.publish, uri: "out/${item.stem}.safetensors"}\n',
+      'name: several\nitems: {uri: in/, glob: "*.ckpt"}\nmax_concurrent: 1\ncontinue_after: 2\npipeline:\n  stages:\n    - {type: source.local, path: "${item.uri}"}\n    - {type: loader.weights_only}\n    - {type: sink.publish, uri: "out/${item.stem}.safetensors"}\n',
     );
     const run = await call('batch', 'run', 'batch.yaml', '--id', 'several');
     expect([run.code, run.stdout]).toEqual([0, expect.stringContaining('5 of 5')]);
+    // Left by the worker, beside results in its workspace.
+    const [, beside] = /^ {2}report (file:.*\.jsonl\.report\.html)$/m.exec(run.stdout)!;
+    const left = contentsIn(await readFile(fileURLToPath(beside!), 'utf8')) as BatchContents;
+    expect(left).toMatchObject({ kind: 'batch', gaps: [], result: { status: 'completed', total: 5 }, document: { name: 'several' } });
+    expect(left.items!.item).toHaveLength(5);
     const made = await call('bundle', 'several', '-o', 'several.zip', '--json');
     expect(made.code).toBe(0);
     const histories = ['history.json', 'history-2.json', 'history-3.json'];

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import JSZip from 'jszip';
@@ -249,23 +248,20 @@ test(
   LONG,
 );
 
-test.each([
-  // Between the first task of the workflow and its second.
-  ['lacks events', (events: readonly unknown[]) => [...events.slice(0, 3), ...events.slice(6)]],
-  ['numbers all alike', (events: readonly unknown[]) => events.map((event) => ({ ...(event as object), eventId: '1' }))],
-])(
-  'a history that %s would be waited on for ever: exit 1, and said',
-  async (what, change) => {
-    const recorded = JSON.parse(await readFile(join(PROJECT_ROOT, 'test', 'replay', 'histories', '0.1.0', 'completed.json'), 'utf8')) as {
-      events: readonly unknown[];
-    };
-    await writeFile(join(folder, `${what}.zip`), await zipped({ 'history.json': JSON.stringify({ events: change(recorded.events) }) }));
-    const { code, stdout } = await call('replay', `${what}.zip`, '--timeout', '2', '--json');
+test(
+  'a history that would be waited on for ever, in a thread that nothing ends: exit 1, and said',
+  async () => {
+    const recorded = await readFile(join(PROJECT_ROOT, 'test', 'replay', 'histories', '0.1.0', 'completed.json'), 'utf8');
+    await writeFile(
+      join(folder, 'alike.zip'),
+      await zipped({ 'history.json': recorded.replaceAll(/"eventId": "\d+"/g, '"eventId": "1"') }),
+    );
+    const { code, stdout } = await call('replay', 'alike.zip', '--timeout', '2', '--json');
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
       error: {
         type: 'CheckpointTimeoutError',
-        message: `The replay of history.json in ${join(folder, `${what}.zip`)} has not ended within 2 s.`,
+        message: `The replay of history.json in ${join(folder, 'alike.zip')} has not ended within 2 s.`,
         details: { suggestion: expect.stringContaining('--timeout') },
       },
     });
@@ -293,8 +289,8 @@ test(
     const run = await call('batch', 'run', file, '--json');
     expect(run.code).toBe(1);
     const { workflow_id: id, report: beside } = JSON.parse(run.stdout) as { workflow_id: string; report: string };
-    expect(beside).toBe(`file://${join(folder, 'several.jsonl.report.html')}`);
-    expect(contentsIn(await readFile(fileURLToPath(beside), 'utf8'))).toMatchObject({ kind: 'batch', result: { total: 3, failed: 1 } });
+    expect(beside).toBe(join(folder, 'several.jsonl.report.html'));
+    expect(contentsIn(await readFile(beside, 'utf8'))).toMatchObject({ kind: 'batch', result: { total: 3, failed: 1 } });
     const made = await call('report', id, '--json');
     expect(made.code).toBe(0);
     const { report, gaps } = JSON.parse(made.stdout) as { report: string; gaps: readonly string[] };

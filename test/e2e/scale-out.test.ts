@@ -13,6 +13,7 @@ import type { StartedRun } from '../../src/app/start.ts';
 import { PIPELINE_WORKFLOW, TRANSFER_QUEUE, type PipelineInput } from '../../src/pipeline/contract.ts';
 import { ckpt, type Place, type Running } from '../support/cli.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
+import { partialSize } from '../support/partial.ts';
 import { freePort } from '../support/ports.ts';
 import { compiled, fixture } from '../support/project.ts';
 import { devServer } from '../support/temporal.ts';
@@ -112,6 +113,41 @@ test(
 );
 
 test(
+  'above its bound of memory a worker takes one activity at a time; below it again, as many as before',
+  async () => {
+    // What makes the process large is there before it takes anything, and goes when it is told to.
+    const ballast = `
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { existsSync } from 'node:fs';
+setFlagsFromString('--expose-gc');
+let ballast = Buffer.alloc(600 * 2 ** 20, 1);
+const look = setInterval(() => {
+  if (!existsSync('${join(folder, 'lighten')}')) return;
+  clearInterval(look);
+  ballast = undefined;
+  runInNewContext('gc')();
+}, 20);
+`;
+    await writeFile(plugin, ballast + HELD.replace('sink.held', 'source.held'));
+    await worker('--memory', '600MiB', '--plugins', plugin);
+    const runs = await Promise.all(
+      [0, 1, 2].map((index) => run(`bound-${index}`, [{ type: 'source.held', name: `run-${index}`, held: join(folder, 'held') }])),
+    );
+    const held = (): Promise<readonly string[]> => readdir(join(folder, 'held'));
+    await until(async () => (await held()).length >= 1);
+    // Nothing says that an activity is not taken: without the bound the others are there within this time.
+    await sleep(1000);
+    expect(await held()).toHaveLength(1);
+    await writeFile(join(folder, 'lighten'), '');
+    await until(async () => (await held()).length === 3);
+    await writeFile(join(folder, 'held', 'go'), '');
+    for (const one of runs) expect((await client.settled(one)).status).toBe('completed');
+  },
+  LONG,
+);
+
+test(
   'SIGTERM in the middle of a publish: the worker ends by itself, and another goes on from where it was',
   async () => {
     const large = join(folder, 'large.safetensors');
@@ -124,16 +160,12 @@ test(
       { type: 'loader.weights_only' },
       { type: 'sink.publish', uri: target },
     ]);
-    const partial = async (): Promise<string | undefined> =>
-      (await readdir(join(folder, 'out')).catch(() => [])).find((name) => name.endsWith('.partial'));
-    await until(async () => {
-      const name = await partial();
-      return name !== undefined && (await stat(join(folder, 'out', name))).size > 48 * 2 ** 20;
-    });
+    const partial = (): Promise<number | null> => partialSize(join(folder, 'out'));
+    await until(async () => ((await partial()) ?? 0) > 48 * 2 ** 20);
     first.process.kill('SIGTERM');
     // 0: nothing had to be torn away after the ten seconds that it is given.
     expect((await first.ended).code).toBe(0);
-    expect(await partial()).toBeDefined();
+    expect(await partial()).not.toBeNull();
     const reported = (await client.transfer(started))?.offset ?? 0;
     expect(reported).toBeGreaterThan(0);
 

@@ -126,6 +126,24 @@ test('create is idempotent; another one of that id is refused; apply changes it 
   expect(action).toMatchObject({ workflowType: 'checkpointPipeline', taskQueue: TASK_QUEUE, args: [pipeline()] });
 });
 
+test('apply notices what another program has changed, but for a pause; what it then writes is its own again', async () => {
+  const { schedules } = client;
+  const wanted = yearly({ time_zone: 'Asia/Tokyo', jitter: '1m' });
+  const outcome = async (): Promise<string> => (await schedules.apply('s', wanted)).outcome;
+  expect([await outcome(), await outcome()]).toEqual(['created', 'unchanged']);
+  await schedules.pause('s', 'for the test');
+  expect(await outcome()).toBe('unchanged');
+  const handle = environment.client.schedule.getHandle('s');
+  // As the UI and the Temporal CLI do: all that they do not touch stays, our own mark too.
+  await handle.update(({ spec, ...rest }) => ({ ...rest, spec: { ...spec, jitter: 5000 } }));
+  expect((await handle.describe()).spec.jitter).toBe(5000);
+  expect([await outcome(), await outcome()]).toEqual(['updated', 'unchanged']);
+  expect((await handle.describe()).spec).toMatchObject({ jitter: 60_000, timezone: 'Asia/Tokyo' });
+  await handle.update(({ action, ...rest }) => ({ ...rest, action: { ...action, args: [pipeline('/elsewhere.pt')] } as never }));
+  expect([await outcome(), await outcome()]).toEqual(['updated', 'unchanged']);
+  expect(await schedules.describe('s')).toMatchObject({ paused: true, note: 'for the test' });
+});
+
 test(
   'a failed run is listed with its error; a trigger works while it is paused; what overlaps is skipped',
   async () => {

@@ -11,11 +11,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
+import { NativeConnection } from '@temporalio/worker';
 import { CheckpointClient } from '../../src/app/client.ts';
+import { installRuntime } from '../../src/app/runtime.ts';
 import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
-import type { BatchInput, Outcome } from '../../src/pipeline/batch.ts';
+import { FINISH_ACTIVITY, LIST_ACTIVITY, type BatchInput, type BatchResult, type Outcome } from '../../src/pipeline/batch.ts';
+import { TASK_QUEUE } from '../../src/pipeline/contract.ts';
 import { ckpt, type Running } from '../support/cli.ts';
 import { freePort } from '../support/ports.ts';
+import { servicesOf, workerOf } from '../support/temporal.ts';
 import { tinySafetensors } from '../support/tiny-safetensors.ts';
 
 const ITEMS = Number(process.env['CKPT_BATCH_ITEMS'] ?? 1000);
@@ -26,6 +30,25 @@ const ended: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const end of ended.splice(0).reverse()) await end();
 }, 60_000);
+
+const inputOver = (folder: string): BatchInput => ({
+  items: { uri: join(folder, 'in') },
+  pipeline: {
+    stages: [
+      { type: 'source.local', path: '${item.uri}' },
+      { type: 'loader.weights_only' },
+      { type: 'sink.publish', uri: join(folder, 'out', '${item.key}') },
+    ],
+  },
+});
+
+async function outcomesOf(result: BatchResult): Promise<readonly Outcome[]> {
+  const text = await readFile(fileURLToPath(result.results!), 'utf8');
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Outcome);
+}
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
@@ -83,14 +106,7 @@ test(
 
     const first = worker();
     const input: BatchInput = {
-      items: { uri: join(folder, 'in') },
-      pipeline: {
-        stages: [
-          { type: 'source.local', path: '${item.uri}' },
-          { type: 'loader.weights_only' },
-          { type: 'sink.publish', uri: join(folder, 'out', '${item.key}') },
-        ],
-      },
+      ...inputOver(folder),
       max_concurrent: 32,
       continue_after: Math.ceil(ITEMS / 5),
       continue_on_error: true,
@@ -116,10 +132,7 @@ test(
     expect(result).toMatchObject({ status: 'completed', total: ITEMS, failed: failed.length, cancelled: 0, running: 0 });
     expect(result.completed + result.unchanged).toBe(ITEMS - failed.length);
     expect(result.failures_by_code).toEqual({ CheckpointLoadError: failed.length });
-    const lines = (await readFile(fileURLToPath(result.results!), 'utf8'))
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Outcome);
+    const lines = await outcomesOf(result);
     expect(lines.map(({ index }) => index)).toEqual(Array.from({ length: ITEMS }, (_, index) => index));
     expect(new Set(lines.map(({ uri }) => uri)).size).toBe(ITEMS);
     const numberOf = (item: string): number => Number(/\d+/.exec(item)![0]);
@@ -132,6 +145,58 @@ test(
     const runs = [];
     for await (const run of client.workflow.list({ query: "WorkflowId = 'faults'" })) runs.push(run.status.name);
     expect(runs.filter((status) => status === 'CONTINUED_AS_NEW').length).toBeGreaterThanOrEqual(3);
+  },
+  LONG,
+);
+
+test.each([LIST_ACTIVITY, FINISH_ACTIVITY])(
+  'the server is lost while %s is under way, and what it came to finds nobody',
+  async (activity) => {
+    const folder = await mkdtemp(join(tmpdir(), 'ckpt-batch-lost-'));
+    ended.push(() => rm(folder, { recursive: true, force: true }));
+    await mkdir(join(folder, 'in'));
+    for (let index = 0; index < 5; index++) await writeFile(join(folder, 'in', `m${index}.safetensors`), tinySafetensors(index));
+    const port = await freePort();
+    const address = `127.0.0.1:${port}`;
+    const server = await serverIn(folder, port);
+    const client = await clientAt(address);
+    installRuntime();
+    const nativeConnection = await NativeConnection.connect({ address });
+    ended.push(() => nativeConnection.close());
+    let begun = (): void => undefined;
+    let lose = (): void => undefined;
+    const underWay = new Promise<void>((resolve) => (begun = resolve));
+    const lost = new Promise<void>((resolve) => (lose = resolve));
+    let calls = 0;
+    const worker = await workerOf({ nativeConnection }, TASK_QUEUE, servicesOf(join(folder, 'workspace')), (activities) => ({
+      ...activities,
+      async [activity](input: never) {
+        if (++calls === 1) {
+          begun();
+          await lost;
+        }
+        return activities[activity]!(input);
+      },
+    }));
+    await worker.runUntil(async () => {
+      const batches = new CheckpointClient({ client }).batch;
+      await batches.start(inputOver(folder), { workflowId: 'lost' });
+      await underWay;
+      await stop(server);
+      lose();
+      // It is done, and said in vain, before there is a server again.
+      await sleep(1000);
+      await serverIn(folder, port);
+      const result = await batches.settled('lost');
+      expect(result).toMatchObject({ status: 'completed', total: 5, completed: 5, unchanged: 0, failed: 0, cancelled: 0, running: 0 });
+      expect((await outcomesOf(result)).map(({ index, status }) => [index, status])).toEqual(
+        [0, 1, 2, 3, 4].map((index) => [index, 'completed']),
+      );
+      const runs = [];
+      for await (const run of client.workflow.list({ query: "WorkflowType = 'checkpointPipeline'" })) runs.push(run.workflowId);
+      expect(new Set(runs).size).toBe(5);
+      expect(runs).toHaveLength(5);
+    });
   },
   LONG,
 );

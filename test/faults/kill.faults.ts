@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ListMultipartUploadsCommand, ListPartsCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { SENT_AT_ONCE } from '../../src/io/s3/send-parts.ts';
+import { PARTS_AT_ONCE } from '../../src/io/s3/send-parts.ts';
 import { PART } from '../../src/io/s3/parts.ts';
 import { S3_SETUP_TIMEOUT } from '../support/s3-server.ts';
 import { chosenSeed, isPart, openField, partNumber, say, seeded, type Field, type Lane, type Place } from './field.ts';
@@ -69,7 +69,7 @@ async function play(kind: 's3' | 'disk', { name, point }: Round, lane: Lane, wor
     const later = field.proxy.seen.slice(from).filter((seen) => isPart(seen) && seen.url.includes(`/${name}/`));
     expect(later.map(partNumber).filter((number) => done.has(number))).toEqual([]);
     again = (await place.brought()) - field.size;
-    expect(again).toBeLessThanOrEqual(SENT_AT_ONCE * PART);
+    expect(again).toBeLessThanOrEqual(PARTS_AT_ONCE * PART);
   }
   await place.remove();
   const attempts = result.stages.at(-1)!.attempts;

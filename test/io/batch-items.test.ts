@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { listItems, pathGlob } from '../../src/io/batch-items.ts';
+import { filesIn, listItems, pathGlob } from '../../src/io/batch-items.ts';
 import { destinationOf } from '../../src/io/destination.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { BatchItem, BatchItems } from '../../src/pipeline/batch.ts';
@@ -119,6 +119,11 @@ describe('an S3 store', () => {
     const found = await listed({ uri: `s3://${bucket}/runs` }, storage);
     expect(found.map(({ uri }) => uri)).toEqual(keys.map((key) => `s3://${bucket}/${key}`));
     expect(found[7]!.key).toBe('00007.pt');
+    for (const whole of [`s3://${bucket}`, `s3://${bucket}/`]) {
+      const all = await listed({ uri: whole }, storage);
+      expect(all).toHaveLength(2101);
+      expect(all.at(-1)).toMatchObject({ uri: `s3://${bucket}/runs/02099.pt`, key: 'runs/02099.pt' });
+    }
 
     async function* long(): AsyncGenerator<string> {
       for (let index = 0; index < 20_000; index++) yield `${String(index).padStart(6, '0')}${'é'.repeat(500)}\n`;
@@ -142,4 +147,16 @@ describe('an S3 store', () => {
     expect(await files.read(`s3://${bucket}/cut.txt`)).toBeNull();
     storage.close();
   }, 300_000);
+});
+
+test('a folder of more names than are held is refused, and says what to do', async () => {
+  const wide = await mkdtemp(join(folder, 'wide-'));
+  for (const name of ['a', 'b', 'c']) await writeFile(join(wide, name), '');
+  const names = async (most: number): Promise<readonly string[]> => {
+    const found: string[] = [];
+    for await (const { key } of filesIn(wide, '', most)) found.push(key);
+    return found;
+  };
+  expect(await names(3)).toEqual(['a', 'b', 'c']);
+  await expect(names(2)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('manifest') });
 });

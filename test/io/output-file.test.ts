@@ -18,15 +18,15 @@ const memory = {
   'any memory': (length: number) => new Uint8Array(length + 1).subarray(1),
 };
 
-async function whole(name: string, exists: boolean, fill: (file: OutputFile) => Promise<void>): Promise<Buffer> {
-  const file = await openOutput(join(folder, name), { exists });
+async function whole(name: string, exists: boolean, size: number, fill: (file: OutputFile) => Promise<void>): Promise<Buffer> {
+  const file = await openOutput(join(folder, name), { exists, size });
   await fill(file).finally(() => file.close());
   return readFile(join(folder, name));
 }
 
 test.each(Object.entries(memory))('blocks in any order, a part of one last: %s', async (kind, allocate) => {
   const content = noise(5 * BLOCK + 4096 + 123);
-  const written = await whole(kind, false, async (file) => {
+  const written = await whole(kind, false, content.length, async (file) => {
     const writes = [];
     for (const start of [2, 0, 1, 4, 5, 3].map((block) => block * BLOCK)) {
       const bytes = allocate(Math.min(BLOCK, content.length - start));
@@ -42,7 +42,7 @@ test.each(Object.entries(memory))('blocks in any order, a part of one last: %s',
 test('what is there can be read, and what lies behind the end is cut off', async () => {
   const content = noise(2 * BLOCK);
   await writeFile(join(folder, 'left'), Buffer.concat([content, Buffer.from('left over')]));
-  const written = await whole('left', true, async (file) => {
+  const written = await whole('left', true, content.length, async (file) => {
     const first = new Uint8Array(BLOCK);
     expect(await file.readInto(0, first)).toBe(BLOCK);
     expect(Buffer.from(first).equals(content.subarray(0, BLOCK))).toBe(true);
@@ -57,7 +57,16 @@ test('what is there can be read, and what lies behind the end is cut off', async
   expect(written.equals(Buffer.concat([content.subarray(0, BLOCK), content.subarray(BLOCK).toReversed()]))).toBe(true);
 });
 
+test('a file of less than a block', async () => {
+  const content = noise(100);
+  const written = await whole('small', false, content.length, async (file) => {
+    await file.write(content, 0);
+    await file.finish(content.length);
+  });
+  expect(written.equals(content)).toBe(true);
+});
+
 test('a new file must not be there yet', async () => {
   await writeFile(join(folder, 'there'), 'x');
-  await expect(openOutput(join(folder, 'there'), { exists: false })).rejects.toMatchObject({ code: 'EEXIST' });
+  await expect(openOutput(join(folder, 'there'), { exists: false, size: 1 })).rejects.toMatchObject({ code: 'EEXIST' });
 });

@@ -1,7 +1,7 @@
 /** A real dev server for a test file, and workers on task queues of their own. */
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { fileURLToPath } from 'node:url';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { loadCatalog } from '../../activities/catalog.ts';
 import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
@@ -12,14 +12,18 @@ import { createStorage, type Storage } from '../../src/io/storage/storage.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
-/** `uiPort`: with the UI, on that port. */
-export async function devServer({ uiPort }: { readonly uiPort?: number } = {}): Promise<TestWorkflowEnvironment> {
+/** `uiPort`: with the UI, on that port; `settings`: of the server's dynamic configuration. */
+export async function devServer({
+  uiPort,
+  settings = [],
+}: { readonly uiPort?: number; readonly settings?: readonly string[] } = {}): Promise<TestWorkflowEnvironment> {
   Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
   const path = await findTemporalBinary({ log: () => undefined });
   return TestWorkflowEnvironment.createLocal({
     server: {
       executable: { type: 'existing-path', path },
       log: { format: 'pretty', level: 'error' },
+      extraArgs: settings.flatMap((setting) => ['--dynamic-config-value', setting]),
       ...(uiPort === undefined ? {} : { ui: true, uiPort }),
     },
   });
@@ -33,10 +37,11 @@ type Activities = ReturnType<typeof createActivities>;
 
 /** `change`: what a test does around the real activities. */
 export async function workerOf(
-  environment: TestWorkflowEnvironment,
+  environment: Pick<TestWorkflowEnvironment, 'nativeConnection'>,
   taskQueue: string,
   services: Services,
   change: (activities: Activities) => object = (activities) => activities,
+  options: Partial<WorkerOptions> = {},
 ): Promise<Worker> {
   return Worker.create({
     connection: environment.nativeConnection,
@@ -46,5 +51,6 @@ export async function workerOf(
     interceptors: { activity: [mapErrors] },
     maxHeartbeatThrottleInterval: 200,
     stickyQueueScheduleToStartTimeout: '1s',
+    ...options,
   });
 }

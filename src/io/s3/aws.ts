@@ -160,21 +160,21 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
         );
         return answer.ETag!;
       }),
-    createUpload: ({ bucket, key }, mark, signal) =>
+    createUpload: ({ bucket, key }, { mark, sums }, signal) =>
       faultsOf(async () => {
         const answer = await client.send(
           new CreateMultipartUploadCommand({
             Bucket: bucket,
             Key: key,
             Metadata: { [MARK]: mark },
-            ChecksumAlgorithm: 'CRC32',
+            ...(sums === 'crc32' ? { ChecksumAlgorithm: 'CRC32' as const } : {}),
             ...payer,
           }),
           withSignal(signal),
         );
         return answer.UploadId!;
       }),
-    uploadPart: ({ bucket, key }, upload, number, body, crc32, signal) =>
+    uploadPart: ({ bucket, key }, upload, number, body, sum, signal) =>
       faultsOf(async () => {
         const command = new UploadPartCommand({
           Bucket: bucket,
@@ -182,7 +182,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           UploadId: upload,
           PartNumber: number,
           Body: body,
-          ChecksumCRC32: crc32,
+          ...(sum.kind === 'crc32' ? { ChecksumCRC32: sum.base64 } : { ContentMD5: sum.base64 }),
           ...payer,
         });
         // The part's checksum is signed in place of its bytes, as the SDK does for streams: a SHA-256 of all costs as much as sending it.

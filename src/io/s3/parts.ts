@@ -4,6 +4,9 @@
  * Invariant: the parts cover the output in order, at most 10 000 of them, each of 5 MiB to 5 GiB but for the last, which may be smaller;
  * the same layout is always cut the same way, so that a retry knows the parts that are there.
  */
+import type { Layout } from '../../formats/layout.ts';
+import { blockLength, blocksOf } from '../blocks.ts';
+
 const MIB = 2 ** 20;
 /** Limits of S3. */
 export const PARTS_MOST = 10_000;
@@ -36,10 +39,33 @@ export interface PlannedPart {
   readonly copy: CopyRun | null;
 }
 
+/** Bytes of the parts of an output that are sent. */
+function partLength(size: number): number {
+  return Math.max(PART, Math.ceil(size / (PARTS_MOST - 1) / MIB) * MIB);
+}
+
+/** The parts of an output that is sent as a whole: the blocks in which it is moved. */
+export interface SentParts {
+  /** Bytes of the longest one. */
+  readonly length: number;
+  readonly parts: readonly PlannedPart[];
+}
+
+export function sentParts(layout: Layout): SentParts {
+  const length = partLength(layout.size);
+  const parts: PlannedPart[] = [];
+  let offset = 0;
+  for (const block of blocksOf(layout, length)) {
+    const taken = blockLength(block);
+    parts.push({ number: parts.length + 1, offset, length: taken, copy: null });
+    offset += taken;
+  }
+  return { length, parts };
+}
+
 /** Cuts an output of these runs; the ones too small to be copied, or to stand between two copies, are gathered into sent parts. */
 export function planParts(runs: readonly Run[]): readonly PlannedPart[] {
-  const size = runs.reduce((sum, { length }) => sum + length, 0);
-  const part = Math.max(PART, Math.ceil(size / (PARTS_MOST - 1) / MIB) * MIB);
+  const part = partLength(runs.reduce((sum, { length }) => sum + length, 0));
   // Fewer and fewer runs are worth copying where all of them would be too many parts.
   for (let least = PART_LEAST; ; least *= 2) {
     const parts = cut(gathered(runs, least), part);

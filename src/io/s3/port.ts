@@ -39,6 +39,17 @@ export interface S3Part {
   readonly crc32: string | null;
 }
 
+/**
+ * The checksum that goes with a part, for the store to compare. CRC-32 is what the store then keeps and tells; MD5, where it copies
+ * parts itself: not every store has a CRC-32 of those, and one that was promised it refuses the whole.
+ */
+export type PartSums = 'crc32' | 'md5';
+
+export interface PartSum {
+  readonly kind: PartSums;
+  readonly base64: string;
+}
+
 export interface S3Page {
   readonly objects: readonly S3Listed[];
   /** Null: it was the last page. */
@@ -79,8 +90,9 @@ export interface S3Port {
     about: { readonly mark: string; readonly condition: WriteCondition },
     signal?: AbortSignal,
   ): Promise<string>;
-  createUpload(target: S3Target, mark: string, signal?: AbortSignal): Promise<string>;
-  uploadPart(target: S3Target, upload: string, number: number, body: Uint8Array, crc32: string, signal: AbortSignal): Promise<S3Part>;
+  /** `sums` says which checksum its parts will come with. Gives its id. */
+  createUpload(target: S3Target, about: { readonly mark: string; readonly sums: PartSums }, signal?: AbortSignal): Promise<string>;
+  uploadPart(target: S3Target, upload: string, number: number, body: Uint8Array, sum: PartSum, signal: AbortSignal): Promise<S3Part>;
   /** Makes a part of a range of another object of the same store, on condition of its entity tag. */
   copyPart(
     target: S3Target,

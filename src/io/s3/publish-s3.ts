@@ -14,7 +14,7 @@ import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Writt
 import { copyRuns } from './copy-runs.ts';
 import { explainS3 } from './explain.ts';
 import { parseS3 } from './location.ts';
-import { planParts, type Run } from './parts.ts';
+import { planParts, sentParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Target, WriteCondition } from './port.ts';
 import { copyAndSend, NO_DIGESTS, partSender, sendAll, type Digests, type Transfer } from './send-parts.ts';
@@ -55,8 +55,10 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
   try {
     const there = await headOrNull(port, target, policy, signal);
     const condition = conditionFor(options, there);
-    const parts = planParts(await runsOf(options));
-    const copied = parts.reduce((sum, { copy, length }) => sum + (copy === null ? 0 : length), 0);
+    const planned = planParts(await runsOf(options));
+    const copied = planned.reduce((sum, { copy, length }) => sum + (copy === null ? 0 : length), 0);
+    const sent = copied > 0 ? null : sentParts(layout);
+    const parts = sent?.parts ?? planned;
     if (layout.size <= WHOLE_MOST && copied === 0) return await putWhole(options, target, condition);
     const place = { port, policy, target, token, signal };
     if (there?.mark === markOf(options) && there.size === layout.size) {
@@ -66,9 +68,10 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
     const cut = createHash('sha256')
       .update(JSON.stringify([options.content, parts]))
       .digest('hex');
-    const taken = await takeUpload(place, { cut, mark: markOf(options) });
-    const sender = partSender(options, target, taken);
-    const digests = await (copied > 0 ? copyAndSend : sendAll)(options, parts, sender);
+    const sums = sent === null ? 'md5' : 'crc32';
+    const taken = await takeUpload(place, { cut, mark: markOf(options), sums });
+    const sender = partSender(options, target, taken, sums);
+    const digests = await (sent === null ? copyAndSend(options, parts, sender) : sendAll(options, sent, sender));
     await complete(options, target, taken.upload, parts.map(sender.done), condition);
     await forgetUpload(place);
     return { size: layout.size, ...digests, copied, kept: sender.kept() };

@@ -1,25 +1,30 @@
 /** Brings the parts of an upload into the store: made here and sent, or copied by the store itself. */
-import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
 import type { Layout } from '../../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
 import { copyLayout, type Overflows } from '../copy.ts';
 import { layoutRange } from '../layout-range.ts';
 import { openFiles } from '../open-files.ts';
-import type { Part, PartMemory } from '../part-memory.ts';
+import type { PartMemory } from '../part-memory.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { changedError } from './explain.ts';
 import { parseS3 } from './location.ts';
-import type { PlannedPart } from './parts.ts';
+import type { PlannedPart, SentParts } from './parts.ts';
+import { isSame, partSum } from './part-sum.ts';
 import { patiently } from './patience.ts';
-import type { S3Part, S3Port, S3Target } from './port.ts';
+import type { PartSums, S3Part, S3Port, S3Target } from './port.ts';
 import { parseIdentity } from './source.ts';
 import type { TakenUpload } from './upload.ts';
 
-/** Parts that one transfer sends at a time. */
-export const SENT_AT_ONCE = 4;
+/** Parts that one transfer holds at most, those that are read and those that are sent. */
+export const PARTS_AT_ONCE = 6;
+/** One is sent while the next is read. */
+const PARTS_LEAST = 2;
+/** Transfers for which the memory should do. */
+const SHARES = 4;
+/** Parts that one transfer sends at a time beside copies. */
+const SENT_AT_ONCE = 4;
 /** Parts that one transfer lets the store copy at a time. */
 const COPIED_AT_ONCE = 16;
 
@@ -57,6 +62,7 @@ export function partSender(
   { port, policy, plan, onProgress }: Transfer,
   target: S3Target,
   { upload, parts: there }: TakenUpload,
+  sums: PartSums,
 ): PartSender {
   const done = new Map<number, S3Part>();
   let kept = 0;
@@ -70,12 +76,12 @@ export function partSender(
     kept: () => kept,
     done: ({ number }) => done.get(number)!,
     async send(part, bytes, signal) {
-      const sum = base64OfCrc(crc32(bytes));
       const held = there.get(part.number);
-      if (held !== undefined && held.size === part.length && isSame(held, sum, bytes)) {
+      if (held !== undefined && held.size === part.length && isSame(held, bytes)) {
         kept += part.length;
         return finish(part, held);
       }
+      const sum = partSum(sums, bytes);
       finish(
         part,
         await patiently(policy, signal, part.length, (inner) => port.uploadPart(target, upload, part.number, bytes, sum, inner)),
@@ -103,68 +109,36 @@ export function partSender(
   };
 }
 
-/** All bytes pass through here: digests in flight, parts sent as they fill. */
-export async function sendAll(transfer: Transfer, parts: readonly PlannedPart[], sender: PartSender): Promise<Digests> {
-  const { layout, plan, open, signal, memory } = transfer;
-  const sending = new Set<Promise<void>>();
-  let failure: { readonly error: unknown } | undefined;
-  let index = 0;
-  let filling: Part | undefined;
-  let filled = 0;
-
-  async function append(bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length;) {
-      if (failure !== undefined) throw failure.error;
-      const part = parts[index]!;
-      filling ??= await room(part.length);
-      const taken = Math.min(bytes.length - done, part.length - filled);
-      filling.bytes.set(bytes.subarray(done, done + taken), filled);
-      done += taken;
-      filled += taken;
-      if (filled < part.length) continue;
-      start(part, filling);
-      filling = undefined;
-      filled = 0;
-      index++;
-    }
+/** All bytes pass through here: digests in flight, each part sent from the memory it was read into. */
+export async function sendAll(
+  { layout, plan, open, signal, memory }: Transfer,
+  { length, parts }: SentParts,
+  sender: PartSender,
+): Promise<Digests> {
+  const slots = Math.min(parts.length, slotsWithin(memory.limit, length));
+  const { bytes, release } = await memory.take(slots * length, signal);
+  const left = parts.values();
+  try {
+    const { sha256, tensors, overflowed } = await copyLayout({
+      layout,
+      plan,
+      open,
+      signal,
+      memory: Array.from({ length: slots }, (_, slot) => bytes.subarray(slot * length, (slot + 1) * length)),
+      // The parts were cut as the blocks are, and come in their order.
+      write: (block) => sender.send(left.next().value!, block, signal),
+      onProgress: () => undefined,
+    });
+    return { sha256, tensors, overflowed };
+  } finally {
+    release();
   }
+}
 
-  async function room(length: number): Promise<Part> {
-    while (sending.size >= SENT_AT_ONCE) await Promise.race(sending);
-    return memory.take(length, signal);
-  }
-
-  function start(part: PlannedPart, { bytes, release }: Part): void {
-    const work: Promise<void> = sender
-      .send(part, bytes, signal)
-      .catch((error: unknown) => void (failure ??= { error }))
-      .finally(() => {
-        release();
-        sending.delete(work);
-      });
-    sending.add(work);
-  }
-
-  // Blocks come in order, several at a time: each waits for the one before it.
-  let before = Promise.resolve();
-  const copied = await copyLayout({
-    layout,
-    plan,
-    open,
-    signal,
-    write: (bytes) => {
-      before = before.then(() => append(bytes));
-      return before;
-    },
-    onProgress: () => undefined,
-  }).catch((error: unknown) => void (failure ??= { error }));
-  await Promise.all(sending);
-  filling?.release();
-  // Of a part, or of what it was to be made from.
-  if (failure !== undefined) throw failure.error;
-  // Without a failure it is there.
-  const { sha256, tensors, overflowed } = copied!;
-  return { sha256, tensors, overflowed };
+/** How many parts one transfer holds, from being read to being sent: other transfers have their share of the memory. */
+function slotsWithin(limit: number, length: number): number {
+  const share = Math.max(PARTS_LEAST, Math.floor(limit / SHARES / length));
+  return Math.max(1, Math.min(PARTS_AT_ONCE, share, Math.floor(limit / length)));
 }
 
 /** The store copies what it can; the rest is made range by range. Nobody sees all bytes, so nothing is digested. */
@@ -221,15 +195,4 @@ export async function copyAndSend(transfer: Transfer, parts: readonly PlannedPar
     if (now.etag !== etag) throw changedError(uri, `its entity tag is ${now.etag}, expected ${etag}`);
   }
   return NO_DIGESTS;
-}
-
-function isSame({ crc32: sum, etag }: S3Part, expected: string, bytes: Uint8Array): boolean {
-  if (sum !== null) return sum === expected;
-  return etag.replace(/"/g, '') === createHash('md5').update(bytes).digest('hex');
-}
-
-function base64OfCrc(sum: number): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(sum);
-  return bytes.toString('base64');
 }

@@ -9,7 +9,7 @@ import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { parseS3 } from './location.ts';
 import { patiently } from './patience.ts';
-import type { S3Part, S3Port, S3Target } from './port.ts';
+import type { PartSums, S3Part, S3Port, S3Target } from './port.ts';
 import { readSmallS3 } from './source.ts';
 
 /** Milliseconds after the word that an upload is about to begin within which it does, its retries included. */
@@ -39,7 +39,10 @@ export interface TakenUpload {
 }
 
 /** The upload of an earlier attempt of this stage, if it is open and was cut alike; else a new one. */
-export async function takeUpload(place: UploadPlace, { cut, mark }: { readonly cut: string; readonly mark: string }): Promise<TakenUpload> {
+export async function takeUpload(
+  place: UploadPlace,
+  { cut, mark, sums }: { readonly cut: string; readonly mark: string; readonly sums: PartSums },
+): Promise<TakenUpload> {
   const { port, policy, target, signal } = place;
   const left = await readMarker(place);
   if (left !== null && left.upload !== null) {
@@ -52,7 +55,7 @@ export async function takeUpload(place: UploadPlace, { cut, mark }: { readonly c
   let tries = 0;
   const upload = await patiently(policy, signal, 0, (inner, tried) => {
     tries = tried;
-    return port.createUpload(target, mark, inner);
+    return port.createUpload(target, { mark, sums }, inner);
   });
   try {
     // An answer that was lost may have begun one that nobody knows.

@@ -1,6 +1,6 @@
 /** A text of unknown length as one object: a single PUT where it is short, else parts; nothing is there until all of it is. */
-import { crc32 } from 'node:zlib';
 import type { RetryPolicy } from '../retry.ts';
+import { partSum } from './part-sum.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Port, S3Target } from './port.ts';
 
@@ -24,9 +24,9 @@ export async function writeLongS3(
         await asking(body.length, (inner) => port.put(target, body, { mark: '', condition: { kind: 'any' } }, inner));
         return;
       }
-      const open: string = (upload ??= await asking(0, (inner) => port.createUpload(target, '', inner)));
+      const open: string = (upload ??= await asking(0, (inner) => port.createUpload(target, { mark: '', sums: 'crc32' }, inner)));
       const number = parts.length + 1;
-      parts.push(await asking(body.length, (inner) => port.uploadPart(target, open, number, body, checksum(body), inner)));
+      parts.push(await asking(body.length, (inner) => port.uploadPart(target, open, number, body, partSum('crc32', body), inner)));
     }
     // There was more than one piece.
     const open = upload!;
@@ -51,10 +51,4 @@ async function* bodies(chunks: AsyncIterable<string>): AsyncGenerator<{ readonly
     size += bytes.length;
   }
   yield { body: Buffer.concat(held), last: true };
-}
-
-function checksum(body: Uint8Array): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(crc32(body));
-  return bytes.toString('base64');
 }

@@ -1,7 +1,6 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
 import type { BatchResult } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
-import { leaveBatchReport } from '../../batch-report.ts';
 import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
@@ -20,12 +19,13 @@ interface BatchOptions extends OutputOptions, DocumentOptions {
 }
 
 export async function runBatch(file: string, options: BatchOptions): Promise<void> {
-  const input = await readBatch(file, documentSettings(options, note));
+  const given = await readBatch(file, documentSettings(options, note));
+  const input = { ...given, report: options.report !== false && given.report !== false };
   await go(options, (batches) => batches.start(input, settingsOf(options)));
 }
 
 export async function retryBatch(workflowId: string, options: BatchOptions): Promise<void> {
-  await go(options, (batches) => batches.retry(workflowId, settingsOf(options)));
+  await go(options, (batches) => batches.retry(workflowId, { ...settingsOf(options), report: options.report !== false }));
 }
 
 function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
@@ -68,9 +68,7 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
         stop();
         release();
       });
-      const report =
-        options.report === false || result.results === null ? null : await leaveBatchReport(temporal, workflowId, result.results, note);
-      show(result, link, options, report);
+      show(result, link, options);
       if (temporal.kind === 'embedded' && options.json !== true)
         note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
       process.exitCode = exitCode(result);
@@ -102,9 +100,9 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
   return error?.type === 'CheckpointConfigError' ? 2 : 1;
 }
 
-function show(result: BatchResult, link: string | null, options: OutputOptions, report: string | null = null): void {
-  if (options.json === true) return printJson(report === null ? result : { ...result, report });
-  const { workflow_id, status, total, failed, results, failures, error } = result;
+function show(result: BatchResult, link: string | null, options: OutputOptions): void {
+  if (options.json === true) return printJson(result);
+  const { workflow_id, status, total, failed, results, report, report_error, failures, error } = result;
   const lines = [
     `Batch ${workflow_id}: ${status}`,
     `  ${progressLine(result)}`,
@@ -112,7 +110,8 @@ function show(result: BatchResult, link: string | null, options: OutputOptions, 
     ...(failed > failures.length ? [`  the last ${failures.length} of ${failed} failures:`] : []),
     ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message.replaceAll('\n', ' ')}`),
     ...(results === null ? [] : [`  results ${results}`]),
-    ...(report === null ? [] : [`  report ${report}`]),
+    ...(report === undefined ? [] : [`  report ${report}`]),
+    ...(report_error === undefined ? [] : [`  no report: ${report_error}`]),
     ...(failed > 0 && status !== 'running' ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
     ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
   ];

@@ -1,0 +1,51 @@
+/** CRC-32 of the tensors as they pass, for those whose archive says what it should be and for layouts that write it. */
+import { crc32 } from 'node:zlib';
+import { CheckpointLoadError } from '../errors.ts';
+import type { Layout } from '../formats/layout.ts';
+import type { Plan } from '../model/plan.ts';
+import { isWholeStorage } from './tensor-reader.ts';
+
+export interface TensorSums {
+  /** Takes a segment's bytes in order; throws `CheckpointLoadError` with the last of a damaged one. */
+  add(segment: { readonly index: number; readonly length: number }, offset: number, bytes: Uint8Array): void;
+  /** Of a tensor that has passed, where the layout has late segments. */
+  of(index: number): number;
+}
+
+export function tensorSums(layout: Layout, plan: Plan): TensorSums {
+  const wanted = layout.segments.some(({ kind }) => kind === 'late');
+  const found = new Map<number, number>();
+  let sum = 0;
+  let expected = 0;
+
+  /** What the archive says of exactly these bytes; 0: nothing. */
+  function expectedOf({ index, length }: { readonly index: number; readonly length: number }): number {
+    const { dtype, origin } = layout.tensors[index]!;
+    const storage = plan.storages[origin.storage]!;
+    const { location } = storage;
+    const told = location.kind === 'member' && location.method === 'stored' && dtype === origin.dtype;
+    return told && isWholeStorage(storage, origin, length) ? location.crc32 : 0;
+  }
+
+  return {
+    add(segment, offset, bytes) {
+      if (offset === 0) {
+        sum = 0;
+        expected = expectedOf(segment);
+      }
+      if (expected === 0 && !wanted) return;
+      sum = crc32(bytes, sum);
+      if (offset + bytes.length < segment.length) return;
+      if (wanted) found.set(segment.index, sum);
+      if (expected === 0 || sum === expected) return;
+      const { name, origin } = layout.tensors[segment.index]!;
+      const { uri } = plan.files[plan.storages[origin.storage]!.file]!;
+      throw new CheckpointLoadError(
+        `${uri}: the bytes of ${name} are damaged: CRC-32 is ${sum.toString(16)}, the archive says ${expected.toString(16)}. Copy the file again from where it came.`,
+        uri,
+        { details: { tensor: name } },
+      );
+    },
+    of: (index) => found.get(index)!,
+  };
+}

@@ -41,7 +41,8 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
         expected: expectedChecksum,
         known: await call.services.storage.sha256(pin(source), call.signal),
         signal: call.signal,
-        onProgress: (offset) => call.heartbeat({ offset, size: source.size }),
+        resume: call.resume,
+        onProgress: (progress) => call.heartbeat({ ...progress, size: source.size }),
       });
     const header = await readHeader(
       source,

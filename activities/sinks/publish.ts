@@ -23,7 +23,8 @@ import {
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
-import { discardIncomplete, publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
+import { publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
+import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
 import { keepPublished } from '../published.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
@@ -77,8 +78,12 @@ export default defineStage<Options>({
     const target = outputs.index === null ? uri : siblingUri(uri, outputs.index.name);
     const manifest = overwrite === 'always' ? null : await unchangedManifest(files, target, planSha256);
     const recipe = await call.recipe(plan);
+    const token = partialToken(call);
+    const places = outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)));
+    const settle = (): Promise<unknown> => Promise.all(places.map((place) => files.settle(place, token)));
     if (manifest !== null) {
       await renewRecipe(files, manifest, recipe);
+      await settle();
       return outcome(call, [...plan.dropped, ...outputs.dropped], {
         uri: target,
         size: manifest.size,
@@ -91,18 +96,17 @@ export default defineStage<Options>({
     }
     // The index of a set that is read goes for nothing, nor do its shards.
     const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
-    for (const each of [target, ...outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)))])
-      await files.checkApart(each, read);
-    if (outputs.index !== null) await replaceIndex(files, target, overwrite);
+    for (const each of [target, ...places]) await files.checkApart(each, read);
+    if (outputs.index !== null) await replaceIndex(files, target, overwrite === 'never' && !(await wroteAll(files, places, token)));
     const published: PublishedFile[] = [];
-    for (const { name, layout } of outputs.files) {
+    for (const [index, { name, layout }] of outputs.files.entries()) {
       const copy = (): Promise<PublishedFile> =>
         files.publish({
-          uri: name === null ? uri : siblingUri(uri, name),
+          uri: places[index]!,
           layout,
           plan,
           open: (file) => services.openPinned(file),
-          token: partialToken(call),
+          token,
           content: planSha256,
           // Shards count for nothing without their index, which is what stands for the set.
           overwrite: name === null ? overwrite : 'always',
@@ -121,7 +125,7 @@ export default defineStage<Options>({
     if (outputs.index !== null) {
       shards = await shardsOf(
         files,
-        outputs.files.map(({ name }, index) => ({ uri: siblingUri(uri, name!), ...published[index]! })),
+        places.map((place, index) => ({ uri: place, ...published[index]! })),
       );
       sha256 = await publishIndex(files, target, outputs.index.text);
       size = published.reduce((sum, file) => sum + file.size, Buffer.byteLength(outputs.index.text));
@@ -147,6 +151,7 @@ export default defineStage<Options>({
     };
     await writeManifest(files, target, content);
     keepPublished(services, run.runId, target, content);
+    await settle();
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
     return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied, overflowed });
   },
@@ -154,21 +159,34 @@ export default defineStage<Options>({
     const uri = outputUri(call.options.uri);
     await call.services.storage.check(uri);
     const files = destinationOf(call.services.storage, uri);
-    await files.discard(uri, partialToken(call));
-    if (call.options.shard_size === undefined) return files.withdraw(uri, partialToken(call));
-    if (call.context.plan === undefined) return;
-    const plan = (await call.services.workspace(call.run.workspace).getJson(call.context.plan)) as Plan;
-    const { files: parts, index } = outputsOf(plan, call.options);
-    if (index === null) return files.withdraw(uri, partialToken(call));
-    const shards = parts.map(({ name }) => siblingUri(uri, name!));
-    for (const shard of shards) await files.discard(shard, partialToken(call));
-    await discardIncomplete(files, siblingUri(uri, index.name), shards);
+    const token = partialToken(call);
+    await files.discard(uri, token);
+    const places = await placesOf(call);
+    if (places === null) await withdraw(files, uri, token);
+    else {
+      for (const shard of places.shards) await files.discard(shard, token);
+      await withdrawShards(files, places.index, places.shards, token);
+    }
+    for (const each of places?.shards ?? [uri]) await files.settle(each, token);
   },
 });
 
-/** An older set goes out of sight, unless it may not. */
-async function replaceIndex(files: Destination, index: string, overwrite: Options['overwrite']): Promise<void> {
-  if (overwrite === 'never' && (await files.identity(index)) !== null)
+/** Shards and index of an output of several files; null of one. */
+async function placesOf({
+  context,
+  options,
+  run,
+  services,
+}: Pick<StageCall<Options>, 'context' | 'options' | 'run' | 'services'>): Promise<{ index: string; shards: readonly string[] } | null> {
+  if (options.shard_size === undefined || context.plan === undefined) return null;
+  const uri = outputUri(options.uri);
+  const { files, index } = outputsOf((await services.workspace(run.workspace).getJson(context.plan)) as Plan, options);
+  return index === null ? null : { index: siblingUri(uri, index.name), shards: files.map(({ name }) => siblingUri(uri, name!)) };
+}
+
+/** An older set goes out of sight, unless it is to be kept. */
+async function replaceIndex(files: Destination, index: string, isKept: boolean): Promise<void> {
+  if (isKept && (await files.identity(index)) !== null)
     throw new CheckpointConfigError(`${index} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
       details: { reason: 'exists' },
     });

@@ -6,7 +6,8 @@ import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import type { Header } from '../model/header.ts';
 import { pruned } from '../model/tree.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
-import { readPickle, refuseDangerous } from './pickle/read.ts';
+import { refuseDangerous } from './pickle/read.ts';
+import { refuseDangerousPickle } from './pickle/refuse-pickle.ts';
 import { globalsOf } from './scan/scan.ts';
 import { readSafetensors } from './safetensors/read.ts';
 import { isIndexName, readSharded } from './sharded/read.ts';
@@ -18,8 +19,6 @@ import { readArchive } from './zip/archive.ts';
 /** A tar archive names itself at 257. */
 const SNIFF = 512;
 const TAR_MAGIC_AT = 257;
-/** Of a file that is nothing we know: looked through for a pickle's dangerous names. */
-const JUDGED = 1024 * 1024;
 
 /** First bytes of what people take for checkpoints, and what to say. */
 const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[] = [
@@ -87,17 +86,6 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling): Pro
 /** A brace behind 8 bytes of a length that is not beyond all bounds. */
 function isSafetensors(start: Uint8Array): boolean {
   return start[8] === 0x7b && start.subarray(4, 8).every((byte) => byte === 0);
-}
-
-/** A pickle of protocol 0 or 1 has no mark at its start: its names are judged whatever else the file may be. */
-async function refuseDangerousPickle(source: ByteSource): Promise<void> {
-  const bytes = await source.read(0, Math.min(JUDGED, source.size));
-  try {
-    readPickle(bytes, { member: 'file', uri: source.uri, more: true, host: { nodes: [], globals: [] } });
-  } catch (error) {
-    const globals = isCheckpointError(error) ? error.details['globals'] : [];
-    if (Array.isArray(globals) && globals.length > 0) throw error;
-  }
 }
 
 function isText(bytes: Uint8Array): boolean {

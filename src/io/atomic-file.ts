@@ -1,18 +1,40 @@
 /** Files that are written whole or not at all. */
 import { randomUUID } from 'node:crypto';
-import { open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { open, readdir, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { makeFolder } from './folders.ts';
 
 /** Milliseconds after which a file that nobody has written to is one of a killed process: others write without a pause. */
 const STALE = 5000;
 
+/** Tries to write into a folder that others remove when it is empty. */
+const TRIES = 10;
+
+type Content = string | Uint8Array | AsyncIterable<string>;
+
 /** Writes aside, syncs, renames. */
-export async function writeAtomically(path: string, content: string | Uint8Array | AsyncIterable<string>): Promise<void> {
-  await makeFolder(dirname(path));
-  const aside = join(dirname(path), `.${basename(path)}.${randomUUID()}.partial`);
+export async function writeAtomically(path: string, content: Content): Promise<void> {
+  const folder = dirname(path);
+  await makeFolder(folder);
+  const aside = join(folder, `.${basename(path)}.${randomUUID()}.partial`);
+  await writeBeside(await open(aside, 'wx'), aside, path, content);
+}
+
+/**
+ * The same, and removes what killed processes left of the file while they wrote it. All of them write in a folder of the file's own,
+ * so that nobody has to look for it among its neighbours.
+ */
+export async function rewriteAtomically(path: string, content: Content): Promise<void> {
+  const aside = join(asideFolder(path), randomUUID());
   try {
-    const handle = await open(aside, 'wx');
+    await writeBeside(await openIn(asideFolder(path), aside), aside, path, content);
+  } finally {
+    await removeStale(path);
+  }
+}
+
+async function writeBeside(handle: FileHandle, aside: string, path: string, content: Content): Promise<void> {
+  try {
     try {
       await handle.writeFile(content);
       await handle.sync();
@@ -26,15 +48,32 @@ export async function writeAtomically(path: string, content: string | Uint8Array
   }
 }
 
-/** Removes what killed processes left of the file while they wrote it; others may be writing it now. */
+/** Another writer may be done with the folder, and remove it, just before this one begins. */
+async function openIn(folder: string, path: string): Promise<FileHandle> {
+  for (let left = TRIES; ; left--) {
+    await makeFolder(folder);
+    try {
+      return await open(path, 'wx');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || left === 1) throw error;
+    }
+  }
+}
+
+function asideFolder(path: string): string {
+  return join(dirname(path), `.${basename(path)}.partial`);
+}
+
+/** Removes what killed processes left of the file; others may be writing it now. */
 export async function removeStale(path: string): Promise<void> {
-  const folder = dirname(path);
-  const prefix = `.${basename(path)}.`;
-  const names = await readdir(folder).catch(() => []);
-  const partials = names.filter((name) => name.startsWith(prefix) && /^[0-9a-f-]{36}\.partial$/.test(name.slice(prefix.length)));
-  for (const name of partials) {
+  const folder = asideFolder(path);
+  // Mostly there is none, or it is empty.
+  const error = await rmdir(folder).catch((refused: NodeJS.ErrnoException) => refused.code);
+  if (error === undefined || error === 'ENOENT') return;
+  for (const name of await readdir(folder).catch(() => [])) {
     const aside = join(folder, name);
     const stats = await stat(aside).catch(() => null);
     if (stats !== null && Date.now() - stats.mtimeMs > STALE) await rm(aside, { force: true }).catch(() => undefined);
   }
+  await rmdir(folder).catch(() => undefined);
 }

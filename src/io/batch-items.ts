@@ -16,7 +16,7 @@ import { itemOf } from '../pipeline/batch-template.ts';
 import { compileRegex } from '../transform/patterns.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
-import { isS3, parseS3, s3Uri } from './s3/location.ts';
+import { isS3, parseS3Prefix, s3Uri } from './s3/location.ts';
 import { objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
@@ -99,8 +99,8 @@ function tooManyNames(folder: string, most: number): CheckpointConfigError {
 }
 
 async function* objects(uri: string, storage: Storage): AsyncGenerator<Place> {
-  const { bucket, key } = parseS3(uri);
-  const prefix = key.endsWith('/') ? key : `${key}/`;
+  const { bucket, key } = parseS3Prefix(uri);
+  const prefix = key === '' || key.endsWith('/') ? key : `${key}/`;
   const port = await storage.s3(uri);
   for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy }))
     if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };

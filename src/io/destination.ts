@@ -4,17 +4,17 @@
  * Invariant: what is written appears whole or not at all, and `identity` tells one version of it from every other.
  */
 import { readFile, rm, stat } from 'node:fs/promises';
-import { CheckpointConfigError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
 import type { Arrange } from '../formats/safetensors/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
-import { removeStale, writeAtomically } from './atomic-file.ts';
+import { removeStale, rewriteAtomically } from './atomic-file.ts';
 import type { Overflows } from './copy.ts';
 import type { ResumableProgress } from './heartbeat.ts';
 import { localIdentity, localPath, localUri } from './local-file.ts';
-import { manifestPath, readManifest } from './manifest.ts';
-import { checkDestination, discardPartials, publishLocal } from './publish-local.ts';
+import { manifestPath } from './manifest.ts';
+import { discardPartials, finishedAs, forgetPartials } from './partials.ts';
+import { checkDestination, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
 import { checkApart, headOrNull, isOf, type Overwrite } from './s3/conditions.ts';
@@ -60,10 +60,12 @@ export interface Destination {
   publish(file: PublishFile): Promise<PublishedFile>;
   /** Throws `CheckpointConfigError` where a file would take the place of one of these, which are read. */
   checkApart(uri: string, sources: readonly PinnedFile[]): Promise<void>;
-  /** Removes what attempts of a stage left. */
+  /** Removes what attempts of a stage left of an output that is not complete. */
   discard(uri: string, token: string): Promise<void>;
-  /** Removes an output of a stage that was complete, and whose manifest never came. A disk does not say who wrote it. */
-  withdraw(uri: string, token: string): Promise<void>;
+  /** Whether the output as it is now is what a stage wrote that has not settled it yet. */
+  wrote(uri: string, token: string): Promise<boolean>;
+  /** The output has its manifest, or is gone: who wrote it needs not be known any more. */
+  settle(uri: string, token: string): Promise<void>;
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
   write(uri: string, text: string): Promise<void>;
@@ -105,30 +107,21 @@ export function destinationOf(storage: Storage, uri: string, signal?: AbortSigna
 }
 
 const LOCAL: Destination = {
-  async publish({ uri, layout, plan, open, token, overwrite, resume, onProgress, signal }) {
-    if (overwrite === 'never' && (await stat(localPath(uri)).catch(() => null)) !== null)
-      throw new CheckpointConfigError(`${uri} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
-        details: { reason: 'exists' },
-      });
+  async publish({ uri, layout, plan, open, token, content, overwrite, resume, onProgress, signal }) {
     const { partial, sha256 } = resume ?? {};
     const taken = resume === undefined || partial === undefined || sha256 === undefined ? {} : { resume: { ...resume, partial, sha256 } };
-    return { ...(await publishLocal({ uri, layout, plan, open, token, onProgress, signal, ...taken })), copied: 0 };
+    return { ...(await publishLocal({ uri, layout, plan, open, token, content, overwrite, onProgress, signal, ...taken })), copied: 0 };
   },
   checkApart: (uri, sources) => checkDestination(localPath(uri), sources),
   async discard(uri, token) {
-    await discardPartials(uri, token);
+    await discardPartials(localPath(uri), token);
     await removeStale(localPath(manifestPath(uri)));
   },
-  withdraw: async () => undefined,
+  wrote: async (uri, token) => (await finishedAs(localPath(uri), token)) !== null,
+  settle: (uri, token) => forgetPartials(localPath(uri), token),
   read: (uri) => readFile(localPath(uri), 'utf8').catch(() => null),
-  async write(uri, text) {
-    await writeAtomically(localPath(uri), text);
-    await removeStale(localPath(uri));
-  },
-  async writeLong(uri, chunks) {
-    await writeAtomically(localPath(uri), chunks);
-    await removeStale(localPath(uri));
-  },
+  write: (uri, text) => rewriteAtomically(localPath(uri), text),
+  writeLong: (uri, chunks) => rewriteAtomically(localPath(uri), chunks),
   remove: (uri) => rm(localPath(uri), { force: true }),
   async identity(uri) {
     const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
@@ -148,7 +141,7 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     });
   }
 
-  const files: Destination = {
+  return {
     async publish({ serverSideCopy, ...file }) {
       const { uri } = file;
       const port = await storage.s3(uri);
@@ -163,12 +156,12 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     checkApart: async (uri, sources) => checkApart(uri, sources),
     discard: (uri, token) =>
       explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
-    withdraw: (uri, token) =>
-      explaining(uri, 's3:DeleteObject', 'removing', async (port) => {
+    wrote: (uri, token) =>
+      explaining(uri, 's3:GetObject', 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);
-        if (head === null || !isOf(head, token)) return;
-        if ((await readManifest(files, uri))?.identity !== s3Identity(head)) await files.remove(uri);
+        return head !== null && isOf(head, token);
       }),
+    settle: async () => undefined,
     read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
     async write(uri, text) {
       const body = new TextEncoder().encode(text);
@@ -187,5 +180,4 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
         return head === null ? null : { size: head.size, identity: s3Identity(head) };
       }),
   };
-  return files;
 }

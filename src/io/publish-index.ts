@@ -9,7 +9,7 @@ import { manifestPath, type Shard } from './manifest.ts';
 
 export type { Shard } from './manifest.ts';
 
-/** Takes an older set out of sight before its shards are replaced. */
+/** Removes an output with its manifest: of an older set, before its shards are replaced. */
 export async function removeIndex(files: Destination, uri: string): Promise<void> {
   await files.remove(manifestPath(uri));
   await files.remove(uri);
@@ -32,10 +32,4 @@ export async function shardsOf(
       return { uri, size: there?.size ?? size, ...(sha256 === null ? {} : { sha256 }), identity: there?.identity ?? '' };
     }),
   );
-}
-
-/** Removes shards that a run wrote and whose index it never got to; where an index is there, the set is older and whole. */
-export async function discardIncomplete(files: Destination, index: string, shards: readonly string[]): Promise<void> {
-  if ((await files.identity(index)) !== null) return;
-  await Promise.all(shards.map((shard) => files.remove(shard)));
 }

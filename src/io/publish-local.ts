@@ -3,11 +3,11 @@
  *
  * Every attempt writes a partial file of its own name and says so in its progress. The next attempt takes that file over by
  * renaming it, reads what is there, compares its digest with the reported one, and goes on behind it. An attempt that is
- * believed dead but still runs finds its file gone and fails. `discardPartials` removes those of all attempts.
+ * believed dead but still runs finds its file gone and fails. One that comes after the output was complete leaves it as it is.
  */
 import { randomUUID } from 'node:crypto';
-import { open, readdir, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { open, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
@@ -16,10 +16,12 @@ import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progres
 import { makeFolder } from './folders.ts';
 import { localPath } from './local-file.ts';
 import { openOutput } from './output-file.ts';
+import { discardPartials, finishedAs, leavePartials, partialsFolder, recordFinished } from './partials.ts';
+import type { Overwrite } from './s3/conditions.ts';
 
 /** What an attempt reports, and the next one goes on from. */
 export interface PartialProgress extends Progress {
-  /** Name of the partial file, beside the output. */
+  /** Name of the partial file, in the folder of this stage beside the output. */
   readonly partial: string;
 }
 
@@ -30,6 +32,9 @@ export interface PublishOptions {
   readonly open: (file: PinnedFile) => Promise<ByteSource>;
   /** Marks the partial files of this stage of this run. */
   readonly token: string;
+  /** Digest of all that the bytes follow from. */
+  readonly content: string;
+  readonly overwrite: Overwrite;
   /** What an earlier attempt reported last. */
   readonly resume?: PartialProgress;
   readonly onProgress: (progress: PartialProgress) => void;
@@ -37,16 +42,25 @@ export interface PublishOptions {
 }
 
 export async function publishLocal(options: PublishOptions): Promise<Copied> {
-  const { layout, plan, signal, token } = options;
+  const { layout, plan, signal, token, content, overwrite } = options;
   const path = localPath(options.uri);
+  const finished = await finishedAs(path, token);
+  if (finished?.content === content) return finished.copied;
+  if (overwrite === 'never' && (await stat(path).catch(() => null)) !== null)
+    throw new CheckpointConfigError(
+      `${options.uri} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`,
+      undefined,
+      { details: { reason: 'exists' } },
+    );
   await checkDestination(path, plan.files);
-  const name = `${partialPrefix(path, token)}${randomUUID().slice(0, 8)}.partial`;
-  const partial = join(dirname(path), name);
+  const name = randomUUID().slice(0, 8);
+  const folder = partialsFolder(path, token);
+  const partial = join(folder, name);
   let made: string | undefined;
   try {
-    made = await makeFolder(dirname(path));
-    const taken = await takeOver(options.resume, path, token, partial);
-    await discardPartials(options.uri, token, name);
+    made = await makeFolder(folder);
+    const taken = made === undefined ? await takeOver(options.resume, folder, partial) : undefined;
+    if (made === undefined) await discardPartials(path, token, name);
     await checkRoom(path, layout.size - (taken?.offset ?? 0) + manifestRoom(layout));
     const copy = (resume: Progress | undefined): Promise<Copied> =>
       writeFile(
@@ -60,6 +74,7 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
       return copy(undefined);
     });
     signal.throwIfAborted();
+    await recordFinished(folder, name, { content, copied });
     await rename(partial, path);
     await syncFolder(dirname(path));
     return copied;
@@ -68,24 +83,11 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
     // What may be tried again goes on from here; after the last attempt the run discards it.
     const goesOn = signal.aborted ? isShutdown(signal) : !(isCheckpointError(explained) && !explained.retryable);
     if (!goesOn) {
-      await rm(partial, { force: true }).catch(() => undefined);
+      await leavePartials(path, token, name);
       if (made !== undefined) await removeEmpty(dirname(path), made);
     }
     throw explained;
   }
-}
-
-/** Removes what attempts of a stage left, but for the file `keep`; nothing there is fine. */
-export async function discardPartials(uri: string, token: string, keep?: string): Promise<void> {
-  const path = localPath(uri);
-  const prefix = partialPrefix(path, token);
-  const names = await readdir(dirname(path)).catch(() => []);
-  const left = names.filter((name) => name.startsWith(prefix) && name.endsWith('.partial') && name !== keep);
-  await Promise.all(left.map((name) => rm(join(dirname(path), name), { force: true }).catch(() => undefined)));
-}
-
-function partialPrefix(path: string, token: string): string {
-  return `.${basename(path)}.${token}.`;
 }
 
 /** True where the worker stops and another one is to go on. */
@@ -94,10 +96,9 @@ function isShutdown(signal: AbortSignal): boolean {
 }
 
 /** Makes an earlier attempt's partial file ours, if it is there and long enough. */
-async function takeOver(resume: PartialProgress | undefined, path: string, token: string, partial: string): Promise<Progress | undefined> {
-  if (resume === undefined || !resume.partial.startsWith(partialPrefix(path, token)) || basename(resume.partial) !== resume.partial)
-    return undefined;
-  const left = join(dirname(path), resume.partial);
+async function takeOver(resume: PartialProgress | undefined, folder: string, partial: string): Promise<Progress | undefined> {
+  if (resume === undefined || !/^[0-9a-f]{8}$/.test(resume.partial)) return undefined;
+  const left = join(folder, resume.partial);
   const there = await stat(left).catch(() => null);
   if (there === null || !there.isFile() || there.size < resume.offset || resume.offset === 0) return undefined;
   return rename(left, partial).then(

@@ -10,7 +10,7 @@ import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, Ch
 import { isIndexName } from '../formats/sharded/read.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import { localPath, localUri } from './local-file.ts';
-import { isS3, parseS3 } from './s3/location.ts';
+import { isS3, parseS3Prefix } from './s3/location.ts';
 import { listS3 } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
@@ -45,7 +45,7 @@ export async function checkpointFile(uri: string, storage: Storage, signal?: Abo
 /** The same for a prefix of an S3 store that ends with a slash. */
 async function checkpointObject(uri: string, storage: Storage, signal: AbortSignal | undefined): Promise<string> {
   const port = await storage.s3(uri);
-  const location = parseS3(uri);
+  const location = parseS3Prefix(uri);
   const keys = await listS3(port, location, storage.policy, signal);
   const names = keys.map((key) => key.slice(location.key.length));
   if (names.length === 0) throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);

@@ -1,7 +1,7 @@
 /** What goes wrong around a run: killed workers, Ctrl-C, two runs with one id, full and read-only disks. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +12,7 @@ import { runningServer } from '../../src/app/temporal/dev-server.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt, type Place, type Running } from '../support/cli.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
+import { partialSize } from '../support/partial.ts';
 import { fixture } from '../support/project.ts';
 import { startHoldingServer, type HoldingServer } from '../support/holding-server.ts';
 import { inSmallDisk, smallDisks } from '../support/small-disk.ts';
@@ -93,10 +94,7 @@ async function midway(bytes: number): Promise<void> {
   await until(async () => {
     const names = await readdir(join(folder, 'out'));
     if (names.includes('weights.safetensors')) throw new Error('the publish was over before it could be disturbed');
-    const partial = names.find((name) => name.endsWith('.partial'));
-    if (partial === undefined) return false;
-    const stats = await stat(join(folder, 'out', partial)).catch(() => null);
-    return stats !== null && stats.size >= bytes;
+    return ((await partialSize(join(folder, 'out'))) ?? -1) >= bytes;
   });
 }
 

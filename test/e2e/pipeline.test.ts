@@ -1,8 +1,8 @@
 /** The pipeline on a real dev server with the real stages. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
@@ -159,6 +159,42 @@ test('cancelled in the middle of publish: the run says so, and nothing is left b
     expect(status.stages.map((stage) => stage.status)).toEqual(['completed', 'completed', 'cancelled']);
   });
   expect(await readdir(folder)).toEqual(['workspace']);
+});
+
+test('a manifest that cannot be written: the next attempt moves nothing, and after the last one nothing is left', async () => {
+  const services = servicesOf(join(folder, 'workspace'));
+  let opened = 0;
+  const counting: Services = { ...services, openPinned: (file) => (opened++, services.openPinned(file)) };
+  const blocked = join(folder, 'out.safetensors.manifest.json', 'in-the-way');
+  const run = async (unblock: boolean): Promise<PipelineResult> => {
+    await mkdir(blocked, { recursive: true });
+    const taskQueue = `test-${randomUUID()}`;
+    const worker = await workerOf(environment, taskQueue, counting, (activities) => ({
+      ...activities,
+      'sink.publish': async (input: StageInput) =>
+        activities['sink.publish']!(input).catch(async (error: unknown) => {
+          if (unblock) await rm(dirname(blocked), { recursive: true });
+          throw error;
+        }),
+    }));
+    const document = scrub(fixture('good/state_dict.pt'), { retry: { maximum_attempts: 2, initial_interval: 0.1 } });
+    const stages = document.stages.map((stage) => (stage.type === 'sink.publish' ? { ...stage, overwrite: 'never' } : stage));
+    return worker.runUntil(
+      environment.client.workflow.execute('checkpointPipeline', {
+        taskQueue,
+        workflowId: `blocked-${randomUUID()}`,
+        args: [{ ...document, stages }],
+      }) as Promise<PipelineResult>,
+    );
+  };
+  expect((await failureOf(run(false))).result.stages.at(-1)).toMatchObject({ status: 'failed', attempts: 2 });
+  expect((await readdir(folder)).toSorted()).toEqual(['out.safetensors.manifest.json', 'workspace']);
+  expect(opened).toBe(1);
+  const result = await run(true);
+  expect(result.stages.at(-1)).toMatchObject({ status: 'completed', attempts: 2 });
+  expect(result.outputs).toMatchObject([{ unchanged: false }]);
+  expect((await readdir(folder)).toSorted()).toEqual(['out.safetensors', 'out.safetensors.manifest.json', 'workspace']);
+  expect(opened).toBe(2);
 });
 
 test('cancelled when all is published: too late, the run has completed', async () => {

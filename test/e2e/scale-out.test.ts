@@ -13,6 +13,7 @@ import type { StartedRun } from '../../src/app/start.ts';
 import { PIPELINE_WORKFLOW, TRANSFER_QUEUE, type PipelineInput } from '../../src/pipeline/contract.ts';
 import { ckpt, type Place, type Running } from '../support/cli.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
+import { partialSize } from '../support/partial.ts';
 import { freePort } from '../support/ports.ts';
 import { compiled, fixture } from '../support/project.ts';
 import { devServer } from '../support/temporal.ts';
@@ -159,16 +160,12 @@ test(
       { type: 'loader.weights_only' },
       { type: 'sink.publish', uri: target },
     ]);
-    const partial = async (): Promise<string | undefined> =>
-      (await readdir(join(folder, 'out')).catch(() => [])).find((name) => name.endsWith('.partial'));
-    await until(async () => {
-      const name = await partial();
-      return name !== undefined && (await stat(join(folder, 'out', name))).size > 48 * 2 ** 20;
-    });
+    const partial = (): Promise<number | null> => partialSize(join(folder, 'out'));
+    await until(async () => ((await partial()) ?? 0) > 48 * 2 ** 20);
     first.process.kill('SIGTERM');
     // 0: nothing had to be torn away after the ten seconds that it is given.
     expect((await first.ended).code).toBe(0);
-    expect(await partial()).toBeDefined();
+    expect(await partial()).not.toBeNull();
     const reported = (await client.transfer(started))?.offset ?? 0;
     expect(reported).toBeGreaterThan(0);
 

@@ -14,6 +14,7 @@ import { CheckpointClient } from '../../src/app/client.ts';
 import { ckpt, type Running } from '../support/cli.ts';
 import { startFaultProxy, type FaultProxy, type Seen } from '../support/fault-proxy.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
+import { partialSize } from '../support/partial.ts';
 import { startS3Server, type S3TestServer } from '../support/s3-server.ts';
 import { devServer } from '../support/temporal.ts';
 
@@ -145,10 +146,7 @@ function onDisk(folder: string): Place {
   const size = async (name: string): Promise<number> => (await stat(join(folder, name)).catch(() => null))?.size ?? 0;
   return {
     uri: join(folder, NAME),
-    async brought() {
-      const partial = (await readdir(folder)).find((name) => name.startsWith(`.${NAME}.`) && name.endsWith('.partial'));
-      return size(partial ?? NAME);
-    },
+    brought: async () => (await partialSize(folder)) ?? size(NAME),
     isOver: async () => (await size(NAME)) > 0,
     left: () => readdir(folder),
     sha256: () => sha256Of(createReadStream(join(folder, NAME))),

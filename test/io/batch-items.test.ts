@@ -119,6 +119,11 @@ describe('an S3 store', () => {
     const found = await listed({ uri: `s3://${bucket}/runs` }, storage);
     expect(found.map(({ uri }) => uri)).toEqual(keys.map((key) => `s3://${bucket}/${key}`));
     expect(found[7]!.key).toBe('00007.pt');
+    for (const whole of [`s3://${bucket}`, `s3://${bucket}/`]) {
+      const all = await listed({ uri: whole }, storage);
+      expect(all).toHaveLength(2101);
+      expect(all.at(-1)).toMatchObject({ uri: `s3://${bucket}/runs/02099.pt`, key: 'runs/02099.pt' });
+    }
 
     async function* long(): AsyncGenerator<string> {
       for (let index = 0; index < 20_000; index++) yield `${String(index).padStart(6, '0')}${'é'.repeat(500)}\n`;

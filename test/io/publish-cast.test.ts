@@ -60,6 +60,8 @@ function publish(
     plan,
     open: openPinned,
     token: 'token',
+    content: 'content',
+    overwrite: 'if_changed',
     ...(resume === undefined ? {} : { resume }),
     onProgress,
     signal,

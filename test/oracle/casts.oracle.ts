@@ -49,7 +49,17 @@ test.each(FLOATS)('all float kinds → %s', async (dtype) => {
   const path = join(folder, `${dtype}.safetensors`);
   const { files } = layoutOutputs(plan, { format: 'safetensors', name: `${dtype}.safetensors`, shardSize: null, trainingState: false });
   const signal = new AbortController().signal;
-  await publishLocal({ uri: path, layout: files[0]!.layout, plan, open: openPinned, token: 'oracle', onProgress: () => undefined, signal });
+  await publishLocal({
+    uri: path,
+    layout: files[0]!.layout,
+    plan,
+    open: openPinned,
+    token: 'oracle',
+    content: path,
+    overwrite: 'always',
+    onProgress: () => undefined,
+    signal,
+  });
   const answer = await ask<{ differ: readonly string[]; nan_bits: boolean; names: number }>('check', folder, path, dtype);
   await rm(path);
   expect(answer).toEqual({ differ: [], nan_bits: process.arch === 'x64' ? true : expect.any(Boolean), names: names.length });

@@ -80,6 +80,8 @@ async function publish(plan: Plan, format: Format, name: string): Promise<{ read
     plan,
     open: openPinned,
     token: 'oracle',
+    content: 'content',
+    overwrite: 'if_changed',
     onProgress: () => undefined,
     signal: new AbortController().signal,
   });

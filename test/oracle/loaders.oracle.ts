@@ -49,7 +49,17 @@ async function publish(plan: Plan, name: string, format: Format = 'safetensors')
   const path = join(folder, name);
   const { files } = layoutOutputs(plan, { format, name, shardSize: null, trainingState: true });
   const signal = new AbortController().signal;
-  await publishLocal({ uri: path, layout: files[0]!.layout, plan, open: openPinned, token: 'oracle', onProgress: () => undefined, signal });
+  await publishLocal({
+    uri: path,
+    layout: files[0]!.layout,
+    plan,
+    open: openPinned,
+    token: 'oracle',
+    content: path,
+    overwrite: 'always',
+    onProgress: () => undefined,
+    signal,
+  });
   return path;
 }
 

@@ -1,4 +1,5 @@
 /** A checkpoint's header, and its weights as the published file has them. */
+import { randomUUID } from 'node:crypto';
 import { isCheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
@@ -27,6 +28,8 @@ export async function publish(header: Header, target: string): Promise<Published
     plan,
     open: openPinned,
     token: 'test',
+    content: randomUUID(),
+    overwrite: 'if_changed',
     onProgress: () => undefined,
     signal: new AbortController().signal,
   });

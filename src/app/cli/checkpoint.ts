@@ -1,6 +1,7 @@
 /** A checkpoint that a command looks at: its header, and its tensors' bytes if asked for. */
 import { resolve } from 'node:path';
 import { readHeader } from '../../formats/read-header.ts';
+import { checkDescriptors } from '../../io/check-descriptors.ts';
 import { digestTensors } from '../../io/digest-tensors.ts';
 import { openSource } from '../../io/open.ts';
 import { siblingsOf } from '../../io/siblings.ts';
@@ -48,4 +49,10 @@ export async function digestsOf(
     signal: new AbortController().signal,
     ...(onBytes === undefined ? {} : { onBytes }),
   });
+}
+
+/** Throws where an archive's records of its tensors disagree, beyond what reading them looks at. */
+export async function checkArchives(header: Header): Promise<void> {
+  const storage = await configuredStorage({ inputs: 'own' });
+  await checkDescriptors(header, (file) => storage.openPinned(file));
 }

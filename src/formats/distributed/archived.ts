@@ -3,6 +3,7 @@ import { CheckpointLoadError } from '../../errors.ts';
 import { partOf, type ByteSource } from '../../model/byte-source.ts';
 import type { Dtype } from '../../model/dtype.ts';
 import type { EmbeddedArchive, Storage, Tensor } from '../../model/header.ts';
+import { refuseDangerousPickle } from '../pickle/refuse-pickle.ts';
 import { readTorchObject, type TorchObject } from '../torch/read-zip.ts';
 import { readArchive } from '../zip/archive.ts';
 
@@ -18,7 +19,11 @@ export async function readArchived(source: ByteSource, place: EmbeddedArchive, f
       source.uri,
     );
   const part = await ends(partOf(source, offset, stored));
-  const object = await readTorchObject(part, await readArchive(part));
+  const archive = await readArchive(part).catch(async (error: unknown) => {
+    await refuseDangerousPickle(part);
+    throw error;
+  });
+  const object = await readTorchObject(part, archive);
   const storages = object.storages.map((storage): Storage => {
     const { location } = storage;
     return location.kind === 'member'

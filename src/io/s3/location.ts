@@ -17,6 +17,13 @@ export function isS3(uri: string): boolean {
 
 /** The parts of an `s3://` URI; one that names no object, or not one clearly, is a `CheckpointConfigError`. */
 export function parseS3(uri: string): S3Location {
+  const location = parseS3Prefix(uri);
+  if (location.key === '') throw wrong(uri, 'it names a bucket, and no object in it');
+  return location;
+}
+
+/** The same where many objects are meant: without a key, all of a bucket. */
+export function parseS3Prefix(uri: string): S3Location {
   const parts = /^s3:\/\/([^/]*)\/?(.*)$/is.exec(uri);
   const bucket = parts?.[1] ?? '';
   const rest = parts?.[2] ?? '';
@@ -26,7 +33,6 @@ export function parseS3(uri: string): S3Location {
     throw wrong(`s3://…@${bucket.split('@').at(-1)}`, "credentials do not belong into a URI; they are the worker's settings");
   // Buckets made before 2018 may hold capitals and underscores; other stores allow them still.
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(bucket)) throw wrong(uri, `\`${bucket}\` is no name of a bucket`);
-  if (key === '') throw wrong(uri, 'it names no key');
   if (Buffer.byteLength(key) > KEY_MOST)
     throw wrong(`${uri.slice(0, 80)}…`, `its key is ${Buffer.byteLength(key)} bytes long, at most ${KEY_MOST} are allowed`);
   // oxlint-disable-next-line no-control-regex

@@ -10,7 +10,7 @@ import { createSpoolCache } from '../http/spool-cache.ts';
 import { localPath, openLocalFile, openPinned } from '../local-file.ts';
 import { partMemory, type PartMemory } from '../part-memory.ts';
 import { RETRY, type RetryPolicy } from '../retry.ts';
-import { isS3, parseS3 } from '../s3/location.ts';
+import { isS3, parseS3, parseS3Prefix } from '../s3/location.ts';
 import type { S3Port } from '../s3/port.ts';
 import { openPinnedS3, openS3, sha256OfS3 } from '../s3/source.ts';
 import { checkBucket, localFence, type LocalFence } from './fence.ts';
@@ -35,7 +35,7 @@ export interface Storage {
   sameStore(a: string, b: string): boolean;
   /** Memory for parts on their way to stores, of all transfers together. */
   readonly memory: PartMemory;
-  /** The store that holds a bucket, once the fence lets this key through. */
+  /** The store that holds a bucket, once the fence lets this key, or everything under it, through. */
   s3(uri: string): Promise<S3Port>;
   close(): void;
 }
@@ -67,7 +67,7 @@ export function createStorage({
   };
 
   async function s3(uri: string): Promise<S3Port> {
-    const { bucket, key } = parseS3(uri);
+    const { bucket, key } = parseS3Prefix(uri);
     checkBucket(settings.allow, bucket, key);
     const profile = profileOf(settings, bucket);
     const known = ports.get(profile);

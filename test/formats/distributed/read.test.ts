@@ -12,6 +12,7 @@ import { movedBehind, type Header } from '../../../src/model/header.ts';
 import { pickle, type Pickled } from '../../support/pickle.ts';
 import { PROJECT_ROOT, type ExpectedTensor } from '../../support/project.ts';
 import { headerOf, publish, refusal } from '../../support/published.ts';
+import { zip } from '../../support/zip.ts';
 
 const FOLDER = join(PROJECT_ROOT, 'test', 'fixtures', 'readers');
 const EXPECTED = JSON.parse(readFileSync(join(FOLDER, 'expected.json'), 'utf8')) as Readonly<
@@ -263,4 +264,28 @@ describe('hostile index', () => {
     await writeFile(join(folder, '.metadata'), pickle({ dict: [] }));
     expect((await refusal(headerOf(folder))).code).toBe('CheckpointLoadError');
   });
+});
+
+describe('harmful pickles in its files are named by who reads it, whatever form they have', () => {
+  const HARM = [
+    'cos\nsystem\n(S"true"\ntR.',
+    '\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.',
+    '\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.',
+  ];
+  const forms = HARM.flatMap((text, protocol): readonly (readonly [string, Uint8Array])[] => [
+    [`bare, ${protocol}`, Buffer.from(text, 'latin1')],
+    [`in an archive, ${protocol}`, zip([{ name: 'archive/data.pkl', data: Buffer.from(text, 'latin1') }])],
+  ]);
+  test.each(['meta.pt', '.metadata'].flatMap((name) => forms.map(([form, bytes]) => [name, form, bytes] as const)))(
+    '%s: %s',
+    async (name, _, bytes) => {
+      await cp(join(FOLDER, 'lightning'), join(folder, 'harmful'), { recursive: true });
+      await writeFile(join(folder, 'harmful', name), bytes);
+      const source = await openSource(join(folder, 'harmful', '.metadata'));
+      const read = readHeader(source, siblingsOf(source.uri, openSource)).finally(() => source.close());
+      const { code, message } = await refusal(read);
+      expect(code).toBe('CheckpointValidationError');
+      expect(message).toMatch(/is unsafe: its pickle names (os|posix)\.system/);
+    },
+  );
 });

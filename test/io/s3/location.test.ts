@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { parseS3, s3Uri } from '../../../src/io/s3/location.ts';
+import { parseS3, parseS3Prefix, s3Uri } from '../../../src/io/s3/location.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
 import { memorySource } from '../../support/memory-source.ts';
 
@@ -16,8 +16,8 @@ test.each([
 
 test.each([
   ['s3://', /no name of a bucket/],
-  ['s3://bucket', /names no key/],
-  ['s3://bucket/', /names no key/],
+  ['s3://bucket', /no object in it/],
+  ['s3://bucket/', /no object in it/],
   ['s3:///key', /no name of a bucket/],
   ['s3://b*/key', /no name of a bucket/],
   ['s3://bucket/a/../b', /part `\.` or `\.\.`/],
@@ -25,6 +25,15 @@ test.each([
   ['s3://bucket/a\nb', /control characters/],
   [`s3://bucket/${'k'.repeat(1025)}`, /at most 1024/],
 ])('%j is refused', (uri, message) => expect(() => parseS3(uri)).toThrow(message));
+
+test.each([
+  ['s3://bucket', ''],
+  ['s3://bucket/', ''],
+  ['s3://bucket/prefix/', 'prefix/'],
+])('where many objects are meant, %s may name a bucket alone', (uri, key) => {
+  expect(parseS3Prefix(uri)).toEqual({ bucket: 'bucket', key, versionId: null });
+  expect(() => parseS3Prefix(uri.replace('bucket', 'b*'))).toThrow(/no name of a bucket/);
+});
 
 test('credentials in a URI are refused and not repeated', () => {
   expect(() => parseS3('s3://id:hush@bucket/key')).toThrow(/^(?!.*hush).*credentials do not belong/);

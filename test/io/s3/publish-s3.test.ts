@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   GetObjectCommand,
   HeadObjectCommand,
@@ -129,6 +130,23 @@ async function errorOf(work: Promise<unknown>): Promise<CheckpointError> {
     (error: CheckpointError) => error,
   );
 }
+
+test('publishes share their memory in turn; one that is cancelled while it waits leaves the others all of it', async () => {
+  const own = planOf(await openS3(port, `s3://${bucket}/source.bin`, QUICK), [17 * MIB]);
+  const memory = partMemory(20 * MIB);
+  const abort = new AbortController();
+  const publish = (name: string, signal: AbortSignal) =>
+    publishS3(options({ plan: own, memory, signal, token: name, uri: `s3://${bucket}/out/${name}` }));
+  const others = ['a', 'b', 'c'].map((name) => publish(name, new AbortController().signal));
+  const cancelled = publish('d', abort.signal);
+  cancelled.catch(() => undefined);
+  while (sent() === 0) await sleep(5);
+  abort.abort(new Error('cancelled'));
+  await expect(cancelled).rejects.toThrow('cancelled');
+  expect(new Set((await Promise.all(others)).map(({ sha256 }) => sha256)).size).toBe(1);
+  expect(await left()).toEqual({ keys: ['out/a', 'out/b', 'out/c', 'source.bin'], uploads: 0 });
+  (await memory.take(20 * MIB, new AbortController().signal)).release();
+});
 
 const DONE = ['out/model.safetensors', 'source.bin'];
 

@@ -15,7 +15,7 @@ import type { Header, Tensor } from '../../../model/header.ts';
 import { keepTrainingState } from '../../../transform/keep-training-state.ts';
 import { countNonFinite } from '../../../transform/non-finite.ts';
 import { selectWeights } from '../../../transform/select-weights.ts';
-import { digestsOf, readCheckpoint } from '../checkpoint.ts';
+import { checkArchives, digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
 import { printJson, type OutputOptions } from '../output.ts';
@@ -40,6 +40,7 @@ interface Finding {
 export async function verify(location: string, options: VerifyOptions): Promise<void> {
   const { uri, size, header } = await readCheckpoint(location);
   const manifest = await manifestFor(uri, options.manifest);
+  await checkArchives(header);
   const tensors = tensorsOf(header);
   const counts = tensors.map(() => ({ nan: 0, inf: 0 }));
   const digests = await digestsOf(header, tensors, (index, bytes) => {

@@ -1,0 +1,79 @@
+/**
+ * What attempts to publish a local file keep until all is done: a folder beside the output, of one stage of one run. It holds the
+ * partial file of each attempt and, once one was complete, the record of it.
+ *
+ * Invariant: nothing is found by looking through the output's own folder, which may hold tens of thousands of others.
+ */
+import { readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Copied } from './copy.ts';
+import { localIdentity } from './local-file.ts';
+
+const RECORD = 'published.json';
+
+export interface Finished {
+  /** Digest of all that the bytes follow from. */
+  readonly content: string;
+  readonly copied: Copied;
+}
+
+/** Of a file on its way: as the output has it, renaming changes neither size, nor time, nor inode. */
+export async function identityOf(path: string): Promise<string | null> {
+  const stats = await stat(path, { bigint: true }).catch(() => null);
+  return stats === null ? null : localIdentity(stats);
+}
+
+export function partialsFolder(path: string, token: string): string {
+  return join(dirname(path), `.${basename(path)}.${token}.partial`);
+}
+
+/** Says that a partial file is complete and about to become the output; without it a retry would have to write all of it again. */
+export async function recordFinished(folder: string, partial: string, { content, copied }: Finished): Promise<void> {
+  const record = { content, identity: await identityOf(join(folder, partial)), ...copied, tensors: [...copied.tensors] };
+  // One that is cut counts as none.
+  await writeFile(join(folder, RECORD), JSON.stringify(record));
+}
+
+/** What an attempt has made the output, if that is what is there; else null. */
+export async function finishedAs(path: string, token: string): Promise<Finished | null> {
+  const text = await readFile(join(partialsFolder(path, token), RECORD), 'utf8').catch(() => null);
+  if (text === null) return null;
+  try {
+    // Written by `recordFinished`, or cut where the machine went down.
+    const { content, identity, tensors, ...copied } = JSON.parse(text) as Copied & {
+      content: string;
+      identity: string;
+      tensors: [number, string][];
+    };
+    return identity === (await identityOf(path)) ? { content, copied: { ...copied, tensors: new Map(tensors) } } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Removes the partial files of all attempts, or of all others than one that goes on. Nothing there is fine. */
+export async function discardPartials(path: string, token: string, kept?: string): Promise<void> {
+  const folder = partialsFolder(path, token);
+  const names = await readdir(folder).catch(() => []);
+  await Promise.all(names.filter((name) => name !== RECORD && name !== kept).map((name) => remove(join(folder, name))));
+  if (kept === undefined) await rmdir(folder).catch(() => undefined);
+}
+
+/** Removes the partial file of one attempt that failed for good, and its record where it never became the output. */
+export async function leavePartials(path: string, token: string, name: string): Promise<void> {
+  const folder = partialsFolder(path, token);
+  await remove(join(folder, name));
+  if ((await finishedAs(path, token)) === null) await remove(join(folder, RECORD));
+  await rmdir(folder).catch(() => undefined);
+}
+
+/** Removes the folder: the output stands for itself, or is gone. */
+export async function forgetPartials(path: string, token: string): Promise<void> {
+  const folder = partialsFolder(path, token);
+  await remove(join(folder, RECORD));
+  await rmdir(folder).catch(() => remove(folder));
+}
+
+async function remove(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true }).catch(() => undefined);
+}

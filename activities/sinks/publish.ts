@@ -96,7 +96,7 @@ export default defineStage<Options>({
     }
     // The index of a set that is read goes for nothing, nor do its shards.
     const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
-    for (const each of [target, ...places]) await files.checkApart(each, read);
+    for (const each of new Set([target, ...places])) await files.checkApart(each, read);
     if (outputs.index !== null) await replaceIndex(files, target, overwrite === 'never' && !(await wroteAll(files, places, token)));
     const published: PublishedFile[] = [];
     for (const [index, { name, layout }] of outputs.files.entries()) {

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, readdir, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { makeFolder } from './folders.ts';
+import { makeFolder, makeNewFolder } from './folders.ts';
 
 /** Milliseconds after which a file that nobody has written to is one of a killed process: others write without a pause. */
 const STALE = 5000;
@@ -51,7 +51,7 @@ async function writeBeside(handle: FileHandle, aside: string, path: string, cont
 /** Another writer may be done with the folder, and remove it, just before this one begins. */
 async function openIn(folder: string, path: string): Promise<FileHandle> {
   for (let left = TRIES; ; left--) {
-    await makeFolder(folder);
+    await makeNewFolder(folder);
     try {
       return await open(path, 'wx');
     } catch (error) {

@@ -32,118 +32,171 @@ const KINDS = 26;
 const DEEPEST = 16;
 const FIRST_LETTER = 97;
 
-/** Lists within this depth are those that headers and plans of a run share: their texts are kept as long as they are. */
-const SHARED = 2;
+/** Columns within this depth are those that headers and plans of a run share, from this length on worth to be looked for. */
+const SHARED_DEPTH = 4;
+const SHARED_LENGTH = 256;
 
 type Row = { readonly [key: string]: unknown };
 
-const texts = new WeakMap<readonly unknown[], string>();
+/** Columns of objects by the first of them, with the pieces of their text. */
+const written = new WeakMap<object, { readonly values: readonly unknown[]; readonly pieces: readonly string[] }>();
 
-export function columnarJson(value: unknown): string {
-  return written(value, 0);
+/** The text in pieces: as one it may have twenty megabytes. */
+export function columnarJson(value: unknown): readonly string[] {
+  const out: string[] = [];
+  writeValue(value, 0, out);
+  return out;
 }
 
-function written(value: unknown, depth: number): string {
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
-  if (depth > DEEPEST) return plain(value);
-  if (!Array.isArray(value)) return writtenObject(value as Row, depth);
-  if (value.length < LONG) return value.every(isPrimitive) ? plain(value) : `["a",${each(value, depth)}]`;
-  if (depth > SHARED) return writtenList(value, depth);
-  let text = texts.get(value);
-  if (text === undefined) texts.set(value, (text = writtenList(value, SHARED)));
-  return text;
+function writeValue(value: unknown, depth: number, out: string[]): void {
+  if (typeof value !== 'object' || value === null) out.push(JSON.stringify(value) ?? 'null');
+  else if (depth > DEEPEST) out.push(plain(value));
+  else if (!Array.isArray(value)) writeObject(value as Row, depth, out);
+  else if (value.length >= LONG) {
+    out.push(`["l",${value.length},`);
+    writeColumn(value, depth + 1, out);
+    out.push(']');
+  } else if (value.every(isPrimitive)) out.push(plain(value));
+  else writeEach(value, depth, out);
 }
 
-function writtenList(value: readonly unknown[], depth: number): string {
-  return `["l",${value.length},${column(value, depth + 1)}]`;
-}
-
-function writtenObject(value: Row, depth: number): string {
+function writeObject(value: Row, depth: number, out: string[]): void {
   const entries = Object.entries(value).filter(([, field]) => field !== undefined);
-  if (entries.every(([, field]) => isPrimitive(field))) return plain(value);
-  return `["o",${JSON.stringify(entries.map(([key]) => key))},[${entries.map(([, field]) => written(field, depth + 1)).join(',')}]]`;
+  if (entries.every(([, field]) => isPrimitive(field))) return void out.push(plain(value));
+  out.push(`["o",${JSON.stringify(entries.map(([key]) => key))},`);
+  writeList(entries, out, ([, field]) => writeValue(field, depth + 1, out));
+  out.push(']');
+}
+
+function writeEach(values: readonly unknown[], depth: number, out: string[]): void {
+  out.push('["a",');
+  writeList(values, out, (value) => writeValue(value, depth + 1, out));
+  out.push(']');
+}
+
+function writeList<T>(items: readonly T[], out: string[], write: (item: T) => void): void {
+  for (const [index, item] of items.entries()) {
+    out.push(index === 0 ? '[' : ',');
+    write(item);
+  }
+  out.push(items.length === 0 ? '[]' : ']');
 }
 
 function plain(value: unknown): string {
   return `["v",${JSON.stringify(value)}]`;
 }
 
-function each(values: readonly unknown[], depth: number): string {
-  return `[${values.map((value) => written(value, depth + 1)).join(',')}]`;
-}
-
 function isPrimitive(value: unknown): boolean {
   return typeof value !== 'object' || value === null;
 }
 
-function column(values: readonly unknown[], depth: number): string {
-  if (depth > DEEPEST) return plain(values);
-  return columnOfOneKind(values, depth) ?? columnOfKinds(values, depth);
-}
-
-/** Null where the values are not all primitives, lists of one length, or objects of the same keys. */
-function columnOfOneKind(values: readonly unknown[], depth: number): string | null {
+function writeColumn(values: readonly unknown[], depth: number, out: string[]): void {
+  if (depth > DEEPEST) return void out.push(plain(values));
   const [first] = values;
-  if (isPrimitive(first)) return columnOfPrimitives(values);
-  if (Array.isArray(first)) return columnOfLists(values, first.length, depth);
-  // Not primitive, no list.
-  return columnOfRows(values, Object.keys(first as Row), depth);
+  if (depth > SHARED_DEPTH || values.length < SHARED_LENGTH || typeof first !== 'object' || first === null)
+    return writeNewColumn(values, depth, out);
+  let before = written.get(first);
+  if (before === undefined || !isSame(before.values, values)) {
+    const pieces: string[] = [];
+    writeNewColumn(values, depth, pieces);
+    written.set(first, (before = { values, pieces }));
+  }
+  for (const piece of before.pieces) out.push(piece);
 }
 
-function columnOfPrimitives(values: readonly unknown[]): string | null {
+function isSame(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
+}
+
+function writeNewColumn(values: readonly unknown[], depth: number, out: string[]): void {
+  if (!writeOneKind(values, depth, out)) writeKinds(values, depth, out);
+}
+
+/** False, and nothing written, where the values are not all primitives, lists of one length, or objects of the same keys. */
+function writeOneKind(values: readonly unknown[], depth: number, out: string[]): boolean {
+  const [first] = values;
+  if (isPrimitive(first)) return writePrimitives(values, out);
+  if (Array.isArray(first)) return writeLists(values, first.length, depth, out);
+  // Not primitive, no list.
+  return writeRows(values, Object.keys(first as Row), depth, out);
+}
+
+function writePrimitives(values: readonly unknown[], out: string[]): boolean {
   const [first] = values;
   let isSame = first !== undefined;
   for (const value of values) {
-    if (typeof value === 'object' && value !== null) return null;
+    if (typeof value === 'object' && value !== null) return false;
     isSame &&= value === first;
   }
-  return isSame ? `["=",${JSON.stringify(first)}]` : plain(values);
+  out.push(isSame ? `["=",${JSON.stringify(first)}]` : plain(values));
+  return true;
 }
 
-function columnOfLists(values: readonly unknown[], length: number, depth: number): string | null {
-  if (!values.every((value) => Array.isArray(value) && (value.length === length || Math.min(value.length, length) > TUPLE))) return null;
+function writeLists(values: readonly unknown[], length: number, depth: number, out: string[]): boolean {
+  if (!values.every((value) => Array.isArray(value) && (value.length === length || Math.min(value.length, length) > TUPLE))) return false;
   const lists = values as readonly (readonly unknown[])[];
-  if (length > TUPLE || values.length < LONG) return `["a",${each(values, depth)}]`;
-  const columns = Array.from({ length }, (_, place) => lists.map((list) => list[place]));
-  return `["t",[${columns.map((place) => column(place, depth + 1)).join(',')}]]`;
+  if (length > TUPLE || values.length < LONG) writeEach(values, depth, out);
+  else {
+    out.push('["t",');
+    const places = Array.from({ length }, (_, place) => place);
+    writeList(places, out, (place) =>
+      writeColumn(
+        lists.map((list) => list[place]),
+        depth + 1,
+        out,
+      ),
+    );
+    out.push(']');
+  }
+  return true;
 }
 
-function columnOfRows(values: readonly unknown[], keys: readonly string[], depth: number): string | null {
+function writeRows(values: readonly unknown[], keys: readonly string[], depth: number, out: string[]): boolean {
   const fields = keys.map((): unknown[] => []);
   let isWhole = true;
   for (const row of values) {
-    if (typeof row !== 'object' || row === null || Array.isArray(row)) return null;
+    if (typeof row !== 'object' || row === null || Array.isArray(row)) return false;
     let at = 0;
     // In this form an engine reads fields by their places, as it cannot where only the key is known.
     for (const key in row) {
-      if (key !== keys[at]) return null;
+      if (key !== keys[at]) return false;
       const value = (row as Row)[key];
       isWhole &&= value !== undefined;
       fields[at++]!.push(value);
     }
-    if (at !== keys.length) return null;
+    if (at !== keys.length) return false;
   }
-  if (values.length < LONG) return `["a",${each(values, depth)}]`;
+  if (values.length < LONG) writeEach(values, depth, out);
   // A field that is not there is none in JSON; and one of that name is no plain field where it is read.
-  if (!isWhole || keys.includes('__proto__')) return plain(values);
-  return `["r",${JSON.stringify(keys)},[${fields.map((field) => column(field, depth + 1)).join(',')}]]`;
+  else if (!isWhole || keys.includes('__proto__')) out.push(plain(values));
+  else {
+    out.push(`["r",${JSON.stringify(keys)},`);
+    writeList(fields, out, (field) => writeColumn(field, depth + 1, out));
+    out.push(']');
+  }
+  return true;
 }
 
 /** Rows apart by their kinds; of too many kinds as they are. */
-function columnOfKinds(values: readonly unknown[], depth: number): string {
+function writeKinds(values: readonly unknown[], depth: number, out: string[]): void {
   const groups = new Map<string, { readonly letter: number; readonly values: unknown[] }>();
   const places = Buffer.alloc(values.length);
   for (const [index, value] of values.entries()) {
     const kind = kindOf(value);
     let group = groups.get(kind);
     if (group === undefined) groups.set(kind, (group = { letter: FIRST_LETTER + groups.size, values: [] }));
-    if (groups.size > KINDS) return plain(values);
+    if (groups.size > KINDS) return void out.push(plain(values));
     group.values.push(value);
     places[index] = group.letter;
   }
-  // Of one kind each, but for objects whose keys only look alike when they are joined.
-  const written = [...groups.values()].map(({ values: group }) => `[${group.length},${columnOfOneKind(group, depth) ?? plain(group)}]`);
-  return `["m","${places.toString('latin1')}",[${written.join(',')}]]`;
+  out.push(`["m","${places.toString('latin1')}",`);
+  writeList([...groups.values()], out, ({ values: group }) => {
+    out.push(`[${group.length},`);
+    // Of one kind each, but for objects whose keys only look alike when they are joined.
+    if (!writeOneKind(group, depth, out)) out.push(plain(group));
+    out.push(']');
+  });
+  out.push(']');
 }
 
 function kindOf(value: unknown): string {

@@ -33,3 +33,14 @@ async function statOrNull(path: string): Promise<Stats | null> {
     return null;
   }
 }
+
+/** The same for a folder that is mostly not there, in one that mostly is: in one call then. */
+export async function makeNewFolder(path: string): Promise<string | undefined> {
+  try {
+    await mkdir(path);
+    return path;
+  } catch (error) {
+    if (!['EEXIST', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    return makeFolder(path);
+  }
+}

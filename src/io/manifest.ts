@@ -58,6 +58,9 @@ export interface Manifest extends ManifestContent {
   readonly created: string;
 }
 
+/** Tensors of a piece of a manifest. */
+const LINES = 2048;
+
 export function manifestPath(uri: string): string {
   return `${uri}.manifest.json`;
 }
@@ -68,23 +71,28 @@ export async function writeManifest(files: Destination, uri: string, content: Ma
   if (there === null)
     throw new CheckpointSourceError(`${uri} is gone before its manifest was written. Does something else remove it?`, uri);
   const manifest: Manifest = { version: 1, uri, identity: there.identity, created: new Date().toISOString(), ...content };
-  await files.write(manifestPath(uri), manifestText(manifest));
+  await files.writeLong(manifestPath(uri), piecesOf(manifest));
 }
 
-/** Indented, with a line for each tensor. */
-function manifestText(manifest: Manifest): string {
+/** Indented, with a line for each tensor; in pieces, as it may have many megabytes. */
+async function* piecesOf(manifest: Manifest): AsyncGenerator<string> {
+  const { tensors } = manifest;
   const others = JSON.stringify({ ...manifest, tensors: [] }, null, 2);
-  const empty = '\n  "tensors": []';
-  const at = others.indexOf(empty);
   // No text holds this, as the quotes in it would be escaped; nor another field, whose indentation is deeper.
-  const tensors = JSON.stringify(manifest.tensors).slice(1, -1).replaceAll('},{"name":', '},\n    {"name":');
-  return `${others.slice(0, at)}\n  "tensors": [\n    ${tensors}\n  ]${others.slice(at + empty.length)}\n`;
+  const empty = '\n  "tensors": []';
+  const at = others.indexOf(empty) + empty.length;
+  yield others.slice(0, at - 1);
+  for (let from = 0; from < tensors.length; from += LINES) {
+    const lines = tensors.slice(from, from + LINES).map((tensor) => `\n    ${JSON.stringify(tensor)}`);
+    yield from === 0 ? lines.join(',') : `,${lines.join(',')}`;
+  }
+  yield `${tensors.length === 0 ? '' : '\n  '}]${others.slice(at)}\n`;
 }
 
 /** The manifest of an output that is as it was, with another recipe: by this one, too, it comes about. */
 export async function renewRecipe(files: Destination, manifest: Manifest, recipe: Recipe | null): Promise<void> {
   if (recipe === null || JSON.stringify(recipe) === JSON.stringify(manifest.recipe)) return;
-  await files.write(manifestPath(manifest.uri), manifestText({ ...manifest, recipe }));
+  await files.writeLong(manifestPath(manifest.uri), piecesOf({ ...manifest, recipe }));
 }
 
 /** Null where there is none, or none of ours. */

@@ -4,7 +4,7 @@
  *
  * Invariant: nothing is found by looking through the output's own folder, which may hold tens of thousands of others.
  */
-import { readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Copied } from './copy.ts';
 import { localIdentity } from './local-file.ts';
@@ -70,8 +70,8 @@ export async function leavePartials(path: string, token: string, name: string): 
 /** Removes the folder: the output stands for itself, or is gone. */
 export async function forgetPartials(path: string, token: string): Promise<void> {
   const folder = partialsFolder(path, token);
-  await remove(join(folder, RECORD));
-  await rmdir(folder).catch(() => remove(folder));
+  await unlink(join(folder, RECORD)).catch(() => undefined);
+  await rmdir(folder).catch((error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : remove(folder)));
 }
 
 async function remove(path: string): Promise<void> {

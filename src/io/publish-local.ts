@@ -13,7 +13,7 @@ import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
-import { makeFolder } from './folders.ts';
+import { makeNewFolder } from './folders.ts';
 import { localPath } from './local-file.ts';
 import { openOutput } from './output-file.ts';
 import { discardPartials, finishedAs, leavePartials, partialsFolder, recordFinished } from './partials.ts';
@@ -58,7 +58,7 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
   const partial = join(folder, name);
   let made: string | undefined;
   try {
-    made = await makeFolder(folder);
+    made = await makeNewFolder(folder);
     const taken = made === undefined ? await takeOver(options.resume, folder, partial) : undefined;
     if (made === undefined) await discardPartials(path, token, name);
     await checkRoom(path, layout.size - (taken?.offset ?? 0) + manifestRoom(layout));

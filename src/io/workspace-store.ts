@@ -15,7 +15,7 @@ export function openStoreWorkspace(
   const files = destinationOf(storage, root, signal);
   return {
     async putJson(value) {
-      const text = columnarJson(value);
+      const text = columnarJson(value).join('');
       const sha256 = hash('sha256', text);
       const blob = `${root}/blobs/${sha256.slice(0, 2)}/${sha256}.json`;
       // Written also where it is: a damaged blob is mended, and what is used again is young again to who clears up.

@@ -19,7 +19,7 @@ export function openWorkspace(uri: string): {
   const root = localPath(uri);
   return {
     async putJson(value) {
-      const text = Buffer.from(columnarJson(value));
+      const text = encoded(columnarJson(value));
       const size = text.length;
       const sha256 = sha256Of(text);
       const path = join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
@@ -55,6 +55,14 @@ export function openWorkspace(uri: string): {
       return parseColumnarJson(text.toString('utf8'));
     },
   };
+}
+
+/** Each piece by itself: joined, they would be there twice. */
+function encoded(pieces: readonly string[]): Uint8Array {
+  const bytes = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + Buffer.byteLength(piece), 0));
+  let at = 0;
+  for (const piece of pieces) at += bytes.write(piece, at);
+  return bytes;
 }
 
 function sha256Of(content: Uint8Array): string {

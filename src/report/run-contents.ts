@@ -69,14 +69,15 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
   const planned = byName(plan?.tensors ?? []);
   const sourceFiles = header === null ? null : new Set(header.files.map(({ uri }) => uri));
   const filledNames = new Set(namesIn(published?.record, 'filled_params', 'refreshed_params'));
-  for (const { name, dtype, shape, ...more } of tensors) {
+  for (const tensor of tensors) {
+    const { name, dtype, shape } = tensor;
     const origin = planned(name)?.origin;
     const storage = origin === undefined ? undefined : plan!.storages[origin.storage];
     const file = storage === undefined ? undefined : plan!.files[storage.file];
     const filled = file === undefined || sourceFiles === null ? filledNames.has(name) : !sourceFiles.has(file.uri);
     const cast = origin !== undefined && origin.dtype !== dtype;
     const marks = (filled ? MARK.filled : 0) | (frozen.has(name) ? MARK.frozen : 0) | (cast ? MARK.cast : 0);
-    const sha256 = 'sha256' in more && typeof more.sha256 === 'string' ? more.sha256 : null;
+    const sha256 = 'sha256' in tensor && typeof tensor.sha256 === 'string' ? tensor.sha256 : null;
     rows.add({ name, dtype, shape, marks, note: cast ? `from ${origin.dtype}` : null, sha256 });
   }
   const sourceWeights = byName(header?.weights ?? []);
@@ -119,16 +120,24 @@ class Rows {
     sha256: [] as (string | null)[],
   };
 
+  /** Neighbours often have one shape in common. */
+  #shape: { readonly sizes: readonly number[] | null; readonly text: string | null } = { sizes: null, text: null };
+
   add({ name, dtype, shape, marks, note, sha256 }: Row): void {
     const { columns } = this;
+    if (shape !== this.#shape.sizes) this.#shape = { sizes: shape, text: shape === null ? null : shapeText(shape) };
     if (note !== null) columns.notes[columns.name.length] = note;
     columns.name.push(name);
     columns.dtype.push(dtype);
-    columns.shape.push(shape === null ? null : shape.length === 0 ? 'scalar' : shape.join(' × '));
+    columns.shape.push(this.#shape.text);
     columns.bytes.push(shape !== null && isDtype(dtype) ? tensorBytes(dtype, shape) : 0);
     columns.marks.push(marks);
     columns.sha256.push(sha256);
   }
+}
+
+function shapeText(shape: readonly number[]): string {
+  return shape.length === 0 ? 'scalar' : shape.join(' × ');
 }
 
 function sourceFacts(header: Header): SourceFacts {

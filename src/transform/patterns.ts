@@ -4,6 +4,7 @@
  */
 import { RE2JS } from 're2js';
 import { CheckpointConfigError } from '../errors.ts';
+import { plainRegex } from './plain-regex.ts';
 
 /** Characters; people's longest rules have some hundred. */
 const MOST_CHARACTERS = 1000;
@@ -30,6 +31,20 @@ export function compileRegex(pattern: string, configPath: string): RE2JS {
       configPath,
     );
   return compiled;
+}
+
+/** Whether a pattern fits a name, and the name with all that fits replaced: `$1`, `$<name>`, `$&` and `$$` as in JavaScript. */
+export interface Replacement {
+  readonly fits: (name: string) => boolean;
+  readonly apply: (name: string) => string;
+}
+
+export function compileReplacement(pattern: string, replacement: string, configPath: string): Replacement {
+  const regex = compileRegex(pattern, configPath);
+  const plain = plainRegex(pattern);
+  if (plain === null) return { fits: (name) => regex.test(name), apply: (name) => regex.matcher(name).replaceAll(replacement) };
+  // Anchored, it fits once.
+  return { fits: (name) => plain.test(name), apply: (name) => name.replace(plain, replacement) };
 }
 
 /**

@@ -2,7 +2,7 @@
 import { CheckpointConfigError, CheckpointIncompatibleError } from '../errors.ts';
 import type { Plan, PlannedTensor } from '../model/plan.ts';
 import { withFrozen } from './frozen.ts';
-import { compileRegex } from './patterns.ts';
+import { compileReplacement, type Replacement } from './patterns.ts';
 
 /** Characters of a name: replacements may repeat what they matched, rule after rule. */
 const LONGEST_NAME = 4096;
@@ -67,11 +67,8 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
   };
 }
 
-interface Step {
+interface Step extends Replacement {
   readonly what: string;
-  readonly fits: (name: string) => boolean;
-  /** The name as it is where the rule does not fit. */
-  readonly apply: (name: string) => string;
 }
 
 function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: string): readonly Step[] {
@@ -82,14 +79,11 @@ function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: str
       fits: (name) => name.startsWith(stripPrefix),
       apply: (name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name),
     });
-  for (const [index, { pattern, replacement }] of rules.entries()) {
-    const regex = compileRegex(pattern, `${configPath}.rules[${index}].pattern`);
+  for (const [index, { pattern, replacement }] of rules.entries())
     steps.push({
       what: `rules[${index}] \`${pattern}\``,
-      fits: (name) => regex.test(name),
-      apply: (name) => regex.matcher(name).replaceAll(replacement),
+      ...compileReplacement(pattern, replacement, `${configPath}.rules[${index}].pattern`),
     });
-  }
   if (addPrefix !== undefined) steps.push({ what: `add_prefix \`${addPrefix}\``, fits: () => true, apply: (name) => addPrefix + name });
   return steps;
 }

@@ -77,13 +77,14 @@ function parseHeader(text: string): { entries: readonly Entry[]; metadata: Recor
   const metadata: [string, string][] = [];
   json.object((name) => {
     if (name === '__metadata__') json.object((key) => void metadata.push([key, json.string()]));
-    else if (entries.push(parseEntry(json, name)) > TENSORS_MAX) throw json.error(`more than ${TENSORS_MAX} tensors`);
+    else if (entries.push(parseEntry(json, name, entries.at(-1))) > TENSORS_MAX) throw json.error(`more than ${TENSORS_MAX} tensors`);
   });
   json.end();
   return { entries, metadata: Object.fromEntries(metadata) };
 }
 
-function parseEntry(json: JsonScanner, name: string): Entry {
+/** Takes the shape of the entry before it where that is the same. */
+function parseEntry(json: JsonScanner, name: string, before: Entry | undefined): Entry {
   let dtype: Dtype | undefined;
   let shape: readonly number[] | undefined;
   let offsets: readonly number[] | undefined;
@@ -101,12 +102,27 @@ function parseEntry(json: JsonScanner, name: string): Entry {
   const [begin, end] = offsets;
   if (offsets.length !== 2 || begin === undefined || end === undefined || end < begin)
     throw json.error(`tensor ${name}: data_offsets must be [begin, end]`);
+  if (plainBytes(shape, DTYPES[dtype].bits) !== end - begin) checkBytes(json, name, shape, dtype, end - begin);
+  const known = before?.shape;
+  const isKnown = known?.length === shape.length && known.every((size, axis) => size === shape![axis]);
+  return { name, dtype, shape: isKnown ? known : shape, begin, end };
+}
+
+/** The usual case in plain numbers; NaN where they could be inexact, or are no whole bytes. */
+function plainBytes(shape: readonly number[], bits: number): number {
+  let product = bits;
+  for (const size of shape) {
+    product *= size;
+    if (product > Number.MAX_SAFE_INTEGER) return Number.NaN;
+  }
+  return product % 8 === 0 ? product / 8 : Number.NaN;
+}
+
+function checkBytes(json: JsonScanner, name: string, shape: readonly number[], dtype: Dtype, bytes: number): void {
   const bits = elements(shape) * BigInt(DTYPES[dtype].bits);
   if (bits > MAX_U64) throw json.error(`tensor ${name}: its shape ${JSON.stringify(shape.slice(0, 10))} overflows 64 bits`);
   if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are no whole number of bytes`);
-  if (bits / 8n !== BigInt(end - begin))
-    throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${end - begin}`);
-  return { name, dtype, shape, begin, end };
+  if (bits / 8n !== BigInt(bytes)) throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${bytes}`);
 }
 
 /** Multiplied in order, as the reference does: an overflow on the way stays one, whatever 0 follows. Stops there. */

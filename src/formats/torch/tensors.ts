@@ -173,6 +173,11 @@ export function torchHost(table: TensorTable): TensorHost {
     tensor: tensors.push({ dtype: 'U8', shape: [], storage: -1, offset: 0, unsupported: reason }) - 1,
   });
 
+  /** Neighbours are often of one shape: they share it. */
+  let lastShape: readonly number[] = [];
+  const sameShape = (sizes: readonly NodeId[]): boolean =>
+    sizes.length === lastShape.length && sizes.every((id, axis) => nodes[id] === lastShape[axis]);
+
   const dense = (name: string, args: readonly NodeId[], position: number): TensorNode => {
     const v3 = name === '_rebuild_tensor_v3';
     const least = name === '_rebuild_tensor' ? 4 : v3 ? 7 : 6;
@@ -194,7 +199,8 @@ export function torchHost(table: TensorTable): TensorHost {
       dtype = kind;
     }
     const offset = count(args[1], 'a storage offset', position);
-    const shape = tupleOf(args[2], 'a size', position).map((id) => count(id, 'a size', position));
+    const sizes = tupleOf(args[2], 'a size', position);
+    const shape = sameShape(sizes) ? lastShape : (lastShape = sizes.map((id) => count(id, 'a size', position)));
     const stride = tupleOf(args[3], 'a stride', position).map((id) => count(id, 'a stride', position));
     if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS)
       throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
@@ -342,7 +348,10 @@ function storageIndex(): { readonly get: (key: string) => number | undefined; re
   const counted: number[] = [];
   const named = new Map<string, number>();
   return {
-    get: (key) => counted[numberIn(key)] ?? named.get(key),
+    get: (key) => {
+      const number = numberIn(key);
+      return number >= 0 && number < counted.length ? counted[number] : named.size === 0 ? undefined : named.get(key);
+    },
     set: (key, storage) => {
       if (numberIn(key) === counted.length) counted.push(storage);
       else named.set(key, storage);

@@ -12,7 +12,11 @@ async function contentsIn(page: Document): Promise<Contents> {
   const packed = new Blob([bytesIn(page, 'packed-contents')]).stream().pipeThrough(new DecompressionStream('deflate'));
   // Made by `reportPage` of the same version.
   const contents = JSON.parse(await new Response(packed).text()) as PackedContents;
+<<<<<<< HEAD
   return unpackContents(contents, bytesIn(page, 'packed-digests'));
+=======
+  return unpackContents(contents, bytesIn(page, 'tensor-digests'));
+>>>>>>> main
 }
 
 function bytesIn(page: Document, id: string): Uint8Array<ArrayBuffer> {

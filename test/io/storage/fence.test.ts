@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { checkBucket, localFence } from '../../../src/io/storage/fence.ts';
+import { openSource } from '../../../src/io/open.ts';
 import { createStorage } from '../../../src/io/storage/storage.ts';
 
 let base: string;
@@ -91,6 +92,7 @@ describe('buckets', () => {
     ['ckpt-1', 'a/b'],
     ['shared', 'team/x'],
     ['logs', 'a/x'],
+    ['models', ''],
   ])('%s/%s is let through', (bucket, key) => expect(() => checkBucket(allow, bucket, key)).not.toThrow());
   test.each([
     ['models2', 'k'],
@@ -99,6 +101,9 @@ describe('buckets', () => {
     ['shared', 'team-b/x'],
     ['shared', 'x'],
     ['logs', 'ab/x'],
+    // All of a bucket of which a part is allowed.
+    ['shared', ''],
+    ['logs', ''],
   ])('%s/%s is refused', (bucket, key) => expect(() => checkBucket(allow, bucket, key)).toThrow(/outside the buckets/));
 
   test('before a request is made, and a key cannot climb out of its prefix', async () => {
@@ -107,6 +112,10 @@ describe('buckets', () => {
     await expect(fenced.openPinned({ uri: 's3://other/key', size: 1, identity: '"e"' })).rejects.toMatchObject({
       details: { reason: 'outside_fence' },
     });
+    for (const whole of ['s3://shared', 's3://shared/']) {
+      await expect(fenced.s3(whole)).rejects.toMatchObject({ details: { reason: 'outside_fence' } });
+      await expect(openSource(whole, fenced)).rejects.toMatchObject({ details: { reason: 'outside_fence' } });
+    }
     await expect(fenced.open('s3://shared/team/../other/key')).rejects.toThrow(/part `\.` or `\.\.`/);
   });
 });

@@ -9,14 +9,10 @@ import { between, formatDuration, formatTime } from './text.ts';
 const SIGNS: Readonly<Record<string, string>> = { completed: '✔', unchanged: '=', failed: '✖', cancelled: '■', waiting: '?', running: '▶' };
 
 async function contentsIn(page: Document): Promise<Contents> {
-  const packed = new Blob([bytesIn(page, 'packed-contents')]).stream().pipeThrough(new DecompressionStream('deflate'));
+  const packed = new Blob([bytesIn(page, 'contents')]).stream().pipeThrough(new DecompressionStream('deflate'));
   // Made by `reportPage` of the same version.
   const contents = JSON.parse(await new Response(packed).text()) as PackedContents;
-<<<<<<< HEAD
-  return unpackContents(contents, bytesIn(page, 'packed-digests'));
-=======
   return unpackContents(contents, bytesIn(page, 'tensor-digests'));
->>>>>>> main
 }
 
 function bytesIn(page: Document, id: string): Uint8Array<ArrayBuffer> {

@@ -1,6 +1,6 @@
 /** Starting batches, and learning how they stand and how they ended. */
 import { CheckpointConfigError } from '../errors.ts';
-import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../pipeline/batch.ts';
+import { BATCH_WORKFLOW, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../pipeline/batch.ts';
 import { rejectNotFound } from './failures.ts';
 import { Runs, type Ended, type StartSettings } from './runs.ts';
 import { idOf, randomPart, type Run, type StartedRun, type Work } from './start.ts';
@@ -38,10 +38,13 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
   }
 
   async #signal(batch: Run, name: string): Promise<void> {
+    await this.describe(batch);
     await this.handle(batch)
       .signal(name)
       .catch(rejectNotFound(idOf(batch)));
   }
+
+  protected override readonly workflowType = BATCH_WORKFLOW;
 
   protected override work(input: BatchInput): Work {
     return { kind: 'batch', input };

@@ -6,6 +6,7 @@
 import { Client, WorkflowUpdateFailedError, type ConnectionLike, type WorkflowExecutionDescription } from '@temporalio/client';
 import { errorOf } from '../errors.ts';
 import {
+  PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
   TASK_QUEUE,
   type PipelineInput,
@@ -90,6 +91,8 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
   async close(): Promise<void> {
     await this.#close();
   }
+
+  protected override readonly workflowType = PIPELINE_WORKFLOW;
 
   protected override work(input: PipelineInput): Work {
     return { kind: 'pipeline', input };

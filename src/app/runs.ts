@@ -8,8 +8,9 @@ import {
   type WorkflowHandle,
 } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
-import { CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
-import { RESULT_MEMO, STATUS_QUERY } from '../pipeline/contract.ts';
+import { CheckpointConfigError, CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
+import { BATCH_WORKFLOW } from '../pipeline/batch.ts';
+import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY } from '../pipeline/contract.ts';
 import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
 import { idOf, newId, startRun, type Access, type Run, type StartedRun, type Work } from './start.ts';
 import { changes, type Look, type WatchOptions } from './watch.ts';
@@ -22,6 +23,10 @@ const AWAY_PAUSE = 1000;
 /** Codes of gRPC: DEADLINE_EXCEEDED, UNAVAILABLE. */
 const AWAY_CODES = [4, 14];
 const FAILED_PRECONDITION = 9;
+const KINDS: Readonly<Record<string, string>> = {
+  [BATCH_WORKFLOW]: 'a batch; commands about batches are those of `ckpt batch`',
+  [PIPELINE_WORKFLOW]: 'the run of a pipeline, not a batch; leave out `batch` in the command',
+};
 const CANCELLED: ErrorReport = { type: 'CheckpointError', message: 'The run was cancelled.', details: { reason: 'cancelled' } };
 
 export interface StartSettings {
@@ -42,6 +47,8 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     this.access = access;
   }
 
+  /** Its name on the server, and what such runs are called. */
+  protected abstract readonly workflowType: string;
   protected abstract work(input: Input): Work;
   /** Of a run that has left nothing but how it ended. */
   protected abstract bare(workflowId: string, runId: string, ended: Ended<'failed' | 'cancelled'>): Result;
@@ -103,6 +110,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
 
   /** Asks a run to end; what it had not finished is removed. `settled` waits for that. */
   async cancel(run: Run): Promise<void> {
+    await this.describe(run);
     await this.handle(run)
       .cancel()
       .catch(rejectNotFound(idOf(run)));
@@ -114,10 +122,13 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     return this.access.client.workflow.getHandle(idOf(run), undefined, options);
   }
 
-  protected describe(run: Run): Promise<WorkflowExecutionDescription> {
-    return this.handle(run)
+  /** `CheckpointConfigError` where the run is of another kind: nothing it tells would be understood. */
+  protected async describe(run: Run): Promise<WorkflowExecutionDescription> {
+    const description = await this.handle(run)
       .describe()
       .catch(rejectNotFound(idOf(run)));
+    if (description.type === this.workflowType) return description;
+    throw new CheckpointConfigError(`${idOf(run)} is ${KINDS[description.type] ?? `a workflow ${description.type}, none of ours`}.`);
   }
 
   private async query(run: Run): Promise<Result> {

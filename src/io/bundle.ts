@@ -32,7 +32,9 @@ export async function packBundle(entries: Readonly<Record<string, string>>, crea
  */
 export async function* historiesInBundle(path: string): AsyncGenerator<{ readonly name: string; readonly history: unknown }> {
   const zip = await JSZip.loadAsync(await bytesOf(path)).catch((cause: Error) => {
-    throw new CheckpointLoadError(`${path} is no bundle: ${cause.message.slice(0, 200)}`, path, { cause });
+    throw new CheckpointLoadError(`${path} is no bundle: not a zip archive, or a damaged one. Make it with \`ckpt bundle\`.`, path, {
+      cause,
+    });
   });
   const first = zip.file(historyName(1));
   if (first === null) throw new CheckpointLoadError(`${path} holds no ${historyName(1)}. Make a bundle with \`ckpt bundle\`.`, path);

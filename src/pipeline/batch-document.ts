@@ -19,7 +19,7 @@ export function checkBatch(given: unknown): BatchInput {
   for (const key of Object.keys(given))
     if (!known.includes(key))
       throw new CheckpointConfigError(
-        `Unknown key \`${key}\`.${didYouMean(key, BATCH_KEYS)} A batch knows: ${BATCH_KEYS.join(', ')}.`,
+        `Unknown key \`${key}\`.${didYouMean(key, BATCH_KEYS)}${'stages' in given ? ' Is it a pipeline? That is run by `ckpt run`.' : ''} A batch knows: ${BATCH_KEYS.join(', ')}.`,
         key,
       );
   checkItems(given['items']);

@@ -32,7 +32,7 @@ export function checkDocument(document: unknown): PipelineInput {
   for (const key of Object.keys(document)) {
     if (!PIPELINE_KEYS.includes(key))
       throw new CheckpointConfigError(
-        `Unknown key \`${key}\`.${didYouMean(key, PIPELINE_KEYS)} A pipeline knows: ${PIPELINE_KEYS.join(', ')}.`,
+        `Unknown key \`${key}\`.${didYouMean(key, PIPELINE_KEYS)}${'items' in document ? ' Is it a batch? That is run by `ckpt batch run`.' : ''} A pipeline knows: ${PIPELINE_KEYS.join(', ')}.`,
         key,
       );
   }

@@ -146,7 +146,10 @@ export function checkKeys(given: unknown, known: readonly string[]): Readonly<Re
 
 export function checkOneWork({ pipeline, batch }: Readonly<Record<string, unknown>>): void {
   if ((pipeline === undefined) !== (batch === undefined)) return;
-  throw new CheckpointConfigError('A schedule runs either a `pipeline` or a `batch`.', batch === undefined ? '' : 'batch');
+  throw new CheckpointConfigError(
+    'A schedule runs either a `pipeline` or a `batch`: name its document (`--pipeline` or `--batch`).',
+    batch === undefined ? '' : 'batch',
+  );
 }
 
 /** Seconds of a duration: a number of them, or a text such as `1h30m`. */

@@ -173,3 +173,23 @@ test(
   },
   LONG,
 );
+
+test(
+  'what is asked of a batch is not asked of a run, and the other way round',
+  async () => {
+    for (const [words, message] of [
+      [['status', 'several'], 'several is a batch; commands about batches are those of `ckpt batch`.'],
+      [['cancel', 'several'], 'several is a batch; commands about batches are those of `ckpt batch`.'],
+      [['batch', 'status', 'held'], 'held is the run of a pipeline, not a batch; leave out `batch` in the command.'],
+      [['batch', 'pause', 'held'], 'held is the run of a pipeline, not a batch; leave out `batch` in the command.'],
+    ] as const) {
+      const { code, stdout } = await call(...words, '--json');
+      expect([words, code, JSON.parse(stdout)]).toEqual([
+        words,
+        2,
+        { error: { type: 'CheckpointConfigError', message, details: expect.anything() } },
+      ]);
+    }
+  },
+  LONG,
+);

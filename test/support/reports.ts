@@ -17,7 +17,7 @@ export function contentsIn(html: string): Contents {
     const [, text] = new RegExp(String.raw`<script type="text/plain" id="${id}">\s*([A-Za-z0-9+/=]*)\s*</script>`).exec(html)!;
     return Buffer.from(text!, 'base64');
   };
-  return unpackContents(JSON.parse(inflateSync(bytesIn('contents')).toString('utf8')) as PackedContents, bytesIn('digests'));
+  return unpackContents(JSON.parse(inflateSync(bytesIn('contents')).toString('utf8')) as PackedContents, bytesIn('tensor-digests'));
 }
 
 const ZERO = Date.parse('2026-11-25T02:00:00Z');

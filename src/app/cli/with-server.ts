@@ -40,7 +40,12 @@ export function checkStays({ stays }: TemporalAccess, what: string): void {
   );
 }
 
-/** Of a workflow in the Temporal UI; null where nobody knows where that is. */
-export function linkOf({ uiUrl, namespace }: TemporalAccess, workflowId: string): string | null {
+/** Of a workflow in the Temporal UI; null where nobody knows where that is, or it goes when this command does. */
+export function linkOf(temporal: TemporalAccess, workflowId: string): string | null {
+  return temporal.stays ? passingLinkOf(temporal, workflowId) : null;
+}
+
+/** The same, for as long as this command runs. */
+export function passingLinkOf({ uiUrl, namespace }: TemporalAccess, workflowId: string): string | null {
   return uiUrl === null ? null : `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`;
 }

@@ -3,7 +3,7 @@ import { barX, plot, text } from '@observablehq/plot';
 import { formatBytes, formatText } from '../../pipeline/text.ts';
 import { MARK, type RunContents } from '../contents.ts';
 import { code, facts, figure, h, WIDTH } from './element.ts';
-import { formatShare, grouped } from './text.ts';
+import { counted, formatShare, grouped } from './text.ts';
 
 interface Part {
   readonly side: 'in' | 'out';
@@ -27,15 +27,15 @@ export function flow(run: RunContents): HTMLElement {
               'span',
               {},
               source.files[0]?.uri ?? '–',
-              source.files.length > 1 ? ` and ${grouped(source.files.length - 1)} more files` : '',
+              source.files.length > 1 ? ` and ${counted(source.files.length - 1, 'more file')}` : '',
             ),
           ],
           ['format', formatText(source)],
-          ['size', `${formatBytes(size)} (${grouped(size)} bytes)`],
-          ['weights', `${grouped(source.weights.tensors)} tensors, ${formatBytes(source.weights.bytes)}`],
+          ['size', sizeText(size)],
+          ['weights', `${counted(source.weights.tensors, 'tensor')}, ${formatBytes(source.weights.bytes)}`],
           [
             'beside them',
-            source.others.tensors === 0 ? null : `${grouped(source.others.tensors)} tensors, ${formatBytes(source.others.bytes)}`,
+            source.others.tensors === 0 ? null : `${counted(source.others.tensors, 'tensor')}, ${formatBytes(source.others.bytes)}`,
           ],
           [
             'training',
@@ -48,10 +48,7 @@ export function flow(run: RunContents): HTMLElement {
     facts([
       ['to', output.uri],
       ['format', output.format],
-      [
-        'size',
-        `${formatBytes(output.size)} (${grouped(output.size)} bytes)${size === 0 ? '' : `, ${formatShare(output.size, size)} of the source`}`,
-      ],
+      ['size', `${sizeText(output.size)}${size === 0 ? '' : `, ${formatShare(output.size, size)} of the source`}`],
       ['tensors', grouped(output.tensors)],
       ['state', output.unchanged ? 'unchanged: an earlier run had published exactly this' : 'published by this run'],
       ['SHA-256', output.sha256 === undefined ? null : code(output.sha256)],
@@ -132,4 +129,8 @@ function placed(parts: readonly Part[]): readonly (Part & { readonly middle: num
     ends[part.side] += part.bytes;
     return { ...part, middle: ends[part.side] - part.bytes / 2 };
   });
+}
+
+function sizeText(bytes: number): string {
+  return bytes < 1024 ? formatBytes(bytes) : `${formatBytes(bytes)} (${grouped(bytes)} bytes)`;
 }

@@ -12,7 +12,7 @@ async function contentsIn(page: Document): Promise<Contents> {
   const packed = new Blob([bytesIn(page, 'contents')]).stream().pipeThrough(new DecompressionStream('deflate'));
   // Made by `reportPage` of the same version.
   const contents = JSON.parse(await new Response(packed).text()) as PackedContents;
-  return unpackContents(contents, bytesIn(page, 'digests'));
+  return unpackContents(contents, bytesIn(page, 'tensor-digests'));
 }
 
 function bytesIn(page: Document, id: string): Uint8Array<ArrayBuffer> {

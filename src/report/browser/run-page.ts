@@ -28,6 +28,7 @@ export function runSections(run: RunContents): readonly HTMLElement[] {
               {},
               `Since ${formatTime(run.waiting.since)}: stage ${run.waiting.stage.index + 1}, ${run.waiting.stage.type}: ${run.waiting.error.message}`,
             ),
+            h('p', {}, 'Answer with ', code(`ckpt resolve ${run.workflowId} --retry`), ', ', code('--skip'), ' or ', code('--abort'), '.'),
           ),
         ]),
     ...(run.source === null && run.outputs.length === 0 ? [] : [section('flow', 'In and out', flow(run))]),
@@ -49,15 +50,16 @@ export function runSections(run: RunContents): readonly HTMLElement[] {
   ];
 }
 
-function failure({ error, stages }: RunContents): HTMLElement {
+function failure(run: RunContents): HTMLElement {
+  const { error, stages } = run;
   const { type, message, details } = error!;
   const text = (key: string): string | null => (typeof details[key] === 'string' ? details[key] : null);
   const errors = Array.isArray(details['validation_errors']) ? (details['validation_errors'] as readonly Json[]) : [];
   const failed = stages.find(({ status }) => status === 'failed');
   const element = section(
     'failure',
-    'What failed',
-    h('p', { class: 'message' }, h('strong', {}, type), `: ${message}`),
+    run.status === 'cancelled' ? 'Cancelled' : 'What failed',
+    h('p', { class: 'message' }, ...(run.status === 'cancelled' ? [message] : [h('strong', {}, type), `: ${message}`])),
     errors.length === 0 ? null : h('ul', {}, ...errors.slice(0, 50).map((line) => h('li', {}, String(line)))),
     facts([
       ['where', text('pipeline_stage') ?? (failed === undefined ? null : labelOf(failed))],

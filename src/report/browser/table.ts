@@ -3,7 +3,7 @@
  * are in the document. `aria-rowcount` and `aria-rowindex` tell the rest; the window scrolls by keyboard as any scrolled region.
  */
 import { h } from './element.ts';
-import { grouped } from './text.ts';
+import { counted, grouped } from './text.ts';
 
 /** Pixels of a row, as in page.css. */
 const ROW = 30;
@@ -91,7 +91,7 @@ export function dataTable({ id, noun, rows, columns, search, searchTitle, choice
       if (words.every((word) => text.includes(word))) order.push(row);
     }
     if (sorted !== null) order = inOrder(order, columns[sorted.column]!, sorted.down);
-    status.textContent = order.length === rows ? `${grouped(rows)} ${noun}s` : `${grouped(order.length)} of ${grouped(rows)} ${noun}s`;
+    status.textContent = order.length === rows ? counted(rows, noun) : `${grouped(order.length)} of ${counted(rows, noun)}`;
     table.setAttribute('aria-rowcount', String(order.length + 1));
     region.scrollTop = 0;
     draw(false);

@@ -32,3 +32,8 @@ export function formatShare(part: number, whole: number): string {
 export function grouped(count: number): string {
   return count.toLocaleString('en-US');
 }
+
+/** `1 tensor`, `1,024 tensors`. */
+export function counted(count: number, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -8,7 +8,7 @@ import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, printJson, type OutputOptions } from '../output.ts';
-import { checkStays, clientOf, linkOf, withServer } from '../with-server.ts';
+import { checkStays, clientOf, linkOf, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -58,7 +58,8 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
         return;
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
-      if (process.stderr.isTTY === true) note(`Batch ${workflowId}${link === null ? '' : `: ${link}`}`);
+      const passing = passingLinkOf(temporal, workflowId);
+      if (process.stderr.isTTY) note(`Batch ${workflowId}${passing === null ? '' : `: ${passing}`}`);
       const release = onInterrupt('batch', () => void batch.cancel(started).catch(() => undefined));
       const stop = showProgress(() => batch.status(started));
       const result = await Promise.race([
@@ -69,7 +70,7 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
         release();
       });
       show(result, link, options);
-      if (temporal.kind === 'embedded' && options.json !== true)
+      if (!temporal.stays && options.json !== true)
         note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
       process.exitCode = exitCode(result);
     } finally {

@@ -9,7 +9,7 @@ import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
-import { checkStays, clientOf, linkOf } from '../with-server.ts';
+import { checkStays, clientOf, linkOf, passingLinkOf } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -58,6 +58,8 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
         return;
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      const passing = passingLinkOf(temporal, workflowId);
+      if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
       const release = onInterrupt('run', () => void client.cancel(workflowId).catch(() => undefined));
       const watching = new AbortController();
       const bar = process.stderr.isTTY ? new ProgressBar() : null;

@@ -9,7 +9,7 @@ import { resolve } from 'node:path';
 import { CheckpointNotFoundError, CheckpointValidationError } from '../../../errors.ts';
 import { manifestPath, readManifest, type Manifest } from '../../../io/manifest.ts';
 import { destinationOf } from '../../../io/destination.ts';
-import { formatBytes, formatCount } from '../../../pipeline/text.ts';
+import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header, Tensor } from '../../../model/header.ts';
 import { keepTrainingState } from '../../../transform/keep-training-state.ts';
@@ -78,7 +78,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     const rows = findings.slice(0, MOST_ROWS).map(({ message }) => `  ${message}`);
     const lines = [
       uri,
-      `  ${header.format} in ${header.container}: ${formatCount(tensors.length, 'tensor')} read, ${formatBytes(bytes)}; ${manifest === null ? 'no manifest' : 'manifest compared'}`,
+      `  ${formatText(header)}: ${formatCount(tensors.length, 'tensor')} read, ${formatBytes(bytes)}; ${manifest === null ? 'no manifest' : 'manifest compared'}`,
       ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
       ...(unsupported.length > 0 ? [`  not looked into, without a dense form: ${unsupported.slice(0, 10).join(', ')}`] : []),
       ...rows,

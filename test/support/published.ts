@@ -4,8 +4,9 @@ import { isCheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
 import type { Copied } from '../../src/io/copy.ts';
-import { openPinned } from '../../src/io/local-file.ts';
+import { localPath, openPinned } from '../../src/io/local-file.ts';
 import { openSource } from '../../src/io/open.ts';
+import { forgetPartials } from '../../src/io/partials.ts';
 import { publishLocal } from '../../src/io/publish-local.ts';
 import { siblingsOf } from '../../src/io/siblings.ts';
 import type { Header } from '../../src/model/header.ts';
@@ -33,6 +34,8 @@ export async function publish(header: Header, target: string): Promise<Published
     onProgress: () => undefined,
     signal: new AbortController().signal,
   });
+  // As whoever has written the manifest does.
+  await forgetPartials(localPath(target), 'test');
   return { ...copied, tensors: Object.fromEntries([...tensors].map(([index, sha256]) => [layout.tensors[index]!.name, sha256])) };
 }
 

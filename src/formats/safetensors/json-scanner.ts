@@ -8,6 +8,11 @@ export class JsonSyntaxError extends Error {}
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const SPACE = 0x20;
+/** Up to here an engine copies a part of a text; a longer one would keep the whole text as long as it is kept itself. */
+const COPIED = 12;
+/** Keys of an object that are compared one by one. */
+const FEW = 8;
 
 export class JsonScanner {
   readonly #text: string;
@@ -35,13 +40,16 @@ export class JsonScanner {
   string(): string {
     this.expect('"');
     const start = this.#at - 1;
+    let isPlain = true;
     for (;;) {
       const code = this.#text.charCodeAt(this.#at);
       if (Number.isNaN(code)) throw this.error('a string does not end');
       if (code === BACKSLASH) this.#at++;
+      isPlain &&= code !== BACKSLASH && code >= SPACE;
       this.#at++;
       if (code === QUOTE) break;
     }
+    if (isPlain && this.#at - start - 2 <= COPIED) return this.#text.slice(start + 1, this.#at - 1);
     try {
       return JSON.parse(this.#text.slice(start, this.#at)) as string;
     } catch {
@@ -75,11 +83,13 @@ export class JsonScanner {
   object(each: (key: string) => void): void {
     this.expect('{');
     if (this.accept('}')) return;
-    const keys = new Set<string>();
+    const few: string[] = [];
+    let many: Set<string> | undefined;
     do {
       const key = this.string();
-      if (keys.has(key)) throw this.error(`the key ${JSON.stringify(key)} stands twice`);
-      keys.add(key);
+      if (many === undefined ? few.includes(key) : many.has(key)) throw this.error(`the key ${JSON.stringify(key)} stands twice`);
+      if (many !== undefined) many.add(key);
+      else if (few.push(key) > FEW) many = new Set(few);
       this.expect(':');
       each(key);
     } while (this.accept(','));

@@ -77,12 +77,14 @@ export default defineStage<Options>({
     const outputs = outputsOf(plan, call.options, serverSideCopy ? copyArrangement(services.storage, uri) : undefined);
     const target = outputs.index === null ? uri : siblingUri(uri, outputs.index.name);
     const manifest = overwrite === 'always' ? null : await unchangedManifest(files, target, planSha256);
-    const recipe = await call.recipe(plan);
+    // Found out while bytes are on their way: the program's own files are read for it. What is wrong shows where it is asked for.
+    const finding = call.recipe(plan);
+    finding.catch(() => undefined);
     const token = partialToken(call);
     const places = outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)));
     const settle = (): Promise<unknown> => Promise.all(places.map((place) => files.settle(place, token)));
     if (manifest !== null) {
-      await renewRecipe(files, manifest, recipe);
+      await renewRecipe(files, manifest, await finding);
       await settle();
       return outcome(call, [...plan.dropped, ...outputs.dropped], {
         uri: target,
@@ -132,6 +134,7 @@ export default defineStage<Options>({
     }
     const dropped = [...plan.dropped, ...outputs.dropped];
     const overflows = overflowsOf(plan, outputs, published);
+    const recipe = await finding;
     const content: ManifestContent = {
       format,
       size,

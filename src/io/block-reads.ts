@@ -68,7 +68,8 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     const known = (lanes[lane] ??= new WeakMap());
     const found = known.get(source);
     if (found !== undefined) return found;
-    const fresh = coalescing(source);
+    // From afar, what stands in front of a tensor comes with it.
+    const fresh = coalescing(source, far ? 1 : 2);
     known.set(source, fresh);
     return fresh;
   }
@@ -150,6 +151,10 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
       const ready = new Map(await settled(near));
       const overflows: Overflow[] = [];
       const reads: Promise<void>[] = [];
+      const afterAll = async (error: unknown): Promise<never> => {
+        await Promise.allSettled(reads);
+        throw error;
+      };
       let from = 0;
       for (const part of parts) {
         const segment = layout.segments[part.segment]!;
@@ -161,7 +166,7 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
           if (count > 0) overflows.push([segment.index, count]);
         });
         if (isFree(tensor)) reads.push(read);
-        else await read;
+        else await read.catch(afterAll);
       }
       await settled(reads);
       return overflows;

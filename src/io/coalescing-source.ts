@@ -30,8 +30,8 @@ interface Span {
   readonly end: number;
 }
 
-/** Ranges as few requests; what does not fit into `HELD_MAX`, and what stands alone, is left to direct reads. */
-export function spansOf(ranges: readonly ByteRange[], size: number): readonly Span[] {
+/** Ranges as few requests; what does not fit into `HELD_MAX`, and what stands together with fewer than `least`, is left to direct reads. */
+export function spansOf(ranges: readonly ByteRange[], size: number, least = 2): readonly Span[] {
   const sorted = ranges.map(({ offset, length }) => ({ offset, end: Math.min(size, offset + length) })).sort((a, b) => a.offset - b.offset);
   const spans: { offset: number; end: number; members: number }[] = [];
   for (const { offset, end } of sorted) {
@@ -42,10 +42,11 @@ export function spansOf(ranges: readonly ByteRange[], size: number): readonly Sp
     } else spans.push({ offset, end, members: 1 });
   }
   let held = 0;
-  return spans.filter(({ offset, end, members }) => members > 1 && (held += end - offset) <= HELD_MAX);
+  return spans.filter(({ offset, end, members }) => members >= least && (held += end - offset) <= HELD_MAX);
 }
 
-export function coalescing(source: ByteSource): CoalescingSource {
+/** `least`: of how many ranges at least a request is made. */
+export function coalescing(source: ByteSource, least?: number): CoalescingSource {
   let held: readonly { readonly offset: number; readonly end: number; readonly bytes: Uint8Array }[] = [];
   /** What is held lies here: used again each time, as fresh memory for every block would be most of what is allocated. */
   let memory = new Uint8Array(0);
@@ -75,7 +76,7 @@ export function coalescing(source: ByteSource): CoalescingSource {
     held: from,
     async prefetch(ranges, signal) {
       held = [];
-      const spans = spansOf(ranges, source.size);
+      const spans = spansOf(ranges, source.size, least);
       const total = spans.reduce((sum, { offset, end }) => sum + end - offset, 0);
       if (total > memory.length) memory = new Uint8Array(Math.ceil(total / STEP) * STEP);
       let at = 0;

@@ -10,7 +10,7 @@ import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { blockReads, isFar, type Overflow } from './block-reads.ts';
 import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
-import { inlineDigester, threadDigester, type DigestPiece } from './digest.ts';
+import { inlineDigester, threadDigester, threadDigesters, type Digester, type DigestPiece } from './digest.ts';
 import { openFiles } from './open-files.ts';
 import { settled } from './settled.ts';
 import { tensorSums } from './tensor-sums.ts';
@@ -80,8 +80,7 @@ interface Block {
 export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const { layout, plan, write, onProgress, resume } = options;
   const memory = options.memory ?? ringOf(layout, plan);
-  const begin = layout.size >= THREADS_FROM ? threadDigester : inlineDigester;
-  const digesters = { whole: begin(memory), tensors: begin(memory) };
+  const digesters = digestersOf(layout, plan, memory);
   const files = openFiles(plan.files, options.open);
   const reads = blockReads(layout, plan, files);
   const sums = tensorSums(layout, plan);
@@ -197,6 +196,18 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   }
   await settled([digesters.whole.close(), digesters.tensors.close(), files.close()]);
   return { size: layout.size, sha256: whole, tensors, overflowed };
+}
+
+/** Bytes that come from afar do not come faster than one thread digests them twice. */
+function digestersOf(
+  { size }: Layout,
+  plan: Plan,
+  memory: readonly Uint8Array[],
+): { readonly whole: Digester; readonly tensors: Digester } {
+  if (size < THREADS_FROM) return { whole: inlineDigester(memory), tensors: inlineDigester(memory) };
+  if (!isFar(plan)) return { whole: threadDigester(memory), tensors: threadDigester(memory) };
+  const [whole, tensors] = threadDigesters(memory, 2);
+  return { whole: whole!, tensors: tensors! };
 }
 
 function ringOf(layout: Layout, plan: Plan): readonly Uint8Array[] {

@@ -1,7 +1,10 @@
-/** The thread of `threadDigester`. */
+/** The thread of `threadDigesters`. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { digestSequence, type DigestRequest } from './digest.ts';
+import { digestSequence, type ThreadRequest } from './digest.ts';
 
-// `threadDigester` starts this thread with its blocks of shared memory.
-const step = digestSequence(workerData as readonly Uint8Array[]);
-parentPort!.on('message', (request: DigestRequest) => parentPort!.postMessage(step(request)));
+// It is started with its blocks of shared memory.
+const memory = workerData as readonly Uint8Array[];
+const sequences: ReturnType<typeof digestSequence>[] = [];
+parentPort!.on('message', ({ sequence, request }: ThreadRequest) =>
+  parentPort!.postMessage((sequences[sequence] ??= digestSequence(memory))(request)),
+);

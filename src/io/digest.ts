@@ -23,6 +23,13 @@ export interface DigestRequest {
   readonly snapshot: boolean;
 }
 
+/** What the thread is sent. */
+export interface ThreadRequest {
+  /** Which of the digesters that share it. */
+  readonly sequence: number;
+  readonly request: DigestRequest;
+}
+
 export interface DigestAnswer {
   /** Strings that ended in this block. */
   readonly ended: readonly { readonly key: number; readonly sha256: string }[];
@@ -64,6 +71,11 @@ export function inlineDigester(memory: readonly Uint8Array[]): Digester {
 
 /** `memory` must lie in shared buffers. */
 export function threadDigester(memory: readonly Uint8Array[]): Digester {
+  return threadDigesters(memory, 1)[0]!;
+}
+
+/** Several that share one thread, which takes some 15 MiB: it ends with the first of them that is closed. */
+export function threadDigesters(memory: readonly Uint8Array[], count: number): readonly Digester[] {
   const worker = new Worker(new URL('./digest-thread.js', import.meta.url), { workerData: memory });
   const waiting: { resolve: (answer: DigestAnswer) => void; reject: (error: unknown) => void }[] = [];
   let failure: unknown;
@@ -74,15 +86,14 @@ export function threadDigester(memory: readonly Uint8Array[]): Digester {
   worker.on('message', (answer: DigestAnswer) => waiting.shift()?.resolve(answer));
   worker.on('error', fail);
   worker.on('exit', (code) => fail(new Error(`the digest thread ended with code ${code}`)));
-  return {
+  const close = async (): Promise<void> => void (await worker.terminate());
+  return Array.from({ length: count }, (_, sequence) => ({
     update: (request) =>
       new Promise((resolve, reject) => {
         if (failure !== undefined) return reject(failure);
         waiting.push({ resolve, reject });
-        worker.postMessage(request);
+        worker.postMessage({ sequence, request } satisfies ThreadRequest);
       }),
-    async close() {
-      await worker.terminate();
-    },
-  };
+    close,
+  }));
 }

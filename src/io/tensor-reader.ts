@@ -6,11 +6,23 @@
 import { CheckpointIncompatibleError } from '../errors.ts';
 import { bytesPerElement, type Dtype } from '../model/dtype.ts';
 import type { Storage, Tensor } from '../model/header.ts';
+import type { PlannedTensor } from '../model/plan.ts';
 import type { StorageReader } from './storage-reader.ts';
 import { stridedFill } from './strided-reader.ts';
 
 /** Fills `target` with output bytes from `offset`, both multiples of the element size. */
 export type TensorFill = (offset: number, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
+
+/** True where the published bytes are the stored ones: contiguous, and of no other dtype or order. */
+export function isAsStored({ dtype, origin }: PlannedTensor, storages: readonly Storage[]): boolean {
+  return (
+    dtype === origin.dtype &&
+    origin.stride === undefined &&
+    origin.conjugate !== true &&
+    origin.negative !== true &&
+    storages[origin.storage]!.byteOrder === undefined
+  );
+}
 
 /** True where the output is the whole storage, byte for byte: then the archive's CRC-32 can be checked. */
 export function isWholeStorage(storage: Storage, tensor: Tensor, bytes: number): boolean {

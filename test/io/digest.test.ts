@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { inlineDigester, threadDigester } from '../../src/io/digest.ts';
+import { inlineDigester, threadDigester, threadDigesters } from '../../src/io/digest.ts';
 import { noise } from '../support/memory-source.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -36,6 +36,18 @@ test.each(['thread', 'inline'])('strings over many blocks and many in one: %s', 
     snapshot: null,
   });
   await digester.close();
+});
+
+test('several in one thread keep apart what they digest', async () => {
+  const bytes = noise(1000, 4);
+  const memory = [new Uint8Array(new SharedArrayBuffer(1000))];
+  memory[0]!.set(bytes);
+  const [one, two] = threadDigesters(memory, 2);
+  const part = (from: number, to: number, ends: boolean) => ({ slot: 0, pieces: [{ key: 1, from, to, ends }], snapshot: false });
+  const answers = [one!.update(part(0, 500, false)), two!.update(part(0, 1000, true)), one!.update(part(500, 700, true))];
+  const sums = (await Promise.all(answers)).map(({ ended }) => ended.map((each) => each.sha256));
+  expect(sums).toEqual([[], [sha256(bytes)], [sha256(bytes.subarray(0, 700))]]);
+  await one!.close();
 });
 
 test('a closed thread answers nothing more', async () => {

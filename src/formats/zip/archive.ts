@@ -332,6 +332,9 @@ function placeEnds(uri: string, members: readonly Placed[], directoryOffset: num
   for (let index = 1; index < inOrder.length; index++) inOrder[index - 1]!.end = inOrder[index]!.header;
 }
 
+/** Bytes of a local header's extra field that are read with it: torch fills it up so that data begins at multiples of 64. */
+const LIKELY_EXTRA = 128;
+
 interface Local {
   /** Offset of the data. */
   readonly data: number;
@@ -342,10 +345,13 @@ interface Local {
 
 /** Reads a local header and checks it against its directory entry: name byte for byte, flags, method, and every sum and size it gives. */
 async function readLocal(source: ByteSource, member: Member): Promise<Local> {
-  const fixed = bufferOf(await source.read(member.header, LOCAL_HEADER_SIZE));
-  const start = checkStart(source.uri, member, fixed);
-  const rest = await source.read(member.header + LOCAL_HEADER_SIZE, start.data - member.header - LOCAL_HEADER_SIZE);
-  return checkLocal(source.uri, member, Buffer.concat([fixed, rest]), start);
+  const likely = LOCAL_HEADER_SIZE + Buffer.byteLength(member.name) + LIKELY_EXTRA;
+  const local = bufferOf(await source.read(member.header, Math.max(LOCAL_HEADER_SIZE, Math.min(likely, member.end - member.header))));
+  const start = checkStart(source.uri, member, local);
+  const missing = start.data - member.header - local.length;
+  if (missing <= 0) return checkLocal(source.uri, member, local, start);
+  const rest = await source.read(member.header + local.length, missing);
+  return checkLocal(source.uri, member, Buffer.concat([local, rest]), start);
 }
 
 /** The same out of bytes from the local header on that are there already; undefined where they do not reach the member's data. */

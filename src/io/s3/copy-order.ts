@@ -6,7 +6,7 @@
  */
 import { bytesPerElement, tensorBytes } from '../../model/dtype.ts';
 import type { Plan } from '../../model/plan.ts';
-import { isPlain } from './copy-runs.ts';
+import { isAsStored } from '../tensor-reader.ts';
 import { PART_LEAST } from './parts.ts';
 
 /** `order` lists the plan's tensors by dtype; `isNear` says which of its files lie in the store. */
@@ -37,7 +37,7 @@ function unitsOf(plan: Plan, order: readonly number[], isNear: (file: number) =>
     const { file, location } = plan.storages[origin.storage]!;
     const length = tensorBytes(dtype, shape);
     const stored = location.kind === 'range' ? location.counted === undefined : location.kind === 'member' && location.method === 'stored';
-    const copied = stored && isNear(file) && isPlain(plan.tensors[index]!, plan);
+    const copied = stored && isNear(file) && isAsStored(plan.tensors[index]!, plan.storages);
     // Where exactly a member's bytes begin, only its own header tells: one is never told to follow another.
     const start = !copied ? null : location.kind === 'range' ? location.offset + origin.offset * bytesPerElement(dtype) : Number.NaN;
     const last = units.at(-1);

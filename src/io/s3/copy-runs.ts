@@ -4,6 +4,7 @@ import { dataOffset } from '../../formats/zip/archive.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import { bytesPerElement } from '../../model/dtype.ts';
 import type { Plan, PlannedTensor } from '../../model/plan.ts';
+import { isAsStored } from '../tensor-reader.ts';
 import { PART_LEAST, type Run } from './parts.ts';
 
 /** Local headers of archives that are read at a time. */
@@ -22,7 +23,9 @@ export async function copyRuns(
   const wanted = layout.segments.flatMap((segment, index) => {
     if (segment.kind !== 'tensor') return [];
     const tensor = layout.tensors[segment.index]!;
-    return isNear(plan.storages[tensor.origin.storage]!.file) && isPlain(tensor, plan) ? [{ index, tensor, length: segment.length }] : [];
+    return isNear(plan.storages[tensor.origin.storage]!.file) && isAsStored(tensor, plan.storages)
+      ? [{ index, tensor, length: segment.length }]
+      : [];
   });
   let next = 0;
   const work = async (): Promise<void> => {
@@ -34,18 +37,6 @@ export async function copyRuns(
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return runs;
-}
-
-/** True where the published bytes are the stored ones. */
-export function isPlain({ dtype, origin }: PlannedTensor, plan: Plan): boolean {
-  const storage = plan.storages[origin.storage]!;
-  return (
-    dtype === origin.dtype &&
-    origin.stride === undefined &&
-    origin.conjugate !== true &&
-    origin.negative !== true &&
-    storage.byteOrder === undefined
-  );
 }
 
 /** Where in its file a tensor begins; null where that takes more than it is worth (less than a part of S3 is never copied), or it is packed. */

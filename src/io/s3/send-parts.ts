@@ -1,4 +1,5 @@
 /** Brings the parts of an upload into the store: made here and sent, or copied by the store itself. */
+import { setMaxListeners } from 'node:events';
 import type { Layout } from '../../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
@@ -23,8 +24,8 @@ export const PARTS_AT_ONCE = 6;
 const PARTS_LEAST = 2;
 /** Transfers for which the memory should do. */
 const SHARES = 4;
-/** Parts that one transfer sends at a time beside copies. */
-const SENT_AT_ONCE = 4;
+/** Parts that one transfer makes and sends at a time beside copies: the store has enough to do, and each takes memory twice. */
+const SENT_AT_ONCE = 2;
 /** Parts that one transfer lets the store copy at a time. */
 const COPIED_AT_ONCE = 16;
 
@@ -146,41 +147,34 @@ export async function copyAndSend(transfer: Transfer, parts: readonly PlannedPar
   const { layout, plan, open, memory, port, policy } = transfer;
   const stop = new AbortController();
   const signal = AbortSignal.any([transfer.signal, stop.signal]);
+  // Every request under way listens.
+  setMaxListeners(0, signal);
   const files = openFiles(plan.files, open);
-  const fill = layoutRange(layout, plan, files.source);
+  const fill = layoutRange(layout, plan, files);
   const copies = parts.filter(({ copy }) => copy !== null).values();
   const sends = parts.filter(({ copy }) => copy === null).values();
-  const sending = new Set<Promise<void>>();
-
   const copying = async (): Promise<void> => {
     for (const part of copies) {
       signal.throwIfAborted();
       await sender.copy(part, signal);
     }
   };
-  const filling = async (): Promise<void> => {
+  const sending = async (): Promise<void> => {
     for (const part of sends) {
-      while (sending.size >= SENT_AT_ONCE) await Promise.race(sending);
       signal.throwIfAborted();
       const { bytes, release } = await memory.take(part.length, signal);
-      await fill(part.offset, bytes, signal).catch((error: unknown) => {
+      try {
+        await fill(part.offset, bytes, signal);
+        await sender.send(part, bytes, signal);
+      } finally {
         release();
-        throw error;
-      });
-      const work: Promise<void> = sender.send(part, bytes, signal).finally(() => {
-        release();
-        sending.delete(work);
-      });
-      work.catch((error: unknown) => stop.abort(error));
-      sending.add(work);
+      }
     }
-    await Promise.all(sending);
   };
-  const work = [filling(), ...Array.from({ length: COPIED_AT_ONCE }, copying)];
+  const work = [...Array.from({ length: SENT_AT_ONCE }, sending), ...Array.from({ length: COPIED_AT_ONCE }, copying)];
   for (const each of work) each.catch((error: unknown) => stop.abort(error));
   try {
     await Promise.allSettled(work);
-    await Promise.allSettled(sending);
     transfer.signal.throwIfAborted();
     if (stop.signal.aborted) throw stop.signal.reason;
   } finally {

@@ -33,7 +33,9 @@ export async function retrying<T>(
       return await attempt(tried);
     } catch (error) {
       signal?.throwIfAborted();
-      if (!(error instanceof StoreFault) || !error.retryable || tried >= policy.tries) throw error;
+      if (!(error instanceof StoreFault)) throw error;
+      error.attempts = tried;
+      if (!error.retryable || tried >= policy.tries) throw error;
       if ((error.retryAfterMs ?? 0) > policy.longestMs) throw error;
       await pause(Math.max(error.retryAfterMs ?? 0, pauseBefore(policy, tried)), signal);
     }

@@ -14,6 +14,8 @@ export class StoreFault extends Error {
   readonly retryAfterMs: number | undefined;
   /** Where the store says that the bucket really is. */
   readonly region: string | undefined;
+  /** Tries that were made in all when it was given up. */
+  attempts = 1;
 
   constructor(
     message: string,

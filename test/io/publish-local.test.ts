@@ -147,7 +147,7 @@ test.each<[string, (path: string, resume: PartialProgress) => Promise<PartialPro
   expect(await partials(target)).toEqual([]);
 });
 
-test('a cancelled attempt leaves nothing', async () => {
+test('7. Save: written aside and renamed, so a cancelled attempt leaves nothing', async () => {
   await interrupted('cancelled', 'CANCELLED');
   expect((await readdir(folder)).filter((each) => each.includes('cancelled'))).toEqual([]);
 });

@@ -157,8 +157,8 @@ async function readBy(
 
 function explainHttp(error: unknown, uri: string, policy: RetryPolicy): CheckpointError | unknown {
   if (!(error instanceof StoreFault)) return error;
-  const { code, status, message, retryable } = error;
-  const details = { code, ...(status === null ? {} : { status }), ...(retryable ? { attempts: policy.tries } : {}) };
+  const { code, status, message, retryable, attempts } = error;
+  const details = { code, ...(status === null ? {} : { status }), attempts };
   if (code === CHANGED || status === 416 || status === 412)
     return new CheckpointSourceError(
       `${uri} changed since it was pinned: ${message}. Run the pipeline again when nothing writes to it.`,
@@ -170,14 +170,14 @@ function explainHttp(error: unknown, uri: string, policy: RetryPolicy): Checkpoi
     );
   if (code === STALLED)
     return new CheckpointTimeoutError(
-      `Reading ${uri} stalled: ${message}, ${policy.tries} times. Look at the server and the network between.`,
+      `Reading ${uri} stalled: ${message}, ${attempts} times. Look at the server and the network between.`,
       `reading ${uri}`,
       policy.stallMs / 1000,
       { cause: error, details: { ...details, url: uri } },
     );
   if (code === 'PrivateAddress')
     return new CheckpointConfigError(`${uri}: ${message}.`, undefined, { details: { ...details, reason: 'outside_fence' } });
-  const tries = retryable ? ` after ${policy.tries} tries` : '';
+  const tries = attempts > 1 ? ` after ${attempts} tries` : '';
   const answer = status === null ? code : `${status}`;
   const advice =
     status === 401 || status === 403

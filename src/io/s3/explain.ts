@@ -45,15 +45,16 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
     ...(place?.endpoint == null ? {} : { endpoint: place.endpoint }),
     ...(fault.status === null ? {} : { status: fault.status }),
     code: fault.code,
+    attempts: fault.attempts,
   };
   const answer = fault.status === null ? fault.code : `${fault.status} ${fault.code}`;
   if (fault.code === CHANGED || fault.status === 412 || fault.status === 416) return changedError(uri, fault.message, details);
   if (fault.code === STALLED)
     return new CheckpointTimeoutError(
-      `${doing} ${uri} stalled: ${fault.message}, ${policy.tries} times${at}. Look at the store and the network between.`,
+      `${doing} ${uri} stalled: ${fault.message}, ${fault.attempts} times${at}. Look at the store and the network between.`,
       `${doing} ${uri}`,
       policy.stallMs / 1000,
-      { cause: fault, details: { ...details, source_path: uri, attempts: policy.tries } },
+      { cause: fault, details: { ...details, source_path: uri } },
     );
   if (fault.code === 'NoCredentials')
     return new CheckpointSourceError(
@@ -79,7 +80,7 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
     return new CheckpointSourceError(
       `${uri}: the store answers ${answer}${at}: ${place?.credentials ?? 'the credentials'} have expired, and asking for new ones gave none that are better. Renew them where the worker finds them.`,
       uri,
-      { cause: fault, details: { ...details, attempts: policy.tries } },
+      { cause: fault, details },
     );
   if (fault.status === 401 || fault.status === 403)
     return new CheckpointSourceError(
@@ -99,11 +100,11 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
       uri,
       { cause: fault, details },
     );
-  const tries = fault.retryable ? ` after ${policy.tries} tries` : '';
+  const tries = fault.attempts > 1 ? ` after ${fault.attempts} tries` : '';
   return new CheckpointSourceError(`${doing} ${uri} failed${tries} with ${answer}: ${fault.message}${at}.`, uri, {
     cause: fault,
     retryable: fault.retryable,
-    details: fault.retryable ? { ...details, attempts: policy.tries } : details,
+    details,
     ...(fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs }),
   });
 }

@@ -53,6 +53,7 @@ describe.each(FORMATS)('%s', (format) => {
     expect(found).toEqual(new Map(wanted));
     if (path.includes('tied_weights')) expect(groups(header)).toEqual(expected.shared);
 
+    // 7. Save: that metadata entry is carried over when the source has it.
     if (path.includes('anemoi')) {
       const original = await headerOf(fixture(path));
       expect(header.anemoiMetadata).toEqual(original.anemoiMetadata);
@@ -90,7 +91,7 @@ function groups({ weights, tensors }: Awaited<ReturnType<typeof headerOf>>): rea
   return [...found.values()].filter(({ length }) => length > 1);
 }
 
-describe('training state', () => {
+describe('7. Formats: training state', () => {
   const PATH = 'good/lightning_trained.ckpt';
   const written = async (path: string, format: (typeof FORMATS)[number]) => {
     const plan = await planOf(path);
@@ -119,7 +120,15 @@ describe('training state', () => {
     expect(state.map(({ name }) => name)).toContain('optimizer_states[0].state.0.exp_avg');
   });
 
-  test('Lightning to pytorch unwraps lists of one and names what it drops', async () => {
+  test('Lightning to pytorch, model only: model_state_dict alone', async () => {
+    const header = await headerOf(fixture(PATH));
+    const plan = selectWeights(header, { skipUnsupported: false });
+    const again = await readHeader(memorySource(await bytesOf(plan, layoutTorch(plan, 'pytorch'))));
+    expect(topLevel(again.tree!)).toEqual({ model_state_dict: '…' });
+    expect(again.tensors.length).toBe(plan.tensors.length);
+  });
+
+  test('Lightning to pytorch, with training state: one-element lists unwrapped; dropped keys recorded', async () => {
     const { layout, header } = await written(PATH, 'pytorch');
     expect(topLevel(header.tree!)).toEqual({
       model_state_dict: '…',

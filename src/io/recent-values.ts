@@ -8,6 +8,8 @@
 
 /** Bytes of their text, of all values together; a header or a plan of 100 000 tensors has 5 to 20 MB. Values take some four times as much. */
 const KEPT = 48 * 2 ** 20;
+/** Values at most: each weighs more than its text, and a batch of small checkpoints makes thousands that nobody asks for again. */
+const MOST = 128;
 /** Milliseconds without use until all are let go. */
 const IDLE = 60_000;
 
@@ -38,7 +40,7 @@ export function recentValues(): RecentValues {
     take(key);
     if (size > KEPT) return;
     for (const oldest of kept.keys()) {
-      if (total + size <= KEPT) break;
+      if (total + size <= KEPT && kept.size < MOST) break;
       take(oldest);
     }
     kept.set(key, { value, size });

@@ -27,6 +27,13 @@ test('those used last stay, at most 48 MiB of them', () => {
   expect(['a', 'c', 'd', 'most'].map((key) => values.get(key))).toEqual([undefined, undefined, undefined, 'most']);
 });
 
+test('however small, at most 128 values stay', () => {
+  const values = recentValues();
+  for (let index = 0; index < 200; index++) values.keep(`${index}`, index, 1);
+  const there = Array.from({ length: 200 }, (_, index) => index).filter((index) => values.get(`${index}`) !== undefined);
+  expect(there).toEqual(Array.from({ length: 128 }, (_, index) => index + 72));
+});
+
 test('a value counts once under its key, and no more when it is forgotten', () => {
   const values = recentValues();
   for (let time = 0; time < 10; time++) values.keep('a', time, 38 * MIB);

@@ -3,6 +3,7 @@
  * them are served from memory.
  */
 import type { ByteSource } from '../model/byte-source.ts';
+import { settled } from './settled.ts';
 
 export interface ByteRange {
   readonly offset: number;
@@ -86,11 +87,7 @@ export function coalescing(source: ByteSource, least?: number): CoalescingSource
         return { offset, end, bytes };
       });
       // One that fails must not leave others that still write into what is used again.
-      const read = await Promise.allSettled(reads);
-      held = read.map((each) => {
-        if (each.status === 'rejected') throw each.reason;
-        return each.value;
-      });
+      held = await settled(reads);
     },
     async read(offset, length, signal) {
       return find(offset, length)?.slice() ?? source.read(offset, length, signal);

@@ -7,20 +7,16 @@ import { bytesPerElement } from '../model/dtype.ts';
 import type { Storage } from '../model/header.ts';
 import type { PlannedTensor } from '../model/plan.ts';
 import type { CoalescingSource } from './coalescing-source.ts';
+import { isAsStored } from './tensor-reader.ts';
 
 /**
  * All bytes of the tensor as they are published, or undefined: it is not in memory, or its bytes have to be changed on their way.
  * What stands in front of the storage is checked as `openStorage` checks it, and throws the same errors.
  */
-export function heldTensor(
-  source: CoalescingSource,
-  { location, byteOrder, length }: Storage,
-  tensor: PlannedTensor,
-  bytes: number,
-): Uint8Array | undefined {
-  const { origin, dtype } = tensor;
-  const isPlain = dtype === origin.dtype && origin.stride === undefined && origin.conjugate !== true && origin.negative !== true;
-  if (!isPlain || byteOrder !== undefined) return undefined;
+export function heldTensor(source: CoalescingSource, storage: Storage, tensor: PlannedTensor, bytes: number): Uint8Array | undefined {
+  if (!isAsStored(tensor, storage)) return undefined;
+  const { location, length } = storage;
+  const { origin } = tensor;
   const start = origin.offset * bytesPerElement(origin.dtype);
   switch (location.kind) {
     case 'range': {

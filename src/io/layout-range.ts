@@ -37,7 +37,9 @@ export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSou
   /** The part with as much before and behind it as makes whole elements of it; null: it is of whole ones, or nothing is made of them. */
   function widened({ segment: index, offset, length }: Part): Part | null {
     const segment = layout.segments[index]!;
-    if (segment.kind !== 'tensor' || isAsStored(layout.tensors[segment.index]!, plan.storages)) return null;
+    if (segment.kind !== 'tensor') return null;
+    const tensor = layout.tensors[segment.index]!;
+    if (isAsStored(tensor, plan.storages[tensor.origin.storage]!)) return null;
     const from = Math.floor(offset / GRAIN) * GRAIN;
     const to = Math.min(segment.length, Math.ceil((offset + length) / GRAIN) * GRAIN);
     return from === offset && to === offset + length ? null : { segment: index, offset: from, length: to - from };

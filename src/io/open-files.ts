@@ -1,5 +1,6 @@
 /** The files of a plan, opened when their bytes are wanted, a bounded number at a time. */
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
+import { settled } from './settled.ts';
 
 /** A sharded checkpoint may have hundreds of files; a process, few descriptors. */
 export const OPEN_MAX = 32;
@@ -35,9 +36,9 @@ export function openFiles<Source extends ByteSource>(
       return fresh;
     },
     async close() {
-      const closed = await Promise.allSettled([...opened.values()].map(async (file) => (await file).close()));
+      const closing = [...opened.values()].map(async (file) => (await file).close());
       opened.clear();
-      for (const each of closed) if (each.status === 'rejected') throw each.reason;
+      await settled(closing);
     },
   };
 }

@@ -14,13 +14,13 @@ import { stridedFill } from './strided-reader.ts';
 export type TensorFill = (offset: number, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
 /** True where the published bytes are the stored ones: contiguous, and of no other dtype or order. */
-export function isAsStored({ dtype, origin }: PlannedTensor, storages: readonly Storage[]): boolean {
+export function isAsStored({ dtype, origin }: PlannedTensor, storage: Storage): boolean {
   return (
     dtype === origin.dtype &&
     origin.stride === undefined &&
     origin.conjugate !== true &&
     origin.negative !== true &&
-    storages[origin.storage]!.byteOrder === undefined
+    storage.byteOrder === undefined
   );
 }
 

@@ -34,10 +34,11 @@ function unitsOf(plan: Plan, order: readonly number[], isNear: (file: number) =>
   const units: Unit[] = [];
   for (const index of order) {
     const { dtype, shape, origin } = plan.tensors[index]!;
-    const { file, location } = plan.storages[origin.storage]!;
+    const storage = plan.storages[origin.storage]!;
+    const { file, location } = storage;
     const length = tensorBytes(dtype, shape);
     const stored = location.kind === 'range' ? location.counted === undefined : location.kind === 'member' && location.method === 'stored';
-    const copied = stored && isNear(file) && isAsStored(plan.tensors[index]!, plan.storages);
+    const copied = stored && isNear(file) && isAsStored(plan.tensors[index]!, storage);
     // Where exactly a member's bytes begin, only its own header tells: one is never told to follow another.
     const start = !copied ? null : location.kind === 'range' ? location.offset + origin.offset * bytesPerElement(dtype) : Number.NaN;
     const last = units.at(-1);

@@ -23,7 +23,7 @@ export async function copyRuns(
   const wanted = layout.segments.flatMap((segment, index) => {
     if (segment.kind !== 'tensor') return [];
     const tensor = layout.tensors[segment.index]!;
-    return isNear(plan.storages[tensor.origin.storage]!.file) && isAsStored(tensor, plan.storages)
+    return isNear(plan.storages[tensor.origin.storage]!.file) && isAsStored(tensor, plan.storages[tensor.origin.storage]!)
       ? [{ index, tensor, length: segment.length }]
       : [];
   });

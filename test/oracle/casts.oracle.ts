@@ -11,15 +11,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { layoutOutputs } from '../../src/formats/outputs.ts';
-import { openPinned } from '../../src/io/local-file.ts';
-import { publishLocal } from '../../src/io/publish-local.ts';
 import type { Dtype } from '../../src/model/dtype.ts';
 import type { Header } from '../../src/model/header.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
-import { headerOf } from '../support/publish.ts';
+import { headerOf, publishFile } from '../support/publish.ts';
 
 const FLOATS: readonly Dtype[] = ['F64', 'F32', 'F16', 'BF16', 'F8_E4M3', 'F8_E5M2', 'F8_E4M3FNUZ', 'F8_E5M2FNUZ', 'F8_E8M0'];
 const SEED = Number(process.env['ORACLE_SEED'] ?? randomInt(2 ** 31));
@@ -47,19 +44,7 @@ test.each(FLOATS)('all float kinds → %s', async (dtype) => {
   const { plan, left } = castTensors(selectWeights(header, { skipUnsupported: false }), [{ names: '*', dtype }], 'stages[0]');
   expect(left).toBe(0);
   const path = join(folder, `${dtype}.safetensors`);
-  const { files } = layoutOutputs(plan, { format: 'safetensors', name: `${dtype}.safetensors`, shardSize: null, trainingState: false });
-  const signal = new AbortController().signal;
-  await publishLocal({
-    uri: path,
-    layout: files[0]!.layout,
-    plan,
-    open: openPinned,
-    token: 'oracle',
-    content: path,
-    overwrite: 'always',
-    onProgress: () => undefined,
-    signal,
-  });
+  await publishFile(plan, path, { format: 'safetensors', trainingState: false });
   const answer = await ask<{ differ: readonly string[]; nan_bits: boolean; names: number }>('check', folder, path, dtype);
   await rm(path);
   expect(answer).toEqual({ differ: [], nan_bits: process.arch === 'x64' ? true : expect.any(Boolean), names: names.length });

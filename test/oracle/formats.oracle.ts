@@ -11,17 +11,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { layoutOutputs } from '../../src/formats/outputs.ts';
-import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { openPinned } from '../../src/io/local-file.ts';
-import { publishLocal } from '../../src/io/publish-local.ts';
+import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { DTYPES, type Dtype } from '../../src/model/dtype.ts';
 import type { Format } from '../../src/model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../../src/model/plan.ts';
 import { keepTrainingState } from '../../src/transform/keep-training-state.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
-import { headerOf } from '../support/publish.ts';
+import { headerOf, publishFile } from '../support/publish.ts';
 
 interface Described {
   readonly dtype: string;
@@ -73,18 +71,7 @@ async function planOf(path: string): Promise<Plan> {
 async function publish(plan: Plan, format: Format, name: string): Promise<{ readonly path: string; readonly dropped: readonly LeftOut[] }> {
   await mkdir(join(folder, 'ours'), { recursive: true });
   const path = join(folder, 'ours', `${name}.${format}${format === 'safetensors' ? '.safetensors' : '.pt'}`);
-  const { files, dropped } = layoutOutputs(plan, { format, name: 'one', shardSize: null, trainingState: true });
-  await publishLocal({
-    uri: path,
-    layout: files[0]!.layout,
-    plan,
-    open: openPinned,
-    token: 'oracle',
-    content: 'content',
-    overwrite: 'if_changed',
-    onProgress: () => undefined,
-    signal: new AbortController().signal,
-  });
+  const dropped = await publishFile(plan, path, { format, trainingState: true });
   return { path, dropped };
 }
 

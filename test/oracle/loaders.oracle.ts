@@ -6,15 +6,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { JsonObject } from '../../src/errors.ts';
-import { layoutOutputs } from '../../src/formats/outputs.ts';
-import { openPinned } from '../../src/io/local-file.ts';
-import { publishLocal } from '../../src/io/publish-local.ts';
 import type { Format } from '../../src/model/header.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
 import { targetOfHeader } from '../../src/transform/target.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
-import { headerOf } from '../support/publish.ts';
+import { headerOf, publishFile } from '../support/publish.ts';
 
 interface Answer {
   readonly missing: readonly string[];
@@ -47,19 +44,7 @@ const ask = (question: string, ...args: readonly string[]): Promise<Answer> => a
 
 async function publish(plan: Plan, name: string, format: Format = 'safetensors'): Promise<string> {
   const path = join(folder, name);
-  const { files } = layoutOutputs(plan, { format, name, shardSize: null, trainingState: true });
-  const signal = new AbortController().signal;
-  await publishLocal({
-    uri: path,
-    layout: files[0]!.layout,
-    plan,
-    open: openPinned,
-    token: 'oracle',
-    content: path,
-    overwrite: 'always',
-    onProgress: () => undefined,
-    signal,
-  });
+  await publishFile(plan, path, { format, trainingState: true });
   return path;
 }
 

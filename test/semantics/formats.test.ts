@@ -3,16 +3,16 @@ import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { loadCatalog, parseOptions, type Catalog } from '../../activities/catalog.ts';
+import { loadCatalog, type Catalog } from '../../activities/catalog.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
-import type { CheckpointError, JsonObject } from '../../src/errors.ts';
+import type { JsonObject } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { localPath } from '../../src/io/local-file.ts';
-import { EMPTY_CONTEXT } from '../../src/model/context.ts';
 import type { Header } from '../../src/model/header.ts';
 import { memorySource } from '../support/memory-source.ts';
 import type { Pickled } from '../support/pickle.ts';
 import { EXPECTED, fixture } from '../support/project.ts';
+import { refused, runSource } from '../support/source-stage.ts';
 import { servicesOf } from '../support/temporal.ts';
 import { dict, tensor, torchFile } from '../support/torch-file.ts';
 
@@ -29,29 +29,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const read = (root: Pickled, name = 'file.pt'): Promise<Header> => readHeader(memorySource(torchFile(root, ZEROS), `memory:///${name}`));
 
-async function refused(run: Promise<unknown>): Promise<CheckpointError> {
-  return run.then(
-    () => {
-      throw new Error('it should have been refused');
-    },
-    (error: unknown) => error as CheckpointError,
-  );
-}
-
-async function source(options: JsonObject, type = 'source.local'): Promise<StageOutcome> {
-  const stage = catalog.get(type)!;
-  return stage.run({
-    context: EMPTY_CONTEXT,
-    options: parseOptions(stage, options, 0),
-    stage: { index: 0, type },
-    run: { workflowId: 'w', runId: 'r', workspace: null },
-    services: servicesOf(folder),
-    signal: new AbortController().signal,
-    resume: undefined,
-    heartbeat: () => undefined,
-    recipe: async () => null,
-  });
-}
+const source = (options: JsonObject, type = 'source.local'): Promise<StageOutcome> => runSource(catalog, servicesOf(folder), type, options);
 
 describe('7. Formats: detection on content, first rule that fits', () => {
   test.each<[string, Pickled, string]>([

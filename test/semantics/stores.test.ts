@@ -6,15 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { loadCatalog, parseOptions, type Catalog } from '../../activities/catalog.ts';
+import { loadCatalog, type Catalog } from '../../activities/catalog.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
-import type { CheckpointError, JsonObject } from '../../src/errors.ts';
+import type { JsonObject } from '../../src/errors.ts';
 import { RETRY } from '../../src/io/retry.ts';
 import { createStorage, type Storage } from '../../src/io/storage/storage.ts';
-import { EMPTY_CONTEXT } from '../../src/model/context.ts';
 import { startFaultProxy, type Fault, type FaultProxy } from '../support/fault-proxy.ts';
 import { fixture } from '../support/project.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
+import { refused, runSource } from '../support/source-stage.ts';
 import { servicesOf } from '../support/temporal.ts';
 
 const FILE = 'good/state_dict.pt';
@@ -68,32 +68,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function source(type: 'source.http' | 'source.s3', options: JsonObject): Promise<StageOutcome> {
-  const stage = catalog.get(type)!;
-  return stage.run({
-    context: EMPTY_CONTEXT,
-    options: parseOptions(stage, options, 0),
-    stage: { index: 0, type },
-    run: { workflowId: 'w', runId: 'r', workspace: null },
-    services: servicesOf(join(folder, 'workspace'), storage),
-    signal: new AbortController().signal,
-    resume: undefined,
-    heartbeat: () => undefined,
-    recipe: async () => null,
-  });
-}
-
+const source = (type: 'source.http' | 'source.s3', options: JsonObject): Promise<StageOutcome> =>
+  runSource(catalog, servicesOf(join(folder, 'workspace'), storage), type, options);
 const fromWeb = (more: JsonObject = {}) => source('source.http', { url: `${http.url}/last.pt`, ...more });
 const fromStore = (key = 'runs/last.pt') => source('source.s3', { url: `s3://${bucket}/${key}` });
-
-async function refused(run: Promise<unknown>): Promise<CheckpointError> {
-  return run.then(
-    () => {
-      throw new Error('it should have been refused');
-    },
-    (error: unknown) => error as CheckpointError,
-  );
-}
 
 /** A row with what is done to the first answer or to all, and the requests that makes. */
 type Row = readonly [row: string, fault: Fault, expected: object, requests: number];

@@ -1,13 +1,16 @@
-/** A checkpoint's bytes from a plan and a layout, and back: the real copier into memory. */
+/** A checkpoint's bytes from a plan and a layout, and back: the real copier into memory, and the real publisher into a file. */
 import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
 import type { Layout } from '../../src/formats/layout.ts';
+import { layoutOutputs } from '../../src/formats/outputs.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { copyLayout } from '../../src/io/copy.ts';
 import { openLocalFile, openPinned } from '../../src/io/local-file.ts';
+import { publishLocal } from '../../src/io/publish-local.ts';
 import type { ByteSource } from '../../src/model/byte-source.ts';
 import { tensorBytes } from '../../src/model/dtype.ts';
-import type { Header } from '../../src/model/header.ts';
-import type { Plan } from '../../src/model/plan.ts';
+import type { Format, Header } from '../../src/model/header.ts';
+import type { LeftOut, Plan } from '../../src/model/plan.ts';
 
 export async function headerOf(path: string): Promise<Header> {
   const source = await openLocalFile(path);
@@ -45,4 +48,25 @@ export async function digestsOf(
     found.set(tensor.name, { dtype: tensor.dtype, shape: tensor.shape, sha256: createHash('sha256').update(bytes).digest('hex') });
   }
   return found;
+}
+
+/** Publishes a plan's only file to `path`; gives what was left out. */
+export async function publishFile(
+  plan: Plan,
+  path: string,
+  { format, trainingState }: { readonly format: Format; readonly trainingState: boolean },
+): Promise<readonly LeftOut[]> {
+  const { files, dropped } = layoutOutputs(plan, { format, name: basename(path), shardSize: null, trainingState });
+  await publishLocal({
+    uri: path,
+    layout: files[0]!.layout,
+    plan,
+    open: openPinned,
+    token: 'test',
+    content: path,
+    overwrite: 'always',
+    onProgress: () => undefined,
+    signal: new AbortController().signal,
+  });
+  return dropped;
 }

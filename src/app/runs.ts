@@ -1,17 +1,12 @@
 /** What clients of pipelines and of batches have in common: starting a workflow, and how it stands and ends. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  isGrpcDeadlineError,
-  isGrpcServiceError,
-  WorkflowFailedError,
-  type WorkflowExecutionDescription,
-  type WorkflowHandle,
-} from '@temporalio/client';
+import { isGrpcServiceError, WorkflowFailedError, type WorkflowExecutionDescription, type WorkflowHandle } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
 import { CheckpointConfigError, CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
 import { BATCH_WORKFLOW } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY } from '../pipeline/contract.ts';
 import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
+import { isUnanswered } from './no-answer.ts';
 import { idOf, newId, startRun, type Access, type Run, type StartedRun, type Work } from './start.ts';
 import { changes, type Look, type WatchOptions } from './watch.ts';
 
@@ -22,7 +17,6 @@ const AWAY_LONGEST = 600_000;
 const AWAY_PAUSE = 1000;
 /** Codes of gRPC: DEADLINE_EXCEEDED, UNAVAILABLE. */
 const AWAY_CODES = [4, 14];
-const FAILED_PRECONDITION = 9;
 const KINDS: Readonly<Record<string, string>> = {
   [BATCH_WORKFLOW]: 'a batch; commands about batches are those of `ckpt batch`',
   [PIPELINE_WORKFLOW]: 'the run of a pipeline, not a batch; leave out `batch` in the command',
@@ -135,7 +129,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     try {
       return await this.access.client.withDeadline(Date.now() + QUERY_DEADLINE, () => this.handle(run).query<Result>(STATUS_QUERY));
     } catch (error) {
-      if (!isGrpcDeadlineError(error) && !hasNoPoller(error)) return rejectNotFound(idOf(run))(error);
+      if (!isUnanswered(error)) return rejectNotFound(idOf(run))(error);
       throw new CheckpointTimeoutError(
         `No worker tells how ${idOf(run)} stands. Is one up on the task queue \`${this.access.taskQueue}\`? (\`ckpt worker\`)`,
         'status',
@@ -144,12 +138,6 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       );
     }
   }
-}
-
-/** What a server says by itself once no worker has been there for a while. */
-function hasNoPoller(error: unknown): boolean {
-  const { cause } = error as { readonly cause?: unknown };
-  return isGrpcServiceError(cause) && cause.code === FAILED_PRECONDITION && /no poller/.test(cause.message);
 }
 
 /** A server that is restarted takes a while; whoever waits for hours is not to give up for it. */

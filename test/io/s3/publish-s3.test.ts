@@ -30,6 +30,7 @@ const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, stallMs: 5000 };
 const IMPATIENT: RetryPolicy = { ...QUICK, stallMs: 1500, leastRate: 32 * MIB };
 /** Tensors of the source, with gaps between them as an archive has. */
 const SIZES = [21 * MIB, 100, 0, 19 * MIB, 7 * MIB + 3, 12];
+const CONTENT = noise(60 * MIB);
 
 let server: S3TestServer;
 let proxy: FaultProxy;
@@ -46,8 +47,7 @@ beforeAll(async () => {
 }, S3_SETUP_TIMEOUT);
 beforeEach(async () => {
   bucket = await server.bucket();
-  const content = noise(60 * MIB);
-  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'source.bin', Body: content }));
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'source.bin', Body: CONTENT }));
   plan = planOf(await openS3(port, `s3://${bucket}/source.bin`, QUICK), SIZES);
   const layout = layoutSafetensors(plan);
   const pieces = layout.segments.map((segment) => {
@@ -55,7 +55,7 @@ beforeEach(async () => {
     const { origin } = layout.tensors[segment.kind === 'tensor' ? segment.index : 0]!;
     const { location } = plan.storages[origin.storage]!;
     const from = location.kind === 'range' ? location.offset : 0;
-    return content.subarray(from, from + segment.length);
+    return CONTENT.subarray(from, from + segment.length);
   });
   expected = Buffer.concat(pieces);
   proxy.reset();

@@ -2,11 +2,12 @@
  * Tensor bytes of one dtype → bytes of another of its kind, as torch's `.to()` gives them, bit for bit.
  *
  * Invariant: any range of whole output elements can be filled on its own and memory is bounded by one chunk, whatever the size of
- * the tensor. 8- and 16-bit sources go through a table, F32 through integer arithmetic, F64 through F32 first, as in torch.
+ * the tensor. 8- and 16-bit sources go through a table, F32 through vector instructions or a table, F64 through F32 first, as in torch.
  * Hosts are little-endian, as everywhere in this project.
  */
 import { CheckpointIncompatibleError } from '../errors.ts';
 import { bytesPerElement, dtypeKind, isCastable, type Dtype } from '../model/dtype.ts';
+import { laneCast } from './cast-lanes.ts';
 import { F32_INFINITY, fromF32Bits, isBeyond, isSmallFloat, toF32Bits, type SmallFloat } from './float-bits.ts';
 import type { TensorFill } from './tensor-reader.ts';
 
@@ -122,62 +123,20 @@ function fromSingle(to: Dtype): Convert {
       narrowless(u32(source), u32(target));
       return 0;
     };
-  if (to === 'BF16') return toBrain;
-  if (to === 'F16') return toHalf();
+  if (to === 'F16' || to === 'BF16') return laneCast(to) ?? oneByOne(to);
   return toEighth(to as SmallFloat);
 }
 
-const toBrain: Convert = (source, target) => {
-  const input = u32(source);
-  const output = u16(target);
-  let overflowed = 0;
-  for (let i = 0; i < input.length; i++) {
-    const bits = input[i]!;
-    // From this magnitude on rounding may give infinity, and infinities and NaNs begin.
-    if ((bits & 0x7fffffff) < 0x7f7f8000) output[i] = (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-    else {
-      output[i] = fromF32Bits('BF16', bits, true);
-      if (isBeyond('BF16', bits)) overflowed++;
-    }
-  }
-  return overflowed;
-};
-
-/**
- * By sign and exponent of the F32: how far its mantissa moves, and the F16 that is added to. No value takes another way through the
- * loop than its neighbour, NaNs aside, so that the processor need not guess: weights beside tiny, huge or random ones cost the same.
- */
-function toHalf(): Convert {
-  const shifts = new Uint8Array(512);
-  const bases = new Uint16Array(512);
-  /** Moves every mantissa to nothing, and none up to one. */
-  const gone = 31;
-  for (let key = 0; key < 512; key++) {
-    const exponent = (key & 0xff) - 127;
-    const normal = exponent >= -14 && exponent <= 15;
-    // The leading bit, which every mantissa below has, adds one to the exponent.
-    const magnitude = exponent > 15 ? 0x7c00 : normal ? (exponent + 14) << 10 : 0;
-    bases[key] = ((key & 0x100) << 7) | magnitude;
-    // Below half of the smallest F16 there is nothing but zero.
-    shifts[key] = normal ? 13 : exponent < -14 && exponent >= -25 ? -1 - exponent : gone;
-  }
+/** For machines without lanes. */
+function oneByOne(to: SmallFloat): Convert {
   return (source, target) => {
     const input = u32(source);
     const output = u16(target);
     let overflowed = 0;
     for (let i = 0; i < input.length; i++) {
       const bits = input[i]!;
-      const key = bits >>> 23;
-      const shift = shifts[key]!;
-      const mantissa = (bits & 0x7fffff) | 0x800000;
-      // To nearest, ties to even; what is rounded up beyond the largest is infinity by itself.
-      const half = bases[key]! + ((mantissa + ((1 << (shift - 1)) - 1) + ((mantissa >>> shift) & 1)) >>> shift);
-      if ((key & 0xff) === 0xff) output[i] = (bits & 0x7fffff) === 0 ? half : fromF32Bits('F16', bits, true);
-      else {
-        output[i] = half;
-        // One where it has become infinite.
-        overflowed += (((half & 0x7fff) ^ 0x7c00) - 1) >>> 31;
-      }
+      output[i] = fromF32Bits(to, bits, true);
+      if (isBeyond(to, bits)) overflowed++;
     }
     return overflowed;
   };

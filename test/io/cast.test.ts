@@ -1,9 +1,12 @@
 /** Bit for bit what torch's `.to()` gives: digests from `test/fixtures/make_casts.py`, inputs by the same formulas. */
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { bytesPerElement, type Dtype } from '../../src/model/dtype.ts';
 import { castFill } from '../../src/io/cast.ts';
+import { laneCast } from '../../src/io/cast-lanes.ts';
+import { fromF32Bits, isBeyond } from '../../src/io/float-bits.ts';
 import { fixture } from '../support/project.ts';
 
 const GOLDEN = JSON.parse(readFileSync(fixture('casts.json'), 'utf8')) as {
@@ -80,6 +83,44 @@ test('any range of the output is the same, also where the memory is not aligned'
     await fill(offset, part);
     expect(Buffer.compare(part, whole.subarray(offset, offset + part.length))).toBe(0);
   }
+});
+
+describe.each(['F16', 'BF16'] as const)('in lanes → %s', (to) => {
+  test('any number of values at any address is converted as each alone is, and nothing behind them is touched', () => {
+    const convert = laneCast(to)!;
+    const values = new Uint32Array(xorshift(9000));
+    // Beside random ones what becomes infinite, what is infinite, and no number.
+    values.set([0x477ff000, 0xc77fefff, 0x7f7f8000, 0xff7fffff, 0x7f800000, 0xff800001, 0x33000000, 0x33000001, 0x80000000], 3);
+    const bytes = new Uint8Array(values.buffer);
+    for (const count of [0, 1, 7, 8, 9, 31, 8191, 8192, 8193, 9000]) {
+      const source = new Uint8Array(4 * count + 1).subarray(1);
+      source.set(bytes.subarray(0, 4 * count));
+      const memory = new Uint8Array(2 * count + 2).fill(0xaa);
+      const overflowed = convert(source, memory.subarray(1, 2 * count + 1));
+      const taken = [...values.subarray(0, count)];
+      const expected = new Uint8Array(Uint16Array.from(taken, (bits) => fromF32Bits(to, bits, true)).buffer);
+      expect(Buffer.compare(memory, Buffer.concat([Buffer.of(0xaa), expected, Buffer.of(0xaa)]))).toBe(0);
+      expect(overflowed).toBe(taken.filter((bits) => isBeyond(to, bits)).length);
+    }
+  });
+
+  test('without them, in a process that may make no code, all values are the same', () => {
+    const cast = new URL('../../src/io/cast.js', import.meta.url).href;
+    const script = `
+      import { createHash } from 'node:crypto';
+      import { readFileSync } from 'node:fs';
+      import { castFill } from '${cast}';
+      const input = readFileSync(0);
+      const report = { overflowed: 0 };
+      const output = new Uint8Array(input.length / 2);
+      await castFill(async (offset, target) => target.set(input.subarray(offset, offset + target.length)), 'F32', '${to}', report)(0, output);
+      console.log(JSON.stringify({ sha256: createHash('sha256').update(output).digest('hex'), ...report, lanes: typeof WebAssembly }));`;
+    const told = execFileSync(process.execPath, ['--jitless', '--input-type=module', '-e', script], {
+      input: wide[4],
+      stdio: ['pipe', 'pipe', 'ignore'],
+    }).toString();
+    expect(JSON.parse(told)).toEqual({ overflowed: expect.any(Number), ...GOLDEN.casts['F32']![to], lanes: 'undefined' });
+  });
 });
 
 test.each<[Dtype, Dtype]>([

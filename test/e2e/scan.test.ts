@@ -40,7 +40,7 @@ test('several files: each has its verdict, exit 1 on anything but safe', async (
   const { code, stdout } = await scan('--json', ...paths);
   expect(code).toBe(1);
   const { files } = JSON.parse(stdout) as { files: Record<string, unknown>[] };
-  expect(files.map(({ verdict }) => verdict)).toEqual(['safe', 'dangerous', 'unknown', 'corrupt', 'corrupt']);
+  expect(files.map(({ verdict }) => verdict)).toEqual(['safe', 'dangerous', 'unknown', 'corrupt', 'unread']);
   expect(files[1]).toEqual({
     uri: pathToFileURL(fixture('unsafe/call_os_system.pt')).href,
     verdict: 'dangerous',

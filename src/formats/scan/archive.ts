@@ -5,13 +5,12 @@
  * Where the directory itself is not to be believed, every local header in the file is looked behind.
  */
 import { constants, inflateRawSync } from 'node:zlib';
-import { isCheckpointError } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readArchive, readMember, readUncheckedMembers, strayBytes, type Member } from '../zip/archive.ts';
 import { containerOf } from './containers.ts';
 import { asWholePickle, dangerousOf, scanPickles } from './pickles.ts';
-import type { Tally } from './tally.ts';
+import { isOfContent, type Tally } from './tally.ts';
 
 /** Members of unknown role are read up to this size; larger ones are named. */
 const UNKNOWN_MAX = 64 * 2 ** 20;
@@ -36,9 +35,9 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
     for (const { code, message, member } of archive.findings) tally.note(code, message, member);
     members = archive.members;
   } catch (error) {
-    if (!isCheckpointError(error)) throw error;
+    if (!isOfContent(error)) throw error;
     tally.broken('broken_archive', error.message);
-    members = await readUncheckedMembers(source).catch(() => []);
+    members = await readUncheckedMembers(source).catch(noneOfContent);
     isBroken = true;
   }
   const used = new Set<string>();
@@ -49,7 +48,7 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
       for (const key of await scanMember(source, member, tally)) used.add(key);
       await scanBehind(source, member, tally);
     } catch (error) {
-      if (!isCheckpointError(error)) throw error;
+      if (!isOfContent(error)) throw error;
       tally.broken('broken_member', error.message, member.name);
       isBroken = true;
     }
@@ -63,6 +62,11 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
   const code = members.filter(({ name }) => /^[^/]+\/code\//.test(name));
   if (code[0] !== undefined)
     tally.doubt('torchscript_code', `the archive holds a TorchScript program in ${code.length} files`, code[0].name);
+}
+
+function noneOfContent(error: unknown): readonly Member[] {
+  if (!isOfContent(error)) throw error;
+  return [];
 }
 
 /**

@@ -14,7 +14,7 @@ import { scanArchive } from './archive.ts';
 import { scanBare } from './bare.ts';
 import { containerOf } from './containers.ts';
 import { dangerousOf } from './pickles.ts';
-import { newTally, type FileVerdict, type Tally } from './tally.ts';
+import { isOfContent, newTally, take, type FileVerdict, type Tally } from './tally.ts';
 
 const SNIFF = 512;
 /** Bytes of a file without a pickle's mark that are read as one: protocols 0 and 1 have none. */
@@ -45,7 +45,7 @@ export interface ScanOptions {
   readonly check?: (source: ByteSource, openSibling?: OpenSibling) => Promise<unknown>;
 }
 
-/** Scans a file, and where it is an index, the files that it names: the index comes first. Transport errors are thrown, bad content is a verdict. */
+/** Scans a file, and where it is an index, the files that it names: the index comes first. Bad content is a verdict, and so is a store that fails. */
 export async function scanFile(source: ByteSource, { openSibling, check }: ScanOptions = {}): Promise<readonly FileScan[]> {
   const tally = newTally(source.uri);
   const others: FileScan[] = [];
@@ -66,8 +66,7 @@ export async function scanFile(source: ByteSource, { openSibling, check }: ScanO
     const isSound = [reportOn(tally), ...others].every(({ verdict }) => verdict === 'safe' || verdict === 'unknown');
     if (isCheckpoint && isSound) await check?.(source, openSibling).catch((error: unknown) => blame(tally, error));
   } catch (error) {
-    if (!isContentError(error)) throw error;
-    tally.broken('unreadable', error.message);
+    take(tally, error, 'unreadable');
   }
   return [reportOn(tally), ...others];
 }
@@ -78,15 +77,15 @@ export async function globalsOf(source: ByteSource): Promise<readonly GlobalUse[
   try {
     await scanContent(source, tally);
   } catch (error) {
-    if (!isContentError(error)) throw error;
+    if (!isOfContent(error)) throw error;
   }
   return tally.globals;
 }
 
 /** Bytes that no reader takes are corrupt; sound ones that hold no model are none the less safe. */
 function blame(tally: Tally, error: unknown): void {
-  if (!isContentError(error)) throw error;
-  const isCorrupt = isCheckpointError(error) && (error.code === 'CheckpointLoadError' || error.code === 'CheckpointNotFoundError');
+  if (!isOfContent(error)) throw error;
+  const isCorrupt = error.code === 'CheckpointLoadError' || error.code === 'CheckpointNotFoundError';
   if (isCorrupt) tally.broken('unreadable', error.message);
   else tally.note('no_model', error.message);
 }
@@ -112,8 +111,7 @@ async function scanSibling(name: string, parts: readonly Part[], tally: Tally, o
     if (openSibling === undefined) return void tally.broken('unread_file', 'it names another file, which cannot be opened from here', name);
     source = await openSibling(name);
   } catch (error) {
-    if (!isContentError(error)) throw error;
-    return void tally.broken('unread_file', error.message, name);
+    return void take(tally, error, 'unread_file', name);
   }
   const own = newTally(source.uri);
   try {
@@ -131,8 +129,7 @@ async function scanSibling(name: string, parts: readonly Part[], tally: Tally, o
     }
     if (parts.length > 0 && at < source.size) own.broken('unread_bytes', `${source.size - at} bytes at the end are named by no index`);
   } catch (error) {
-    if (!isContentError(error)) throw error;
-    own.broken('unreadable', error.message);
+    take(own, error, 'unreadable');
   } finally {
     await source.close();
   }
@@ -176,7 +173,9 @@ async function scanContent(source: ByteSource, tally: Tally): Promise<Content> {
       tally.broken('no_checkpoint', `it is no checkpoint: its first bytes are ${start.subarray(0, 8).toString('hex')}`);
     return none;
   }
-  const level = { safe: tally.note, unknown: tally.doubt, corrupt: tally.broken, dangerous: tally.broken }[own.verdict()];
+  const level = { safe: tally.note, unknown: tally.doubt, unread: tally.unread, corrupt: tally.broken, dangerous: tally.broken }[
+    own.verdict()
+  ];
   for (const { code, message, member } of own.findings) level(code, message, member);
   const parts = partsOf(first.nodes);
   return { shards: [], parts, isCheckpoint: isLegacy || parts.length > 0 };
@@ -215,9 +214,4 @@ function partsOf(nodes: readonly ValueNode[]): readonly Part[] {
     if (typeof name === 'string' && typeof offset === 'number' && typeof length === 'number') parts.push({ name, offset, length });
   }
   return parts;
-}
-
-/** Errors that say something of the content; those of transport are for the caller. */
-function isContentError(error: unknown): error is Error {
-  return isCheckpointError(error) && !error.retryable;
 }

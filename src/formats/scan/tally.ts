@@ -4,10 +4,11 @@
  * Invariant: a verdict only ever gets worse; `safe` means that every byte which any loader could take for a pickle was read to its
  * end, and named nothing but what is on the table.
  */
+import { isCheckpointError, type CheckpointError } from '../../errors.ts';
 import type { Finding } from '../../model/header.ts';
 import type { GlobalUse } from '../../model/value.ts';
 
-export const VERDICTS = ['safe', 'unknown', 'corrupt', 'dangerous'] as const;
+export const VERDICTS = ['safe', 'unknown', 'unread', 'corrupt', 'dangerous'] as const;
 /** From best to worst. */
 export type FileVerdict = (typeof VERDICTS)[number];
 
@@ -21,7 +22,9 @@ export interface Tally {
   readonly note: (code: string, message: string, member?: string) => void;
   /** What may be harmless, but was not made sure of: at best `unknown`. */
   readonly doubt: (code: string, message: string, member?: string) => void;
-  /** What no sound file has, or what was not read: at best `corrupt`. */
+  /** What its store did not give: at best `unread`, and worth another try. */
+  readonly unread: (code: string, message: string, member?: string) => void;
+  /** What no sound file has, or what is not opened here: at best `corrupt`. */
   readonly broken: (code: string, message: string, member?: string) => void;
 }
 
@@ -58,6 +61,22 @@ export function newTally(uri: string): Tally {
     },
     note: add('safe'),
     doubt: add('unknown'),
+    unread: add('unread'),
     broken: add('corrupt'),
   };
+}
+
+/** Whether an error says something of the file's content, and nothing of the store that gives it. */
+export function isOfContent(error: unknown): error is CheckpointError {
+  return isCheckpointError(error) && !isOfStore(error);
+}
+
+/** Takes an error into the account; what is none of ours is thrown on. */
+export function take(tally: Tally, error: unknown, code: string, member?: string): void {
+  if (!isCheckpointError(error)) throw error;
+  (isOfStore(error) ? tally.unread : tally.broken)(code, error.message, member);
+}
+
+function isOfStore({ code }: CheckpointError): boolean {
+  return code === 'CheckpointSourceError' || code === 'CheckpointTimeoutError';
 }

@@ -1,11 +1,13 @@
 /** Scans of every fixture, and of archives made here: what is said of a file, and that nothing is left unread. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { CheckpointLoadError, CheckpointSourceError, CheckpointTimeoutError } from '../../../src/errors.ts';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { scanFile, type FileScan } from '../../../src/formats/scan/scan.ts';
 import { sarif } from '../../../src/formats/scan/sarif.ts';
 import { openSource } from '../../../src/io/open.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
+import type { ByteSource } from '../../../src/model/byte-source.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../../support/project.ts';
 import { zip, type Part } from '../../support/zip.ts';
@@ -256,6 +258,53 @@ test('the file that Lightning keeps beside a distributed checkpoint is scanned, 
     openSibling: async (name) => memorySource(name === 'meta.pt' ? HARMFUL : zip([main]), `memory:///${name}`),
   });
   expect(files.at(-1)).toMatchObject({ uri: 'memory:///meta.pt', verdict: 'dangerous' });
+});
+
+/** Of a store that fails from the given read on. */
+function failing(bytes: Uint8Array, from: number, error: Error): ByteSource {
+  const source = memorySource(bytes);
+  let reads = 0;
+  return { ...source, read: async (...at) => (reads++ < from ? source.read(...at) : Promise.reject(error)) };
+}
+
+describe('a store that fails says nothing of the content', () => {
+  const archive = zip([main, { name: 'archive/other.pkl', data: HARMFUL }, { name: 'archive/last.pkl', data: HARMLESS }]);
+
+  test.each([
+    ['unread', new CheckpointSourceError('the connection broke', 'memory:///file')],
+    ['unread', new CheckpointSourceError('it changed since it was pinned', 'memory:///file', { retryable: false })],
+    ['unread', new CheckpointTimeoutError('no byte came', 'read', 30)],
+    ['corrupt', new CheckpointLoadError('it ends too early', 'memory:///file')],
+  ])('%s: %s', async (verdict, error) => {
+    const [file] = await scanFile(failing(archive, 0, error));
+    expect(file).toMatchObject({ verdict, findings: [{ message: error.message }] });
+  });
+
+  test('what was found before is kept, and the worst of it counts', async () => {
+    const error = new CheckpointSourceError('the connection broke', 'memory:///file');
+    const verdicts = new Set<string>();
+    for (let reads = 0; ; reads++) {
+      const [file] = await scanFile(failing(archive, reads, error));
+      verdicts.add(file!.verdict);
+      if (!file!.findings.some(({ message }) => message === error.message)) break;
+      expect(file!.verdict).toBe(file!.globals.length > 0 ? 'dangerous' : 'unread');
+    }
+    expect(verdicts).toEqual(new Set(['unread', 'dangerous']));
+  });
+
+  test('of a file that an index names', async () => {
+    const index = Buffer.from(JSON.stringify({ weight_map: { a: 'a.bin', b: 'b.bin' } }));
+    const files = await scanFile(memorySource(index), {
+      openSibling: async (name) => {
+        if (name === 'a.bin') throw new CheckpointSourceError('the connection broke', name);
+        return memorySource(HARMFUL, `memory:///${name}`);
+      },
+    });
+    expect(files).toMatchObject([
+      { verdict: 'unread', findings: [{ code: 'unread_file', member: 'a.bin' }] },
+      { uri: 'memory:///b.bin', verdict: 'dangerous' },
+    ]);
+  });
 });
 
 test('SARIF 2.1.0: one run, a rule for each result, a level that fits', async () => {

@@ -80,7 +80,9 @@ async function scanOne(uri: string, open: () => Promise<ByteSource>): Promise<re
     }
   } catch (error) {
     if (!isCheckpointError(error) || error.code === 'CheckpointConfigError') throw error;
-    return [{ uri, verdict: 'corrupt', globals: [], findings: [{ code: 'not_read', message: error.message }] }];
+    // Nothing is known of its content, but where it is none: a folder, say.
+    const verdict = error.code === 'CheckpointLoadError' ? 'corrupt' : 'unread';
+    return [{ uri, verdict, globals: [], findings: [{ code: 'not_read', message: error.message }] }];
   }
 }
 

@@ -11,9 +11,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Json, JsonObject } from '../src/errors.ts';
 import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
+import { localUri } from '../src/io/local-file.ts';
 import { readManifest, unchangedManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
 import { reportPath } from '../src/io/report-file.ts';
-import { isS3 } from '../src/io/s3/location.ts';
+import { isS3, parseS3Source, s3Uri } from '../src/io/s3/location.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { Target } from '../src/model/target.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
@@ -118,8 +119,13 @@ function placesIn(pipeline: Stages): readonly string[] {
     const place = type.startsWith('source.') ? (options['path'] ?? options['uri'] ?? options['url']) : options['target'];
     if (typeof place !== 'string') return [];
     const version = options['version_id'];
-    return [outputUri(typeof version === 'string' ? `${place}?versionId=${version}` : place)];
+    return [inputUri(typeof version === 'string' ? `${place}?versionId=${version}` : place)];
   });
+}
+
+/** As what was read is called once it is pinned: the version is part of its identity. */
+function inputUri(uri: string): string {
+  return isS3(uri) ? s3Uri(parseS3Source(uri)) : localUri(uri);
 }
 
 function indexOf(name: string): string {

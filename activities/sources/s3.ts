@@ -1,12 +1,15 @@
 /** `source.s3`: an object of an S3 store; pins its version and reads its header by ranges. */
 import { z } from 'zod';
-import { parseS3 } from '../../src/io/s3/location.ts';
+import { parseS3Source } from '../../src/io/s3/location.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 import { expectedChecksum, takeSource } from '../take-source.ts';
 
 const options = z.strictObject({
-  url: z.string().superRefine(refusedBy(parseS3)).describe('s3://bucket/key of the checkpoint, or s3://bucket/prefix/ of a sharded one'),
+  url: z
+    .string()
+    .superRefine(refusedBy(parseS3Source))
+    .describe('s3://bucket/key of the checkpoint, or s3://bucket/prefix/ of a sharded one'),
   version_id: z.string().min(1).describe('version of the object; default: the newest, pinned when the stage runs').optional(),
   expected_checksum: expectedChecksum,
 });

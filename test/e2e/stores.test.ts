@@ -360,14 +360,22 @@ test('inspect reads an object by its header: at most 4 requests and 1 MiB', asyn
   expect(report.requests.bytes).toBeLessThanOrEqual(2 ** 20);
 });
 
-test('a prefix stands for the sharded checkpoint under it', async () => {
+test.each(['sharded/', ''])('a prefix stands for the sharded checkpoint under it: %j', async (prefix) => {
   const name = Object.keys(EXPECTED.good).find((path) => path.endsWith('.index.json'))!;
   const source = fixture(name).replace(/[^/]*$/, '');
-  for (const file of await readdir(source)) await upload(join(source, file), `sharded/${file}`);
+  const own = await server.bucket();
+  for (const file of await readdir(source))
+    await server.client.send(new PutObjectCommand({ Bucket: own, Key: `${prefix}${file}`, Body: await readFile(join(source, file)) }));
   const env = { ...server.env, XDG_STATE_HOME: join(folder, 'state') };
-  const { code, stdout, stderr } = await ckpt(['inspect', `s3://${bucket}/sharded/`, '--json'], { cwd: folder, env }).ended;
+  const { code, stdout, stderr } = await ckpt(['inspect', `s3://${own}/${prefix}`, '--json'], { cwd: folder, env }).ended;
   expect(stderr).toBe('');
   expect(code).toBe(0);
   const report = JSON.parse(stdout) as { tensors: unknown[] };
   expect(report.tensors).toHaveLength(Object.keys(EXPECTED.good[name]!.tensors).length);
+  const stages = [
+    { type: 'source.s3', url: `s3://${own}/${prefix}` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: join(folder, 'whole.safetensors') },
+  ];
+  expect(await execute({ stages })).toMatchObject({ status: 'completed', outputs: [{ uri: expect.stringContaining('whole') }] });
 });

@@ -22,6 +22,11 @@ export function parseS3(uri: string): S3Location {
   return location;
 }
 
+/** Of a checkpoint that is to be read: an object, or what lies under a prefix that ends with a slash. */
+export function parseS3Source(uri: string): S3Location {
+  return uri.endsWith('/') ? parseS3Prefix(uri) : parseS3(uri);
+}
+
 /** The same where many objects are meant: without a key, all of a bucket. */
 export function parseS3Prefix(uri: string): S3Location {
   const parts = /^s3:\/\/([^/]*)\/?(.*)$/is.exec(uri);

@@ -10,7 +10,7 @@ import { createSpoolCache } from '../http/spool-cache.ts';
 import { localPath, openLocalFile, openPinned } from '../local-file.ts';
 import { partMemory, type PartMemory } from '../part-memory.ts';
 import { RETRY, type RetryPolicy } from '../retry.ts';
-import { isS3, parseS3, parseS3Prefix } from '../s3/location.ts';
+import { isS3, parseS3, parseS3Prefix, parseS3Source } from '../s3/location.ts';
 import type { S3Port } from '../s3/port.ts';
 import { openPinnedS3, openS3, sha256OfS3 } from '../s3/source.ts';
 import { checkBucket, localFence, type LocalFence } from './fence.ts';
@@ -93,7 +93,7 @@ export function createStorage({
       if (isLocal(uri)) return fence.checkPath(localPath(uri));
       // Nothing is written over HTTP.
       if (!isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
-      const { bucket, key } = parseS3(uri);
+      const { bucket, key } = parseS3Source(uri);
       checkBucket(settings.allow, bucket, key);
     },
     async open(uri, signal) {

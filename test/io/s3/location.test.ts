@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { parseS3, parseS3Prefix, s3Uri } from '../../../src/io/s3/location.ts';
+import { parseS3, parseS3Prefix, parseS3Source, s3Uri } from '../../../src/io/s3/location.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
 import { memorySource } from '../../support/memory-source.ts';
 
@@ -33,6 +33,12 @@ test.each([
 ])('where many objects are meant, %s may name a bucket alone', (uri, key) => {
   expect(parseS3Prefix(uri)).toEqual({ bucket: 'bucket', key, versionId: null });
   expect(() => parseS3Prefix(uri.replace('bucket', 'b*'))).toThrow(/no name of a bucket/);
+});
+
+test('a checkpoint of several files lies under a prefix, or in a bucket of its own', () => {
+  expect(parseS3Source('s3://bucket/')).toEqual({ bucket: 'bucket', key: '', versionId: null });
+  expect(parseS3Source('s3://bucket/prefix/')).toEqual({ bucket: 'bucket', key: 'prefix/', versionId: null });
+  expect(() => parseS3Source('s3://bucket')).toThrow(/no object in it/);
 });
 
 test('credentials in a URI are refused and not repeated', () => {

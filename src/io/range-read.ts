@@ -4,11 +4,10 @@
  * Invariant: what comes back is checked against what was asked for (status, Content-Range, length, entity tag) before a byte of it
  * counts; a body that stops coming, breaks off or goes on too long is a fault; a retry asks only for what is still missing.
  */
-import { Writable, type Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { CheckpointLoadError } from '../errors.ts';
 import { retrying, type RetryPolicy } from './retry.ts';
 import { CHANGED, networkFault, STALLED, StoreFault } from './store-fault.ts';
+import { TOO_LONG, type RangeBody } from './wire/range-body.ts';
 
 export interface RangeAnswer {
   readonly status: number;
@@ -16,7 +15,7 @@ export interface RangeAnswer {
   readonly contentRange: string | null;
   /** Null where the store gives none. */
   readonly etag: string | null;
-  readonly body: Readable;
+  readonly body: RangeBody;
 }
 
 export interface RangedFile {
@@ -46,28 +45,19 @@ export async function readRange(
     watched(policy.stallMs, signal, async (watch) => {
       const asked = { offset: offset + done, length: target.length - done };
       const answer = await file.request(asked.offset, asked.length, watch.signal);
-      const cut = (): unknown => answer.body.destroy();
+      const cut = (): void => answer.body.destroy();
       watch.signal.addEventListener('abort', cut, { once: true });
       try {
         watch.signal.throwIfAborted();
         checkAnswer(file, asked, answer);
-        // Not by `for await`: it makes several promises of each of the thousands of chunks.
-        await pipeline(
-          answer.body,
-          new Writable({
-            write(chunk: Uint8Array, _, next) {
-              if (chunk.length > target.length - done) {
-                // An answer to something else, for all we know: none of it counts.
-                done = asked.offset - offset;
-                return next(new StoreFault(`more bytes came than the ${asked.length} asked for`, { code: 'BodyTooLong', retryable: true }));
-              }
-              target.set(chunk, done);
-              done += chunk.length;
-              watch.progress(chunk.length);
-              next();
-            },
-          }),
-        );
+        await answer.body.into(target.subarray(done), (count) => {
+          done += count;
+          watch.progress(count);
+        });
+      } catch (error) {
+        // An answer to something else, for all we know: none of it counts.
+        if (error instanceof StoreFault && error.code === TOO_LONG) done = asked.offset - offset;
+        throw error;
       } finally {
         cut();
       }

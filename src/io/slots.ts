@@ -3,6 +3,8 @@
 export interface Slots {
   /** Runs `work` once a slot is free; the signal ends the wait, not the work. */
   use<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  /** The same for what ends elsewhere: gives what hands the slot back, which does so once. */
+  hold(signal: AbortSignal): Promise<() => void>;
 }
 
 export function slots(count: number): Slots {
@@ -35,6 +37,14 @@ export function slots(count: number): Slots {
   }
 
   return {
+    async hold(signal) {
+      await take(signal);
+      let held = true;
+      return () => {
+        if (held) next();
+        held = false;
+      };
+    },
     async use(work, signal) {
       await take(signal);
       try {

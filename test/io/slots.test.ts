@@ -22,6 +22,21 @@ test('no more at a time than there are slots; all get their turn, in order', asy
   expect(begun).toEqual(Array.from({ length: 20 }, (_, index) => index));
 });
 
+test('a slot that is held is handed back once', async () => {
+  const { hold } = slots(1);
+  const release = await hold(never);
+  const second = hold(never);
+  const third = hold(never);
+  release();
+  release();
+  (await second)();
+  await third;
+  const cancelled = new AbortController();
+  const fourth = hold(cancelled.signal);
+  cancelled.abort(new Error('nothing was free'));
+  await expect(fourth).rejects.toThrow('nothing was free');
+});
+
 test('who is cancelled while waiting gives up the place', async () => {
   const { use } = slots(1);
   const abort = new AbortController();

@@ -9,6 +9,7 @@ import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile, type Watch } from '../range-read.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, StoreFault } from '../store-fault.ts';
+import { streamBody } from '../wire/range-body.ts';
 import { ifRange, isPlain, modifiedOf, packedFault, statusFault, tagOf, validatorOf } from './answer.ts';
 import type { HttpClient } from './client.ts';
 import type { SpoolCache, Spooled } from './spool-cache.ts';
@@ -107,7 +108,7 @@ function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: 
         contentRange: answer.headers['content-range'] ?? null,
         // A server that leaves it out of a 206 has still heeded If-Range.
         etag: dated ? modifiedOf(answer) : tagOf(answer),
-        body: answer,
+        body: streamBody(answer),
       };
     },
   };

@@ -25,8 +25,11 @@ import { isIP } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { S3Profile } from '../storage/settings.ts';
 import { isRetryableStatus, networkFault, retryAfter, StoreFault } from '../store-fault.ts';
+import { openWire } from '../wire/pool.ts';
+import { streamBody } from '../wire/range-body.ts';
 import { EXPIRED } from './explain.ts';
 import type { S3Object, S3Part, S3Port, WriteCondition } from './port.ts';
+import { takeBody } from './take-body.ts';
 
 /** Milliseconds to reach a store at all. */
 const CONNECT_TIMEOUT = 10_000;
@@ -69,6 +72,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
     ...(profile?.path_style === undefined ? {} : { forcePathStyle: profile.path_style }),
     ...(await identityOf(profile, region)),
   });
+  const wire = openWire({ timeoutMs: CONNECT_TIMEOUT, most: SOCKETS });
   const resolved = watchEndpoint(client, { preferPathStyle: profile?.path_style === undefined });
   const payer = profile?.requester_pays === true ? ({ RequestPayer: 'requester' } as const) : {};
 
@@ -118,21 +122,20 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
       }),
     get: (object, etag, offset, length, signal) =>
       faultsOf(async () => {
-        const answer = await client.send(
-          new GetObjectCommand({
-            ...named(object),
-            ...payer,
-            Range: `bytes=${offset}-${offset + length - 1}`,
-            ...(etag === null ? {} : { IfMatch: etag }),
-          }),
-          withSignal(signal),
-        );
+        const command = new GetObjectCommand({
+          ...named(object),
+          ...payer,
+          Range: `bytes=${offset}-${offset + length - 1}`,
+          ...(etag === null ? {} : { IfMatch: etag }),
+        });
+        const body = takeBody(command, wire, signal);
+        const answer = await client.send(command, withSignal(signal));
         return {
           status: answer.$metadata.httpStatusCode ?? 0,
           contentRange: answer.ContentRange ?? null,
           etag: answer.ETag ?? null,
           // In Node the SDK's stream is a Readable.
-          body: answer.Body as Readable,
+          body: body() ?? streamBody(answer.Body as Readable),
         };
       }),
     list: (bucket, prefix, { flat, from }, signal) =>
@@ -274,7 +277,10 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
       faultsOf(async () => {
         await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }), withSignal(signal));
       }),
-    close: () => client.destroy(),
+    close() {
+      client.destroy();
+      wire.close();
+    },
   };
 }
 

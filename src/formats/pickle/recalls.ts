@@ -18,58 +18,53 @@ const STOP = 0x2e;
 /** Entries told apart; torch's pickles fetch some ten. */
 const RECALLED_MAX = 10_000;
 /** Opcodes with a length in front of their operand, by the size of that length. */
-const COUNTED: Readonly<Record<number, 1 | 4 | 8>> = {
-  0x55: 1,
-  0x8c: 1,
-  0x43: 1,
-  0x8a: 1,
-  0x58: 4,
-  0x54: 4,
-  0x42: 4,
-  0x8b: 4,
-  0x8d: 8,
-  0x8e: 8,
-  0x96: 8,
-};
+const COUNTED = new Int8Array(256);
+for (const opcode of [0x55, 0x8c, 0x43, 0x8a]) COUNTED[opcode] = 1;
+for (const opcode of [0x58, 0x54, 0x42, 0x8b]) COUNTED[opcode] = 4;
+for (const opcode of [0x8d, 0x8e, 0x96]) COUNTED[opcode] = 8;
 /** Opcodes with lines of text, by how many. */
-const LINES: Readonly<Record<number, 1 | 2>> = { 0x49: 1, 0x4c: 1, 0x46: 1, 0x53: 1, 0x56: 1, 0x70: 1, 0x63: 2, 0x69: 2 };
+const LINES = new Int8Array(256);
+for (const opcode of [0x49, 0x4c, 0x46, 0x53, 0x56, 0x70]) LINES[opcode] = 1;
+for (const opcode of [0x63, 0x69]) LINES[opcode] = 2;
 
 /** Whether an entry may be fetched, of the one pickle that begins at `start`. */
 export function recallsOf(bytes: Uint8Array, start: number): (index: number) => boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const all = (): boolean => true;
-  const recalled = new Set<number>();
+  /** Those whose index is a byte: each fetched as often as there are tensors. */
+  const low = new Uint8Array(256);
+  const high = new Set<number>();
   let at = start;
   while (at < bytes.length) {
     const opcode = bytes[at++]!;
     const operands = OPERANDS[opcode]!;
-    if (opcode === STOP) return (index) => recalled.has(index);
     if (operands >= 0) {
+      if (opcode === STOP) return (index) => (index < 256 ? low[index] === 1 : high.has(index));
       at += operands;
       continue;
     }
-    const size = COUNTED[opcode];
-    if (size !== undefined) {
+    const size = COUNTED[opcode]!;
+    if (size > 0) {
       if (at + size > bytes.length) return all;
       const length = size === 1 ? bytes[at]! : size === 4 ? view.getUint32(at, true) : Number(view.getBigUint64(at, true));
       at += size + length;
-      continue;
-    }
-    if (opcode === 0x68 && at < bytes.length) recalled.add(bytes[at++]!);
+    } else if (opcode === 0x68 && at < bytes.length) low[bytes[at++]!] = 1;
     else if (opcode === 0x6a && at + 4 <= bytes.length) {
-      recalled.add(view.getUint32(at, true));
+      const index = view.getUint32(at, true);
+      if (index < 256) low[index] = 1;
+      else high.add(index);
+      if (high.size > RECALLED_MAX) return all;
       at += 4;
     } else {
-      const lines = LINES[opcode];
+      const lines = LINES[opcode]!;
       // GET in text, as protocol 0 has it, is left to the machine.
-      if (lines === undefined) return all;
+      if (lines === 0) return all;
       for (let line = 0; line < lines; line++) {
         const end = bytes.indexOf(10, at);
         if (end === -1) return all;
         at = end + 1;
       }
     }
-    if (recalled.size > RECALLED_MAX) return all;
   }
   return all;
 }

@@ -32,19 +32,21 @@ export interface TorchObject {
   readonly globals: readonly GlobalUse[];
   /** The archive's one folder, with its slash. */
   readonly root: string;
+  /** Members beside its storages. */
+  readonly others: readonly Member[];
 }
 
 /** Reads a torch zip archive; throws `CheckpointLoadError` for malformed and `CheckpointValidationError` for unsafe content. */
 export async function readTorchZip(source: ByteSource, archive: Archive): Promise<Header> {
   const { uri } = source;
-  const { root, tree, storages, tensors, globals } = await readTorchObject(source, archive);
-  const names = archive.members.map(({ name }) => name);
+  const { root, tree, storages, tensors, globals, others } = await readTorchObject(source, archive);
+  const names = others.map(({ name }) => name);
   const code = names.filter((name) => name.startsWith(`${root}code/`));
   const isScript = code.length > 0 || names.includes(`${root}constants.pkl`);
   const { findings: scriptFindings = [], ...found }: StateDict & { readonly findings?: readonly Finding[] } = isScript
     ? findModuleWeights(tree, tensors, uri, code)
     : findStateDict(tree, uri, globals);
-  const extra = await readAnemoiMetadata(source, archive, root);
+  const extra = await readAnemoiMetadata(source, others, root);
   const attachments = extra.members.map(({ name }, index): Attachment => ({ name, storage: storages.length + index }));
   return {
     ...found,
@@ -64,14 +66,17 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
 /** Reads what `torch.save` put into an archive, whatever it is. */
 export async function readTorchObject(source: ByteSource, archive: Archive): Promise<TorchObject> {
   const { uri } = source;
-  const mains = archive.members.filter(({ name }) => /(^|\/)data\.pkl$/i.test(name));
-  const main = mains.find(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
+  const main = archive.members.find(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
+  const root = main === undefined ? '' : main.name.slice(0, main.name.indexOf('/') + 1);
+  // There may be very many storages: from here on nothing but what stands beside them is looked at, and what could be a pickle.
+  const folder = `${root}data/`;
+  const aside = archive.members.filter(({ name }) => !name.startsWith(folder) || isPickle(name));
   const globals: GlobalUse[] = [];
   // The pickle first: read whole, it brings the small members behind it along. Others are judged before it, though: whatever
   // else is wrong with the file, its dangerous names are what its owner must know.
   const pickle = main === undefined ? undefined : await readMember(source, main, PICKLE_LIMITS.bytes);
-  for (const member of archive.members) {
-    if (member === main || !/\.(debug_)?pkl$/i.test(member.name)) continue;
+  for (const member of aside) {
+    if (member === main || !isPickle(member.name)) continue;
     const bytes = await readMember(source, member, PICKLE_LIMITS.bytes);
     readPickle(bytes, { member: member.name, uri, host: { nodes: [], globals, persistent: () => null } });
   }
@@ -83,8 +88,8 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
       { details: { members: names } },
     );
   }
-  const root = main.name.slice(0, main.name.indexOf('/') + 1);
-  const stray = archive.members.find(({ name }) => !name.startsWith(root));
+  const mains = aside.filter(({ name }) => /(^|\/)data\.pkl$/i.test(name));
+  const stray = aside.find(({ name }) => !name.startsWith(root));
   if (mains.length > 1 || stray !== undefined)
     throw new CheckpointValidationError(
       `${uri} has more than one root: ${main.name} and ${stray?.name ?? mains.at(-1)?.name}. Readers disagree on which one counts.`,
@@ -92,7 +97,7 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
     );
   // torch goes by local headers: one that says data.pkl behind another name would be what it loads. Those of storages are
   // checked where their bytes are read.
-  const others = archive.members.filter(({ name }) => !name.startsWith(`${root}data/`));
+  const others = aside.filter(({ name }) => !name.startsWith(folder));
   if (others.length > OTHERS_MAX)
     throw new CheckpointLoadError(`${uri} has ${others.length} members beside its storages, at most ${OTHERS_MAX} are read.`, uri);
   for (const member of others)
@@ -103,9 +108,9 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const tensors: Tensor[] = [];
   const bigEndian = await isBigEndian(
     source,
-    archive.members.find(({ name }) => name === `${root}byteorder`),
+    others.find(({ name }) => name === `${root}byteorder`),
   );
-  const find = membersIn(`${root}data/`, archive.members);
+  const find = membersIn(folder, archive.members);
   const locate = (key: string): ReturnType<Parameters<typeof torchHost>[0]['locate']> => {
     const member = find(key);
     if (member === undefined) return undefined;
@@ -113,7 +118,12 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   };
   const host = torchHost({ nodes, storages, tensors, locate });
   const { root: top } = readPickle(pickle, { member: main.name, uri, host: { nodes, globals, ...host } });
-  return { tree: { root: top, nodes }, storages, tensors, globals, root };
+  return { tree: { root: top, nodes }, storages, tensors, globals, root, others };
+}
+
+/** Most names are told by their last letter. */
+function isPickle(name: string): boolean {
+  return (name.charCodeAt(name.length - 1) | 0x20) === 0x6c && /\.(debug_)?pkl$/i.test(name);
 }
 
 /** Members of a folder by their names in it. Storages mostly lie in the order of their description: the one behind the last is looked at first. */
@@ -146,18 +156,18 @@ async function isBigEndian(source: ByteSource, member: Member | undefined): Prom
 /** The metadata that Anemoi adds to a checkpoint, and where all members of its folder lie: a writer carries them along. */
 async function readAnemoiMetadata(
   source: ByteSource,
-  archive: Archive,
+  others: readonly Member[],
   root: string,
 ): Promise<{
   readonly json?: JsonObject;
   readonly members: readonly { readonly name: string; readonly storage: Storage }[];
 }> {
   const folder = `${root}${METADATA_FOLDER}`;
-  const members = archive.members
+  const members = others
     .filter(({ name }) => name.startsWith(folder) && !name.endsWith('/'))
     .map((member) => ({ name: member.name.slice(root.length), storage: storageOf(member) }));
   const main = ['anemoi.json', 'ai-models.json']
-    .map((name) => archive.members.find((member) => member.name === `${folder}${name}`))
+    .map((name) => others.find((member) => member.name === `${folder}${name}`))
     .find((member) => member !== undefined);
   return main === undefined ? { members } : { members, json: await readJson(source, main) };
 }

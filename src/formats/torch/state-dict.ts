@@ -42,9 +42,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       blamed,
     );
   // What a module's `get_extra_state` gives stands among its tensors.
-  const raw =
-    root.entries.some(([, value]) => kindOf(nodes[value]) === 'tensor') &&
-    root.entries.every(([key, value]) => kindOf(nodes[value]) === 'tensor' || EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
+  const others = root.entries.filter(([, value]) => !isTensor(nodes[value]));
+  const raw = others.length < root.entries.length && others.every(([key]) => EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
   const top = new Map<string, NodeId>();
   for (const [key, value] of root.entries) {
     const text = keyText(nodes[key]) ?? `<${describe(nodes[key])}>`;
@@ -83,6 +82,10 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       throw new CheckpointValidationError(`${uri}: two keys of the state dict give the name ${JSON.stringify(name)}.`, ['duplicate name']);
     names?.add(name);
     const node = nodes[value];
+    if (isTensor(node)) {
+      weights.push({ name, tensor: node.tensor });
+      continue;
+    }
     // What the table knows is data beside the weights, and so is extra state; of others only their code knows.
     if (isModule(node) && judge(node.module, node.name) !== 'safe' && !EXTRA_STATE.test(name))
       throw new CheckpointValidationError(
@@ -90,8 +93,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
         ['weights depend on an unknown class'],
         blamed,
       );
-    if (typeof node === 'object' && node !== null && node.kind === 'tensor') weights.push({ name, tensor: node.tensor });
-    else nonTensors.push({ name, is: describe(node) });
+    nonTensors.push({ name, is: describe(node) });
   }
   if (weights.length === 0)
     throw new CheckpointValidationError(
@@ -129,7 +131,7 @@ export function withoutWeights(tree: ValueTree, { stateDictKey, container }: Pic
   if (root === undefined || container === 'torchscript') return tree;
   const nodes = [...tree.nodes];
   const without = ({ entries, ...dict }: Dict): NodeId =>
-    nodes.push({ ...dict, entries: entries.filter(([, value]) => kindOf(nodes[value]) !== 'tensor') }) - 1;
+    nodes.push({ ...dict, entries: entries.filter(([, value]) => !isTensor(nodes[value])) }) - 1;
   if (stateDictKey === null) return { root: without(root), nodes };
   const entries = root.entries.map(([key, value]): Dict['entries'][number] => {
     const dict = nodes[key] === stateDictKey ? dictAt(nodes, value) : undefined;
@@ -165,8 +167,8 @@ function keyText(node: ValueNode | undefined): string | undefined {
   return typeof node === 'object' && node !== null && node.kind === 'int' ? node.decimal : undefined;
 }
 
-function kindOf(node: ValueNode | undefined): string {
-  return typeof node === 'object' && node !== null ? node.kind : typeof node;
+function isTensor(node: ValueNode | undefined): node is Extract<ValueNode, { kind: 'tensor' }> {
+  return typeof node === 'object' && node !== null && node.kind === 'tensor';
 }
 
 /** What a value is, for a message: `a list`, `an object of torch.nn.Linear`. */

@@ -9,6 +9,7 @@ import { crc32, inflateRawSync } from 'node:zlib';
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import type { Finding } from '../../model/header.ts';
+import { isSafeName, plainDigest, twinsAmong } from './names.ts';
 
 export interface Member {
   readonly name: string;
@@ -60,7 +61,10 @@ const DESCRIPTOR_SIZE = 16;
 const DESCRIPTOR64_SIZE = 24;
 /** External attribute of DOS: torch takes such a member for a folder and gives memory that was never written as its bytes. */
 const IS_FOLDER = 0x10;
+const LARGEST_EXTRA = 0xffff;
 const ZIP64_EXTRA = 0x0001;
+/** In a field of four bytes: its value stands in the zip64 extra field. */
+const SATURATED = 0xffffffff;
 /** Info-ZIP's Unicode path: readers that know it take the name from there. */
 const UNICODE_PATH_EXTRA = 0x7075;
 
@@ -72,8 +76,8 @@ interface Directory {
 
 /** Reads and checks the directory; members' own headers are checked where they are read. */
 export async function readArchive(source: ByteSource): Promise<Archive> {
-  const { members, directoryOffset, findings } = await readDirectory(source);
-  checkNames(source.uri, members);
+  const { members, digests, directoryOffset, findings } = await readDirectory(source);
+  checkNames(source.uri, members, digests);
   placeEnds(source.uri, members, directoryOffset);
   return { members, findings: [...findings, ...oddities(members)] };
 }
@@ -85,14 +89,14 @@ export async function readUncheckedMembers(source: ByteSource): Promise<readonly
 
 async function readDirectory(
   source: ByteSource,
-): Promise<{ readonly members: Placed[]; readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
+): Promise<ReturnType<typeof parseDirectory> & { readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
   const tailOffset = Math.max(0, source.size - TAIL);
   const tail = Buffer.from(await source.read(tailOffset, source.size - tailOffset));
   const { directory, findings } = findDirectory(source, tail, tailOffset);
   const start = directory.offset - tailOffset;
   const bytes =
     start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
-  return { members: parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
+  return { ...parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
 }
 
 /** What is legal, and yet worth a line: sums that were never computed, bytes that belong to no member. */
@@ -106,8 +110,10 @@ function oddities(members: readonly Member[]): readonly Finding[] {
       member: unsummed[0].name,
     });
   for (const member of members) {
-    const rest = member.end - member.header - LOCAL_HEADER_SIZE - Buffer.byteLength(member.name) - member.compressed;
-    if (rest > 0xffff + DESCRIPTOR64_SIZE)
+    const room = member.end - member.header - LOCAL_HEADER_SIZE - member.compressed;
+    if (room <= LARGEST_EXTRA + DESCRIPTOR64_SIZE) continue;
+    const rest = room - Buffer.byteLength(member.name);
+    if (rest > LARGEST_EXTRA + DESCRIPTOR64_SIZE)
       found.push({ code: 'archive_gap', message: `${rest} bytes behind it belong to no member`, member: member.name });
   }
   return found;
@@ -184,45 +190,61 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
 /** A member whose end is the directory until it is known what begins behind it. */
 type Placed = Omit<Member, 'end'> & { end: number };
 
-function parseDirectory(uri: string, bytes: Buffer, directory: Directory): Placed[] {
+/** `digests`: of the names; null where one is not plain. */
+function parseDirectory(
+  uri: string,
+  bytes: Buffer,
+  directory: Directory,
+): { readonly members: Placed[]; readonly digests: Int32Array | null } {
   const members: Placed[] = [];
+  const digests = new Int32Array(directory.entries);
+  let isPlain = true;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   let at = 0;
   const bad = (what: string): CheckpointLoadError =>
     corrupt(uri, `central directory entry ${members.length} at ${directory.offset + at}: ${what}`);
   while (at < bytes.length) {
-    if (at + CENTRAL_SIZE > bytes.length || bytes.readUInt32LE(at) !== CENTRAL) throw bad('no entry begins here');
-    const flags = bytes.readUInt16LE(at + 8);
-    const method = bytes.readUInt16LE(at + 10);
-    const nameLength = bytes.readUInt16LE(at + 28);
-    const extraLength = bytes.readUInt16LE(at + 30);
-    const next = at + CENTRAL_SIZE + nameLength + extraLength + bytes.readUInt16LE(at + 32);
+    if (at + CENTRAL_SIZE > bytes.length || view.getUint32(at, true) !== CENTRAL) throw bad('no entry begins here');
+    const flags = view.getUint16(at + 8, true);
+    const method = view.getUint16(at + 10, true);
+    const extraLength = view.getUint16(at + 30, true);
+    const nameAt = at + CENTRAL_SIZE;
+    const extraAt = nameAt + view.getUint16(at + 28, true);
+    const next = extraAt + extraLength + view.getUint16(at + 32, true);
     if (next > bytes.length) throw bad('it reaches past the end of the directory');
-    const extraAt = at + CENTRAL_SIZE + nameLength;
-    let name = bytes.toString('latin1', at + CENTRAL_SIZE, extraAt);
-    if (!PLAIN_NAME.test(name) || name.includes('..')) {
+    let name: string;
+    const digest = plainDigest(bytes, nameAt, extraAt);
+    if (digest !== undefined) {
+      digests[members.length] = digest;
+      name = bytes.toString('latin1', nameAt, extraAt);
+    } else {
+      isPlain = false;
       try {
-        name = decoder.decode(bytes.subarray(at + CENTRAL_SIZE, extraAt));
+        name = decoder.decode(bytes.subarray(nameAt, extraAt));
       } catch {
         throw bad('its name is not valid UTF-8');
       }
-      checkName(name, bad);
+      if (!isSafeName(name)) throw bad(`the name ${JSON.stringify(name)} is not a plain relative path`);
     }
     if ((flags & REFUSED_FLAGS) !== 0) throw bad(`${name}: flags 0x${flags.toString(16)} say it is encrypted or patched`);
     if (method !== 0 && method !== 8) throw bad(`${name}: compression method ${method}; 0 (stored) and 8 (deflated) are read`);
     const extra = extraLength === 0 ? NOTHING : bytes.subarray(extraAt, extraAt + extraLength);
-    checkUnicodePath(extra, bytes, at + CENTRAL_SIZE, extraAt, bad);
-    const wide = zip64Fields(extra, bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42), bad);
-    if (bytes.readUInt16LE(at + 34) !== 0) throw bad(`${name}: disk number ${bytes.readUInt16LE(at + 34)}, expected 0`);
-    if (wide.size > 0 && ((bytes.readUInt32LE(at + 38) & IS_FOLDER) !== 0 || name.endsWith('/')))
-      throw bad(`${name}: it says it is a folder, and has ${wide.size} bytes`);
-    if (method === 0 && wide.size !== wide.compressed) throw bad(`${name}: stored, but its sizes are ${wide.size} and ${wide.compressed}`);
-    const { size, compressed, header } = wide;
+    if (extraLength > 0) checkUnicodePath(extra, bytes, nameAt, extraAt, bad);
+    let size = view.getUint32(at + 24, true);
+    let compressed = view.getUint32(at + 20, true);
+    let header = view.getUint32(at + 42, true);
+    if (extraLength > 0 || size === SATURATED || compressed === SATURATED || header === SATURATED)
+      ({ size, compressed, header } = zip64Fields(extra, size, compressed, header, bad));
+    if (view.getUint16(at + 34, true) !== 0) throw bad(`${name}: disk number ${view.getUint16(at + 34, true)}, expected 0`);
+    if (size > 0 && ((view.getUint32(at + 38, true) & IS_FOLDER) !== 0 || name.endsWith('/')))
+      throw bad(`${name}: it says it is a folder, and has ${size} bytes`);
+    if (method === 0 && size !== compressed) throw bad(`${name}: stored, but its sizes are ${size} and ${compressed}`);
     members.push({
       name,
       method: method === 0 ? 'stored' : 'deflated',
       flags,
-      crc32: bytes.readUInt32LE(at + 16),
+      crc32: view.getUint32(at + 16, true),
       compressed,
       size,
       header,
@@ -232,7 +254,7 @@ function parseDirectory(uri: string, bytes: Buffer, directory: Directory): Place
   }
   if (members.length !== directory.entries)
     throw corrupt(uri, `its end record counts ${directory.entries} entries, its central directory holds ${members.length}`);
-  return members;
+  return { members, digests: isPlain ? digests : null };
 }
 
 type Bad = (what: string) => CheckpointLoadError;
@@ -246,7 +268,7 @@ function zip64Fields(
   bad: Bad,
 ): { size: number; compressed: number; header: number } {
   const field = extraField(extra, ZIP64_EXTRA, bad);
-  const wanted = [size === 0xffffffff, compressed === 0xffffffff, header === 0xffffffff] as const;
+  const wanted = [size === SATURATED, compressed === SATURATED, header === SATURATED] as const;
   if (!wanted.includes(true)) return { size, compressed, header };
   if (field === undefined) throw bad('a size of 0xffffffff without a zip64 extra field');
   let read = 0;
@@ -283,41 +305,21 @@ function hex4(value: number): string {
   return value.toString(16).padStart(4, '0');
 }
 
-/** What torch writes: ASCII, relative, no empty part. */
-const PLAIN_NAME = /^[\w.-]+(?:\/[\w.-]+)*$/;
 const NOTHING = Buffer.alloc(0);
 
-function checkName(name: string, bad: Bad): void {
-  if (
-    name === '' ||
-    name.includes('\0') ||
-    name.includes('\\') ||
-    name.startsWith('/') ||
-    /^[a-z]:/i.test(name) ||
-    name.split('/').includes('..')
-  ) {
-    throw bad(`the name ${JSON.stringify(name)} is not a plain relative path`);
-  }
-}
-
-function checkNames(uri: string, members: readonly Member[]): void {
-  const seen = new Map<string, string>();
-  for (const { name } of members) {
-    const lower = name.toLowerCase();
-    // Both ways, twice: some letters have an upper case only, or a lower one, which may be one of ASCII.
-    const folded = PLAIN_NAME.test(lower) ? lower : lower.toUpperCase().toLowerCase();
-    const twin = seen.get(folded);
-    if (twin !== undefined) {
-      const message = `${uri} has two members that readers take for one name: ${JSON.stringify(twin)} and ${JSON.stringify(name)}. torch ignores case, so which is loaded depends on the reader; refuse the file or ask for another.`;
-      throw new CheckpointValidationError(message, [], { details: { path: uri, members: [twin, name] } });
-    }
-    seen.set(folded, name);
-  }
+function checkNames(uri: string, members: readonly Member[], digests: Int32Array | null): void {
+  const twins = twinsAmong(members, digests);
+  if (twins === undefined) return;
+  const [twin, name] = twins;
+  const message = `${uri} has two members that readers take for one name: ${JSON.stringify(twin)} and ${JSON.stringify(name)}. torch ignores case, so which is loaded depends on the reader; refuse the file or ask for another.`;
+  throw new CheckpointValidationError(message, [], { details: { path: uri, members: [twin, name] } });
 }
 
 /** Says of each member where the next thing begins. How long a local header is, only `dataOffset` learns. */
 function placeEnds(uri: string, members: readonly Placed[], directoryOffset: number): void {
-  const inOrder = [...members].sort((a, b) => a.header - b.header);
+  // Mostly they stand as they lie.
+  const isInOrder = members.every((member, index) => index === 0 || members[index - 1]!.header <= member.header);
+  const inOrder = isInOrder ? members : [...members].sort((a, b) => a.header - b.header);
   let end = 0;
   let before = 'the start of the file';
   if (inOrder.length > 0 && inOrder[0]!.header !== 0)
@@ -357,9 +359,41 @@ async function readLocal(source: ByteSource, member: Member): Promise<Local> {
 /** The same out of bytes from the local header on that are there already; undefined where they do not reach the member's data. */
 export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array): number | undefined {
   if (bytes.length < LOCAL_HEADER_SIZE) return undefined;
+  const plain = plainDataOffset(member, bytes);
+  if (plain !== undefined) return plain;
   const local = bufferOf(bytes);
   const start = checkStart(uri, member, local);
   return start.data - member.header > bytes.length ? undefined : checkLocal(uri, member, local, start).data;
+}
+
+/**
+ * The same at a glance, as there may be a hundred thousand of them: for a local header that repeats the directory entry field by field,
+ * has its name in ASCII, and nothing in its extra field that would change what they mean. Undefined: it takes the long way to say.
+ */
+function plainDataOffset({ name, flags, method, crc32, compressed, size, header, end }: Member, bytes: Uint8Array): number | undefined {
+  if (u32(bytes, 0) !== LOCAL || u16(bytes, 6) !== flags || (flags & HAS_DESCRIPTOR) !== 0) return undefined;
+  if (u16(bytes, 8) !== (method === 'stored' ? 0 : 8) || u32(bytes, 14) !== crc32) return undefined;
+  if (u32(bytes, 18) !== compressed || u32(bytes, 22) !== size || u16(bytes, 26) !== name.length) return undefined;
+  const extra = LOCAL_HEADER_SIZE + name.length;
+  const data = extra + u16(bytes, 28);
+  if (data > bytes.length || header + data + compressed > end) return undefined;
+  for (let at = 0; at < name.length; at++) {
+    const code = name.charCodeAt(at);
+    if (code !== bytes[LOCAL_HEADER_SIZE + at] || code >= 0x80) return undefined;
+  }
+  for (let at = extra; at + 4 <= data; at += 4 + u16(bytes, at + 2)) {
+    const id = u16(bytes, at);
+    if (id === ZIP64_EXTRA || id === UNICODE_PATH_EXTRA) return undefined;
+  }
+  return header + data;
+}
+
+function u16(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8);
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return (u16(bytes, at) | (u16(bytes, at + 2) << 16)) >>> 0;
 }
 
 /** What the part of fixed length says. */

@@ -15,6 +15,7 @@
  * and a column of `count` values as
  *
  *     ["=", primitive]                   the same in all rows
+ *     ["+", number, step]                whole numbers, each by as much above the one before
  *     ["v", [value …]]                   as they are
  *     ["a", [value …]]                   each written as above
  *     ["r", [key …], [column …]]         objects of the same keys
@@ -122,14 +123,28 @@ function writeOneKind(values: readonly unknown[], depth: number, out: string[]):
 }
 
 function writePrimitives(values: readonly unknown[], out: string[]): boolean {
-  const [first] = values;
-  let isSame = first !== undefined;
-  for (const value of values) {
-    if (typeof value === 'object' && value !== null) return false;
-    isSame &&= value === first;
-  }
-  out.push(isSame ? `["=",${JSON.stringify(first)}]` : plain(values));
+  for (const value of values) if (typeof value === 'object' && value !== null) return false;
+  const [first, second] = values;
+  if (first !== undefined && values.every((value) => value === first)) out.push(same(first));
+  else if (isProgression(values)) out.push(`["+",${first as number},${(second as number) - (first as number)}]`);
+  else out.push(plain(values));
   return true;
+}
+
+function same(value: unknown): string {
+  return `["=",${JSON.stringify(value)}]`;
+}
+
+/** As indexes of a table are that is told row by row. */
+function isProgression(values: readonly unknown[]): boolean {
+  const [first, second] = values;
+  if (typeof first !== 'number' || typeof second !== 'number') return false;
+  const step = second - first;
+  const last = first + step * (values.length - 1);
+  return (
+    [first, step, last].every(Number.isSafeInteger) &&
+    values.every((value, index) => typeof value === 'number' && value === first + step * index)
+  );
 }
 
 function writeLists(values: readonly unknown[], length: number, depth: number, out: string[]): boolean {
@@ -151,10 +166,18 @@ function writeLists(values: readonly unknown[], length: number, depth: number, o
   return true;
 }
 
+/** One field of all rows: a list from the first value on that is not equal to those before it. */
+interface Field {
+  readonly first: unknown;
+  values: unknown[] | null;
+}
+
 function writeRows(values: readonly unknown[], keys: readonly string[], depth: number, out: string[]): boolean {
-  const fields = keys.map((): unknown[] => []);
+  const first = values[0] as Row;
+  const fields = keys.map((key): Field => ({ first: first[key], values: isPrimitive(first[key]) ? null : [] }));
   let isWhole = true;
-  for (const row of values) {
+  for (let index = 0; index < values.length; index++) {
+    const row = values[index];
     if (typeof row !== 'object' || row === null || Array.isArray(row)) return false;
     let at = 0;
     // In this form an engine reads fields by their places, as it cannot where only the key is known.
@@ -162,7 +185,9 @@ function writeRows(values: readonly unknown[], keys: readonly string[], depth: n
       if (key !== keys[at]) return false;
       const value = (row as Row)[key];
       isWhole &&= value !== undefined;
-      fields[at++]!.push(value);
+      const field = fields[at++]!;
+      if (field.values !== null) field.values.push(value);
+      else if (value !== field.first) field.values = [...Array.from({ length: index }, () => field.first), value];
     }
     if (at !== keys.length) return false;
   }
@@ -171,7 +196,10 @@ function writeRows(values: readonly unknown[], keys: readonly string[], depth: n
   else if (!isWhole || keys.includes('__proto__')) out.push(plain(values));
   else {
     out.push(`["r",${JSON.stringify(keys)},`);
-    writeList(fields, out, (field) => writeColumn(field, depth + 1, out));
+    writeList(fields, out, (field) => {
+      if (field.values === null) out.push(same(field.first));
+      else writeColumn(field.values, depth + 1, out);
+    });
     out.push(']');
   }
   return true;
@@ -236,6 +264,8 @@ function readColumn(column: unknown, count: number): readonly unknown[] {
   switch (tag) {
     case '=':
       return Array.from<unknown>({ length: count }).fill(first);
+    case '+':
+      return Array.from({ length: count }, (_, index) => (first as number) + (second as number) * index);
     case 'v':
       return first as readonly unknown[];
     case 'a':

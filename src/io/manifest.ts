@@ -74,6 +74,11 @@ export async function writeManifest(files: Destination, uri: string, content: Ma
   await files.writeLong(manifestPath(uri), piecesOf(manifest));
 }
 
+/** `JSON.stringify`, which takes its time for each of so many. */
+function line({ name, dtype, shape, sha256 }: Manifest['tensors'][number]): string {
+  return `\n    {"name":${JSON.stringify(name)},"dtype":"${dtype}","shape":[${shape.join(',')}]${sha256 === undefined ? '' : `,"sha256":"${sha256}"`}}`;
+}
+
 /** Indented, with a line for each tensor; in pieces, as it may have many megabytes. */
 async function* piecesOf(manifest: Manifest): AsyncGenerator<string> {
   const { tensors } = manifest;
@@ -83,7 +88,7 @@ async function* piecesOf(manifest: Manifest): AsyncGenerator<string> {
   const at = others.indexOf(empty) + empty.length;
   yield others.slice(0, at - 1);
   for (let from = 0; from < tensors.length; from += LINES) {
-    const lines = tensors.slice(from, from + LINES).map((tensor) => `\n    ${JSON.stringify(tensor)}`);
+    const lines = tensors.slice(from, from + LINES).map(line);
     yield from === 0 ? lines.join(',') : `,${lines.join(',')}`;
   }
   yield `${tensors.length === 0 ? '' : '\n  '}]${others.slice(at)}\n`;

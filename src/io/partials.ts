@@ -10,6 +10,8 @@ import type { Copied } from './copy.ts';
 import { localIdentity } from './local-file.ts';
 
 const RECORD = 'published.json';
+/** Characters of a SHA-256. */
+const DIGEST = 64;
 
 export interface Finished {
   /** Digest of all that the bytes follow from. */
@@ -29,7 +31,10 @@ export function partialsFolder(path: string, token: string): string {
 
 /** Says that a partial file is complete and about to become the output; without it a retry would have to write all of it again. */
 export async function recordFinished(folder: string, partial: string, { content, copied }: Finished): Promise<void> {
-  const record = { content, identity: await identityOf(join(folder, partial)), ...copied, tensors: [...copied.tensors] };
+  // Of very many tensors the digests are one text.
+  const { tensors, ...rest } = copied;
+  const identity = await identityOf(join(folder, partial));
+  const record = { content, identity, ...rest, indexes: [...tensors.keys()], digests: [...tensors.values()].join('') };
   // One that is cut counts as none.
   await writeFile(join(folder, RECORD), JSON.stringify(record));
 }
@@ -40,12 +45,14 @@ export async function finishedAs(path: string, token: string): Promise<Finished 
   if (text === null) return null;
   try {
     // Written by `recordFinished`, or cut where the machine went down.
-    const { content, identity, tensors, ...copied } = JSON.parse(text) as Copied & {
+    const { content, identity, indexes, digests, ...copied } = JSON.parse(text) as Omit<Copied, 'tensors'> & {
       content: string;
       identity: string;
-      tensors: [number, string][];
+      indexes: number[];
+      digests: string;
     };
-    return identity === (await identityOf(path)) ? { content, copied: { ...copied, tensors: new Map(tensors) } } : null;
+    const tensors = new Map(indexes.map((index, at) => [index, digests.slice(DIGEST * at, DIGEST * (at + 1))]));
+    return identity === (await identityOf(path)) ? { content, copied: { ...copied, tensors } } : null;
   } catch {
     return null;
   }

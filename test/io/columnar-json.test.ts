@@ -69,6 +69,38 @@ test('a list that two values share is written alike in both', () => {
   expect(texts.map((text) => parseColumnarJson(text))).toEqual([{ storages }, { a: 1, storages }, { storages }]);
 });
 
+test('whole numbers that go on by the same are told by the first of them and the step', () => {
+  expect(textOf(many((index) => 7 - 3 * index))).toBe('["l",100,["+",7,-3]]');
+  expect(textOf({ rows: many((index) => ({ name: 'n', tensor: index }), 300) })).toBe(
+    '["o",["rows"],[["l",300,["r",["name","tensor"],[["=","n"],["+",0,1]]]]]]',
+  );
+});
+
+test.each<[string, unknown[]]>([
+  ['the last of which is another', many((index) => (index === 99 ? 0 : index))],
+  ['one of which is none', many((index) => (index === 50 ? '50' : index))],
+  ['with parts', many((index) => index / 2)],
+  ['that end beyond what is exact', many((index) => Number.MAX_SAFE_INTEGER - 50 + index)],
+  ['that begin so', many((index) => 2 ** 53 + 2 * index)],
+  ['of which the first is nothing', many((index) => (index === 0 ? null : index))],
+])('numbers %s are written as they are', (_, values) => {
+  expectSame(values);
+  expectSame(many((index) => ({ a: 1, b: values[index] })));
+  expect(textOf(values)).toBe(`["l",100,["v",${JSON.stringify(values)}]]`);
+});
+
+test('a field is the same in all rows up to any of them', () => {
+  for (const from of [0, 1, 2, 50, 99, 100])
+    for (const [before, after] of [
+      ['a', 'b'],
+      [null, 1],
+      [1, { deep: true }],
+      [[1], [2]],
+      [0, Number.NaN],
+    ])
+      expectSame(JSON.parse(JSON.stringify(many((index) => ({ at: index, field: index < from ? before : after })))));
+});
+
 test('a list of equal rows is one row and its names, once', () => {
   expect(textOf(many(() => ({ dtype: 'F32', shape: [] }), 1000))).toBe('["l",1000,["r",["dtype","shape"],[["=","F32"],["t",[]]]]]');
 });

@@ -27,11 +27,18 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
   if (metadata.length > 0)
     header.add(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;
+  // Neighbours are often alike.
+  let like: Pick<PlannedTensor, 'dtype' | 'shape'> | undefined;
+  let fields = '';
+  let length = 0;
   for (const index of arrange(plan, order)) {
     const { name, dtype, shape } = plan.tensors[index]!;
-    const length = tensorBytes(dtype, shape);
-    header.add(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + length}]}`);
-    end += length;
+    if (like?.dtype !== dtype || like.shape !== shape) {
+      like = { dtype, shape };
+      fields = `:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[`;
+      length = tensorBytes(dtype, shape);
+    }
+    header.add(`${JSON.stringify(name)}${fields}${end},${(end += length)}]}`);
     segments.push({ kind: 'tensor', index, length });
   }
   const json = header.bytes();
@@ -90,9 +97,9 @@ function byteOrder(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-/** The same where all characters are of one code unit. */
+/** The same where all characters are of one code unit; no two names are equal. */
 function textOrder(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return a < b ? -1 : 1;
 }
 
 function checkTensors(tensors: readonly PlannedTensor[]): void {
@@ -106,15 +113,14 @@ function checkTensors(tensors: readonly PlannedTensor[]): void {
       },
     );
   }
-  const names = new Set<string>();
-  for (const { name } of tensors) {
-    if (name === RESERVED)
-      throw new CheckpointIncompatibleError(
-        `A tensor is named ${RESERVED}, which safetensors reserves for metadata. Rename it or leave it out.`,
-        { details: { reason: 'reserved_name', name } },
-      );
-    if (names.has(name))
-      throw new CheckpointIncompatibleError(`Two tensors are named ${name}.`, { details: { reason: 'duplicate_name', name } });
-    names.add(name);
+  const names = new Set(tensors.map(({ name }) => name));
+  if (names.has(RESERVED))
+    throw new CheckpointIncompatibleError(
+      `A tensor is named ${RESERVED}, which safetensors reserves for metadata. Rename it or leave it out.`,
+      { details: { reason: 'reserved_name', name: RESERVED } },
+    );
+  if (names.size < tensors.length) {
+    const { name } = tensors.find((each) => !names.delete(each.name))!;
+    throw new CheckpointIncompatibleError(`Two tensors are named ${name}.`, { details: { reason: 'duplicate_name', name } });
   }
 }

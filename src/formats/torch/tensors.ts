@@ -198,10 +198,12 @@ export function torchHost(table: TensorTable): TensorHost {
       if (kind === undefined) throw new PickleSyntaxError('a tensor over a storage of no type', position);
       dtype = kind;
     }
-    const offset = count(args[1], 'a storage offset', position);
+    const from = count(args[1], 'a storage offset', position);
     const sizes = tupleOf(args[2], 'a size', position);
     const shape = sameShape(sizes) ? lastShape : (lastShape = sizes.map((id) => count(id, 'a size', position)));
     const stride = tupleOf(args[3], 'a stride', position).map((id) => count(id, 'a stride', position));
+    // A view without elements lies nowhere: torch loads it from behind the end of its storage, too.
+    const offset = shape.includes(0) ? 0 : from;
     if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS)
       throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
     const grad = args[4] === undefined ? false : nodes[args[4]];
@@ -390,7 +392,7 @@ function checkBounds(
   const bytes = elements * BigInt(size);
   let last = BigInt(offset);
   for (const [index, each] of shape.entries()) last += BigInt(Math.max(0, each - 1)) * BigInt(stride[index] ?? 0);
-  const end = (elements === 0n ? BigInt(offset) : last + 1n) * BigInt(size);
+  const end = elements === 0n ? 0n : (last + 1n) * BigInt(size);
   if (end > BigInt(length)) throw new PickleSyntaxError(`a tensor reaches byte ${end} of a storage of ${length}`, position);
   if (bytes > BigInt(MAX_TENSOR_BYTES)) throw new PickleSyntaxError(`a tensor of ${bytes} bytes`, position);
   if (bytes > BigInt(EXPANDED_FROM) && bytes > BigInt(length) * BigInt(MAX_EXPANSION))

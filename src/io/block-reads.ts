@@ -15,7 +15,7 @@ import { coalescing, type ByteRange, type CoalescingSource } from './coalescing-
 import { heldTensor } from './held-tensor.ts';
 import { OPEN_MAX, type OpenFiles } from './open-files.ts';
 import { settled } from './settled.ts';
-import { openStorage, type StorageReader } from './storage-reader.ts';
+import { openStorage, ranged, storedAt, type StorageReader } from './storage-reader.ts';
 import { tensorFill, type TensorFill } from './tensor-reader.ts';
 
 /** Tensors up to this size are read together with their neighbours. */
@@ -53,14 +53,12 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   let held: { readonly segment: number; readonly fill: TensorFill; readonly report: CastReport } | undefined;
   let storage: { readonly index: number; readonly reader: Promise<StorageReader> } | undefined;
 
+  /** Where storages begin that are read in any order, by their index: each is asked for once. */
+  const starts = new Map<number, Promise<number>>();
+
   /** True where any range of the tensor may be read at any time: bytes in one place, that nothing was packed into. */
   function isFree({ origin }: PlannedTensor): boolean {
-    const { location } = storages[origin.storage]!;
-    return (
-      overlapping &&
-      origin.stride === undefined &&
-      (location.kind === 'range' || (location.kind === 'member' && location.method === 'stored'))
-    );
+    return overlapping && origin.stride === undefined && isInOnePlace(storages[origin.storage]!.location);
   }
 
   async function sourceOf(file: number, lane: number): Promise<CoalescingSource> {
@@ -84,18 +82,28 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     return reader;
   }
 
+  async function freeReader(index: number, lane: number): Promise<StorageReader> {
+    const { file, location, length } = storages[index]!;
+    if (!isInOnePlace(location)) throw new RangeError(`storage ${index} does not lie in one place`);
+    const source = await sourceOf(file, lane);
+    const start = starts.get(index) ?? storedAt(source, location, length);
+    starts.set(index, start);
+    return ranged(source, await start, length);
+  }
+
   function fillOf(reader: StorageReader, { origin, dtype }: PlannedTensor, report: CastReport): TensorFill {
     return castFill(tensorFill(reader, storages[origin.storage]!, origin), origin.dtype, dtype, report, chunk);
   }
 
   /** A part of a tensor; gives the number of values that overflowed. */
   async function fillTensor({ segment, offset }: Part, tensor: PlannedTensor, target: Uint8Array, lane: number, signal: AbortSignal) {
-    const reader = await readerOf(tensor.origin.storage, lane);
     if (isFree(tensor)) {
+      const reader = await freeReader(tensor.origin.storage, lane);
       const report = { overflowed: 0 };
       await fillOf(reader, tensor, report)(offset, target, signal);
       return report.overflowed;
     }
+    const reader = await readerOf(tensor.origin.storage, lane);
     // Segments come in order, so only the one under way is kept.
     if (held?.segment !== segment) {
       const report = { overflowed: 0 };
@@ -172,6 +180,10 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
       return overflows;
     },
   };
+}
+
+function isInOnePlace(location: StorageLocation): location is Extract<StorageLocation, { kind: 'range' | 'member' }> {
+  return location.kind === 'range' || (location.kind === 'member' && location.method === 'stored');
 }
 
 /** The bytes of a storage with what is checked in front of them; `undefined` for one in several places. */

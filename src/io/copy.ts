@@ -5,11 +5,13 @@
  * transfer may go on where an interrupted one stopped. Invariant: when the promise settles, nothing of the transfer runs any more.
  */
 import { setMaxListeners } from 'node:events';
+import { crc32 } from 'node:zlib';
 import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { blockReads, isFar, type Overflow } from './block-reads.ts';
 import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
+import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
 import { inlineDigester, threadDigester, threadDigesters, type Digester, type DigestPiece } from './digest.ts';
 import { openFiles } from './open-files.ts';
 import { settled } from './settled.ts';
@@ -44,8 +46,10 @@ export interface CopyOptions {
   readonly layout: Layout;
   readonly plan: Plan;
   readonly open: (file: PinnedFile) => Promise<ByteSource>;
-  /** Called with consecutive blocks, several at a time; the memory is reused when the promise resolves. */
-  readonly write: (bytes: Uint8Array, offset: number) => Promise<void>;
+  /** Called with consecutive blocks, several at a time; the memory is reused when the promise resolves. `sum`: their CRC-32, with `sums`. */
+  readonly write: (bytes: Uint8Array, offset: number, sum: number) => Promise<void>;
+  /** What is written is told its CRC-32, which for the most part costs nothing where that of the tensors is found out. */
+  readonly sums?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
   /** The blocks of memory, all of one length and in shared buffers; absent: memory of its own. */
@@ -104,31 +108,34 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
     return [];
   }
 
-  /** What a block holds beside bytes that were read, and which of them belong to which tensor. */
-  function complete({ parts, bytes, resumed }: Block): readonly DigestPiece[] {
+  /** What a block holds beside bytes that were read, which of them belong to which tensor, and the sum of all. */
+  function complete({ parts, bytes, resumed }: Block): { readonly pieces: readonly DigestPiece[]; readonly sum: number } {
     const pieces: DigestPiece[] = [];
+    let sum = 0;
     let from = 0;
     for (const { segment: index, offset, length } of parts) {
       const to = from + length;
       const target = bytes.subarray(from, to);
       const segment = layout.segments[index]!;
+      let own: number | undefined;
       if (segment.kind === 'tensor') {
-        sums.add(segment, offset, target);
+        own = sums.add(segment, offset, target);
         pieces.push({ key: segment.index, from, to, ends: offset + length === segment.length });
       } else if (!resumed) {
         const all = segment.kind === 'bytes' ? segment.bytes : segment.bytes(sums.of);
         target.set(all.subarray(offset, offset + length));
       }
+      if (options.sums === true) sum = own !== undefined && length >= JOIN_FROM ? joinCrc32(sum, own, length) : crc32(target, sum);
       from = to;
     }
-    return pieces;
+    return { pieces, sum };
   }
 
   /** Digests and writes a block that is read, after the block before it: in an object, so that nobody waits for the end of it. */
   async function startWork(block: Block, filled: Promise<readonly Overflow[]>, before: Promise<unknown>) {
     const [, overflows] = await settled([before, filled]);
     const { slot, offset, bytes, resumed } = block;
-    const pieces = complete(block);
+    const { pieces, sum } = complete(block);
     const end = offset + bytes.length;
     const last = end === layout.size;
     const due = !resumed && Date.now() - reported >= SNAPSHOT_EVERY;
@@ -139,7 +146,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       snapshot: !last && (due || end === resume?.offset),
     });
     const each = pieces.length === 0 ? undefined : digesters.tensors.update({ slot, pieces, snapshot: false });
-    const work = settled([resumed ? undefined : write(bytes, offset), all, each]);
+    const work = settled([resumed ? undefined : write(bytes, offset, sum), all, each]);
     work.catch(() => undefined);
     return { work, overflows, end, last, due };
   }

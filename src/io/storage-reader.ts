@@ -34,18 +34,28 @@ export async function openStorage(source: ByteSource, storage: Storage, access?:
   const { location, length } = storage;
   if (location.kind === 'archive') return archivedReader(source, location, length);
   if (location.kind === 'blocks') return blocksReader(source, storage.file, location, access);
-  if (location.kind === 'range') {
-    if (location.counted !== undefined) await checkCount(source, location.counted.at, location.counted.elements);
-    return ranged(source, location.offset, length);
-  }
-  const { name, method, flags, stored: compressed, crc32, header, end } = location;
-  const offset = await dataOffset(source, { name, method, flags, crc32, compressed, size: length, header, end });
-  return method === 'deflated'
-    ? inflatingReader(source, { name, offset, compressed, size: length, crc32 })
-    : ranged(source, offset, length);
+  const start = await storedAt(source, location, length);
+  if (location.kind === 'range' || location.method === 'stored') return ranged(source, start, length);
+  const { name, stored: compressed, crc32 } = location;
+  return inflatingReader(source, { name, offset: start, compressed, size: length, crc32 });
 }
 
-function ranged(source: ByteSource, start: number, length: number): StorageReader {
+/** Where in its file the bytes of a storage begin, once what stands in front of them is checked. */
+export async function storedAt(
+  source: ByteSource,
+  location: Extract<StorageLocation, { kind: 'range' | 'member' }>,
+  length: number,
+): Promise<number> {
+  if (location.kind === 'range') {
+    if (location.counted !== undefined) await checkCount(source, location.counted.at, location.counted.elements);
+    return location.offset;
+  }
+  const { name, method, flags, stored: compressed, crc32, header, end } = location;
+  return dataOffset(source, { name, method, flags, crc32, compressed, size: length, header, end });
+}
+
+/** Bytes that lie in one place as they are. */
+export function ranged(source: ByteSource, start: number, length: number): StorageReader {
   return { length, readInto: (offset, target, signal) => source.readInto(start + offset, target, signal), close: () => undefined };
 }
 

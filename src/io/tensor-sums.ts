@@ -3,11 +3,15 @@ import { crc32 } from 'node:zlib';
 import { CheckpointLoadError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
 import type { Plan } from '../model/plan.ts';
+import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
 import { isWholeStorage } from './tensor-reader.ts';
 
 export interface TensorSums {
-  /** Takes a segment's bytes in order; throws `CheckpointLoadError` with the last of a damaged one. */
-  add(segment: { readonly index: number; readonly length: number }, offset: number, bytes: Uint8Array): void;
+  /**
+   * Takes a segment's bytes in order; throws `CheckpointLoadError` with the last of a damaged one. Gives the CRC-32 of these bytes alone
+   * where it was found out, as it is of all that are not few.
+   */
+  add(segment: { readonly index: number; readonly length: number }, offset: number, bytes: Uint8Array): number | undefined;
   /** Of a tensor that has passed, where the layout has late segments. */
   of(index: number): number;
 }
@@ -33,11 +37,12 @@ export function tensorSums(layout: Layout, plan: Plan): TensorSums {
         sum = 0;
         expected = expectedOf(segment);
       }
-      if (expected === 0 && !wanted) return;
-      sum = crc32(bytes, sum);
-      if (offset + bytes.length < segment.length) return;
+      if (expected === 0 && !wanted) return undefined;
+      const own = offset === 0 || bytes.length >= JOIN_FROM ? crc32(bytes) : undefined;
+      sum = own === undefined ? crc32(bytes, sum) : offset === 0 ? own : joinCrc32(sum, own, bytes.length);
+      if (offset + bytes.length < segment.length) return own;
       if (wanted) found.set(segment.index, sum);
-      if (expected === 0 || sum === expected) return;
+      if (expected === 0 || sum === expected) return own;
       const { name, origin } = layout.tensors[segment.index]!;
       const { uri } = plan.files[plan.storages[origin.storage]!.file]!;
       throw new CheckpointLoadError(

@@ -50,8 +50,8 @@ export interface Digests {
 export const NO_DIGESTS: Digests = { sha256: null, tensors: new Map(), overflowed: {} };
 
 export interface PartSender {
-  /** Sends a part, unless the store holds it already. */
-  send(part: PlannedPart, bytes: Uint8Array, signal: AbortSignal): Promise<void>;
+  /** Sends a part, unless the store holds it already; `known`: its CRC-32. */
+  send(part: PlannedPart, bytes: Uint8Array, signal: AbortSignal, known?: number): Promise<void>;
   copy(part: PlannedPart, signal: AbortSignal): Promise<void>;
   /** Bytes that earlier attempts had brought. */
   kept(): number;
@@ -76,13 +76,13 @@ export function partSender(
   return {
     kept: () => kept,
     done: ({ number }) => done.get(number)!,
-    async send(part, bytes, signal) {
+    async send(part, bytes, signal, known) {
       const held = there.get(part.number);
-      if (held !== undefined && held.size === part.length && isSame(held, bytes)) {
+      if (held !== undefined && held.size === part.length && isSame(held, bytes, known)) {
         kept += part.length;
         return finish(part, held);
       }
-      const sum = partSum(sums, bytes);
+      const sum = partSum(sums, bytes, known);
       finish(
         part,
         await patiently(policy, signal, part.length, (inner) => port.uploadPart(target, upload, part.number, bytes, sum, inner)),
@@ -127,7 +127,8 @@ export async function sendAll(
       signal,
       memory: Array.from({ length: slots }, (_, slot) => bytes.subarray(slot * length, (slot + 1) * length)),
       // The parts were cut as the blocks are, and come in their order.
-      write: (block) => sender.send(left.next().value!, block, signal),
+      write: (block, _, sum) => sender.send(left.next().value!, block, signal, sum),
+      sums: true,
       onProgress: () => undefined,
     });
     return { sha256, tensors, overflowed };

@@ -1,5 +1,5 @@
 /** How activities are called: timeouts and retries of every stage, in one place. */
-import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, isCancellation, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { BatchActivities } from '../activities/batch/index.ts';
 import { FINAL_CODES, type JsonObject } from '../src/errors.ts';
 import {
@@ -20,6 +20,8 @@ import { policyOf } from '../src/pipeline/policy.ts';
 
 /** A worker that says nothing for this long is taken for dead, and the stage goes on elsewhere. */
 const HEARTBEAT_TIMEOUT = '10s';
+/** Nobody is answered while a step of a workflow takes its time, and the server gives it ten seconds. */
+const QUICK = '2s';
 /** NotFoundError is what a worker without such an activity answers. */
 const FINAL = [...FINAL_CODES, 'NotFoundError'];
 
@@ -57,16 +59,31 @@ export async function discardStage(stage: StageSpec, input: StageInput): Promise
   await activities[`${stage.type}${DISCARD_SUFFIX}`]!(input);
 }
 
-/** Everything that can be known to be wrong before the first stage. */
-export function preflight(input: PreflightInput): Promise<PreflightOutput> {
-  const activities = proxyActivities<Record<string, (input: PreflightInput) => Promise<PreflightOutput>>>({
+type Preflight = Record<typeof PREFLIGHT_ACTIVITY, (input: PreflightInput) => Promise<PreflightOutput>>;
+
+/**
+ * Everything that can be known to be wrong before the first stage.
+ *
+ * Mostly that is known in milliseconds, and changes nothing: so it is asked as a part of the workflow's own first step, which the server
+ * need not hear of. A place that does not answer as fast is asked as any stage is, so that the step does not wait for it.
+ */
+export async function preflight(input: PreflightInput): Promise<PreflightOutput> {
+  const summary = 'options, sources, target, destination, workspace';
+  const cancellationType = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
+  const here = proxyLocalActivities<Preflight>({ startToCloseTimeout: QUICK, summary, cancellationType, retry: { maximumAttempts: 1 } });
+  try {
+    return await here[PREFLIGHT_ACTIVITY](input);
+  } catch (thrown) {
+    if (isCancellation(thrown)) throw thrown;
+  }
+  const anywhere = proxyActivities<Preflight>({
     startToCloseTimeout: '60s',
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
-    summary: 'options, sources, target, destination, workspace',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3, nonRetryableErrorTypes: FINAL },
+    summary,
+    cancellationType,
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 2, nonRetryableErrorTypes: FINAL },
   });
-  return activities[PREFLIGHT_ACTIVITY]!(input);
+  return anywhere[PREFLIGHT_ACTIVITY](input);
 }
 
 /** Reports beside the outputs. */

@@ -14,7 +14,7 @@ import { conversion, type Scene } from '../scene.ts';
 
 const RUNS = 3;
 const WINDOW = 16;
-/** Stages of the pipeline, and its preflight. */
+/** Stages of the pipeline, and its preflight, which counts though it is mostly none that the server hears of. */
 const ACTIVITIES = 4;
 const NOOP_QUEUE = 'bench-noop-batch';
 const NOOP_WORKER = join(PROJECT_ROOT, 'dist', 'bench', 'noop', 'worker.js');

@@ -1,6 +1,6 @@
 /**
  * What the pipeline costs beyond Temporal itself: the usual three stages over a tiny checkpoint, beside a workflow of as many
- * activities that do nothing (one for each stage, one for the preflight), on the same server, each with a worker of its own that is up before.
+ * activities that do nothing (one for each stage, one for the preflight, which is mostly local), on the same server, each with a worker of its own that is up before.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';

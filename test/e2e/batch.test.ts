@@ -6,12 +6,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { activityInfo } from '@temporalio/activity';
 import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { BatchInput, BatchResult, Outcome } from '../../src/pipeline/batch.ts';
-import { PREFLIGHT_ACTIVITY, type PreflightInput } from '../../src/pipeline/contract.ts';
+import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult, type Outcome } from '../../src/pipeline/batch.ts';
+import type { StageInput } from '../../src/pipeline/contract.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { ckpt } from '../support/cli.ts';
@@ -28,7 +27,7 @@ let queue: string;
 beforeAll(async () => {
   // As the embedded server has it: else priorities hold for a quarter of the queue each.
   const one = ['Read', 'Write'].map((kind) => `matching.numTaskqueue${kind}Partitions=1`);
-  environment = await devServer({ settings: one });
+  environment = await devServer({ settings: [...one, 'matching.enableFairness=true'] });
   await registerAttributes(environment.connection, 'default');
 });
 afterAll(() => environment?.teardown());
@@ -234,51 +233,60 @@ test(
   LONG,
 );
 
+/** A worker with one slot, which the first stage of all holds until the `open` that `play` is given: what begins after it, the server decides. */
+async function oneAfterAnother(play: (open: () => void, begun: readonly string[]) => Promise<void>): Promise<void> {
+  const begun: string[] = [];
+  let open = (): void => undefined;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  const worker = await workerOf(
+    environment,
+    queue,
+    servicesOf(join(folder, 'workspace')),
+    (activities) => ({
+      ...activities,
+      'source.local': async (input: StageInput) => {
+        begun.push(input.run.workflowId);
+        if (begun.length === 1) await gate;
+        return activities['source.local']!(input);
+      },
+    }),
+    { maxConcurrentActivityTaskExecutions: 1 },
+  );
+  await worker.runUntil(() => play(open, begun).finally(open));
+}
+
+/** Until the first activities of so many runs lie with the server. */
+async function untilWaiting(prefix: string, count: number): Promise<void> {
+  const { client } = environment;
+  const deadline = Date.now() + 30_000;
+  for (;;) {
+    let waiting = 0;
+    for await (const run of client.workflow.list({ query: `WorkflowType = 'checkpointPipeline' AND TaskQueue = '${queue}'` })) {
+      if (!run.workflowId.startsWith(prefix)) continue;
+      const { raw } = await client.workflow.getHandle(run.workflowId).describe();
+      if ((raw.pendingActivities ?? []).some(({ attempt, state }) => attempt === 1 && state === 1)) waiting++;
+    }
+    if (waiting >= count) return;
+    if (Date.now() > deadline) throw new Error(`${waiting} of ${count} first activities of ${prefix} wait at the server`);
+    await sleep(50);
+  }
+}
+
 test(
   'a batch yields: a run that somebody waits for overtakes what waits of it; its items carry the fairness key',
   async () => {
     await items(8);
-    const begun: string[] = [];
-    let open = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const worker = await workerOf(
-      environment,
-      queue,
-      servicesOf(join(folder, 'workspace')),
-      (activities) => ({
-        ...activities,
-        [PREFLIGHT_ACTIVITY]: async (input: PreflightInput) => {
-          begun.push(activityInfo().workflowExecution!.workflowId);
-          if (begun.length === 1) await gate;
-          return activities[PREFLIGHT_ACTIVITY](input);
-        },
-      }),
-      { maxConcurrentActivityTaskExecutions: 1 },
-    );
-    await worker.runUntil(async () => {
+    await oneAfterAnother(async (open, begun) => {
       const { client } = environment;
-      /** Those whose first activity lies with the server. */
-      const waiting = async (prefix: string): Promise<number> => {
-        let count = 0;
-        for await (const run of client.workflow.list({ query: `WorkflowType = 'checkpointPipeline' AND TaskQueue = '${queue}'` })) {
-          const { raw } = await client.workflow.getHandle(run.workflowId).describe();
-          if (run.workflowId.startsWith(prefix) && (raw.pendingActivities ?? []).some(({ attempt, state }) => attempt === 1 && state === 1))
-            count++;
-        }
-        return count;
-      };
-      const until = async (prefix: string, count: number): Promise<void> => {
-        while ((await waiting(prefix)) < count) await sleep(50);
-      };
       const first = await start(batch());
-      await until(first.workflowId, 7);
+      await untilWaiting(first.workflowId, 7);
       const [source] = batch().pipeline.stages;
       const now = await client.workflow.start('checkpointPipeline', {
         taskQueue: queue,
         workflowId: `now-${queue}`,
         args: [{ stages: [{ ...source!, path: join(folder, 'in', 'model-5.safetensors') }] }],
       });
-      await until(now.workflowId, 1);
+      await untilWaiting(now.workflowId, 1);
       open();
       await Promise.all([first.result(), now.result()]);
       // The one that held the only slot goes first; by its age, the run would be the ninth.
@@ -286,6 +294,43 @@ test(
       expect(begun).toHaveLength(9);
       const { raw } = await client.workflow.getHandle(begun[0]!).describe();
       expect(raw.workflowExecutionInfo!.priority).toMatchObject({ priorityKey: 4, fairnessKey: first.workflowId });
+    });
+  },
+  LONG,
+);
+
+test(
+  'batches share: a small one that comes late does not wait for all that lies there of a large one',
+  async () => {
+    await items(16);
+    await oneAfterAnother(async (open, begun) => {
+      const { client } = environment;
+      // Its list is read while there is a slot; its items come after those of the large one.
+      const small = await client.workflow.signalWithStart('checkpointBatch', {
+        taskQueue: queue,
+        workflowId: `small-${queue}`,
+        args: [
+          batch({
+            items: { uri: join(folder, 'in'), glob: 'model-1?.safetensors' },
+            pipeline: { stages: [batch().pipeline.stages[0]!] },
+          }),
+        ],
+        signal: PAUSE_SIGNAL,
+      });
+      const activities = async (): Promise<number> =>
+        (await small.fetchHistory()).events!.filter((event) => event.activityTaskCompletedEventAttributes).length;
+      while ((await activities()) < 2) await sleep(50);
+      const large = await start(batch({ max_concurrent: 16 }));
+      await untilWaiting(large.workflowId, 15);
+      await small.signal(RESUME_SIGNAL);
+      await untilWaiting(small.workflowId, 3);
+      open();
+      await Promise.all([large.result(), small.result()]);
+      expect(begun).toHaveLength(19);
+      // One of each in turn; by their age, these three would be the last.
+      const late = begun.flatMap((id, index) => (id.startsWith(small.workflowId) ? [index] : []));
+      expect(late).toHaveLength(3);
+      expect(late.at(-1)).toBeLessThan(12);
     });
   },
   LONG,

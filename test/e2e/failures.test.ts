@@ -388,13 +388,36 @@ describe('preflight', () => {
     const result = await run(scrub(), {
       disturb: (services) => ({
         workspace: (uri) => {
-          // All attempts of the preflight, and no stage.
+          // All attempts of the preflight, of which one is a part of the workflow's first step, and no stage.
           if (++calls <= 3) throw new Error('broken');
           return services.workspace(uri);
         },
       }),
     });
     expect(result).toMatchObject({ status: 'completed', metadata: { validation_performed: false, validation_error: 'broken' } });
+  });
+
+  test('it costs the server no activity where all answers at once, and holds the run up for no slow place', async () => {
+    const quick = await run(scrub());
+    const slow = await run(scrub(source(), { name: 'slow' }), {
+      disturb: (services) => ({
+        workspace: (uri) => {
+          const workspace = services.workspace(uri);
+          return { ...workspace, reach: () => sleep(2500).then(() => workspace.reach()) };
+        },
+      }),
+    });
+    const activities = async ({ workflow_id: id }: PipelineResult): Promise<readonly string[]> => {
+      const { events } = await environment.client.workflow.getHandle(id).fetchHistory();
+      return events!.flatMap(({ activityTaskScheduledEventAttributes: one }) => (one ? [one.activityType!.name!] : []));
+    };
+    const stages = ['source.local', 'loader.weights_only', 'sink.publish'];
+    expect(await activities(quick)).toEqual(stages);
+    expect(await activities(slow)).toEqual(['pipeline.preflight', ...stages]);
+    for (const { status, metadata } of [quick, slow]) {
+      expect(status).not.toBe('failed');
+      expect(metadata).toMatchObject({ validation_performed: true, validation_environment_status: 'ok' });
+    }
   });
 });
 

@@ -65,18 +65,18 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
   const tensors = published?.tensors ?? plan?.tensors;
   if (tensors === undefined) return null;
   const rows = new Rows();
-  const frozen = new Set(published?.frozen ?? plan?.frozen);
+  const isFrozen = membersOf(tensors, published?.frozen ?? plan?.frozen ?? []);
   const planned = byName(plan?.tensors ?? []);
   const sourceFiles = header === null ? null : new Set(header.files.map(({ uri }) => uri));
   const filledNames = new Set(namesIn(published?.record, 'filled_params', 'refreshed_params'));
-  for (const tensor of tensors) {
+  for (const [index, tensor] of tensors.entries()) {
     const { name, dtype, shape } = tensor;
     const origin = planned(name)?.origin;
     const storage = origin === undefined ? undefined : plan!.storages[origin.storage];
     const file = storage === undefined ? undefined : plan!.files[storage.file];
     const filled = file === undefined || sourceFiles === null ? filledNames.has(name) : !sourceFiles.has(file.uri);
     const cast = origin !== undefined && origin.dtype !== dtype;
-    const marks = (filled ? MARK.filled : 0) | (frozen.has(name) ? MARK.frozen : 0) | (cast ? MARK.cast : 0);
+    const marks = (filled ? MARK.filled : 0) | (isFrozen[index] === 1 ? MARK.frozen : 0) | (cast ? MARK.cast : 0);
     const sha256 = 'sha256' in tensor && typeof tensor.sha256 === 'string' ? tensor.sha256 : null;
     rows.add({ name, dtype, shape, marks, note: cast ? `from ${origin.dtype}` : null, sha256 });
   }
@@ -88,6 +88,20 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
     rows.add({ name: what, dtype: known.dtype, shape: known.shape, marks: MARK.skipped, note: reason, sha256: null });
   }
   return rows.columns;
+}
+
+/** 1 for each of the tensors that `names` has: they mostly come in the order of the tensors. */
+function membersOf(tensors: readonly { readonly name: string }[], names: readonly string[]): Uint8Array {
+  const found = new Uint8Array(tensors.length);
+  let next = 0;
+  for (const [index, { name }] of tensors.entries()) {
+    if (name !== names[next]) continue;
+    found[index] = 1;
+    next++;
+  }
+  if (next === names.length) return found;
+  const all = new Set(names);
+  return Uint8Array.from(tensors, ({ name }) => (all.has(name) ? 1 : 0));
 }
 
 /** Looks names up that mostly come in the order of the list. */
@@ -120,17 +134,20 @@ class Rows {
     sha256: [] as (string | null)[],
   };
 
-  /** Neighbours often have one shape in common. */
-  #shape: { readonly sizes: readonly number[] | null; readonly text: string | null } = { sizes: null, text: null };
+  /** Neighbours often have shape and dtype in common. */
+  #like = { shape: null as readonly number[] | null, dtype: null as string | null, text: null as string | null, bytes: 0 };
 
   add({ name, dtype, shape, marks, note, sha256 }: Row): void {
     const { columns } = this;
-    if (shape !== this.#shape.sizes) this.#shape = { sizes: shape, text: shape === null ? null : shapeText(shape) };
+    if (shape !== this.#like.shape || dtype !== this.#like.dtype) {
+      const bytes = shape !== null && isDtype(dtype) ? tensorBytes(dtype, shape) : 0;
+      this.#like = { shape, dtype, text: shape === null ? null : shapeText(shape), bytes };
+    }
     if (note !== null) columns.notes[columns.name.length] = note;
     columns.name.push(name);
     columns.dtype.push(dtype);
-    columns.shape.push(this.#shape.text);
-    columns.bytes.push(shape !== null && isDtype(dtype) ? tensorBytes(dtype, shape) : 0);
+    columns.shape.push(this.#like.text);
+    columns.bytes.push(this.#like.bytes);
     columns.marks.push(marks);
     columns.sha256.push(sha256);
   }
@@ -142,9 +159,10 @@ function shapeText(shape: readonly number[]): string {
 
 function sourceFacts(header: Header): SourceFacts {
   const { files, format, container, training, findings, tensors, weights } = header;
-  const ofWeights = new Set(weights.map(({ tensor }) => tensor));
+  const isWeight = new Uint8Array(tensors.length);
+  for (const { tensor } of weights) isWeight[tensor] = 1;
   const sum = (members: readonly Tensor[]): number => members.reduce((total, tensor) => total + sizeOf(tensor), 0);
-  const others = tensors.filter((_, index) => !ofWeights.has(index));
+  const others = tensors.filter((_, index) => isWeight[index] === 0);
   return {
     files,
     format,

@@ -53,7 +53,7 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
     );
   }
   const before = new Set(plan.frozen);
-  const isFrozen = names.map((name) => before.has(name));
+  const isFrozen = names.map((name) => before.size > 0 && before.has(name));
   const found = rules.submodules.filter((path) => !missing.includes(path));
   const frozenModules = found.map((name) => {
     const inside = subtree(name);

@@ -39,25 +39,18 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
     }
     return current;
   };
-  const taken = new Set<string>();
   let count = 0;
   const tensors = plan.tensors.map((tensor): PlannedTensor => {
-    const { name } = tensor;
-    const next = rename(name);
+    const next = rename(tensor.name);
     if (next === '')
-      throw new CheckpointIncompatibleError(`The rules leave nothing of the name ${name}.`, { details: { reason: 'empty_name', name } });
-    if (taken.has(next)) {
-      const other = plan.tensors.find((each) => rename(each.name) === next)!.name;
-      throw new CheckpointIncompatibleError(
-        `${other} and ${name} would both be named ${next}. Leave one of them out with modifier.select, or make the rules tell them apart.`,
-        { details: { reason: 'rename_collision', names: [other, name], name: next } },
-      );
-    }
-    taken.add(next);
-    if (next === name) return tensor;
+      throw new CheckpointIncompatibleError(`The rules leave nothing of the name ${tensor.name}.`, {
+        details: { reason: 'empty_name', name: tensor.name },
+      });
+    if (next === tensor.name) return tensor;
     count++;
     return { ...tensor, name: next };
   });
+  refuseTwins(plan.tensors, tensors);
   // Attributes of the state dict name modules by their old paths.
   const { stateDictAttributes: _attributes, ...others } = plan;
   return {
@@ -65,6 +58,19 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
     count,
     warnings: plan.tensors.length === 0 ? [] : steps.filter(({ what }) => !used.has(what)).map(({ what }) => `${what} fits no name.`),
   };
+}
+
+function refuseTwins(before: readonly PlannedTensor[], after: readonly PlannedTensor[]): void {
+  const untaken = new Set(after.map(({ name }) => name));
+  if (untaken.size === after.length) return;
+  const twin = after.findIndex(({ name }) => !untaken.delete(name));
+  const { name: next } = after[twin]!;
+  const { name } = before[twin]!;
+  const other = before[after.findIndex((each) => each.name === next)]!.name;
+  throw new CheckpointIncompatibleError(
+    `${other} and ${name} would both be named ${next}. Leave one of them out with modifier.select, or make the rules tell them apart.`,
+    { details: { reason: 'rename_collision', names: [other, name], name: next } },
+  );
 }
 
 interface Step extends Replacement {

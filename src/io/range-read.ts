@@ -117,15 +117,14 @@ export async function watched<T>(stallMs: number, signal: AbortSignal | undefine
     stalled = new StoreFault(`fewer than ${LEAST_PROGRESS} bytes came within ${stallMs / 1000} s`, { code: STALLED, retryable: true });
     controller.abort(stalled);
   };
-  let timer = setTimeout(stall, stallMs);
+  const timer = setTimeout(stall, stallMs);
   const watch: Watch = {
     signal: controller.signal,
     progress(bytes) {
       came += bytes;
       if (came < LEAST_PROGRESS) return;
       came = 0;
-      clearTimeout(timer);
-      timer = setTimeout(stall, stallMs);
+      timer.refresh();
     },
   };
   try {

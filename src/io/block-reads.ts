@@ -42,10 +42,11 @@ export function isFar({ files }: Pick<Plan, 'files'>): boolean {
   return files.some(({ uri }) => !uri.startsWith('file:'));
 }
 
-export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>): BlockReads {
+/** `smallFar`: bytes of a tensor that counts as small where every read is a request. */
+export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>, smallFar = SMALL_FAR): BlockReads {
   const { storages } = plan;
   const far = isFar(plan);
-  const small = far ? SMALL_FAR : SMALL;
+  const small = far ? smallFar : SMALL;
   const chunk = far ? CHUNK_FAR : undefined;
   // A file that is closed to make room for another must not be under a read; on a disk, reads one after the other are as fast.
   const overlapping = far && plan.files.length <= OPEN_MAX;

@@ -18,8 +18,8 @@ import type { PartSums, S3Part, S3Port, S3Target } from './port.ts';
 import { parseIdentity } from './source.ts';
 import type { TakenUpload } from './upload.ts';
 
-/** Parts that one transfer holds at most, those that are read and those that are sent. */
-export const PARTS_AT_ONCE = 6;
+/** Parts that one transfer holds at most, those that are read and those that are sent: with all else, a worker stays below 256 MiB. */
+export const PARTS_AT_ONCE = 5;
 /** One is sent while the next is read. */
 const PARTS_LEAST = 2;
 /** Transfers for which the memory should do. */

@@ -39,7 +39,8 @@ export interface Line {
   /** Takes what comes from now on; null: nobody does, and whatever comes ends the line. */
   receiver: Receiver | null;
   readonly alive: boolean;
-  write(bytes: Uint8Array, done: (error?: Error | null) => void): void;
+  /** `done` only where it succeeded: a write that fails ends the line, which says why. */
+  write(bytes: Uint8Array, done: () => void): void;
   resume(): void;
   /** Whether the process stays for it. */
   keep(up: boolean): void;
@@ -69,7 +70,7 @@ export function openLine({ secure, host, port }: Address, { timeoutMs, lookup, c
     get alive() {
       return !socket.destroyed && socket.writable;
     },
-    write: (bytes, done) => void socket.write(bytes, done),
+    write: (bytes, done) => void socket.write(bytes, (error) => (error ? undefined : done())),
     resume: () => void socket.resume(),
     keep: (up) => void (up ? socket.ref() : socket.unref()),
     destroy: (error) => void socket.destroy(error),

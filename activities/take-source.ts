@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
+import { breath } from '../src/io/breath.ts';
 import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/checksum.ts';
 import { isS3, parseS3 } from '../src/io/s3/location.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
@@ -24,6 +25,9 @@ export const expectedChecksum = z
   .transform((text) => checksumOf(text)!)
   .describe('SHA-256 of the whole file, or `algorithm:digest`; a file that has another fails before it is parsed')
   .optional();
+
+/** Tensors of a header that takes a while to read, and to write. */
+const MANY = 10_000;
 
 export interface Taken {
   readonly uri: string;
@@ -49,6 +53,7 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
       siblingsOf(source.uri, (sibling) => call.services.open(sibling, call.signal)),
     );
     if (call.services.refuseUnknown === true) refuseUnknown(source.uri, header);
+    if (header.tensors.length >= MANY) await breath();
     const reference = await call.services.workspace(call.run.workspace).putJson(header);
     const size = Math.max(source.size, sumOf(header.files));
     const bytes = header.weights.reduce((sum, { tensor }) => sum + sizeOf(header.tensors[tensor]!), 0);

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
 import type { BlobReference } from '../model/context.ts';
+import { breath, LONG_WORK } from './breath.ts';
 import { columnarJson, parseColumnarJson } from './columnar-json.ts';
 import { destinationOf, outputUri } from './destination.ts';
 import type { Storage } from './storage/storage.ts';
@@ -16,6 +17,7 @@ export function openStoreWorkspace(
   return {
     async putJson(value) {
       const text = columnarJson(value).join('');
+      if (text.length >= LONG_WORK) await breath();
       const sha256 = hash('sha256', text);
       const blob = `${root}/blobs/${sha256.slice(0, 2)}/${sha256}.json`;
       // Written also where it is: a damaged blob is mended, and what is used again is young again to who clears up.
@@ -35,7 +37,9 @@ export function openStoreWorkspace(
           `${reference.uri} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`,
           reference.uri,
         );
-      return parseColumnarJson(text);
+      const value = parseColumnarJson(text);
+      if (text.length >= LONG_WORK) await breath();
+      return value;
     },
   };
 }

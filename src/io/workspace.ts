@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
 import type { BlobReference } from '../model/context.ts';
 import { writeAtomically } from './atomic-file.ts';
+import { breath, LONG_WORK } from './breath.ts';
 import { columnarJson, parseColumnarJson } from './columnar-json.ts';
 import { localPath } from './local-file.ts';
 
@@ -19,7 +20,9 @@ export function openWorkspace(uri: string): {
   const root = localPath(uri);
   return {
     async putJson(value) {
-      const text = encoded(columnarJson(value));
+      const pieces = columnarJson(value);
+      if (pieces.reduce((sum, piece) => sum + piece.length, 0) >= LONG_WORK) await breath();
+      const text = encoded(pieces);
       const size = text.length;
       const sha256 = sha256Of(text);
       const path = join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
@@ -52,7 +55,9 @@ export function openWorkspace(uri: string): {
       const sha256 = sha256Of(text);
       if (sha256 !== reference.sha256)
         throw new CheckpointLoadError(`${path} was damaged: its SHA-256 is ${sha256}, expected ${reference.sha256}.`, reference.uri);
-      return parseColumnarJson(text.toString('utf8'));
+      const value = parseColumnarJson(text.toString('utf8'));
+      if (text.length >= LONG_WORK) await breath();
+      return value;
     },
   };
 }

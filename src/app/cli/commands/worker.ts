@@ -47,8 +47,13 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
 }
 
 async function start(temporal: TemporalAccess, options: WorkerCommandOptions, settings: WorkerSettings): Promise<RunningWorker> {
-  const [{ startWorker }, { installRuntime }] = await Promise.all([import('../../worker.ts'), import('../../runtime.ts')]);
+  const [{ startWorker }, { installRuntime }, { boundHeapGrowth }] = await Promise.all([
+    import('../../worker.ts'),
+    import('../../runtime.ts'),
+    import('../../heap.ts'),
+  ]);
   const { capacity, metrics, version } = settings;
+  boundHeapGrowth();
   installRuntime({ metrics: metrics ?? undefined });
   // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
   const shared = temporal.kind === 'configured';

@@ -14,8 +14,8 @@ import { conversion, type Scene } from '../scene.ts';
 
 const RUNS = 3;
 const WINDOW = 16;
-/** Stages of the pipeline, and its preflight, which counts though it is mostly none that the server hears of. */
-const ACTIVITIES = 4;
+/** Of the pipeline. */
+const STAGES = 3;
 const NOOP_QUEUE = 'bench-noop-batch';
 const NOOP_WORKER = join(PROJECT_ROOT, 'dist', 'bench', 'noop', 'worker.js');
 /** Items of a timed batch, of the smallest and of the largest, and of each for different numbers of workers. */
@@ -42,7 +42,7 @@ async function rates(scene: Scene, items: number): Promise<readonly Measurement[
   const noopWorker = await startProgram([NOOP_WORKER, address, NOOP_QUEUE], /^ready$/m, { env: scene.env });
   const noop = async (id: string): Promise<number> => {
     const began = performance.now();
-    await client.workflow.execute('noopBatch', { taskQueue: NOOP_QUEUE, workflowId: id, args: [items, WINDOW, ACTIVITIES] });
+    await client.workflow.execute('noopBatch', { taskQueue: NOOP_QUEUE, workflowId: id, args: [items, WINDOW, STAGES] });
     return (performance.now() - began) / items;
   };
   try {
@@ -67,7 +67,7 @@ async function rates(scene: Scene, items: number): Promise<readonly Measurement[
       for (const play of run % 2 === 0 ? players : players.toReversed()) await play();
     }
     const row = 'batch';
-    const beside = { name: 'child of four no-op activities', runs: peer };
+    const beside = { name: 'child of as many no-op activities', runs: peer };
     const budget = { text: `${MOST_TIME}× (80 % of the rate)`, limit: MOST_TIME, of: 'ratio' } as const;
     return [
       measurement({ row, what: `an item of ${items}, published`, unit: 'ms', ours: fresh, peer: beside, budget }),

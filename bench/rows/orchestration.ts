@@ -1,6 +1,6 @@
 /**
  * What the pipeline costs beyond Temporal itself: the usual three stages over a tiny checkpoint, beside a workflow of as many
- * activities that do nothing (one for each stage, one for the preflight, which is mostly local), on the same server, each with a worker of its own that is up before.
+ * activities that do nothing (one for each stage, and a local one as the preflight is), on the same server, each with a worker of its own that is up before.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ export async function orchestrationRows(scene: Scene): Promise<readonly Measurem
   };
   const noop = async (id: string): Promise<number> => {
     const began = performance.now();
-    await client.workflow.execute('noopPipeline', { taskQueue: NOOP_QUEUE, workflowId: id, args: [document.stages.length + 1] });
+    await client.workflow.execute('noopPipeline', { taskQueue: NOOP_QUEUE, workflowId: id, args: [document.stages.length] });
     return performance.now() - began;
   };
   try {
@@ -68,7 +68,7 @@ export async function orchestrationRows(scene: Scene): Promise<readonly Measurem
       for (const [type, ms] of times.stages) stages.set(type, [...(stages.get(type) ?? []), ms]);
     }
     const row = 'orchestration';
-    const name = 'four no-op activities';
+    const name = 'as many no-op activities';
     const budget = { text: `${SHARE}×`, limit: SHARE, of: 'ratio' } as const;
     const rss = memory.peakRss();
     return [

@@ -97,7 +97,8 @@ async function scanMember(source: ByteSource, member: Member, tally: Tally): Pro
     return none;
   }
   const bytes = await readMember(source, member, UNKNOWN_MAX);
-  if (KNOWN_NAME.test(name)) return none;
+  // Of hundreds of thousands of empty ones none is worth the error that no pickle is.
+  if (KNOWN_NAME.test(name) || bytes.length === 0) return none;
   const container = containerOf(bytes);
   if (container !== undefined && !/(^|\/)anemoi-metadata\//.test(name))
     tally.broken('nested_container', `it is ${container}, which is not opened here`, name);

@@ -10,8 +10,8 @@ import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, Ch
 import { isIndexName } from '../formats/sharded/read.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import { localPath, localUri } from './local-file.ts';
-import { isS3, parseS3Prefix } from './s3/location.ts';
-import { listS3 } from './s3/source.ts';
+import { isS3, parseS3Prefix, s3Uri } from './s3/location.ts';
+import { listS3, objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
 /** Of a torch distributed checkpoint. */
@@ -48,8 +48,13 @@ async function checkpointObject(uri: string, storage: Storage, signal: AbortSign
   const location = parseS3Prefix(uri);
   const keys = await listS3(port, location, storage.policy, signal);
   const names = keys.map((key) => key.slice(location.key.length));
-  if (names.length === 0) throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);
-  return uri + onlyCheckpoint(uri, names);
+  if (names.length > 0) return uri + onlyCheckpoint(uri, names);
+  for await (const { key } of objectsUnder(port, location, { flat: false, policy: storage.policy, signal }))
+    throw new CheckpointLoadError(
+      `${uri} holds no file itself; below it is ${s3Uri({ bucket: location.bucket, key })}, for one. Name one checkpoint; \`ckpt scan\` and batches take all below a prefix.`,
+      uri,
+    );
+  throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);
 }
 
 function onlyCheckpoint(folder: string, names: readonly string[]): string {

@@ -270,6 +270,28 @@ test('one URI serves every command: scan, diff, convert, a target and a distribu
   expect(far.report['tensors']).toEqual(near.report['tensors']);
 });
 
+test('a scan takes every checkpoint below a prefix, at any depth; a checkpoint is one, and is asked for by name', async () => {
+  await upload(fixture(LIGHTNING), 'below/1/last.ckpt');
+  await upload(fixture('unsafe/call_os_system.pt'), 'below/team/4/last.ckpt');
+  await upload(join(PROJECT_ROOT, 'README.md'), 'below/README.md');
+  const shards = join(PROJECT_ROOT, 'test', 'fixtures', 'readers', 'sharded');
+  for (const file of await readdir(shards)) await upload(join(shards, file), `below/shards/${file}`);
+  const env = { ...server.env, AWS_ENDPOINT_URL_S3: proxy.url, XDG_STATE_HOME: join(folder, 'state') };
+  const prefix = `s3://${bucket}/below/`;
+  const scan = await ckpt(['scan', prefix, '--json'], { cwd: folder, env }).ended;
+  const { files } = JSON.parse(scan.stdout) as { files: readonly { readonly uri: string; readonly verdict: string }[] };
+  expect(scan).toMatchObject({ code: 1, stderr: expect.stringContaining('1 file no checkpoint, left out: README.md') });
+  expect(files.find(({ uri }) => uri === `${prefix}1/last.ckpt`)?.verdict).toBe('safe');
+  expect(files.find(({ uri }) => uri === `${prefix}team/4/last.ckpt`)?.verdict).toBe('dangerous');
+  expect(files.filter(({ uri }) => uri.startsWith(`${prefix}shards/`)).length).toBeGreaterThan(1);
+  expect(new Set(files.map(({ uri }) => uri)).size).toBe(files.length);
+
+  const inspect = await ckpt(['inspect', `s3://${bucket}/below/team/`], { cwd: folder, env }).ended;
+  expect(inspect).toMatchObject({ code: 1, stderr: expect.stringContaining(`below it is ${prefix}team/4/last.ckpt`) });
+  const nothing = await ckpt(['scan', `s3://${bucket}/nothing/`], { cwd: folder, env }).ended;
+  expect(nothing).toMatchObject({ code: 1, stdout: expect.stringContaining(`There is nothing under s3://${bucket}/nothing/`) });
+});
+
 test('a run whose worker is killed in the middle of publishing goes on with its upload, and sends no part twice', async () => {
   const parts = 6;
   const tensor = noise(parts * 8 * MIB);

@@ -17,7 +17,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   diff: ['ckpt diff before.ckpt after.safetensors', 'ckpt diff before.ckpt after.ckpt --values --json'],
   verify: ['ckpt verify weights.safetensors --manifest', 'ckpt verify s3://models/run-17/weights.safetensors'],
   inspect: ['ckpt inspect last.ckpt', 'ckpt inspect s3://training/last.ckpt --json'],
-  scan: ['ckpt scan last.ckpt', 'ckpt scan downloads/ --sarif > findings.sarif'],
+  scan: ['ckpt scan last.ckpt', 'ckpt scan s3://training/runs/', 'ckpt scan downloads/ --sarif > findings.sarif'],
   validate: ['ckpt validate pipeline.yaml', 'ckpt validate pipeline.yaml --param run=17 --json'],
   stages: ['ckpt stages', 'ckpt stages --plugins ./my-stages --json'],
   worker: [

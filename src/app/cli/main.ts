@@ -85,7 +85,7 @@ program
 
 program
   .command('scan')
-  .argument('<uri...>', 'checkpoints, or folders of them')
+  .argument('<uri...>', 'checkpoints, or folders and S3 prefixes (`…/`) of them')
   .description('judge every name in the pickles of checkpoints; exit 1 on anything but safe')
   .addOption(json())
   .option('--sarif', 'SARIF 2.1.0 on stdout')

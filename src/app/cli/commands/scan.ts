@@ -1,15 +1,14 @@
 /** `ckpt scan`: what the pickles of checkpoints name, and whether that is safe; exit 1 on anything but safe. */
-import { readdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { CheckpointLoadError, isCheckpointError } from '../../../errors.ts';
 import { readHeader } from '../../../formats/read-header.ts';
 import { sarif } from '../../../formats/scan/sarif.ts';
 import { scanFile, type FileScan } from '../../../formats/scan/scan.ts';
 import { windowed } from '../../../io/caching-source.ts';
-import { localPath, localUri } from '../../../io/local-file.ts';
+import { filesBelow, type FileBelow } from '../../../io/files-below.ts';
 import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
-import type { ByteSource } from '../../../model/byte-source.ts';
+import type { Storage } from '../../../io/storage/storage.ts';
 import { formatCount } from '../../../pipeline/text.ts';
 import { note, printJson, type OutputOptions } from '../output.ts';
 import { configuredStorage } from '../../storage.ts';
@@ -27,71 +26,74 @@ const CHECKPOINT_NAME = /\.(ckpt|pt|pth|bin|safetensors|pkl|pickle|distcp|joblib
 const NO_CHECKPOINT = new Set(['no_checkpoint', 'no_weight_map', 'no_json', 'empty']);
 
 export async function scan(uris: readonly string[], options: ScanCommandOptions): Promise<void> {
+  const isText = options.sarif !== true && options.json !== true;
   const files: FileScan[] = [];
-  for (const uri of uris) files.push(...(await scanArgument(uri.includes('://') ? uri : resolve(callerFolder(), uri))));
-  if (options.sarif === true) printJson(sarif(files));
-  else if (options.json === true) printJson({ files });
-  else process.stdout.write(`${files.map(text).join('\n')}\n`);
-  if (files.some(({ verdict }) => verdict !== 'safe')) process.exitCode = 1;
+  for (const uri of uris)
+    for await (const file of scanArgument(uri.includes('://') ? uri : resolve(callerFolder(), uri))) {
+      if (file.verdict !== 'safe') process.exitCode = 1;
+      // People see each when it is known: of a prefix with thousands, the last comes much later.
+      if (isText) process.stdout.write(`${text(file)}\n`);
+      else files.push(file);
+    }
+  if (!isText) printJson(options.sarif === true ? sarif(files) : { files });
 }
 
-async function scanArgument(uri: string): Promise<readonly FileScan[]> {
+async function* scanArgument(uri: string): AsyncGenerator<FileScan> {
   const storage = await configuredStorage({ inputs: 'own' });
-  const path = uri.startsWith('file://') || !uri.includes('://') ? localPath(uri) : undefined;
-  const isFolder = path !== undefined && (await stat(path).catch(() => undefined))?.isDirectory() === true;
-  if (!isFolder) return scanOne(uri, () => openSource(uri, storage));
-  const files = new Map<string, FileScan>();
+  let below: readonly FileBelow[] | null;
+  try {
+    below = await filesBelow(uri, storage, FILES_MAX);
+  } catch (error) {
+    return yield notRead(uri, error);
+  }
+  if (below === null) return yield* await scanOne(uri, storage);
+  const found = new Set<string>();
   const others: string[] = [];
   // Indexes first: the files they name are scanned with them.
-  const names = (await listFiles(path)).toSorted((a, b) => Number(isIndex(b)) - Number(isIndex(a)) || (a < b ? -1 : 1));
-  for (const name of names) {
-    const file = localUri(join(path, name));
-    if (files.has(file)) continue;
-    for (const each of await scanOne(file, () => openSource(file, storage))) {
-      if (
-        !CHECKPOINT_NAME.test(name) &&
-        each.globals.length === 0 &&
-        each.findings.every(({ code }) => NO_CHECKPOINT.has(code)) &&
-        each.verdict === 'corrupt'
-      )
-        others.push(name);
-      else files.set(each.uri, each);
+  for (const file of below.toSorted((a, b) => Number(isIndex(b.name)) - Number(isIndex(a.name)))) {
+    if (found.has(file.uri)) continue;
+    for (const each of await scanOne(file.uri, storage)) {
+      if (isNoCheckpoint(file.name, each)) others.push(file.name);
+      else if (!found.has(each.uri)) {
+        found.add(each.uri);
+        yield each;
+      }
     }
   }
   if (others.length > 0)
     note(
-      `${path}: ${formatCount(others.length, 'file')} no checkpoint, left out: ${others.slice(0, 5).join(', ')}${others.length > 5 ? ', …' : ''}`,
+      `${uri}: ${formatCount(others.length, 'file')} no checkpoint, left out: ${others.slice(0, 5).join(', ')}${others.length > 5 ? ', …' : ''}`,
     );
-  if (files.size === 0)
-    throw new CheckpointLoadError(`${path} holds no checkpoint: none of its ${formatCount(names.length, 'file')} is one.`, path);
-  return [...files.values()];
+  if (found.size === 0)
+    throw new CheckpointLoadError(`${uri} holds no checkpoint: none of its ${formatCount(below.length, 'file')} is one.`, uri);
 }
 
-/** What cannot be read has a verdict, too: a scan of many files goes on. A wrong URI is an error. */
-async function scanOne(uri: string, open: () => Promise<ByteSource>): Promise<readonly FileScan[]> {
+async function scanOne(uri: string, storage: Storage): Promise<readonly FileScan[]> {
   try {
     // Of thousands of small members, many headers come with one read; and without their thousands of buffers.
-    const source = windowed(await open());
+    const source = windowed(await openSource(uri, storage));
     try {
-      const openSibling = siblingsOf(source.uri, async (sibling) => windowed(await openSource(sibling)));
+      const openSibling = siblingsOf(source.uri, async (sibling) => windowed(await openSource(sibling, storage)));
       return await scanFile(source, { openSibling, check: readHeader });
     } finally {
       await source.close();
     }
   } catch (error) {
-    if (!isCheckpointError(error) || error.code === 'CheckpointConfigError') throw error;
-    // Nothing is known of its content, but where it is none: a folder, say.
-    const verdict = error.code === 'CheckpointLoadError' ? 'corrupt' : 'unread';
-    return [{ uri, verdict, globals: [], findings: [{ code: 'not_read', message: error.message }] }];
+    return [notRead(uri, error)];
   }
 }
 
-async function listFiles(folder: string): Promise<readonly string[]> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  if (entries.length > FILES_MAX)
-    throw new CheckpointLoadError(`${folder} holds ${entries.length} files, at most ${FILES_MAX} are scanned.`, folder);
-  // Links to files count: caches are made of them. Links to folders are not followed.
-  return entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
+/** What cannot be read has a verdict, too: a scan of many files goes on. A wrong URI is an error. */
+function notRead(uri: string, error: unknown): FileScan {
+  if (!isCheckpointError(error) || error.code === 'CheckpointConfigError') throw error;
+  // Nothing is known of its content, but where it is none: a folder, say.
+  const verdict = error.code === 'CheckpointLoadError' ? 'corrupt' : 'unread';
+  return { uri, verdict, globals: [], findings: [{ code: 'not_read', message: error.message }] };
+}
+
+function isNoCheckpoint(name: string, { verdict, globals, findings }: FileScan): boolean {
+  if (CHECKPOINT_NAME.test(name) || verdict !== 'corrupt' || globals.length > 0) return false;
+  return findings.every(({ code }) => NO_CHECKPOINT.has(code));
 }
 
 function isIndex(name: string): boolean {

@@ -47,6 +47,7 @@ test('with nothing set up: all is said to be well, for people and for programs',
   expect(stdout).toMatch(/^✔ node {7}Node \d/);
   expect(stdout).toMatch(/workspace {2}.*state\/checkpoint-pipeline\/workspace: .* free/);
   expect(stdout).toMatch(/server {5}none configured/);
+  expect(stdout).toMatch(/· store {6}not looked at.*\n.*`ckpt doctor s3:/);
 });
 
 test('a configured server: version, namespace, attributes, clock, workers; `ckpt setup` and a worker mend what was amiss', async () => {

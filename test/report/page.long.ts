@@ -310,6 +310,14 @@ inBrowser(
   LONG,
 );
 
+inBrowser('a small batch: its axes count whole items', async () => {
+  const { page } = await open(batchOf(7));
+  const labels = await page.locator('#outcomes svg text').allTextContents();
+  expect(labels).toContain('1');
+  expect(labels.filter((label) => /^\d+\.\d+$/.test(label))).toEqual([]);
+  await page.close();
+});
+
 test('the report of a small run stays below 400 kB, and the page names no place to load from', () => {
   const html = reportPage(template, runOf(transformer()));
   expect(html.length).toBeLessThan(400_000);

@@ -33,6 +33,8 @@ export async function storeFindings(storage: Storage, places: readonly string[])
       found.push(problem('store', `s3://${bucket}: ${textOf(error)}`, 'Check the storage settings (`--storage`, CKPT_STORAGE).'));
     }
   }
+  if (buckets.size === 0 && patterns.length === 0)
+    found.push(remark('store', 'not looked at: the settings name no bucket', 'Name one: `ckpt doctor s3://bucket/`.'));
   if (patterns.length > 0)
     found.push(
       remark('store', `not looked at, as a pattern names no bucket: ${patterns.join(', ')}`, 'Name one: `ckpt doctor s3://bucket/`.'),

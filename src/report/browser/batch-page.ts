@@ -91,15 +91,17 @@ function overTime({ started }: BatchContents, items: OutcomeColumns): HTMLElemen
     at: time - zero,
     count: index === sampled.length - 1 ? times.length : index * Math.ceil(times.length / 500) + 1,
   }));
+  const stacks = new Map<number, number>();
+  for (const { from, count } of bars) stacks.set(from, (stacks.get(from) ?? 0) + count);
   // There is no half of an item.
-  const whole = Math.min(5, times.length);
+  const wholeTicks = (most: number): number => Math.min(5, most);
   const common = { width: WIDTH, marginLeft: 60, marginBottom: 42, style: { fontSize: '13px' } } as const;
   const axis = axisX({ tickFormat: (value: number) => formatDuration(value), ticks: 8, label: 'since the start' });
   const each = plot({
     ...common,
     height: 240,
     x: { domain: [0, end] },
-    y: { label: `items in ${formatDuration(step)}`, nice: true, ticks: whole },
+    y: { label: `items in ${formatDuration(step)}`, nice: true, ticks: wholeTicks(Math.max(...stacks.values())) },
     color: { domain: present, range: present.map((status) => COLOURS[status]) },
     marks: [
       gridY({ strokeOpacity: 0.12 }),
@@ -119,7 +121,7 @@ function overTime({ started }: BatchContents, items: OutcomeColumns): HTMLElemen
     ...common,
     height: 180,
     x: { domain: [0, end] },
-    y: { label: 'items ended', nice: true, ticks: whole },
+    y: { label: 'items ended', nice: true, ticks: wholeTicks(times.length) },
     marks: [
       gridY({ strokeOpacity: 0.12 }),
       lineY([{ at: 0, count: 0 }, ...sofar], { x: 'at', y: 'count', stroke: 'var(--busy)', strokeWidth: 2, curve: 'step-after' }),

@@ -19,6 +19,7 @@ import { installRuntime } from './runtime.ts';
 import { createServices } from './services.ts';
 import { boundedSlots, residentBytes } from './slot-supplier.ts';
 import { configuredStorage } from './storage.ts';
+import { stopPromiseHook } from './temporal/promise-hook.ts';
 import type { Tracing } from './tracing.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
@@ -75,7 +76,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     namespace: options.namespace,
     activities,
     interceptors: { activity: [mapErrors] },
-    // All that it does beside is to lift the time limit of one step of a workflow: there for debuggers.
+    // Beside, it lifts the time limit of one step of a workflow, for debuggers.
     debugMode: options.oneRun === true,
     maxHeartbeatThrottleInterval: '1s',
     shutdownForceTime: SHUTDOWN_FORCE,
@@ -94,6 +95,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         stickyQueueScheduleToStartTimeout: '2s',
       }),
     );
+  if (options.oneRun === true) stopPromiseHook();
   if (scaleOut && capacity.transfers > 0)
     workers.push(await Worker.create({ ...common, ...activitySlots(capacity.transfers, capacity.memory), taskQueue: TRANSFER_QUEUE }));
   const stopAll = (): void => {

@@ -66,6 +66,32 @@ test('a run uses it: buffers stay behind', async () => {
   expect(names).toHaveLength(7);
 });
 
+test('in the process of one run, nobody looks at the promises that stages make', async () => {
+  await writeFile(
+    join(plugin, 'watched.mjs'),
+    `import { defineStage, modifyPlan, z } from 'checkpoint-pipeline/plugin';
+    let looks = 0;
+    class Watched extends Promise {}
+    Object.defineProperty(Watched, 'constructor', { get: () => (looks++, Function) });
+    export default defineStage({
+      type: 'modifier.watched',
+      description: 'Counts who looks at its promises',
+      options: z.strictObject({}),
+      run: async (call) => {
+        await new Watched((resolve) => setTimeout(resolve, 1));
+        return modifyPlan(call, (plan) => ({ plan, entry: { type: 'watched', looks }, summary: '' }));
+      },
+    });`,
+  );
+  const document = join(plugin, 'watched.yaml');
+  const text = await readFile(join(plugin, 'pipeline.yaml'), 'utf8');
+  await writeFile(document, text.replace('modifier.drop_buffers', 'modifier.watched').replace('out/', 'watched/'));
+  const source = fixture('good/transfer_source.ckpt');
+  const { code, stdout } = await run('run', document, '--plugins', join(plugin, 'watched.mjs'), '--param', `source=${source}`, '--json');
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ metadata: { modifiers_applied: [{ type: 'watched', looks: 0 }] } });
+});
+
 describe('what is no plug-in is refused with its place', () => {
   const sound = "options: { safeParse: () => ({ success: true, data: {} }) }, run: async () => {}, description: 'x'";
   test.each<[string, string, string]>([

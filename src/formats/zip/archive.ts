@@ -368,15 +368,23 @@ export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array): 
 
 /**
  * The same at a glance, as there may be a hundred thousand of them: for a local header that repeats the directory entry field by field,
- * has its name in ASCII, and nothing in its extra field that would change what they mean. Undefined: it takes the long way to say.
+ * or leaves sums and sizes to the data descriptor as torch does, has its name in ASCII, and nothing in its extra field that would change
+ * what they mean. Undefined: it takes the long way to say.
  */
 function plainDataOffset({ name, flags, method, crc32, compressed, size, header, end }: Member, bytes: Uint8Array): number | undefined {
-  if (u32(bytes, 0) !== LOCAL || u16(bytes, 6) !== flags || (flags & HAS_DESCRIPTOR) !== 0) return undefined;
-  if (u16(bytes, 8) !== (method === 'stored' ? 0 : 8) || u32(bytes, 14) !== crc32) return undefined;
-  if (u32(bytes, 18) !== compressed || u32(bytes, 22) !== size || u16(bytes, 26) !== name.length) return undefined;
+  if (u32(bytes, 0) !== LOCAL || u16(bytes, 6) !== flags || u16(bytes, 8) !== (method === 'stored' ? 0 : 8)) return undefined;
+  const isLater = (flags & HAS_DESCRIPTOR) !== 0;
+  const sum = u32(bytes, 14);
+  const packed = u32(bytes, 18);
+  const unpacked = u32(bytes, 22);
+  if (sum !== crc32 && !(isLater && sum === 0)) return undefined;
+  if (packed !== compressed && !(isLater && packed === 0)) return undefined;
+  if (unpacked !== size && !(isLater && unpacked === 0)) return undefined;
+  if (u16(bytes, 26) !== name.length) return undefined;
   const extra = LOCAL_HEADER_SIZE + name.length;
   const data = extra + u16(bytes, 28);
-  if (data > bytes.length || header + data + compressed > end) return undefined;
+  // Of the descriptor, the signature may be missing.
+  if (data > bytes.length || header + data + compressed + (isLater ? DESCRIPTOR_SIZE - 4 : 0) > end) return undefined;
   for (let at = 0; at < name.length; at++) {
     const code = name.charCodeAt(at);
     if (code !== bytes[LOCAL_HEADER_SIZE + at] || code >= 0x80) return undefined;

@@ -4,10 +4,10 @@
  * A part of an upload has 5 MiB at least, so a small tensor between two large ones costs both of them bytes that must be sent. Behind
  * the small ones of their dtype, large ones are copied whole. Tensors that lie side by side in the source, too, go as one.
  */
-import { bytesPerElement, tensorBytes } from '../../model/dtype.ts';
+import { tensorBytes } from '../../model/dtype.ts';
 import type { Plan } from '../../model/plan.ts';
-import { isAsStored } from '../tensor-reader.ts';
-import { PART_LEAST } from './parts.ts';
+import { copyRun } from './copy-runs.ts';
+import { goesOn, PART_LEAST, type CopyRun } from './parts.ts';
 
 /** `order` lists the plan's tensors by dtype; `isNear` says which of its files lie in the store. */
 export function copyOrder(plan: Plan, order: readonly number[], isNear: (file: number) => boolean): readonly number[] {
@@ -16,7 +16,7 @@ export function copyOrder(plan: Plan, order: readonly number[], isNear: (file: n
     const { dtype } = plan.tensors[unit.members[0]!]!;
     let group = dtypes.at(-1);
     if (group?.dtype !== dtype) dtypes.push((group = { dtype, sent: [], copied: [] }));
-    (unit.end !== null && unit.length >= PART_LEAST ? group.copied : group.sent).push(...unit.members);
+    (unit.copy !== null && unit.length >= PART_LEAST ? group.copied : group.sent).push(...unit.members);
   }
   return dtypes.flatMap(({ sent, copied }) => [...sent, ...copied]);
 }
@@ -24,32 +24,24 @@ export function copyOrder(plan: Plan, order: readonly number[], isNear: (file: n
 interface Unit {
   readonly members: number[];
   length: number;
-  readonly file: number;
-  /** Where it ends in its file; null: it must be made. */
-  end: number | null;
+  /** Where it begins in its file; null: it must be made. */
+  readonly copy: CopyRun | null;
 }
 
 /** Tensors that lie side by side both here and in the source. */
 function unitsOf(plan: Plan, order: readonly number[], isNear: (file: number) => boolean): readonly Unit[] {
   const units: Unit[] = [];
   for (const index of order) {
-    const { dtype, shape, origin } = plan.tensors[index]!;
-    const storage = plan.storages[origin.storage]!;
-    const { file, location } = storage;
+    const tensor = plan.tensors[index]!;
+    const { dtype, shape } = tensor;
     const length = tensorBytes(dtype, shape);
-    const stored = location.kind === 'range' ? location.counted === undefined : location.kind === 'member' && location.method === 'stored';
-    const copied = stored && isNear(file) && isAsStored(plan.tensors[index]!, storage);
-    // Where exactly a member's bytes begin, only its own header tells: one is never told to follow another.
-    const start = !copied ? null : location.kind === 'range' ? location.offset + origin.offset * bytesPerElement(dtype) : Number.NaN;
+    const copy = copyRun(tensor, plan, isNear);
     const last = units.at(-1);
-    const follows = last !== undefined && last.file === file && last.end === start && plan.tensors[last.members[0]!]!.dtype === dtype;
-    if (!follows) {
-      units.push({ members: [index], length, file, end: start === null ? null : start + length });
-      continue;
-    }
-    last.members.push(index);
-    last.length += length;
-    last.end = start === null ? null : start + length;
+    const follows = last !== undefined && last.copy !== null && copy !== null && goesOn(last.copy, last.length, copy);
+    if (follows && plan.tensors[last.members[0]!]!.dtype === dtype) {
+      last.members.push(index);
+      last.length += length;
+    } else units.push({ members: [index], length, copy });
   }
   return units;
 }

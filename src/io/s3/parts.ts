@@ -20,7 +20,19 @@ const COPY_PART = 64 * MIB;
 export interface CopyRun {
   /** Index of the source among the plan's files. */
   readonly file: number;
+  /** Index of the storage whose first byte `offset` counts from, as a zip member's own header alone tells where that is; null: the file's. */
+  readonly member: number | null;
   readonly offset: number;
+}
+
+/** True where `next` goes on in the source `length` bytes behind the start of `run`. */
+export function goesOn(run: CopyRun, length: number, next: CopyRun): boolean {
+  return run.file === next.file && run.member === next.member && run.offset + length === next.offset;
+}
+
+/** The same run without its first bytes. */
+function behind(run: CopyRun, bytes: number): CopyRun {
+  return { ...run, offset: run.offset + bytes };
 }
 
 /** Consecutive bytes of the output. */
@@ -77,13 +89,9 @@ function gathered(runs: readonly Run[], least: number): readonly Run[] {
   const joined: { length: number; copy: CopyRun | null }[] = [];
   for (const run of runs) {
     const last = joined.at(-1);
-    const goesOn =
-      last !== undefined &&
-      last.copy !== null &&
-      run.copy !== null &&
-      last.copy.file === run.copy.file &&
-      last.copy.offset + last.length === run.copy.offset;
-    if (goesOn || (last !== undefined && last.copy === null && run.copy === null)) last.length += run.length;
+    const { copy } = run;
+    const joins = last !== undefined && (last.copy === null || copy === null ? last.copy === copy : goesOn(last.copy, last.length, copy));
+    if (joins) last.length += run.length;
     else if (run.length > 0) joined.push({ ...run });
   }
   const found: { length: number; copy: CopyRun | null }[] = [];
@@ -99,7 +107,7 @@ function gathered(runs: readonly Run[], least: number): readonly Run[] {
     if (copy === null || length - lacks < least) send(length);
     else {
       if (lacks > 0) send(lacks);
-      found.push({ length: length - lacks, copy: { file: copy.file, offset: copy.offset + lacks } });
+      found.push({ length: length - lacks, copy: behind(copy, lacks) });
     }
   }
   return found;
@@ -119,7 +127,7 @@ function cut(runs: readonly Run[], part: number): readonly PlannedPart[] {
         number: parts.length + 1,
         offset: offset + done,
         length: taken,
-        copy: copy === null ? null : { file: copy.file, offset: copy.offset + done },
+        copy: copy === null ? null : behind(copy, done),
       });
     }
     offset += length;

@@ -8,7 +8,6 @@
 import { createHash } from 'node:crypto';
 import { isCheckpointError } from '../../errors.ts';
 import { copyLayout, type Overflows } from '../copy.ts';
-import { openFiles } from '../open-files.ts';
 import { StoreFault } from '../store-fault.ts';
 import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
 import { copyRuns } from './copy-runs.ts';
@@ -55,7 +54,7 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
   try {
     const there = await headOrNull(port, target, policy, signal);
     const condition = conditionFor(options, there);
-    const planned = planParts(await runsOf(options));
+    const planned = planParts(runsOf(options));
     const copied = planned.reduce((sum, { copy, length }) => sum + (copy === null ? 0 : length), 0);
     const sent = copied > 0 ? null : sentParts(layout);
     const parts = sent?.parts ?? planned;
@@ -90,16 +89,12 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
   }
 }
 
-async function runsOf({ layout, plan, open, isNear }: S3PublishOptions): Promise<readonly Run[]> {
+function runsOf({ layout, plan, isNear }: S3PublishOptions): readonly Run[] {
   // A cast changes bytes wherever it stands; what is made range by range is made of stored bytes alone.
   const casts = layout.tensors.some(({ dtype, origin }) => dtype !== origin.dtype);
-  if (isNear === null || casts || !plan.files.some(({ uri }) => isNear(uri))) return [{ length: layout.size, copy: null }];
-  const files = openFiles(plan.files, open);
-  try {
-    return await copyRuns(layout, plan, (file) => isNear(plan.files[file]!.uri), files.source);
-  } finally {
-    await files.close();
-  }
+  if (isNear === null || casts) return [{ length: layout.size, copy: null }];
+  const near = plan.files.map(({ uri }) => isNear(uri));
+  return copyRuns(layout, plan, (file) => near[file]!);
 }
 
 /** Digests of an output that is there already. */

@@ -1,7 +1,7 @@
 /** Brings the parts of an upload into the store: made here and sent, or copied by the store itself. */
 import { setMaxListeners } from 'node:events';
 import type { Layout } from '../../formats/layout.ts';
-import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { sourceEndedBy, type ByteSource, type PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
 import { copyLayout, type Overflows } from '../copy.ts';
 import { layoutRange } from '../layout-range.ts';
@@ -11,6 +11,7 @@ import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { changedError } from './explain.ts';
 import { parseS3 } from './location.ts';
+import { memberStarts } from './member-starts.ts';
 import type { PlannedPart, SentParts } from './parts.ts';
 import { isSame, partSum } from './part-sum.ts';
 import { patiently } from './patience.ts';
@@ -52,7 +53,10 @@ export const NO_DIGESTS: Digests = { sha256: null, tensors: new Map(), overflowe
 export interface PartSender {
   /** Sends a part, unless the store holds it already; `known`: its CRC-32. */
   send(part: PlannedPart, bytes: Uint8Array, signal: AbortSignal, known?: number): Promise<void>;
-  copy(part: PlannedPart, signal: AbortSignal): Promise<void>;
+  /** True where the store holds a part that it was to copy: then it is done. */
+  keep(part: PlannedPart): boolean;
+  /** Has the store copy a part from that offset in its source. */
+  copy(part: PlannedPart, offset: number, signal: AbortSignal): Promise<void>;
   /** Bytes that earlier attempts had brought. */
   kept(): number;
   /** What the store made of a part that is done. */
@@ -88,17 +92,19 @@ export function partSender(
         await patiently(policy, signal, part.length, (inner) => port.uploadPart(target, upload, part.number, bytes, sum, inner)),
       );
     },
-    async copy(part, signal) {
+    keep(part) {
       const held = there.get(part.number);
       // The source is pinned, and the parts were cut alike: a part of that number and size is that copy.
-      if (held !== undefined && held.size === part.length) {
-        kept += part.length;
-        return finish(part, held);
-      }
+      if (held === undefined || held.size !== part.length) return false;
+      kept += part.length;
+      finish(part, held);
+      return true;
+    },
+    async copy(part, offset, signal) {
       const { uri, identity } = plan.files[part.copy!.file]!;
       const { etag, versionId } = parseIdentity(identity);
       const { bucket, key } = parseS3(uri);
-      const from = { object: { bucket, key, versionId }, etag, offset: part.copy!.offset, length: part.length };
+      const from = { object: { bucket, key, versionId }, etag, offset, length: part.length };
       const copied = await patiently(policy, signal, part.length, (inner) => port.copyPart(target, upload, part.number, from, inner)).catch(
         (error: unknown) => {
           if (error instanceof StoreFault && error.status === 412) throw changedError(uri, 'the store refused to copy from it');
@@ -152,12 +158,18 @@ export async function copyAndSend(transfer: Transfer, parts: readonly PlannedPar
   setMaxListeners(0, signal);
   const files = openFiles(plan.files, open);
   const fill = layoutRange(layout, plan, files);
-  const copies = parts.filter(({ copy }) => copy !== null).values();
+  const starts = memberStarts(plan, async (file) => sourceEndedBy(signal, await files.source(file)));
+  const copied = parts.filter((part) => part.copy !== null && !sender.keep(part));
+  const copies = copied.entries();
   const sends = parts.filter(({ copy }) => copy === null).values();
   const copying = async (): Promise<void> => {
-    for (const part of copies) {
+    for (const [index, part] of copies) {
+      const start = await starts.of(part.copy!);
+      // While this one is copied: the store never waits to hear where the next begins.
+      const next = copied[index + COPIED_AT_ONCE];
+      if (next !== undefined) starts.of(next.copy!).catch(() => undefined);
       signal.throwIfAborted();
-      await sender.copy(part, signal);
+      await sender.copy(part, start + part.copy!.offset, signal);
     }
   };
   const sending = async (): Promise<void> => {
@@ -179,6 +191,7 @@ export async function copyAndSend(transfer: Transfer, parts: readonly PlannedPar
     transfer.signal.throwIfAborted();
     if (stop.signal.aborted) throw stop.signal.reason;
   } finally {
+    await starts.settled();
     await files.close();
   }
   // Some stores do not heed the condition of a copy: the sources must still be what was pinned.

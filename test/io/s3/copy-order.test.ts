@@ -2,6 +2,8 @@ import { expect, test } from '@jest/globals';
 import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
 import { readSafetensors } from '../../../src/formats/safetensors/read.ts';
 import { copyOrder } from '../../../src/io/s3/copy-order.ts';
+import { copyRuns } from '../../../src/io/s3/copy-runs.ts';
+import { planParts } from '../../../src/io/s3/parts.ts';
 import type { Plan } from '../../../src/model/plan.ts';
 import { memorySource } from '../../support/memory-source.ts';
 
@@ -51,6 +53,26 @@ test('what lies side by side in the source stays so, however small', () => {
     ['e', 10 * MIB, 4 * MIB],
   ]);
   expect(names(plan)).toEqual(['d', 'e', 'a', 'b', 'c']);
+});
+
+test('views that lie side by side in a member of an archive are copied as one', () => {
+  const plan = planOf([
+    ['a', 0, 4 * MIB],
+    ['b', 4 * MIB, 4 * MIB],
+    ['c', 8 * MIB, 4 * MIB],
+    ['d', 0, 4],
+  ]);
+  const member = { kind: 'member', name: 'm', method: 'stored', flags: 0, crc32: 0, header: 0 } as const;
+  const storages = [12 * MIB, 4].map((length) => ({ file: 0, location: { ...member, stored: length, end: 13 * MIB }, length }));
+  const tensors = plan.tensors.map((tensor, index) => ({
+    ...tensor,
+    origin: { ...tensor.origin, storage: index < 3 ? 0 : 1, offset: index < 3 ? index * MIB : 0 },
+  }));
+  const views: Plan = { ...plan, storages, tensors };
+  expect(names(views)).toEqual(['d', 'a', 'b', 'c']);
+  const layout = layoutSafetensors(views, (each, order) => copyOrder(each, order, () => true));
+  const copies = planParts(copyRuns(layout, views, () => true)).map(({ copy }) => copy);
+  expect(copies).toEqual([null, { file: 0, member: 0, offset: expect.any(Number) as unknown }]);
 });
 
 test('the file is one that readers take, with every tensor at its own place', async () => {

@@ -11,6 +11,7 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
+import { readArchive } from '../../../src/formats/zip/archive.ts';
 import { partMemory } from '../../../src/io/part-memory.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { connectS3 } from '../../../src/io/s3/aws.ts';
@@ -23,6 +24,7 @@ import type { Plan } from '../../../src/model/plan.ts';
 import { startFaultProxy, type Fault, type FaultProxy, type Seen } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
+import { zip } from '../../support/zip.ts';
 
 const MIB = 2 ** 20;
 const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, stallMs: 5000 };
@@ -79,7 +81,8 @@ function planOf(file: ByteSource, sizes: readonly number[]): Plan {
     files: [pin(file)],
     storages,
     tensors: sizes.map((size, storage) => ({
-      name: `t${storage}`,
+      // In this order in the output, too.
+      name: `t${String(storage).padStart(2, '0')}`,
       dtype: 'U8',
       shape: [size],
       origin: { dtype: 'U8', shape: [size], storage, offset: 0 },
@@ -222,6 +225,108 @@ describe('server-side copy', () => {
       seen.method === 'HEAD' && seen.url.includes('source.bin') ? { kind: 'headers', set: { etag: '"other"' } } : null,
     );
     expect((await errorOf(publishS3(options({ isNear })))).message).toContain('changed since it was pinned');
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+});
+
+describe('server-side copy out of an archive', () => {
+  /** The first is sent with the header before it; more than are copied at a time are left. */
+  const NAMES = Array.from({ length: 19 }, (_, index) => `a/data/${String(index).padStart(2, '0')}`);
+  const data = (index: number): Uint8Array => CONTENT.subarray(index * MIB, index * MIB + 6 * MIB);
+  const isNear = (): boolean => true;
+  let archive: Plan;
+  let bytes: Buffer;
+  /** Of local headers, by name. */
+  let headers: ReadonlyMap<string, number>;
+
+  /** Puts an archive into the bucket, in which the local header of one member may lie. */
+  async function put(lie?: { readonly index: number; readonly size: number }): Promise<void> {
+    const file = zip(NAMES.map((name, index) => ({ name, data: data(index), ...(index === lie?.index ? { local: lie } : {}) })));
+    await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'source.bin', Body: file }));
+    const source = await openS3(port, `s3://${bucket}/source.bin`, QUICK);
+    const { members } = await readArchive(source);
+    headers = new Map(members.map(({ name, header }) => [name, header]));
+    archive = {
+      ...planOf(
+        source,
+        members.map(({ size }) => size),
+      ),
+      storages: members.map(({ compressed: stored, size, ...member }) => ({
+        file: 0,
+        location: { kind: 'member', ...member, stored },
+        length: size,
+      })),
+    };
+    const start = layoutSafetensors(archive).segments[0]!;
+    bytes = Buffer.concat([start.kind === 'bytes' ? start.bytes : Buffer.alloc(0), ...NAMES.map((_, index) => data(index))]);
+    proxy.reset();
+  }
+
+  const copies = (): readonly Seen[] => proxy.seen.filter(({ headers: { 'x-amz-copy-source': from } }) => from !== undefined);
+  /** How often a member's own header was asked for. */
+  const lookUps = (index: number): number =>
+    proxy.seen.filter(({ method, headers: { range } }) => method === 'GET' && range?.startsWith(`bytes=${headers.get(NAMES[index]!)}-`))
+      .length;
+  const publish = (more: Partial<S3PublishOptions> = {}) => publishS3(options({ plan: archive, isNear, ...more }));
+  const failing =
+    (number: number) =>
+    (seen: Seen): Fault | null =>
+      seen.url.includes(`partNumber=${number}&`) ? { kind: 'status', status: 500 } : null;
+
+  test('where members begin is looked up while others are copied, once each', async () => {
+    await put();
+    const published = await publish();
+    expect(published).toMatchObject({ size: bytes.length, copied: 18 * 6 * MIB });
+    expect(Buffer.compare(await bytesOf(), bytes)).toBe(0);
+    expect(NAMES.slice(1).map((_, index) => lookUps(index + 1))).toEqual(NAMES.slice(1).map(() => 1));
+    const first = proxy.seen.indexOf(copies()[0]!);
+    const last = proxy.seen.findLastIndex(({ headers: { range } }) => range?.startsWith(`bytes=${headers.get(NAMES.at(-1)!)}-`));
+    expect(last).toBeGreaterThan(first);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('a local header that lies, found out when others are copied: a typed error, and nothing is left', async () => {
+    await put({ index: 18, size: 17 });
+    const error = await errorOf(publish());
+    expect(error).toMatchObject({ code: 'CheckpointLoadError', retryable: false });
+    expect(error.message).toContain(NAMES[18]);
+    expect(copies().length).toBeGreaterThan(0);
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
+  test('an attempt that fails is gone on with: what is copied is neither copied nor looked up again', async () => {
+    await put();
+    proxy.inject(failing(19));
+    expect(await errorOf(publish())).toMatchObject({ code: 'CheckpointSourceError', retryable: true });
+    proxy.reset();
+    expect((await publish()).kept).toBeGreaterThan(0);
+    expect(copies().length).toBeLessThan(18);
+    expect(NAMES.slice(1).filter((_, index) => lookUps(index + 1) > 0)).toHaveLength(copies().length);
+    expect(Buffer.compare(await bytesOf(), bytes)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('an attempt that goes on finds the source changed: nothing of it is copied, and nothing is left', async () => {
+    await put();
+    proxy.inject(failing(19));
+    await errorOf(publish());
+    const old = archive;
+    await put({ index: 18, size: 17 });
+    const error = await errorOf(publish({ plan: old }));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false });
+    expect(error.message).toContain('changed since it was pinned');
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
+  test('cancelled while the store does not say where a member begins', async () => {
+    await put();
+    const controller = new AbortController();
+    proxy.inject((seen) => {
+      if (!seen.headers.range?.startsWith(`bytes=${headers.get(NAMES[18]!)}-`)) return null;
+      controller.abort(new Error('cancelled'));
+      return { kind: 'stall' };
+    });
+    expect((await errorOf(publish({ signal: controller.signal, policy: RETRY }))).message).toBe('cancelled');
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 });

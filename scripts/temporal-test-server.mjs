@@ -1,6 +1,6 @@
 /**
  * Builds the Temporal server and its schema tool from their Go module into the cache, for the test that runs what docker-compose.yml
- * says without Docker. Takes some seven minutes on two cores, once; nothing calls it by itself.
+ * says without Docker. Takes some seven minutes of processor time, once; `.ci/run` calls it.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';

@@ -167,7 +167,7 @@ describe('nightly-s3.yaml', () => {
 
 test('no template is left out here', async () => {
   const text = await readFile(fileURLToPath(import.meta.url), 'utf8');
-  // The first is run by test/e2e/package.long.ts, the other against what compose brings up: test/deployment/compose-run.test.ts.
+  // The first is run by test/e2e/package.long.ts, the other against what compose brings up: test/deployment/compose-run.long.ts.
   const others = ['quickstart.yaml', 's3.yaml'];
   const templates = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.yaml') && !others.includes(name));
   expect(templates.filter((name) => !text.includes(`'${name}'`))).toEqual([]);

@@ -70,7 +70,7 @@ export async function preflight(
           const size = await checkReadable(uri, (each) => services.open(each, reach));
           if (stages[stage]!.type.startsWith('source.')) sizes.push(size);
         } else {
-          const free = await checkWritable(uri);
+          const free = await checkWritable(uri, services.storage, reach);
           if (free !== null) rooms.push({ uri, free });
         }
       } catch (error) {

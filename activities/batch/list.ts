@@ -29,7 +29,7 @@ export async function listPages(services: Services, { items, workspace, results 
   // Better said before the first item than after the last.
   if (results !== null) {
     await services.storage.check(results);
-    await checkWritable(results);
+    await checkWritable(results, services.storage);
   }
   const store = services.workspace(workspace);
   const groups: BlobReference[] = [];

@@ -56,7 +56,7 @@ export async function finishResults(services: Services, { workspace, part, resul
   const lines = linesOf(store, part, Context.current().cancellationSignal);
   if (results === null) return store.writeFile(resultsName(batch, run), lines);
   await services.storage.check(results);
-  await checkWritable(results);
+  await checkWritable(results, services.storage);
   await destinationOf(services.storage, results).writeLong(results, lines);
   return results;
 }

@@ -5,6 +5,9 @@ import { dirname } from 'node:path';
 import { CheckpointConfigError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import { localPath } from './local-file.ts';
+import { isS3, parseS3 } from './s3/location.ts';
+import { reachBucket } from './s3/reach.ts';
+import type { Storage } from './storage/storage.ts';
 
 /** Throws what opening the place would throw; gives its size. A local file that is there and may be read is not opened. */
 export async function checkReadable(uri: string, open: (uri: string) => Promise<ByteSource>): Promise<number> {
@@ -22,32 +25,48 @@ export async function checkReadable(uri: string, open: (uri: string) => Promise<
   return size;
 }
 
-/** Milliseconds for which what was found of a folder holds: a batch asks of the same one for each item. */
+/** Milliseconds for which what was found of a folder or a bucket holds: a batch asks of the same one for each item. */
 const FOLDER_HOLDS = 5000;
 const FOLDERS_MOST = 1000;
-/** Folders that are there and may be written, with the free bytes of then. */
-const writable = new Map<string, { readonly at: number; readonly free: number }>();
+/** Folders that are there and may be written, with the free bytes of then; buckets (`s3://name`) that are there, which tell no bytes. */
+const writable = new Map<string, { readonly at: number; readonly free: number | null }>();
 
 /**
  * Throws `CheckpointConfigError` where a file cannot be published: its folder, or the one it would be made in, is none or may not
- * be written. Gives the free bytes there, or null for a store, which says when it is written to.
+ * be written; and for a store what writing there would throw, as far as reading tells. Gives the free bytes there, or null for a store.
  */
-export async function checkWritable(uri: string): Promise<number | null> {
-  if (!isLocal(uri)) return null;
+export async function checkWritable(uri: string, storage: Storage, signal?: AbortSignal): Promise<number | null> {
+  if (isS3(uri)) return bucketWritable(uri, storage, signal);
   const path = localPath(uri);
   const there = await stat(path).catch(() => null);
   if (there?.isDirectory() === true) throw new CheckpointConfigError(`${path} is a folder; \`uri\` must name the file to write.`);
   const known = writable.get(dirname(path));
-  if (known !== undefined && performance.now() - known.at < FOLDER_HOLDS) return known.free;
+  if (holds(known)) return known.free;
   const folder = await nearestFolder(path);
   await access(folder, constants.W_OK | constants.X_OK).catch((cause: Error) => {
     throw unwritable(path, cause);
   });
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
-  if (writable.size >= FOLDERS_MOST) writable.clear();
-  if (folder === dirname(path)) writable.set(folder, { at: performance.now(), free });
+  if (folder === dirname(path)) keep(folder, free);
   return free;
+}
+
+async function bucketWritable(uri: string, storage: Storage, signal?: AbortSignal): Promise<null> {
+  const bucket = `s3://${parseS3(uri).bucket}`;
+  if (holds(writable.get(bucket))) return null;
+  await reachBucket(uri, storage, signal);
+  keep(bucket, null);
+  return null;
+}
+
+function holds(known: { readonly at: number } | undefined): known is { readonly at: number; readonly free: number | null } {
+  return known !== undefined && performance.now() - known.at < FOLDER_HOLDS;
+}
+
+function keep(place: string, free: number | null): void {
+  if (writable.size >= FOLDERS_MOST) writable.clear();
+  writable.set(place, { at: performance.now(), free });
 }
 
 /** The folder of a file, or the first above it that is there: those between will be made. */

@@ -139,3 +139,25 @@ test(
   },
   LONG,
 );
+
+test('results in a bucket that is not there end a batch before its first item', async () => {
+  await put('runs/0/last.safetensors', tinySafetensors(0));
+  await writeFile(
+    join(folder, 'nowhere.yaml'),
+    JSON.stringify({
+      name: 'nowhere',
+      items: { uri: `s3://${bucket}/runs`, glob: '0/last.safetensors' },
+      results: 's3://ckpt-no-such-bucket/nightly.jsonl',
+      pipeline: {
+        stages: [
+          { type: 'source.s3', url: '${item.uri}' },
+          { type: 'loader.weights_only' },
+          { type: 'sink.publish', uri: `s3://${bucket}/nowhere/\${item.dir}.safetensors` },
+        ],
+      },
+    }),
+  );
+  const { code, stderr } = await ckpt(['batch', 'run', 'nowhere.yaml', '--worker'], place()).ended;
+  expect([code, stderr]).toEqual([1, expect.stringContaining('There is no bucket ckpt-no-such-bucket')]);
+  await expect(get('nowhere/0.safetensors')).rejects.toThrow();
+}, 240_000);

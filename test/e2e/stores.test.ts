@@ -113,6 +113,40 @@ test('another digest than expected publishes nothing', async () => {
   expect((await readdir(folder)).filter((name) => name.startsWith('never'))).toEqual([]);
 });
 
+test('before anything is moved: an object and a bucket that are not there are told together; who may not list may write', async () => {
+  const stages = [
+    { type: 'source.s3', url: `s3://${bucket}/runs/none.ckpt` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: 's3://ckpt-no-such-bucket/out.safetensors' },
+  ];
+  const failure = await failureOf(execute({ stages }));
+  expect(failure.details![0]).toMatchObject({
+    problems: [
+      { path: 'stages[0].url', code: 'CheckpointNotFoundError', message: expect.stringContaining('There is no object') },
+      {
+        path: 'stages[2].uri',
+        code: 'CheckpointNotFoundError',
+        message: expect.stringContaining('There is no bucket ckpt-no-such-bucket'),
+      },
+    ],
+  });
+
+  const url = await upload(fixture(LIGHTNING), 'runs/unlisted.ckpt');
+  const own = await server.bucket();
+  const refused: string[] = [];
+  proxy.inject((seen) => {
+    if (!seen.url.includes('list-type=2')) return null;
+    refused.push(seen.url);
+    return { kind: 'status', status: 403, body: '<Error><Code>AccessDenied</Code></Error>' };
+  });
+  const publish = { type: 'sink.publish', uri: `s3://${own}/unlisted.safetensors` };
+  const result = await execute({ stages: [{ type: 'source.s3', url }, { type: 'loader.weights_only' }, publish] }).finally(() =>
+    proxy.reset(),
+  );
+  expect(result).toMatchObject({ status: 'completed', metadata: { validation_environment_status: 'ok' } });
+  expect(refused).toEqual([expect.stringContaining(own)]);
+});
+
 test('a fenced worker refuses other buckets and folders', async () => {
   const storage = createStorage({ settings: { s3: [], http: {}, allow: { roots: [join(folder, 'allowed')], buckets: ['elsewhere'] } } });
   const services = servicesOf(join(folder, 'workspace'), storage);

@@ -58,7 +58,7 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
     );
   if (fault.code === 'NoCredentials')
     return new CheckpointSourceError(
-      `There are no credentials for ${uri}${at}: ${fault.message} Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the worker, or \`unsigned: true\` in its storage settings for a public bucket.`,
+      `There are no credentials for ${uri}${at}: ${fault.message.replace(/\.?$/, '.')} Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the worker, or \`unsigned: true\` in its storage settings for a public bucket.`,
       uri,
       { cause: fault, retryable: false, details },
     );

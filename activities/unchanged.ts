@@ -6,7 +6,7 @@
  * nothing. Invariant: whatever is not proven gives null, and the run decides; see docs/decisions/0021-unchanged-items.md.
  */
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Json, JsonObject } from '../src/errors.ts';
@@ -41,7 +41,7 @@ export async function recipeOf(
   const inputs = new Map([context.source, ...plan.files, ...(target?.files ?? [])].map((file) => [file.uri, file]));
   // A folder may hold another checkpoint tomorrow, and a JSON spec is pinned nowhere.
   if (!placesIn(pipeline).every((place) => inputs.has(place))) return null;
-  return { sha256: await recipeDigest(pipeline, services), inputs: [...inputs.values()] };
+  return { sha256: recipeDigest(pipeline, services), inputs: [...inputs.values()] };
 }
 
 /** URIs of the outputs where a run of this document would leave them as they are; null where that is not known. */
@@ -62,7 +62,7 @@ export async function unchangedOutputs(
       const manifest = await readManifest(destinationOf(services.storage, at), at);
       const recipe = manifest?.recipe;
       if (manifest === null || recipe === undefined || manifest.uri !== at) continue;
-      if (recipe.sha256 !== (await recipeDigest(pipeline, services))) continue;
+      if (recipe.sha256 !== recipeDigest(pipeline, services)) continue;
       if (document.report === true && (await destinationOf(services.storage, at).identity(reportPath(at))) === null) continue;
       if (await isAsBefore(services, at, manifest, recipe, placesIn(pipeline), signal)) return [at];
     }
@@ -132,24 +132,27 @@ function indexOf(name: string): string {
   return `${name.replace(/\.safetensors$/i, '')}.safetensors.index.json`;
 }
 
-async function recipeDigest(pipeline: Stages, { refuseUnknown }: Services): Promise<string> {
-  const program = await (digest ??= programDigest());
+function recipeDigest(pipeline: Stages, { refuseUnknown }: Services): string {
+  const program = (digest ??= programDigest());
   return createHash('sha256')
     .update(JSON.stringify(sorted({ program, refuse_unknown: refuseUnknown === true, stages: pipeline as unknown as Json })))
     .digest('hex');
 }
 
-let digest: Promise<string> | undefined;
+let digest: string | undefined;
 
-/** Of everything that may change what is published: our modules as they are, and the libraries by their versions. */
-async function programDigest(): Promise<string> {
+/**
+ * Of everything that may change what is published: our modules as they are, and the libraries by their versions. Once in a process, and
+ * at once: to be told of each of three hundred small files takes longer than to read it, and much longer while others work.
+ */
+function programDigest(): string {
   const root = fileURLToPath(new URL('..', import.meta.url));
   const hash = createHash('sha256').update(process.version);
   for (const folder of ['activities', 'src']) {
-    const names = (await readdir(join(root, folder), { recursive: true })).filter((name) => name.endsWith('.js')).sort();
-    for (const name of names) hash.update(`${folder}/${name}\0`).update(await readFile(join(root, folder, name)));
+    const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.js')).sort();
+    for (const name of names) hash.update(`${folder}/${name}\0`).update(readFileSync(join(root, folder, name)));
   }
-  const { version, dependencies } = JSON.parse(await readFile(join(root, '..', 'package.json'), 'utf8')) as JsonObject;
+  const { version, dependencies } = JSON.parse(readFileSync(join(root, '..', 'package.json'), 'utf8')) as JsonObject;
   return hash.update(JSON.stringify([version ?? null, dependencies ?? null])).digest('hex');
 }
 

@@ -149,7 +149,9 @@ function programDigest(): string {
   const root = fileURLToPath(new URL('..', import.meta.url));
   const hash = createHash('sha256').update(process.version);
   for (const folder of ['activities', 'src']) {
-    const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.js')).sort();
+    const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.js'))
+      .sort();
     for (const name of names) hash.update(`${folder}/${name}\0`).update(readFileSync(join(root, folder, name)));
   }
   const { version, dependencies } = JSON.parse(readFileSync(join(root, '..', 'package.json'), 'utf8')) as JsonObject;

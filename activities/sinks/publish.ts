@@ -20,6 +20,7 @@ import {
   type Destination,
   type PublishedFile,
 } from '../../src/io/destination.ts';
+import type { TensorDigests } from '../../src/io/copy.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
@@ -141,7 +142,10 @@ export default defineStage<Options>({
       ...(sha256 === null ? {} : { sha256 }),
       planSha256,
       source: plan.files,
-      tensors: plan.tensors.map(({ name, dtype, shape }, index) => ({ name, dtype, shape, ...digestEntry(digests[index]) })),
+      tensors: plan.tensors.map(({ name, dtype, shape }, index) => {
+        const digest = digests[index];
+        return digest === undefined ? { name, dtype, shape } : { name, dtype, shape, sha256: digest };
+      }),
       skipped: plan.skipped,
       dropped,
       frozen: plan.frozen,
@@ -196,10 +200,6 @@ async function replaceIndex(files: Destination, index: string, isKept: boolean):
   await removeIndex(files, index);
 }
 
-function digestEntry(sha256: string | undefined): { readonly sha256?: string } {
-  return sha256 === undefined ? {} : { sha256 };
-}
-
 function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options, arrange?: Arrange): Outputs {
   const name = nameOf(outputUri(uri));
   return layoutOutputs(plan, { format, name, shardSize: shardSize === undefined ? null : bytesOf(shardSize), trainingState, arrange });
@@ -214,17 +214,18 @@ function bytesOf(size: number | string): number {
 async function digestsOf(
   plan: Plan,
   { places }: Outputs,
-  published: readonly { readonly tensors: ReadonlyMap<number, string> }[],
+  published: readonly { readonly tensors: TensorDigests }[],
   { services, signal }: StageCall<Options>,
 ): Promise<readonly (string | undefined)[]> {
   const views = plan.tensors.filter((_, index) => places[index] === null);
   const read = await digestTensors({ tensors: views, plan, open: (file) => services.openPinned(file), signal });
   let next = 0;
-  return places.map((place) => (place === null ? read[next++]! : published[place.file]!.tensors.get(place.tensor)));
+  return places.map((place) => (place === null ? read[next++]! : published[place.file]!.tensors[place.tensor]));
 }
 
 /** Tensors of which a cast found values beyond the range of the new dtype. */
 function overflowsOf(plan: Plan, { places }: Outputs, published: readonly PublishedFile[]): readonly { name: string; values: number }[] {
+  if (published.every(({ overflowed }) => Object.keys(overflowed).length === 0)) return [];
   return plan.tensors.flatMap(({ name }, index) => {
     const place = places[index];
     const values = place === null || place === undefined ? 0 : (published[place.file]!.overflowed[place.tensor] ?? 0);

@@ -33,14 +33,16 @@ interface Span {
 
 /** Ranges as few requests; what does not fit into `HELD_MAX`, and what stands together with fewer than `least`, is left to direct reads. */
 export function spansOf(ranges: readonly ByteRange[], size: number, least = 2): readonly Span[] {
-  const sorted = ranges.map(({ offset, length }) => ({ offset, end: Math.min(size, offset + length) })).sort((a, b) => a.offset - b.offset);
+  const isInOrder = ranges.every(({ offset }, index) => index === 0 || ranges[index - 1]!.offset <= offset);
+  const sorted = isInOrder ? ranges : ranges.toSorted((a, b) => a.offset - b.offset);
   const spans: { offset: number; end: number; members: number }[] = [];
-  for (const { offset, end } of sorted) {
-    const last = spans.at(-1);
+  let last: (typeof spans)[number] | undefined;
+  for (const { offset, length } of sorted) {
+    const end = Math.min(size, offset + length);
     if (last !== undefined && offset <= last.end + GAP && Math.max(end, last.end) - last.offset <= SPAN) {
       last.end = Math.max(end, last.end);
       last.members++;
-    } else spans.push({ offset, end, members: 1 });
+    } else spans.push((last = { offset, end, members: 1 }));
   }
   let held = 0;
   return spans.filter(({ offset, end, members }) => members >= least && (held += end - offset) <= HELD_MAX);

@@ -58,11 +58,14 @@ export interface CopyOptions {
   readonly resume?: Progress & { readonly readInto: (offset: number, target: Uint8Array) => Promise<void> };
 }
 
+/** Of the layout's tensors, in its order; undefined: it has not been seen. */
+export type TensorDigests = readonly (string | undefined)[];
+
 export interface Copied {
   readonly size: number;
   readonly sha256: string;
   /** SHA-256 of each tensor, by its index in the layout. */
-  readonly tensors: ReadonlyMap<number, string>;
+  readonly tensors: TensorDigests;
   readonly overflowed: Overflows;
 }
 
@@ -92,7 +95,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const signal = AbortSignal.any([options.signal, stop.signal]);
   // Every request under way listens.
   setMaxListeners(0, signal);
-  const tensors = new Map<number, string>();
+  const tensors = Array.from<string | undefined>({ length: layout.tensors.length });
   const overflowed: Record<string, number> = { ...resume?.overflowed };
   /** By slot. */
   const reading: Promise<unknown>[] = [];
@@ -155,7 +158,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
     const worked = begun.then(async ({ work, ...block }) => ({ ...block, results: await work }));
     const [, { results, overflows, end, last, due }] = await settled([before, worked]);
     const [, sum, digests] = results;
-    for (const { key, sha256 } of digests?.ended ?? []) tensors.set(key, sha256);
+    for (const { key, sha256 } of digests?.ended ?? []) tensors[key] = sha256;
     if (last) whole = sum.ended[0]!.sha256;
     if (end === resume?.offset && (sum.snapshot ?? whole) !== resume.sha256) throw new ResumeMismatch();
     for (const [index, count] of overflows) overflowed[index] = (overflowed[index] ?? 0) + count;

@@ -9,7 +9,7 @@ import type { Arrange } from '../formats/safetensors/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { removeStale, rewriteAtomically } from './atomic-file.ts';
-import type { Overflows } from './copy.ts';
+import type { Overflows, TensorDigests } from './copy.ts';
 import type { ResumableProgress } from './heartbeat.ts';
 import { localIdentity, localPath, localUri } from './local-file.ts';
 import { manifestPath } from './manifest.ts';
@@ -33,7 +33,7 @@ export interface PublishedFile {
   /** Null where not all bytes passed through us. */
   readonly sha256: string | null;
   /** SHA-256 of tensors, by their index in the layout; of none where not all bytes passed. */
-  readonly tensors: ReadonlyMap<number, string>;
+  readonly tensors: TensorDigests;
   /** Values beyond the range of the dtype they were cast to. */
   readonly overflowed: Overflows;
   /** Bytes that the store copied itself. */

@@ -50,5 +50,5 @@ export async function digestTensors(options: DigestOptions): Promise<readonly st
       }
     },
   });
-  return tensors.map((_, tensor) => copied.tensors.get(tensor) ?? NOTHING);
+  return tensors.map((_, tensor) => copied.tensors[tensor] ?? NOTHING);
 }

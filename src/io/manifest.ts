@@ -74,9 +74,17 @@ export async function writeManifest(files: Destination, uri: string, content: Ma
   await files.writeLong(manifestPath(uri), piecesOf(manifest));
 }
 
-/** `JSON.stringify`, which takes its time for each of so many. */
-function line({ name, dtype, shape, sha256 }: Manifest['tensors'][number]): string {
-  return `\n    {"name":${JSON.stringify(name)},"dtype":"${dtype}","shape":[${shape.join(',')}]${sha256 === undefined ? '' : `,"sha256":"${sha256}"`}}`;
+/** `JSON.stringify` of each tensor, which takes its time for so many. Neighbours are often alike. */
+function lineWriter(): (tensor: Manifest['tensors'][number]) => string {
+  let like: Pick<Manifest['tensors'][number], 'dtype' | 'shape'> | undefined;
+  let fields = '';
+  return ({ name, dtype, shape, sha256 }) => {
+    if (like?.dtype !== dtype || like.shape !== shape) {
+      like = { dtype, shape };
+      fields = `,"dtype":"${dtype}","shape":[${shape.join(',')}]`;
+    }
+    return `\n    {"name":${JSON.stringify(name)}${fields}${sha256 === undefined ? '' : `,"sha256":"${sha256}"`}}`;
+  };
 }
 
 /** Indented, with a line for each tensor; in pieces, as it may have many megabytes. */
@@ -87,8 +95,9 @@ async function* piecesOf(manifest: Manifest): AsyncGenerator<string> {
   const empty = '\n  "tensors": []';
   const at = others.indexOf(empty) + empty.length;
   yield others.slice(0, at - 1);
+  const lineOf = lineWriter();
   for (let from = 0; from < tensors.length; from += LINES) {
-    const lines = tensors.slice(from, from + LINES).map(line);
+    const lines = tensors.slice(from, from + LINES).map(lineOf);
     yield from === 0 ? lines.join(',') : `,${lines.join(',')}`;
   }
   yield `${tensors.length === 0 ? '' : '\n  '}]${others.slice(at)}\n`;

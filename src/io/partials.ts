@@ -34,7 +34,9 @@ export async function recordFinished(folder: string, partial: string, { content,
   // Of very many tensors the digests are one text.
   const { tensors, ...rest } = copied;
   const identity = await identityOf(join(folder, partial));
-  const record = { content, identity, ...rest, indexes: [...tensors.keys()], digests: [...tensors.values()].join('') };
+  const indexes: number[] = [];
+  for (const [index, digest] of tensors.entries()) if (digest !== undefined) indexes.push(index);
+  const record = { content, identity, ...rest, indexes, digests: tensors.join('') };
   // One that is cut counts as none.
   await writeFile(join(folder, RECORD), JSON.stringify(record));
 }
@@ -51,7 +53,8 @@ export async function finishedAs(path: string, token: string): Promise<Finished 
       indexes: number[];
       digests: string;
     };
-    const tensors = new Map(indexes.map((index, at) => [index, digests.slice(DIGEST * at, DIGEST * (at + 1))]));
+    const tensors: string[] = [];
+    for (const [at, index] of indexes.entries()) tensors[index] = digests.slice(DIGEST * at, DIGEST * (at + 1));
     return identity === (await identityOf(path)) ? { content, copied: { ...copied, tensors } } : null;
   } catch {
     return null;

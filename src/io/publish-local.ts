@@ -150,7 +150,7 @@ async function sameFile(path: string, other: { readonly dev: number; readonly in
 
 /** Bytes that the manifest beside the file will take, roughly: a published file without one is worse than none. */
 function manifestRoom({ tensors }: Layout): number {
-  return 64 * 1024 + tensors.reduce((sum, { name }) => sum + 256 + Buffer.byteLength(name), 0);
+  return 64 * 1024 + tensors.reduce((sum, { name }) => sum + 256 + name.length, 0);
 }
 
 /** Removes the folders that were made for a file that did not come, from `folder` up to `first`, as far as they are empty. */

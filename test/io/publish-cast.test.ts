@@ -72,7 +72,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 
 test('a cast tensor has the bytes of the new dtype, and its overflows are counted', async () => {
   const copied = await publish('cast.safetensors', new AbortController().signal);
-  expect(copied.tensors.get(0)).toBe(sha256(expected));
+  expect(copied.tensors[0]).toBe(sha256(expected));
   expect(copied.overflowed).toEqual({ 0: beyond });
 });
 
@@ -86,6 +86,6 @@ test('the count goes on where an interrupted attempt stopped', async () => {
   await expect(attempt).rejects.toThrow('WORKER_SHUTDOWN');
   expect(last!.overflowed![0]).toBeGreaterThan(0);
   const copied = await publish('resumed.safetensors', new AbortController().signal, last);
-  expect(copied.tensors.get(0)).toBe(sha256(expected));
+  expect(copied.tensors[0]).toBe(sha256(expected));
   expect(copied.overflowed).toEqual({ 0: beyond });
 });

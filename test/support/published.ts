@@ -36,7 +36,7 @@ export async function publish(header: Header, target: string): Promise<Published
   });
   // As whoever has written the manifest does.
   await forgetPartials(localPath(target), 'test');
-  return { ...copied, tensors: Object.fromEntries([...tensors].map(([index, sha256]) => [layout.tensors[index]!.name, sha256])) };
+  return { ...copied, tensors: Object.fromEntries(tensors.map((sha256, index) => [layout.tensors[index]!.name, sha256!])) };
 }
 
 /** The report of a refusal; throws what is no typed error, and fails where there was none. */

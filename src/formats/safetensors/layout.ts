@@ -20,7 +20,9 @@ export type Arrange = (plan: Plan, order: readonly number[]) => readonly number[
 
 export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => order): Layout {
   checkTensors(plan.tensors);
-  const order = orderOf(plan.tensors);
+  const groups = orderOf(plan.tensors);
+  if (hasTwins(plan.tensors, groups)) throw twinsError(plan.tensors);
+  const order = groups.flat();
   const header = headerText();
   const segments: Segment[] = [];
   const metadata = Object.entries(publishedMetadata(plan)).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
@@ -75,8 +77,8 @@ function headerText(): { readonly add: (entry: string) => void; readonly bytes: 
   };
 }
 
-/** Indexes of the tensors as they stand in the file. */
-function orderOf(tensors: readonly PlannedTensor[]): readonly number[] {
+/** Indexes of the tensors as they stand in the file, apart by their dtypes. */
+function orderOf(tensors: readonly PlannedTensor[]): readonly (readonly number[])[] {
   const byDtype = new Map<Dtype, number[]>();
   for (const [index, { dtype }] of tensors.entries()) {
     const group = byDtype.get(dtype);
@@ -86,7 +88,22 @@ function orderOf(tensors: readonly PlannedTensor[]): readonly number[] {
   const names = tensors.map(({ name }) => name);
   const inOrder = names.some((name) => SURROGATES.test(name)) ? byteOrder : textOrder;
   const ranked = [...byDtype].sort(([a], [b]) => RANK.get(b)! - RANK.get(a)!);
-  return ranked.flatMap(([, group]) => group.sort((a, b) => inOrder(names[a]!, names[b]!)));
+  return ranked.map(([, group]) => group.sort((a, b) => inOrder(names[a]!, names[b]!)));
+}
+
+/** Whether two names are equal: in order they are neighbours, and names of different dtypes are looked up, for the most part a few. */
+function hasTwins(tensors: readonly PlannedTensor[], groups: readonly (readonly number[])[]): boolean {
+  const [largest = [], ...others] = groups.toSorted((a, b) => b.length - a.length);
+  const names = new Set<string>();
+  for (const group of others) for (const index of group) names.add(tensors[index]!.name);
+  if (names.size < others.reduce((sum, { length }) => sum + length, 0)) return true;
+  let before: string | undefined;
+  for (const index of largest) {
+    const { name } = tensors[index]!;
+    if (name === before || (names.size > 0 && names.has(name))) return true;
+    before = name;
+  }
+  return false;
 }
 
 /** Characters of two code units: their order is not that of their bytes. */
@@ -97,9 +114,9 @@ function byteOrder(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-/** The same where all characters are of one code unit; no two names are equal. */
+/** The same where all characters are of one code unit. */
 function textOrder(a: string, b: string): number {
-  return a < b ? -1 : 1;
+  return a < b ? -1 : a === b ? 0 : 1;
 }
 
 function checkTensors(tensors: readonly PlannedTensor[]): void {
@@ -113,14 +130,15 @@ function checkTensors(tensors: readonly PlannedTensor[]): void {
       },
     );
   }
-  const names = new Set(tensors.map(({ name }) => name));
-  if (names.has(RESERVED))
+  if (tensors.some(({ name }) => name === RESERVED))
     throw new CheckpointIncompatibleError(
       `A tensor is named ${RESERVED}, which safetensors reserves for metadata. Rename it or leave it out.`,
       { details: { reason: 'reserved_name', name: RESERVED } },
     );
-  if (names.size < tensors.length) {
-    const { name } = tensors.find((each) => !names.delete(each.name))!;
-    throw new CheckpointIncompatibleError(`Two tensors are named ${name}.`, { details: { reason: 'duplicate_name', name } });
-  }
+}
+
+function twinsError(tensors: readonly PlannedTensor[]): CheckpointIncompatibleError {
+  const names = new Set(tensors.map(({ name }) => name));
+  const { name } = tensors.find((each) => !names.delete(each.name))!;
+  return new CheckpointIncompatibleError(`Two tensors are named ${name}.`, { details: { reason: 'duplicate_name', name } });
 }

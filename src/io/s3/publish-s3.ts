@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { isCheckpointError } from '../../errors.ts';
-import { copyLayout, type Overflows } from '../copy.ts';
+import { copyLayout, type Overflows, type TensorDigests } from '../copy.ts';
 import { StoreFault } from '../store-fault.ts';
 import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
 import { copyRuns } from './copy-runs.ts';
@@ -38,7 +38,7 @@ export interface S3Published {
   /** Null where not all bytes passed through us. */
   readonly sha256: string | null;
   /** SHA-256 of tensors, by their index in the layout; of none where not all bytes passed. */
-  readonly tensors: ReadonlyMap<number, string>;
+  readonly tensors: TensorDigests;
   /** Values beyond the range of the dtype they were cast to. */
   readonly overflowed: Overflows;
   /** Bytes that the store copied itself. */

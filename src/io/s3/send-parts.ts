@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import type { Layout } from '../../formats/layout.ts';
 import { sourceEndedBy, type ByteSource, type PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
-import { copyLayout, type Overflows } from '../copy.ts';
+import { copyLayout, type Overflows, type TensorDigests } from '../copy.ts';
 import { layoutRange } from '../layout-range.ts';
 import { openFiles } from '../open-files.ts';
 import type { PartMemory } from '../part-memory.ts';
@@ -43,12 +43,12 @@ export interface Transfer {
 
 export interface Digests {
   readonly sha256: string | null;
-  readonly tensors: ReadonlyMap<number, string>;
+  readonly tensors: TensorDigests;
   readonly overflowed: Overflows;
 }
 
 /** Where nobody saw all the bytes. */
-export const NO_DIGESTS: Digests = { sha256: null, tensors: new Map(), overflowed: {} };
+export const NO_DIGESTS: Digests = { sha256: null, tensors: [], overflowed: {} };
 
 export interface PartSender {
   /** Sends a part, unless the store holds it already; `known`: its CRC-32. */

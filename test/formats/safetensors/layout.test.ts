@@ -54,3 +54,26 @@ test.each(cases)('$title', async (golden) => {
   expect(header.weights.map(({ name }) => name).toSorted()).toEqual(golden.tensors.map(([name]) => name).toSorted());
   expect(header.metadata).toEqual(golden.metadata);
 });
+
+test('a name that two tensors have is refused, whatever their dtypes and characters', () => {
+  const named = (names: readonly (readonly [name: string, dtype: Dtype])[]): Plan => ({
+    ...planOf({ title: '', file: '', tensors: [], metadata: {} }),
+    tensors: names.map(([name, dtype]) => ({ name, dtype, shape: [], origin: { dtype, shape: [], storage: 0, offset: 0 } })),
+  });
+  const all = (dtype: Dtype): (readonly [string, Dtype])[] => ['b', '\u{1f600}', 'a', '\ufb00', 'c'].map((name) => [name, dtype]);
+  expect(layoutSafetensors(named(all('F32'))).segments).toHaveLength(6);
+  for (const name of ['a', 'b', 'c', '\u{1f600}', '\ufb00'])
+    for (const dtype of ['F32', 'I64', 'F16'] as const)
+      expect(() => layoutSafetensors(named([...all('F32'), ['d', 'I64'], [name, dtype], ['e', 'F16']]))).toThrow(
+        `Two tensors are named ${name}.`,
+      );
+  expect(() =>
+    layoutSafetensors(
+      named([
+        ['a', 'F32'],
+        ['x', 'I64'],
+        ['x', 'F16'],
+      ]),
+    ),
+  ).toThrow('Two tensors are named x.');
+});

@@ -159,7 +159,7 @@ test('a multipart upload gives the bytes and their digests, and leaves nothing e
   const published = await publishS3(options({ onProgress: ({ offset }) => progress.push(offset) }));
   expect(published).toMatchObject({ size: expected.length, copied: 0, kept: 0 });
   expect(published.sha256).toBe(createHash('sha256').update(expected).digest('hex'));
-  expect(published.tensors.size).toBe(SIZES.length);
+  expect(published.tensors.length).toBe(SIZES.length);
   expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
   expect(sent()).toBe(6);
   expect(progress.at(-1)).toBe(expected.length);

@@ -104,7 +104,7 @@ async function start(
   const args =
     kind === 'moto'
       ? ['-H', '127.0.0.1', '-p', String(port)]
-      : ['--port', `127.0.0.1:${port}`, '--quiet', 'posix', '--versioning-dir', versions, data];
+      : ['--port', `127.0.0.1:${port}`, '--quiet', '--keep-alive', 'posix', '--versioning-dir', versions, data];
   const settings = { ROOT_ACCESS_KEY: env['AWS_ACCESS_KEY_ID'], ROOT_SECRET_KEY: env['AWS_SECRET_ACCESS_KEY'] };
   const child = spawn(command, args, { cwd: folder, env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';

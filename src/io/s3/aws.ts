@@ -188,11 +188,16 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           ...(sum.kind === 'crc32' ? { ChecksumCRC32: sum.base64 } : { ContentMD5: sum.base64 }),
           ...payer,
         });
-        // The part's checksum is signed in place of its bytes, as the SDK does for streams: a SHA-256 of all costs as much as sending it.
         command.middlewareStack.add(
           (next) => async (args) => {
-            // What the signer finds here it takes. Of the SDK's requests every one has headers.
-            (args.request as { headers: Record<string, string> }).headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+            // Of the SDK's requests every one has headers.
+            const { headers } = args.request as { headers: Record<string, string> };
+            // What the signer finds here it takes: the part's checksum is signed in place of its bytes, as the SDK does for streams. A SHA-256
+            // of all costs as much as sending it.
+            headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+            // For a body that it asks leave to send, the SDK opens a connection of its own each time. Whether we may write at all, the store
+            // has told when the upload was begun.
+            delete headers['Expect'];
             return next(args);
           },
           { step: 'build' },

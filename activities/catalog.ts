@@ -51,22 +51,42 @@ export function stageOfType(catalog: Catalog, type: string, index: number): Stag
 export function parseOptions(stage: StageDefinition, options: JsonObject, index: number): unknown {
   const parsed = stage.options.safeParse(options);
   if (parsed.success) return parsed.data;
-  const { issues } = parsed.error;
-  // A name that is not known is most often the cause of one that is missing.
-  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
-  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  const within = dotted(issue.path);
-  const path = [`stages[${index}]`, ...(within === '' ? [] : [within]), ...(unknown === undefined ? [] : [unknown])].join('.');
-  if (unknown === undefined) {
-    const missing = issue.code === 'invalid_type' && valueAt(options, issue.path) === undefined;
-    throw new CheckpointConfigError(`${stage.type}: option \`${within}\`${missing ? ' is missing' : `: ${issue.message}`}.`, path);
-  }
-  const known = namesAt(z.toJSONSchema(stage.options, { io: 'input' }), issue.path);
-  const who = within === '' ? `${stage.type} has no option` : `${stage.type}: \`${within}\` has no`;
-  throw new CheckpointConfigError(
-    `${who} \`${unknown}\`.${didYouMean(unknown, known)} ${within === '' ? 'Its options' : 'It has'}: ${known.join(', ') || 'none'}.`,
-    path,
-  );
+  throw problemsOf(stage, options, index, parsed.error.issues)[0]!;
+}
+
+/** All that `parseOptions` would say, one problem after the other. */
+export function optionProblems(stage: StageDefinition, options: JsonObject, index: number): readonly CheckpointConfigError[] {
+  return problemsOf(stage, options, index, stage.options.safeParse(options).error?.issues ?? []);
+}
+
+function problemsOf(stage: StageDefinition, options: JsonObject, index: number, issues: readonly z.core.$ZodIssue[]) {
+  const isMissing = (issue: z.core.$ZodIssue): boolean => issue.code === 'invalid_type' && valueAt(options, issue.path) === undefined;
+  const problem = (within: string, name: string | null, message: string): CheckpointConfigError =>
+    new CheckpointConfigError(message, [`stages[${index}]`, ...[within, name ?? ''].filter((part) => part !== '')].join('.'));
+  const unknown = issues.flatMap((issue) => {
+    if (issue.code !== 'unrecognized_keys') return [];
+    const within = dotted(issue.path);
+    const known = namesAt(z.toJSONSchema(stage.options, { io: 'input' }), issue.path);
+    const who = within === '' ? `${stage.type} has no option` : `${stage.type}: \`${within}\` has no`;
+    const has = `${within === '' ? 'Its options' : 'It has'}: ${known.join(', ') || 'none'}.`;
+    return issue.keys.map((key) => problem(within, key, `${who} \`${key}\`.${didYouMean(key, known)} ${has}`));
+  });
+  const others = issues
+    // A name that is not known is most often the cause of one that is missing.
+    .filter((issue) => issue.code !== 'unrecognized_keys' && !(unknown.length > 0 && isMissing(issue)))
+    .map((issue) => {
+      const within = dotted(issue.path);
+      return problem(within, null, `${stage.type}: option \`${within}\`${isMissing(issue) ? ' is missing.' : `: ${told(issue, options)}`}`);
+    });
+  return [...unknown, ...others];
+}
+
+/** Of the few words that an option may be, zod does not say which one it got. */
+function told(issue: z.core.$ZodIssue, options: JsonObject): string {
+  const got = valueAt(options, issue.path);
+  if (issue.code !== 'invalid_value' || typeof got !== 'string') return `${issue.message}.`;
+  const values = issue.values.map(String);
+  return `it is one of ${values.join(', ')}; got \`${got}\`.${didYouMean(got, values)}`;
 }
 
 /** `rules[0].pattern`. */

@@ -1,10 +1,10 @@
 /** A batch document from a file: items and the template of their pipelines, its places made absolute from the folder of the document. */
 import { isAbsolute, resolve } from 'node:path';
-import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
+import { isCheckpointError } from '../../errors.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
 import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
-import { checkInput, readPlaced, refuseCredential, type DocumentSettings } from './document.ts';
+import { checkInput, movedTo, readPlaced, refuseCredential, type DocumentSettings } from './document.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
   return readPlaced(file, 'batch', async (given, folder) => {
@@ -39,12 +39,7 @@ async function template(given: unknown, folder: string, settings: DocumentSettin
     );
     return { ...pipeline, stages };
   } catch (error) {
-    const path = isCheckpointError(error) ? error.details['config_path'] : undefined;
-    if (!isCheckpointError(error) || typeof path !== 'string') throw error;
-    throw new CheckpointConfigError(error.message, undefined, {
-      cause: error,
-      details: { ...error.details, config_path: `pipeline.${path}` },
-    });
+    throw isCheckpointError(error) ? movedTo(error, (path) => `pipeline.${path}`) : error;
   }
 }
 

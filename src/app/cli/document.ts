@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { isAlias, isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
-import { loadCatalog, parseOptions, stageOfType, type Catalog } from '../../../activities/catalog.ts';
+import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
@@ -123,8 +123,33 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
     const input = checkDocument(resolved(understood, values));
     const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
     const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
-    return { ...input, stages: input.stages.map((stage, index) => checkStage(catalog, stage, index, folderOf(index))) };
+    const problems: CheckpointError[] = [];
+    const stages = input.stages.map((stage, index) => checkStage(catalog, stage, index, { folderOf: folderOf(index), problems }));
+    if (problems.length > 0) throw together(problems);
+    return { ...input, stages };
   });
+}
+
+/** One problem keeps its error; several become one that lists them all. */
+function together(errors: readonly CheckpointError[]): CheckpointError {
+  const problems = errors.map(({ message, details }): Problem => ({ path: String(details['config_path'] ?? ''), message }));
+  if (problems.length === 1) return errors[0]!;
+  return new CheckpointConfigError(`${problems.length} problems.`, problems[0]!.path, { details: { problems: [...problems] } });
+}
+
+type Problem = { readonly path: string; readonly message: string };
+
+function problemsIn({ details }: CheckpointError): readonly Problem[] | undefined {
+  return details['problems'] as readonly Problem[] | undefined;
+}
+
+/** The same error about other places of a document. */
+export function movedTo(error: CheckpointError, move: (path: string) => string): CheckpointError {
+  const path = error.details['config_path'];
+  if (typeof path !== 'string') return error;
+  const problems = problemsIn(error)?.map((problem) => ({ ...problem, path: move(problem.path) }));
+  const details = { ...error.details, config_path: move(path), ...(problems === undefined ? {} : { problems }) };
+  return new CheckpointConfigError(error.message, undefined, { cause: error, details });
 }
 
 /** Locations on the command line count from where the user stands, not from the document. */
@@ -156,24 +181,39 @@ function inPlace<T>({ origins }: Understood, act: () => T): T {
   try {
     return act();
   } catch (error) {
-    const path = isCheckpointError(error) ? error.details['config_path'] : undefined;
-    const place = typeof path === 'string' ? /^stages\[(\d+)\](.*)$/s.exec(path) : null;
-    const origin = place === null ? undefined : origins[Number(place[1])];
-    if (!isCheckpointError(error) || place === null || origin === undefined) throw error;
-    throw new CheckpointConfigError(error.message, undefined, { details: { ...error.details, config_path: `${origin}${place[2]}` } });
+    if (!isCheckpointError(error)) throw error;
+    throw movedTo(error, (path) => {
+      const [, index, rest] = /^stages\[(\d+)\](.*)$/s.exec(path) ?? [];
+      const origin = index === undefined ? undefined : origins[Number(index)];
+      return origin === undefined ? path : `${origin}${rest}`;
+    });
   }
 }
 
-function checkStage(catalog: Catalog, stage: StageSpec, index: number, folderOf: (option: string) => string): StageSpec {
-  const definition = stageOfType(catalog, stage.type, index);
-  const locations = definition.locations ?? [];
-  const absolute = Object.entries(stage).map(
-    ([key, value]) => [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
-  );
-  for (const [key, value] of absolute) refuseCredential(value, `stages[${index}].${key}`);
-  const located = Object.fromEntries(absolute) as StageSpec;
-  parseOptions(definition, optionsOf(located), index);
-  return located;
+interface StageCheck {
+  /** Where the location in an option counts from. */
+  readonly folderOf: (option: string) => string;
+  /** Takes what is wrong: the other stages are looked at all the same. */
+  readonly problems: CheckpointError[];
+}
+
+function checkStage(catalog: Catalog, stage: StageSpec, index: number, { folderOf, problems }: StageCheck): StageSpec {
+  try {
+    const definition = stageOfType(catalog, stage.type, index);
+    const locations = definition.locations ?? [];
+    const absolute = Object.entries(stage).map(
+      ([key, value]) =>
+        [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
+    );
+    for (const [key, value] of absolute) refuseCredential(value, `stages[${index}].${key}`);
+    const located = Object.fromEntries(absolute) as StageSpec;
+    problems.push(...optionProblems(definition, optionsOf(located), index));
+    return located;
+  } catch (error) {
+    if (!isCheckpointError(error)) throw error;
+    problems.push(error);
+    return stage;
+  }
 }
 
 /** Before anything is sent: a document becomes the run's input, and stays in its history. */
@@ -191,14 +231,22 @@ function absoluteLocation(location: string, folder: string): string {
   return resolve(folder, withHome(location));
 }
 
-/** The same error with file, line and column of the value it is about. */
+/** The same error with file, line and column of the value it is about, or of each. */
 function located(error: CheckpointError, yaml: Document, lines: LineCounter, file: string): CheckpointConfigError {
   const details = error.details;
-  const path = details['config_path'];
-  const offset = typeof path === 'string' ? offsetOf(yaml, path) : 0;
-  const { line, col } = lines.linePos(offset);
-  const more: JsonObject = { ...details, file, line, column: col };
-  return new CheckpointConfigError(`${file}:${line}:${col}: ${error.message}`, undefined, { details: more });
+  const place = (path: unknown): { readonly line: number; readonly column: number } => {
+    const { line, col } = lines.linePos(typeof path === 'string' ? offsetOf(yaml, path) : 0);
+    return { line, column: col };
+  };
+  const problems = problemsIn(error)?.map((problem) => ({ ...problem, ...place(problem.path) }));
+  const first = problems?.[0] ?? place(details['config_path']);
+  const more: JsonObject = { ...details, file, line: first.line, column: first.column };
+  if (problems === undefined)
+    return new CheckpointConfigError(`${file}:${first.line}:${first.column}: ${error.message}`, undefined, { details: more });
+  const told = problems.map(({ line, column, message }) => `${line}:${column}: ${message}`);
+  return new CheckpointConfigError(`${file}: ${error.message}`, undefined, {
+    details: { ...more, problems, validation_errors: told, num_errors: told.length },
+  });
 }
 
 /** Offset of the key at `stages[1].option`, or of the nearest thing around it. */

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readBatch } from '../../../src/app/cli/batch-document.ts';
 import { readDocument, type DocumentSettings } from '../../../src/app/cli/document.ts';
 import type { CheckpointError } from '../../../src/errors.ts';
 
@@ -62,5 +63,46 @@ describe('the place of an error', () => {
     expect(error?.code).toBe('CheckpointConfigError');
     expect([error?.details['line'], error?.details['column']]).toEqual([line, column]);
     expect(error?.message).toContain(`pipeline.yaml:${line}:${column}: `);
+  });
+});
+
+describe('several problems', () => {
+  const stages = [
+    '- type: source.locl',
+    '  path: x',
+    '- type: loader.weights_only',
+    '  strct: true',
+    '- type: sink.publish',
+    '  uri: y',
+    '  format: safetensor',
+    '  overwrite: 7',
+  ];
+  const says = (first: number, indent: number): readonly unknown[] =>
+    [
+      [0, 3, '`source.local`'],
+      [3, 3, '`strict`'],
+      [6, 3, 'got `safetensor`. Did you mean `safetensors`?'],
+      [7, 3, '`overwrite`'],
+    ].map(([line, column, text]) =>
+      expect.stringMatching(new RegExp(`^${first + Number(line)}:${indent + Number(column)}: .*${String(text).replace('?', '\\?')}`)),
+    );
+
+  const refused = (reading: Promise<unknown>): Promise<CheckpointError> =>
+    reading.then(
+      () => Promise.reject(new Error('it should be refused')),
+      (error: unknown) => error as CheckpointError,
+    );
+
+  test('all stages of a pipeline are told at once, each with its place', async () => {
+    const error = await refused(read(`stages:\n${stages.join('\n')}\n`));
+    expect(error).toMatchObject({ code: 'CheckpointConfigError', message: expect.stringMatching(/pipeline\.yaml: 4 problems\.$/) });
+    expect(error.details).toMatchObject({ config_path: 'stages[0].type', line: 2, num_errors: 4, validation_errors: says(2, 0) });
+  });
+
+  test('and those of the pipeline of a batch', async () => {
+    const file = join(folder, 'batch.yaml');
+    await writeFile(file, `items: [a.ckpt]\npipeline:\n  stages:\n${stages.map((line) => `    ${line}`).join('\n')}\n`);
+    const error = await refused(readBatch(file, {}));
+    expect(error.details).toMatchObject({ config_path: 'pipeline.stages[0].type', line: 4, validation_errors: says(4, 4) });
   });
 });

@@ -41,6 +41,7 @@ export interface Cursor {
   /** The same as UTF-8. */
   readonly line: () => string;
   readonly enterFrame: (length: number) => void;
+  readonly isInFrame: () => boolean;
 }
 
 /** A Python str that is no Unicode text: it holds a lone surrogate, as file names that are no UTF-8 do. In WTF-8. */
@@ -126,6 +127,7 @@ export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimit
       if (length > bytes.length - at) throw new PickleSyntaxError(`a frame of ${length} bytes, ${bytes.length - at} left`, at);
       frameEnd = length === 0 ? -1 : at + length;
     },
+    isInFrame: () => frameEnd !== -1,
   };
   return cursor;
 }

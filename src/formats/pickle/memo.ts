@@ -6,6 +6,8 @@ interface Memo {
   /** True where the index is new. */
   readonly set: (index: number, id: NodeId) => boolean;
   readonly size: () => number;
+  /** The same for so many entries that follow one another from the first free one on; false, and nothing done, where they do not. */
+  readonly append: (first: number, count: number, id: NodeId) => boolean;
 }
 
 export function openMemo(): Memo {
@@ -13,6 +15,11 @@ export function openMemo(): Memo {
   let dense = new Int32Array(1024);
   let length = 0;
   const sparse = new Map<number, NodeId>();
+  const grow = (): void => {
+    const larger = new Int32Array(2 * length);
+    larger.set(dense);
+    dense = larger;
+  };
   return {
     get: (index) => (index < length ? dense[index] : sparse.get(index)),
     set: (index, id) => {
@@ -23,11 +30,7 @@ export function openMemo(): Memo {
       if (index === length) {
         // Its place in the map, if it had one, is dead from here on.
         const isNew = !sparse.delete(index);
-        if (length === dense.length) {
-          const larger = new Int32Array(2 * length);
-          larger.set(dense);
-          dense = larger;
-        }
+        if (length === dense.length) grow();
         dense[length++] = id;
         return isNew;
       }
@@ -36,5 +39,13 @@ export function openMemo(): Memo {
       return isNew;
     },
     size: () => length + sparse.size,
+    append: (first, count, id) => {
+      if (first !== length || sparse.size > 0) return false;
+      for (const end = length + count; length < end; length++) {
+        if (length === dense.length) grow();
+        dense[length] = id;
+      }
+      return true;
+    },
   };
 }

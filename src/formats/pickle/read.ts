@@ -14,6 +14,7 @@ import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
 import { keyReader } from './keys.ts';
 import { openMemo } from './memo.ts';
+import { plainTensors } from './plain-tensor.ts';
 import { recallsOf } from './recalls.ts';
 import { sweep } from './sweep.ts';
 import { rawUnicodeEscape, stringEscape } from './text.ts';
@@ -27,8 +28,26 @@ export interface PickleHost {
   readonly persistent?: (id: NodeId, position: number) => ValueNode;
   /** A call of a safe global that the builtins do not know; `undefined`: it stays an opaque object. */
   readonly call?: (module: string, name: string, args: readonly NodeId[], position: number) => ValueNode | NodeId | undefined;
+  /** The tensor that `persistent` and a call of `_rebuild_tensor_v2` make, asked for at once; refuses what they refuse, and says the same. */
+  readonly tensor?: (tensor: DenseTensor) => ValueNode;
   /** What a value becomes that is given a state; `undefined`: the rules of objects and dicts hold. */
   readonly build?: (target: NodeId, state: NodeId, position: number) => ValueNode | undefined;
+}
+
+/** A dense tensor of no gradient over a storage. */
+export interface DenseTensor {
+  /** The class of the storage. */
+  readonly type: NodeId;
+  readonly key: string;
+  readonly device: NodeId;
+  readonly numel: number;
+  readonly offset: number;
+  /** These two are the caller's own. */
+  readonly sizes: readonly number[];
+  readonly stride: readonly number[];
+  /** Where the storage's persistent id stands, and the call. */
+  readonly persistentAt: number;
+  readonly callAt: number;
 }
 
 export interface PickleOptions {
@@ -145,6 +164,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const cursor: Cursor = openCursor(bytes, start, limits);
   const memo = openMemo();
   const isRecalled = recallsOf(bytes, start);
+  const plainTensor = plainTensors(bytes);
+  /** The global that builds tensors, as it was named last. */
+  let builder: NodeId = -1;
   /** Places of a dict's entries by their keys: texts as they are, which most are, and all others as `keyReader` tells them. */
   const keys = new Map<NodeId, { readonly texts: Map<string, number>; readonly others: Map<string, number> }>();
   const constants = new Map<unknown, NodeId>();
@@ -274,6 +296,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     host.globals.push({ module, name, verdict, member, position: at });
     if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) push({ kind: 'plain', class: 'torch.dtype', value: add(name) });
     else push({ kind: 'global', module, name });
+    if (module === 'torch._utils' && name === '_rebuild_tensor_v2' && verdict === 'safe') builder = top();
     keepAll();
   };
   const call = (callee: NodeId, args: NodeId, isNew: boolean, kwargs?: NodeId): void => {
@@ -342,6 +365,42 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const pushText = (text: string | Surrogates): void => {
     if (typeof text === 'string') push(text);
     else push({ kind: 'plain', class: 'str', value: add({ kind: 'bytes', base64: base64(text.wtf8) }) });
+  };
+  /** Whether a number has the node that it always has: those of others go with their tensor. */
+  const isKnown = (value: number): boolean => value >= COMMON_INTEGERS || integers[value] !== undefined;
+  const addWeight = (sum: number, value: number): number => (value < COMMON_INTEGERS ? sum : sum + weigh(value));
+  /** Behind the fetch of the builder: a whole tensor, with all that its opcodes would do; false, and nothing done, where it is no plain one. */
+  const pushTensor = (): boolean => {
+    if (host.tensor === undefined || cursor.isInFrame()) return false;
+    const found = plainTensor(cursor.position);
+    if (found === undefined) return false;
+    const { key, numel, offset, sizes, stride, firstStored, stored, persistentAt, callAt, end } = found;
+    const type = memo.get(found.type) ?? FORGOTTEN;
+    const device = memo.get(found.device) ?? FORGOTTEN;
+    const hooks = node(memo.get(found.hooks) ?? FORGOTTEN);
+    if (nodes[memo.get(found.kind) ?? FORGOTTEN] !== 'storage' || type === FORGOTTEN || device === FORGOTTEN) return false;
+    if (hooks.kind !== 'global' || hooks.module !== 'collections' || hooks.name !== 'OrderedDict') return false;
+    if (!isKnown(numel) || !isKnown(offset) || !sizes.every(isKnown) || !stride.every(isKnown) || !constants.has(false)) return false;
+    for (let entry = firstStored; entry < firstStored + stored; entry++) if (isRecalled(entry)) return false;
+    const height = stack.length + Math.max(8, 4 + sizes.length, 4 + stride.length);
+    const cost =
+      weigh(key) +
+      addWeight(addWeight(0, numel), offset) +
+      stride.reduce(addWeight, sizes.reduce(addWeight, 0)) +
+      // The storage and the tensor; the tuples of both, of sizes and stride, and of the hooks; the hooks.
+      2 * WEIGHTS.object +
+      6 * (WEIGHTS.object + WEIGHTS.list) +
+      (5 + sizes.length + stride.length + 6) * WEIGHTS.slot +
+      stored * WEIGHTS.memo +
+      Math.max(0, height - highest) * WEIGHTS.growing +
+      Math.max(0, marks.length + 2 - deepest) * 2 * WEIGHTS.growing;
+    if (weight + cost > memory || !memo.append(firstStored, stored, FORGOTTEN)) return false;
+    weight += cost;
+    highest = Math.max(highest, height);
+    deepest = Math.max(deepest, marks.length + 2);
+    stack.push(nodes.push(host.tensor({ type, key, device, numel, offset, sizes, stride, persistentAt, callAt })) - 1);
+    cursor.position = end;
+    return true;
   };
   const base64 = (data: Uint8Array): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
   const index = (text: string): number => (/^\d{1,10}$/.test(text) ? Number(text) : fail(`memo index "${text.slice(0, 40)}"`));
@@ -563,9 +622,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       case 0x67:
         recall(index(cursor.line()));
         break;
-      case 0x68:
-        recall(cursor.u8());
+      case 0x68: {
+        const index = cursor.u8();
+        if (builder < 0 || memo.get(index) !== builder || !pushTensor()) recall(index);
         break;
+      }
       case 0x6a:
         recall(cursor.u32());
         break;

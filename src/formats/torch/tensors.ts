@@ -9,6 +9,7 @@ import type { Storage, Tensor } from '../../model/header.ts';
 import type { NodeId, ValueNode } from '../../model/value.ts';
 import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '../limits-pickle.ts';
 import { PickleSyntaxError } from '../pickle/cursor.ts';
+import type { DenseTensor } from '../pickle/read.ts';
 import { isTensorClass, TORCH_DTYPES } from '../pickle/globals.ts';
 
 /** Up to here sums and products of elements and bytes are exact. */
@@ -66,6 +67,7 @@ export interface DescribedStorage {
 
 export interface TensorHost {
   readonly persistent: (id: NodeId, position: number) => ValueNode;
+  readonly tensor: (tensor: DenseTensor) => ValueNode;
   readonly call: (module: string, name: string, args: readonly NodeId[], position: number) => ValueNode | NodeId | undefined;
   readonly build: (target: NodeId, state: NodeId, position: number) => ValueNode | undefined;
 }
@@ -110,6 +112,14 @@ export function torchHost(table: TensorTable): TensorHost {
     const [tag, type, keyId, location, numelId, view] = node.items;
     if (text(tag, 'the kind of a persistent id', position) !== 'storage')
       throw new PickleSyntaxError('a persistent id that is no storage', position);
+    const className = storageClass(type, position);
+    const key = text(keyId, 'a storage key', position);
+    const device = text(location, 'a storage location', position);
+    const numel = count(numelId, 'the length of a storage', position);
+    return { kind: 'storage', storage: storageAt(className, key, device, numel, view, position) };
+  };
+
+  const storageClass = (type: NodeId | undefined, position: number): string => {
     const global = objectAt(type);
     if (
       global?.kind !== 'global' ||
@@ -117,17 +127,19 @@ export function torchHost(table: TensorTable): TensorHost {
       !Object.hasOwn(STORAGE_DTYPES, global.name)
     )
       throw new PickleSyntaxError('a storage of an unknown class', position);
-    const kind = STORAGE_DTYPES[global.name] ?? 'U8';
-    const key = text(keyId, 'a storage key', position);
-    const device = text(location, 'a storage location', position);
-    const numel = count(numelId, 'the length of a storage', position);
+    return global.name;
+  };
+
+  /** The storage of that key: the one that is known, or a new one. */
+  const storageAt = (className: string, key: string, device: string, numel: number, view: NodeId | undefined, position: number): number => {
+    const kind = STORAGE_DTYPES[className] ?? 'U8';
     const before = known.get(key);
     if (before !== undefined) {
       if (kinds[before] !== kind || lengths[before] !== numel)
         throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
-      return { kind: 'storage', storage: part(before, view, kind, numel, position) };
+      return part(before, view, kind, numel, position);
     }
-    const size = kind === 'quantized' ? (QUANTIZED_BYTES[global.name] ?? 1) : bytesPerElement(kind);
+    const size = kind === 'quantized' ? (QUANTIZED_BYTES[className] ?? 1) : bytesPerElement(kind);
     const place = table.locate(key, { elements: numel, size });
     if (place === undefined) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is not in the file`, position);
     if (!Number.isSafeInteger(numel * size) || numel * size !== place.length)
@@ -139,7 +151,7 @@ export function torchHost(table: TensorTable): TensorHost {
     known.set(key, index);
     kinds[index] = kind;
     lengths[index] = numel;
-    return { kind: 'storage', storage: part(index, view, kind, numel, position) };
+    return part(index, view, kind, numel, position);
   };
 
   /** The part of a storage that a persistent id's `(key, offset, length)` names; `None` names all of it. */
@@ -175,8 +187,8 @@ export function torchHost(table: TensorTable): TensorHost {
 
   /** Neighbours are often of one shape: they share it. */
   let lastShape: readonly number[] = [];
-  const sameShape = (sizes: readonly NodeId[]): boolean =>
-    sizes.length === lastShape.length && sizes.every((id, axis) => nodes[id] === lastShape[axis]);
+  const shapeOf = (sizes: readonly number[]): readonly number[] =>
+    sizes.length === lastShape.length && sizes.every((size, axis) => size === lastShape[axis]) ? lastShape : (lastShape = [...sizes]);
 
   const dense = (name: string, args: readonly NodeId[], position: number): TensorNode => {
     const v3 = name === '_rebuild_tensor_v3';
@@ -184,9 +196,7 @@ export function torchHost(table: TensorTable): TensorHost {
     if (args.length < least || args.length > least + 1) throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
     const held = objectAt(args[0]);
     if (held?.kind !== 'storage') throw new PickleSyntaxError('a tensor over something that is no storage', position);
-    const storage = storages[held.storage];
-    const kind = kinds[held.storage];
-    let dtype: Dtype;
+    let dtype: Dtype | undefined;
     if (v3) {
       const value = objectAt(args[6]);
       if (value?.kind !== 'plain' || value.class !== 'torch.dtype') throw new PickleSyntaxError('a dtype that is none of torch', position);
@@ -194,37 +204,57 @@ export function torchHost(table: TensorTable): TensorHost {
       if (found === undefined || found === '') return unsupported('quantized');
       dtype = found as Dtype; // The table holds our own names.
     } else {
-      if (kind === 'quantized') return unsupported('quantized');
-      if (kind === undefined) throw new PickleSyntaxError('a tensor over a storage of no type', position);
-      dtype = kind;
+      dtype = dtypeOf(held.storage, position);
+      if (dtype === undefined) return unsupported('quantized');
     }
     const from = count(args[1], 'a storage offset', position);
-    const sizes = tupleOf(args[2], 'a size', position);
-    const shape = sameShape(sizes) ? lastShape : (lastShape = sizes.map((id) => count(id, 'a size', position)));
+    const shape = shapeOf(tupleOf(args[2], 'a size', position).map((id) => count(id, 'a size', position)));
     const stride = tupleOf(args[3], 'a stride', position).map((id) => count(id, 'a stride', position));
-    // A view without elements lies nowhere: torch loads it from behind the end of its storage, too.
-    const offset = shape.includes(0) ? 0 : from;
-    if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS)
-      throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
+    checkRank(shape, stride, position);
     const grad = args[4] === undefined ? false : nodes[args[4]];
     if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
     if (grad) checkGradient(dtype, position);
     if (args[5] !== undefined) checkHooks(args[5], position);
-    checkBounds(shape, stride, offset, bytesPerElement(dtype), storage?.length ?? 0, position);
+    const view = viewOf(held.storage, dtype, from, shape, stride, position);
     const bits = metadataBits(args[v3 ? 7 : 6], position);
-    return {
-      kind: 'tensor',
-      tensor:
-        tensors.push({
-          dtype,
-          shape,
-          storage: held.storage,
-          offset,
-          ...(isContiguous(shape, stride) ? {} : { stride }),
-          ...bits,
-          ...(grad ? { requiresGrad: true } : {}),
-        }) - 1,
-    };
+    return { kind: 'tensor', tensor: tensors.push({ ...view, ...bits, ...(grad ? { requiresGrad: true } : {}) }) - 1 };
+  };
+
+  /** The same, told at once. */
+  const plain = ({ type, key, device, numel, offset, sizes, stride, persistentAt, callAt }: DenseTensor): ValueNode => {
+    const className = storageClass(type, persistentAt);
+    const storage = storageAt(className, key, text(device, 'a storage location', persistentAt), numel, undefined, persistentAt);
+    const dtype = dtypeOf(storage, callAt);
+    if (dtype === undefined) return unsupported('quantized');
+    const shape = shapeOf(sizes);
+    checkRank(shape, stride, callAt);
+    return { kind: 'tensor', tensor: tensors.push(viewOf(storage, dtype, offset, shape, stride, callAt)) - 1 };
+  };
+
+  /** What a storage's class says; undefined: quantized. */
+  const dtypeOf = (storage: number, position: number): Dtype | undefined => {
+    const kind = kinds[storage];
+    if (kind === undefined) throw new PickleSyntaxError('a tensor over a storage of no type', position);
+    return kind === 'quantized' ? undefined : kind;
+  };
+
+  const checkRank = (shape: readonly number[], stride: readonly number[], position: number): void => {
+    if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS)
+      throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
+  };
+
+  const viewOf = (
+    storage: number,
+    dtype: Dtype,
+    from: number,
+    shape: readonly number[],
+    stride: readonly number[],
+    position: number,
+  ): Tensor => {
+    // A view without elements lies nowhere: torch loads it from behind the end of its storage, too.
+    const offset = shape.includes(0) ? 0 : from;
+    checkBounds(shape, stride, offset, bytesPerElement(dtype), storages[storage]?.length ?? 0, position);
+    return isContiguous(shape, stride) ? { dtype, shape, storage, offset } : { dtype, shape, storage, offset, stride: [...stride] };
   };
 
   const checkHooks = (id: NodeId | undefined, position: number): void => {
@@ -342,7 +372,7 @@ export function torchHost(table: TensorTable): TensorHost {
     if (isEmpty || (state.length !== 3 && state.length !== 5)) throw new PickleSyntaxError('a state that no tensor has', position);
     return state.length === 5 ? parameterOf(state[0], state[3], state[2], position) : parameterOf(target, state[0], state[2], position);
   };
-  return { persistent, call, build };
+  return { persistent, tensor: plain, call, build };
 }
 
 /** Storages by their keys. torch counts them from 0, so that most are found by number; all others by their text. */

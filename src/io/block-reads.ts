@@ -4,19 +4,21 @@
  * Invariant: reads of blocks that are `apart` may overlap in time, each in a lane of its own; one that is not must be alone, after all
  * reads before it and before all reads behind it, as what it reads from keeps its place.
  */
-import { segmentLength, type Layout } from '../formats/layout.ts';
+import type { Layout } from '../formats/layout.ts';
 import { COUNT_SIZE } from '../formats/torch/legacy.ts';
 import type { ByteSource } from '../model/byte-source.ts';
-import type { StorageLocation } from '../model/header.ts';
+import type { Storage, StorageLocation } from '../model/header.ts';
 import type { Plan, PlannedTensor } from '../model/plan.ts';
 import type { Part } from './blocks.ts';
+import { likelyDataOffset } from '../formats/zip/archive.ts';
+import { bytesPerElement } from '../model/dtype.ts';
 import { castFill, type CastReport } from './cast.ts';
-import { coalescing, type ByteRange, type CoalescingSource } from './coalescing-source.ts';
-import { heldTensor } from './held-tensor.ts';
+import { coalescing, type ByteRange, type CoalescingSource, type DirectRange } from './coalescing-source.ts';
+import { heldStart, heldTensor } from './held-tensor.ts';
 import { OPEN_MAX, type OpenFiles } from './open-files.ts';
 import { settled } from './settled.ts';
 import { openStorage, ranged, storedAt, type StorageReader } from './storage-reader.ts';
-import { tensorFill, type TensorFill } from './tensor-reader.ts';
+import { isAsStored, tensorFill, type TensorFill } from './tensor-reader.ts';
 
 /** Tensors up to this size are read together with their neighbours. */
 const SMALL = 256 * 1024;
@@ -24,11 +26,29 @@ const SMALL = 256 * 1024;
 const SMALL_FAR = 1024 * 1024;
 /** Bytes of a cast's source that are read at a time, where every read is a request. */
 const CHUNK_FAR = 2 * 1024 * 1024;
+/** Parts of this size and more are read right into the block, whatever stands beside them in the file; smaller ones come out of memory. */
+const DIRECT_FROM = 64 * 1024;
 /** Bytes of a zip member's local header beside its name; torch pads it to 64. */
 const LOCAL_HEADER = 30 + 128;
 
 /** How many values of a tensor lay beyond the range of the dtype they were cast to. */
 export type Overflow = readonly [index: number, count: number];
+
+/** What of a tensor stands in a block. */
+interface Piece {
+  readonly part: Part;
+  /** Of the tensor. */
+  readonly index: number;
+  readonly tensor: PlannedTensor;
+  /** Bytes of the whole tensor. */
+  readonly length: number;
+  readonly target: Uint8Array;
+}
+
+/** Where in its file a piece is read, on the assumption that its storage begins at `start`. */
+interface Aim extends DirectRange {
+  readonly start: number;
+}
 
 export interface BlockReads {
   /** Whether the block may be read while others are. */
@@ -42,11 +62,10 @@ export function isFar({ files }: Pick<Plan, 'files'>): boolean {
   return files.some(({ uri }) => !uri.startsWith('file:'));
 }
 
-/** `smallFar`: bytes of a tensor that counts as small where every read is a request. */
-export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>, smallFar = SMALL_FAR): BlockReads {
+export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>): BlockReads {
   const { storages } = plan;
   const far = isFar(plan);
-  const small = far ? smallFar : SMALL;
+  const small = far ? SMALL_FAR : SMALL;
   const chunk = far ? CHUNK_FAR : undefined;
   // A file that is closed to make room for another must not be under a read; on a disk, reads one after the other are as fast.
   const overlapping = far && plan.files.length <= OPEN_MAX;
@@ -54,8 +73,11 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   let held: { readonly segment: number; readonly fill: TensorFill; readonly report: CastReport } | undefined;
   let storage: { readonly index: number; readonly reader: Promise<StorageReader> } | undefined;
 
-  /** Where storages begin that are read in any order, by their index: each is asked for once. */
+  /** Where storages begin that are read in any order, by their index: each is asked for once. Those that have been told, apart. */
   const starts = new Map<number, Promise<number>>();
+  const told = new Map<number, number>();
+  /** Until one was wrong. */
+  let guesses = true;
 
   /** True where any range of the tensor may be read at any time: bytes in one place, that nothing was packed into. */
   function isFree({ origin }: PlannedTensor): boolean {
@@ -87,17 +109,62 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     const { file, location, length } = storages[index]!;
     if (!isInOnePlace(location)) throw new RangeError(`storage ${index} does not lie in one place`);
     const source = await sourceOf(file, lane);
-    const start = starts.get(index) ?? storedAt(source, location, length);
-    starts.set(index, start);
-    return ranged(source, await start, length);
+    return ranged(source, await startOf(index, lane), length);
+  }
+
+  /** Where the bytes of a storage begin that lies in one place. `ready`: what stands in front of them may be in memory then. */
+  function startOf(index: number, lane: number, ready?: Promise<unknown>): Promise<number> {
+    const known = starts.get(index);
+    if (known !== undefined) return known;
+    const found = lookUpStart(index, lane, ready);
+    starts.set(index, found);
+    found.then(
+      (start) => told.set(index, start),
+      // Whoever reads from it fails, too.
+      () => undefined,
+    );
+    return found;
+  }
+
+  async function lookUpStart(index: number, lane: number, ready: Promise<unknown> | undefined): Promise<number> {
+    const { file, location, length } = storages[index]!;
+    if (!isInOnePlace(location)) throw new RangeError(`storage ${index} does not lie in one place`);
+    await ready;
+    const source = await sourceOf(file, lane);
+    return heldStart(source, storages[index]!) ?? storedAt(source, location, length);
+  }
+
+  /** Where a piece should lie in its file, to be read right into the block; undefined: it is looked for or made in another way. */
+  function aim({ part, tensor, length, target }: Piece): Aim | undefined {
+    const { origin } = tensor;
+    const storage = storages[origin.storage]!;
+    if (!isFree(tensor) || !isAsStored(tensor, storage) || (length < DIRECT_FROM && storage.length < DIRECT_FROM)) return undefined;
+    const start = told.get(origin.storage) ?? (guesses ? likelyStart(storage) : undefined);
+    if (start === undefined) return undefined;
+    const offset = start + origin.offset * bytesPerElement(origin.dtype) + part.offset;
+    return offset + part.length > plan.files[storage.file]!.size ? undefined : { start, offset, target };
+  }
+
+  /** What is right behind what proves where it begins: the proof comes with it, unless somebody has it or asks for it. */
+  function proofOf({ start, offset }: Aim, index: number): ByteRange | undefined {
+    const { location } = storages[index]!;
+    if (offset !== start || starts.has(index) || location.kind !== 'member') return undefined;
+    return { offset: location.header, length: start - location.header };
+  }
+
+  /** Reads a piece again whose storage does not begin where it should. */
+  async function prove({ start }: Aim, piece: Piece, lane: number, signal: AbortSignal): Promise<number> {
+    if ((await startOf(piece.tensor.origin.storage, lane)) === start) return 0;
+    guesses = false;
+    return fillTensor(piece, lane, signal);
   }
 
   function fillOf(reader: StorageReader, { origin, dtype }: PlannedTensor, report: CastReport): TensorFill {
     return castFill(tensorFill(reader, storages[origin.storage]!, origin), origin.dtype, dtype, report, chunk);
   }
 
-  /** A part of a tensor; gives the number of values that overflowed. */
-  async function fillTensor({ segment, offset }: Part, tensor: PlannedTensor, target: Uint8Array, lane: number, signal: AbortSignal) {
+  /** Gives the number of values that overflowed. */
+  async function fillTensor({ part: { segment, offset }, tensor, target }: Piece, lane: number, signal: AbortSignal): Promise<number> {
     if (isFree(tensor)) {
       const reader = await freeReader(tensor.origin.storage, lane);
       const report = { overflowed: 0 };
@@ -117,7 +184,7 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   }
 
   /** Copies a whole tensor that lies in memory; false where it does not. */
-  function fillHeld(ready: ReadonlyMap<number, CoalescingSource>, tensor: PlannedTensor, length: number, target: Uint8Array): boolean {
+  function fillHeld(ready: ReadonlyMap<number, CoalescingSource>, { tensor, length, target }: Piece): boolean {
     if (target.length !== length) return false;
     const place = storages[tensor.origin.storage]!;
     const source = ready.get(place.file);
@@ -126,22 +193,22 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     return bytes !== undefined;
   }
 
-  /** The source bytes of a block's small tensors by file, local headers of zip members included. */
-  function smallRanges(parts: readonly Part[]): ReadonlyMap<number, readonly ByteRange[]> {
-    const found = new Map<number, ByteRange[]>();
-    if (parts.length < 2) return found;
+  /** The source bytes of a small tensor, what is checked in front of them included; undefined: it is none, or lies in several places. */
+  function smallRange({ tensor, length }: Piece): ByteRange | undefined {
+    const storage = storages[tensor.origin.storage]!;
+    return length > small || storage.length > small ? undefined : rangeOf(storage.location, storage.length);
+  }
+
+  function piecesOf(parts: readonly Part[], bytes: Uint8Array): readonly Piece[] {
+    const pieces: Piece[] = [];
+    let from = 0;
     for (const part of parts) {
       const segment = layout.segments[part.segment]!;
-      if (segment.kind !== 'tensor' || segmentLength(segment) > small) continue;
-      const { file, location, length } = storages[layout.tensors[segment.index]!.origin.storage]!;
-      if (length > small) continue;
-      const range = rangeOf(location, length);
-      if (range === undefined) continue;
-      const ranges = found.get(file);
-      if (ranges === undefined) found.set(file, [range]);
-      else ranges.push(range);
+      const target = bytes.subarray(from, (from += part.length));
+      if (segment.kind !== 'tensor' || part.length === 0) continue;
+      pieces.push({ part, index: segment.index, tensor: layout.tensors[segment.index]!, length: segment.length, target });
     }
-    return found;
+    return pieces;
   }
 
   return {
@@ -152,29 +219,46 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
         return segment.kind !== 'tensor' || isFree(layout.tensors[segment.index]!);
       }),
     async read(parts, bytes, lane, signal) {
-      const near = [...smallRanges(parts)].map(async ([file, ranges]) => {
-        const source = await sourceOf(file, lane);
-        await source.prefetch(ranges, signal);
-        return [file, source] as const;
-      });
-      const ready = new Map(await settled(near));
+      const pieces = piecesOf(parts, bytes);
+      const aims = pieces.map(aim);
+      const asked = new Map<number, (ByteRange | DirectRange)[]>();
+      /** Storages whose proof comes with what is read. */
+      const heads: number[] = [];
+      for (const [at, piece] of pieces.entries()) {
+        const index = piece.tensor.origin.storage;
+        const aimed = aims[at];
+        const proof = aimed === undefined ? undefined : proofOf(aimed, index);
+        if (proof !== undefined) heads.push(index);
+        const range = aimed ?? (pieces.length > 1 ? smallRange(piece) : undefined);
+        if (range === undefined) continue;
+        const { file } = storages[index]!;
+        const ranges = asked.get(file) ?? [];
+        ranges.push(...(proof === undefined ? [] : [proof]), range);
+        asked.set(file, ranges);
+      }
+      const near = settled(
+        [...asked].map(async ([file, ranges]) => {
+          const source = await sourceOf(file, lane);
+          await source.prefetch(ranges, signal);
+          return [file, source] as const;
+        }),
+      );
+      for (const index of heads) void startOf(index, lane, near);
+      const ready = new Map(await near);
       const overflows: Overflow[] = [];
       const reads: Promise<void>[] = [];
       const afterAll = async (error: unknown): Promise<never> => {
         await Promise.allSettled(reads);
         throw error;
       };
-      let from = 0;
-      for (const part of parts) {
-        const segment = layout.segments[part.segment]!;
-        const target = bytes.subarray(from, (from += part.length));
-        if (segment.kind !== 'tensor' || part.length === 0) continue;
-        const tensor = layout.tensors[segment.index]!;
-        if (fillHeld(ready, tensor, segment.length, target)) continue;
-        const read = fillTensor(part, tensor, target, lane, signal).then((count) => {
-          if (count > 0) overflows.push([segment.index, count]);
+      for (const [at, piece] of pieces.entries()) {
+        const aimed = aims[at];
+        if (aimed === undefined && fillHeld(ready, piece)) continue;
+        const filled = aimed === undefined ? fillTensor(piece, lane, signal) : prove(aimed, piece, lane, signal);
+        const read = filled.then((count) => {
+          if (count > 0) overflows.push([piece.index, count]);
         });
-        if (isFree(tensor)) reads.push(read);
+        if (isFree(piece.tensor)) reads.push(read);
         else await read.catch(afterAll);
       }
       await settled(reads);
@@ -187,6 +271,14 @@ function isInOnePlace(location: StorageLocation): location is Extract<StorageLoc
   return location.kind === 'range' || (location.kind === 'member' && location.method === 'stored');
 }
 
+/** Where a storage's bytes should begin that lies in one place: `startOf` knows. */
+function likelyStart({ location }: Storage): number | undefined {
+  if (location.kind === 'range') return location.counted === undefined ? location.offset : undefined;
+  if (location.kind !== 'member') return undefined;
+  const { name, flags, stored: compressed, header, end } = location;
+  return likelyDataOffset({ name, flags, compressed, header, end });
+}
+
 /** The bytes of a storage with what is checked in front of them; `undefined` for one in several places. */
 function rangeOf(location: StorageLocation, length: number): ByteRange | undefined {
   switch (location.kind) {
@@ -195,7 +287,10 @@ function rangeOf(location: StorageLocation, length: number): ByteRange | undefin
       return { offset: location.offset - ahead, length: length + ahead };
     }
     case 'member':
-      return { offset: location.header, length: LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored };
+      return {
+        offset: location.header,
+        length: Math.min(location.end - location.header, LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored),
+      };
     case 'archive':
       return { offset: location.offset, length: location.stored };
     case 'blocks':

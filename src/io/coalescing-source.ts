@@ -1,8 +1,8 @@
 /**
  * A layer over a byte source that reads neighbours together: who knows which ranges come next announces them, and reads inside
- * them are served from memory.
+ * them are served from memory. Large ones are read right into the place that they are for, with what stands between them.
  */
-import type { ByteSource } from '../model/byte-source.ts';
+import { readEach, type ByteSource } from '../model/byte-source.ts';
 import { settled } from './settled.ts';
 
 export interface ByteRange {
@@ -10,16 +10,22 @@ export interface ByteRange {
   readonly length: number;
 }
 
+/** Bytes that are not held, but read into `target`. */
+export interface DirectRange {
+  readonly offset: number;
+  readonly target: Uint8Array;
+}
+
 export interface CoalescingSource extends ByteSource {
-  /** Reads these ranges, those that lie close together in one request; forgets what was read before. */
-  prefetch(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<void>;
+  /** Reads these ranges, those that lie close together in one request; forgets what was read before. Those with a target are there afterwards. */
+  prefetch(ranges: readonly (ByteRange | DirectRange)[], signal?: AbortSignal): Promise<void>;
   /** What is in memory from `offset` on, as far as it goes, until the next `prefetch`; undefined: nothing. */
   held(offset: number): Uint8Array | undefined;
 }
 
 /** Bytes between two ranges that are cheaper read than asked for around. */
 const GAP = 64 * 1024;
-/** Bytes of one request. */
+/** Bytes of one request that are held. */
 const SPAN = 4 * 1024 * 1024;
 /** What is held takes memory in such steps. */
 const STEP = 1024 * 1024;
@@ -29,32 +35,92 @@ const HELD_MAX = 16 * 1024 * 1024;
 interface Span {
   readonly offset: number;
   readonly end: number;
+  /** What of it goes to a place of its own, in order; the rest is held. */
+  readonly direct: readonly DirectRange[];
 }
 
-/** Ranges as few requests; what does not fit into `HELD_MAX`, and what stands together with fewer than `least`, is left to direct reads. */
-export function spansOf(ranges: readonly ByteRange[], size: number, least = 2): readonly Span[] {
+interface GrowingSpan extends Span {
+  end: number;
+  readonly direct: DirectRange[];
+  /** Of what was announced. */
+  members: number;
+  /** Bytes that will be in memory. */
+  held: number;
+}
+
+/**
+ * Ranges as few requests; of what is held, what does not fit into `HELD_MAX`, and what stands together with fewer than `least`, is left
+ * to direct reads.
+ */
+export function spansOf(ranges: readonly (ByteRange | DirectRange)[], size: number, least = 2): readonly Span[] {
   const isInOrder = ranges.every(({ offset }, index) => index === 0 || ranges[index - 1]!.offset <= offset);
   const sorted = isInOrder ? ranges : ranges.toSorted((a, b) => a.offset - b.offset);
-  const spans: { offset: number; end: number; members: number }[] = [];
-  let last: (typeof spans)[number] | undefined;
-  for (const { offset, length } of sorted) {
-    const end = Math.min(size, offset + length);
-    if (last !== undefined && offset <= last.end + GAP && Math.max(end, last.end) - last.offset <= SPAN) {
+  const spans: GrowingSpan[] = [];
+  let last: GrowingSpan | undefined;
+  for (const range of sorted) {
+    const { offset } = range;
+    const isDirect = 'target' in range;
+    const end = isDirect ? offset + range.target.length : Math.min(size, offset + range.length);
+    const held = last === undefined ? 0 : isDirect ? offset - last.end : Math.max(end, last.end) - last.end;
+    // One stream fills one place: what goes to a place of its own begins behind all else.
+    const fits = last !== undefined && offset >= (isDirect ? last.end : directEnd(last));
+    if (last !== undefined && fits && offset <= last.end + GAP && last.held + held <= SPAN) {
       last.end = Math.max(end, last.end);
+      last.held += held;
       last.members++;
-    } else spans.push((last = { offset, end, members: 1 }));
+    } else spans.push((last = { offset, end, direct: [], members: 1, held: isDirect ? 0 : end - offset }));
+    if (isDirect) last.direct.push(range);
   }
   let held = 0;
-  return spans.filter(({ offset, end, members }) => members >= least && (held += end - offset) <= HELD_MAX);
+  return spans.flatMap((span): readonly Span[] => {
+    if ((span.members >= least || span.direct.length > 0) && held + span.held <= HELD_MAX) {
+      held += span.held;
+      return [span];
+    }
+    return span.direct.map((range) => ({ offset: range.offset, end: range.offset + range.target.length, direct: [range] }));
+  });
+}
+
+function directEnd({ offset, direct }: Span): number {
+  const last = direct.at(-1);
+  return last === undefined ? offset : last.offset + last.target.length;
+}
+
+interface Held {
+  readonly offset: number;
+  readonly end: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A span's pieces in order: places of their own, and lengths of what is held. */
+function cut({ offset, end, direct }: Span): {
+  readonly offset: number;
+  readonly held: number;
+  readonly pieces: readonly (Uint8Array | number)[];
+} {
+  const pieces: (Uint8Array | number)[] = [];
+  let held = 0;
+  let at = offset;
+  const hold = (to: number): void => {
+    if (to > at) pieces.push(to - at);
+    held += to - at;
+  };
+  for (const range of direct) {
+    hold(range.offset);
+    pieces.push(range.target);
+    at = range.offset + range.target.length;
+  }
+  hold(end);
+  return { offset, held, pieces };
 }
 
 /** `least`: of how many ranges at least a request is made. */
 export function coalescing(source: ByteSource, least?: number): CoalescingSource {
-  let held: readonly { readonly offset: number; readonly end: number; readonly bytes: Uint8Array }[] = [];
+  let held: readonly Held[] = [];
   /** What is held lies here: used again each time, as fresh memory for every block would be most of what is allocated. */
   let memory = new Uint8Array(0);
 
-  /** The held bytes from an offset on. Spans are in order and do not overlap. */
+  /** The held bytes from an offset on. Pieces are in order; of two that overlap, the later one counts. */
   function from(offset: number): Uint8Array | undefined {
     let low = 0;
     let high = held.length;
@@ -79,17 +145,24 @@ export function coalescing(source: ByteSource, least?: number): CoalescingSource
     held: from,
     async prefetch(ranges, signal) {
       held = [];
-      const spans = spansOf(ranges, source.size, least);
-      const total = spans.reduce((sum, { offset, end }) => sum + end - offset, 0);
+      const spans = spansOf(ranges, source.size, least).map(cut);
+      const total = spans.reduce((sum, { held: length }) => sum + length, 0);
       if (total > memory.length) memory = new Uint8Array(Math.ceil(total / STEP) * STEP);
       let at = 0;
-      const reads = spans.map(async ({ offset, end }) => {
-        const bytes = memory.subarray(at, (at += end - offset));
-        await source.readInto(offset, bytes, signal);
-        return { offset, end, bytes };
+      const fresh: Held[] = [];
+      const reads = spans.map(({ offset, pieces }) => {
+        let start = offset;
+        const targets = pieces.map((piece) => {
+          const bytes = typeof piece === 'number' ? memory.subarray(at, (at += piece)) : piece;
+          if (typeof piece === 'number') fresh.push({ offset: start, end: start + piece, bytes });
+          start += bytes.length;
+          return bytes;
+        });
+        return readEach(source, offset, targets, signal);
       });
       // One that fails must not leave others that still write into what is used again.
-      held = await settled(reads);
+      await settled(reads);
+      held = fresh.sort((a, b) => a.offset - b.offset);
     },
     async read(offset, length, signal) {
       return find(offset, length)?.slice() ?? source.read(offset, length, signal);

@@ -15,7 +15,7 @@ import { isAsStored } from './tensor-reader.ts';
  */
 export function heldTensor(source: CoalescingSource, storage: Storage, tensor: PlannedTensor, bytes: number): Uint8Array | undefined {
   if (!isAsStored(tensor, storage)) return undefined;
-  const { location, length } = storage;
+  const { location } = storage;
   const { origin } = tensor;
   const start = origin.offset * bytesPerElement(origin.dtype);
   switch (location.kind) {
@@ -24,16 +24,21 @@ export function heldTensor(source: CoalescingSource, storage: Storage, tensor: P
       return part(source.held(location.offset), start, bytes);
     }
     case 'member': {
-      if (location.method !== 'stored') return undefined;
-      const held = source.held(location.header);
-      if (held === undefined) return undefined;
-      const { name, method, flags, crc32, stored: compressed, header, end } = location;
-      const data = heldDataOffset(source.uri, { name, method, flags, crc32, compressed, size: length, header, end }, held);
-      return data === undefined ? undefined : part(held, data - header + start, bytes);
+      const data = heldStart(source, storage);
+      return data === undefined ? undefined : part(source.held(location.header), data - location.header + start, bytes);
     }
     default:
       return undefined;
   }
+}
+
+/** Where a stored member's data begins, where its local header is in memory, checked. Undefined: it takes the long way to say. */
+export function heldStart(source: CoalescingSource, { location, length }: Storage): number | undefined {
+  if (location.kind !== 'member' || location.method !== 'stored') return undefined;
+  const held = source.held(location.header);
+  if (held === undefined) return undefined;
+  const { name, method, flags, crc32, stored: compressed, header, end } = location;
+  return heldDataOffset(source.uri, { name, method, flags, crc32, compressed, size: length, header, end }, held);
 }
 
 function part(held: Uint8Array | undefined, start: number, length: number): Uint8Array | undefined {

@@ -9,14 +9,12 @@ import { isAsStored } from './tensor-reader.ts';
 
 /** A multiple of every element's size: inside a tensor whose elements are made, reads begin and end here. */
 const GRAIN = 16;
-/** Ranges are of what is too small to be copied by a store: such tensors are asked for together, as far as memory goes. */
-const SMALL_FAR = 4 * 1024 * 1024;
 
 export type RangeFill = (offset: number, target: Uint8Array, signal: AbortSignal) => Promise<void>;
 
 /** For layouts without `late` segments. Calls may overlap in time: those that must not do so wait for each other. */
 export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>): RangeFill {
-  const reads = blockReads(layout, plan, files, SMALL_FAR);
+  const reads = blockReads(layout, plan, files);
   const starts: number[] = [];
   let end = 0;
   for (const segment of layout.segments) {

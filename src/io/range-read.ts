@@ -1,5 +1,5 @@
 /**
- * One range of a remote file into memory, right or not at all.
+ * One range of a remote file into memory, in one piece or several, right or not at all.
  *
  * Invariant: what comes back is checked against what was asked for (status, Content-Range, length, entity tag) before a byte of it
  * counts; a body that stops coming, breaks off or goes on too long is a fault; a retry asks only for what is still missing.
@@ -8,6 +8,7 @@ import { CheckpointLoadError } from '../errors.ts';
 import { retrying, type RetryPolicy } from './retry.ts';
 import { CHANGED, networkFault, STALLED, StoreFault } from './store-fault.ts';
 import { TOO_LONG, type RangeBody } from './wire/range-body.ts';
+import { lengthOf, scatter } from './wire/scatter.ts';
 
 export interface RangeAnswer {
   readonly status: number;
@@ -30,27 +31,28 @@ export interface RangedFile {
 /** Fewer bytes than this within the time for a stall count as no progress: a drip keeps nobody waiting for ever. */
 const LEAST_PROGRESS = 4096;
 
-/** Fills `target` from `offset`, in as many requests as the policy allows; rejects with a `StoreFault` or the signal's reason. */
+/** Fills the targets one after the other from `offset`, in as many requests as the policy allows; rejects with a `StoreFault` or the signal's reason. */
 export async function readRange(
   file: RangedFile,
   offset: number,
-  target: Uint8Array,
+  targets: readonly Uint8Array[],
   policy: RetryPolicy,
   signal?: AbortSignal,
 ): Promise<void> {
-  checkWithin(file, offset, target.length);
+  const length = lengthOf(targets);
+  checkWithin(file, offset, length);
   let done = 0;
-  if (target.length === 0) return;
+  if (length === 0) return;
   await retrying(policy, signal, () =>
     watched(policy.stallMs, signal, async (watch) => {
-      const asked = { offset: offset + done, length: target.length - done };
+      const asked = { offset: offset + done, length: length - done };
       const answer = await file.request(asked.offset, asked.length, watch.signal);
       const cut = (): void => answer.body.destroy();
       watch.signal.addEventListener('abort', cut, { once: true });
       try {
         watch.signal.throwIfAborted();
         checkAnswer(file, asked, answer);
-        await answer.body.into(target.subarray(done), (count) => {
+        await answer.body.into(scatter(targets, done), (count) => {
           done += count;
           watch.progress(count);
         });
@@ -61,8 +63,8 @@ export async function readRange(
       } finally {
         cut();
       }
-      if (done < target.length)
-        throw new StoreFault(`the body ended ${target.length - done} bytes before the ${asked.length} asked for`, {
+      if (done < length)
+        throw new StoreFault(`the body ended ${length - done} bytes before the ${asked.length} asked for`, {
           code: 'BodyTooShort',
           retryable: true,
         });

@@ -15,7 +15,22 @@ export interface ByteSource {
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
   /** Fills all of `target` from `offset` without another copy. Meant for tensor bytes: the caller owns and reuses the memory. */
   readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void>;
+  /**
+   * Fills these one after the other from `offset`. There where every read is a request, so that neighbours which belong in different
+   * places are one; see `readEach`.
+   */
+  readEach?(offset: number, targets: readonly Uint8Array[], signal?: AbortSignal): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Fills these one after the other from `offset`, in one read where the source can do that. */
+export async function readEach(source: ByteSource, offset: number, targets: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+  if (source.readEach !== undefined) return source.readEach(offset, targets, signal);
+  let at = offset;
+  for (const target of targets) {
+    await source.readInto(at, target, signal);
+    at += target.length;
+  }
 }
 
 /** What pins a file in headers, plans and manifests, so that a later stage on another worker reads the same version. */
@@ -45,6 +60,7 @@ export function sourceEndedBy(signal: AbortSignal, source: ByteSource): ByteSour
     identity: source.identity,
     read: (offset, length, own) => source.read(offset, length, both(own)),
     readInto: (offset, target, own) => source.readInto(offset, target, both(own)),
+    ...(source.readEach === undefined ? {} : { readEach: (offset, targets, own) => source.readEach!(offset, targets, both(own)) }),
     close: () => source.close(),
   };
 }

@@ -29,6 +29,42 @@ test('whatever was announced, reads give the bytes of the file', async () => {
   );
 });
 
+test('what has a place of its own is there afterwards, whatever else was announced', async () => {
+  const bytes = noise(400_000);
+  const range = fc
+    .tuple(fc.nat({ max: 400_000 }), fc.nat({ max: 90_000 }))
+    .map(([offset, length]) => ({ offset, length: Math.min(length, 400_000 - offset) }));
+  await fc.assert(
+    fc.asyncProperty(fc.array(range), fc.array(range), async (near, placed) => {
+      const source = coalescing(memorySource(bytes), 1);
+      const direct = placed.map(({ offset, length }) => ({ offset, target: new Uint8Array(length) }));
+      await source.prefetch([...near, ...direct]);
+      for (const { offset, target } of direct) expect(Buffer.compare(target, bytes.subarray(offset, offset + target.length))).toBe(0);
+      for (const { offset } of near) {
+        const held = source.held(offset) ?? new Uint8Array(0);
+        expect(Buffer.compare(held, bytes.subarray(offset, offset + held.length))).toBe(0);
+      }
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('large neighbours for different places are one request, and what stands between them is held', async () => {
+  const bytes = noise(3_000_000);
+  const source = memorySource(bytes);
+  const near = coalescing(source);
+  const targets = [new Uint8Array(1_000_000), new Uint8Array(1_999_800)];
+  await near.prefetch([
+    { offset: 1_000_200, target: targets[1]! },
+    { offset: 0, target: targets[0]! },
+    { offset: 1_000_100, length: 100 },
+  ]);
+  expect(source.reads).toEqual([{ offset: 0, length: 3_000_000 }]);
+  expect(Buffer.compare(targets[1]!, bytes.subarray(1_000_200))).toBe(0);
+  expect(near.held(1_000_100)).toHaveLength(100);
+  expect(near.held(1_000_200)).toBeUndefined();
+});
+
 test('ten thousand neighbours are one request', async () => {
   const source = memorySource(noise(10_000 * 320));
   const near = coalescing(source);

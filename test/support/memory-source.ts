@@ -1,4 +1,5 @@
 /** A byte source over memory that counts what it is asked for. */
+import { lengthOf, scatter } from '../../src/io/wire/scatter.ts';
 import type { ByteSource } from '../../src/model/byte-source.ts';
 
 export interface MemorySource extends ByteSource {
@@ -32,6 +33,7 @@ export function memorySource(content: Uint8Array | Made, uri = 'memory:///file')
     reads,
     read: async (offset, length) => take(offset, length).slice(),
     readInto: async (offset, target) => target.set(take(offset, target.length)),
+    readEach: async (offset, targets) => scatter(targets).take(take(offset, lengthOf(targets))),
     close: async () => undefined,
   };
 }

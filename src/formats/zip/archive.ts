@@ -487,6 +487,17 @@ function checkDescriptor(bytes: Buffer, member: Member, wide: boolean, bad: Bad)
 }
 
 /**
+ * Where a member's data should begin: its data descriptor, where it has one, and what follows stand right behind. Undefined: it would
+ * have no local header. Only the local header tells.
+ */
+export function likelyDataOffset({ name, flags, compressed, header, end }: Omit<Member, 'method' | 'crc32' | 'size'>): number | undefined {
+  const descriptor = (flags & HAS_DESCRIPTOR) === 0 ? 0 : compressed < 0xffffffff ? DESCRIPTOR_SIZE : DESCRIPTOR64_SIZE;
+  const data = end - descriptor - compressed;
+  const least = header + LOCAL_HEADER_SIZE + Buffer.byteLength(name);
+  return data >= least && data <= least + LARGEST_EXTRA ? data : undefined;
+}
+
+/**
  * Reads a member's local header, checks it against the directory, and gives the offset of its data. Local headers and data never
  * reach what follows in the file. A data descriptor is checked by `readMember` and `strayBytes`: the directory's word counts here.
  */

@@ -10,6 +10,7 @@ import { checkWithin, readRange, watched, type RangedFile, type Watch } from '..
 import { retrying, type RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, StoreFault } from '../store-fault.ts';
 import { streamBody } from '../wire/range-body.ts';
+import { lengthOf, scatter } from '../wire/scatter.ts';
 import { ifRange, isPlain, modifiedOf, packedFault, statusFault, tagOf, validatorOf } from './answer.ts';
 import type { HttpClient } from './client.ts';
 import type { SpoolCache, Spooled } from './spool-cache.ts';
@@ -113,17 +114,20 @@ function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: 
     },
   };
 
-  async function readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-    checkWithin(file, offset, target.length);
-    if (head !== undefined && offset + target.length <= head.length) return target.set(head.subarray(offset, offset + target.length));
+  async function readEach(offset: number, targets: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    const length = lengthOf(targets);
+    checkWithin(file, offset, length);
+    if (head !== undefined && offset + length <= head.length) return scatter(targets).take(head.subarray(offset, offset + length));
     try {
-      await readRange(file, offset, target, policy, signal);
+      await readRange(file, offset, targets, policy, signal);
     } catch (error) {
       throw explainHttp(error, uri, policy);
     }
   }
+  const readInto = (offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> => readEach(offset, [target], signal);
   return {
     ...pinned,
+    readEach,
     readInto,
     read: (offset, length, signal) => readBy(file, readInto, offset, length, signal),
     close: async () => undefined,

@@ -73,7 +73,7 @@ export async function readSmallS3(
     await readRange(
       { ...file, request: (offset, length, inner) => port.get(object, etag, offset, length, inner) },
       0,
-      bytes,
+      [bytes],
       policy,
       signal,
     );
@@ -145,9 +145,9 @@ function sourceOf(port: S3Port, location: S3Location, pinned: PinnedFile, policy
     request: (offset, length, signal) => port.get(object, etag, offset, length, signal),
   };
 
-  async function readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+  async function readEach(offset: number, targets: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
     try {
-      await readRange(file, offset, target, policy, signal);
+      await readRange(file, offset, targets, policy, signal);
     } catch (error) {
       throw await explained(error, port, location, policy, signal);
     }
@@ -157,11 +157,12 @@ function sourceOf(port: S3Port, location: S3Location, pinned: PinnedFile, policy
     uri,
     size,
     identity,
-    readInto,
+    readEach,
+    readInto: (offset, target, signal) => readEach(offset, [target], signal),
     async read(offset, length, signal) {
       checkWithin(file, offset, length);
       const bytes = new Uint8Array(length);
-      await readInto(offset, bytes, signal);
+      await readEach(offset, [bytes], signal);
       return bytes;
     },
     close: async () => undefined,

@@ -161,8 +161,7 @@ function directBody(line: Line, rest: Uint8Array[], length: number, onDone: (who
             fail(tooLong(length));
             return false;
           }
-          // What the system wrote there itself needs no copy.
-          if (bytes.buffer !== target.buffer) target.set(bytes, done);
+          target.take(bytes);
           done += bytes.length;
           onBytes(bytes.length);
           if (done === length) {
@@ -172,8 +171,8 @@ function directBody(line: Line, rest: Uint8Array[], length: number, onDone: (who
           return true;
         };
         if (failure !== undefined) return fail(failure);
-        if (length > target.length) return fail(tooLong(target.length));
-        line.receiver = { room: () => target.subarray(done, length), take, ended: (error) => fail(error ?? closedError()) };
+        if (length > target.left) return fail(tooLong(target.left));
+        line.receiver = { room: () => target.room(length - done) ?? line.scratch, take, ended: (error) => fail(error ?? closedError()) };
         if (rest.every(take)) line.resume();
       }),
     destroy: () => fail(new Error('nobody wants the rest')),

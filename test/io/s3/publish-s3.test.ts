@@ -305,7 +305,9 @@ describe('server-side copy out of an archive', () => {
     proxy.reset();
     expect((await publish()).kept).toBeGreaterThan(0);
     expect(copies().length).toBeLessThan(18);
-    expect(NAMES.slice(1).filter((_, index) => lookUps(index + 1) > 0)).toHaveLength(copies().length);
+    // A store that still copies a part for the attempt before may refuse it once.
+    const parts = new Set(copies().map(({ url }) => new URL(url, proxy.url).searchParams.get('partNumber')));
+    expect(NAMES.slice(1).filter((_, index) => lookUps(index + 1) > 0)).toHaveLength(parts.size);
     expect(Buffer.compare(await bytesOf(), bytes)).toBe(0);
     expect(await left()).toEqual({ keys: DONE, uploads: 0 });
   });

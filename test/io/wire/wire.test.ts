@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { text } from 'node:stream/consumers';
 import { afterEach, expect, test } from '@jest/globals';
 import { openWire, type Wire, type WireOptions } from '../../../src/io/wire/pool.ts';
+import { scatter } from '../../../src/io/wire/scatter.ts';
 import { noise } from '../../support/memory-source.ts';
 import { SELF_SIGNED } from '../../support/self-signed.ts';
 
@@ -59,7 +60,7 @@ async function taken(get: Awaited<ReturnType<typeof serve>>, length: number): Pr
   const { body } = await get();
   let pieces = 0;
   let came = 0;
-  await body!.into(memory.subarray(10, 10 + length), (count) => {
+  await body!.into(scatter([memory.subarray(10, 10 + length)]), (count) => {
     came += count;
     pieces++;
   });
@@ -120,8 +121,27 @@ test('the head is there before the body; what waits is not lost', async () => {
   expect([message.statusCode, message.headers.etag]).toEqual([206, '"e"']);
   await new Promise((resolve) => setTimeout(resolve, 50));
   const target = new Uint8Array(content.length);
-  await body!.into(target, () => undefined);
+  await body!.into(scatter([target]), () => undefined);
   expect(isSame(target, content)).toBe(true);
+});
+
+test('a body fills pieces of every length, wherever it is cut', async () => {
+  const content = noise(300_000);
+  const get = await serve((socket) => {
+    socket.write(Buffer.concat([Buffer.from(head(content.length)), content.subarray(0, 70_001)]));
+    setTimeout(() => socket.write(content.subarray(70_001)), 20);
+  });
+  const lengths = [100_000, 0, 1, 40, 65_000, 17_000, 50, 17_909, 100_000];
+  const memory = new Uint8Array(new SharedArrayBuffer(content.length + lengths.length));
+  let from = 0;
+  const pieces = lengths.map((length, index) => memory.subarray(from + index, (from += length) + index));
+  const { body } = await get();
+  let came = 0;
+  await body!.into(scatter(pieces), (count) => (came += count));
+  expect(came).toBe(content.length);
+  expect(isSame(Buffer.concat(pieces), content)).toBe(true);
+  // Nothing was written between them.
+  expect(lengths.map((_, index) => memory[pieces[index]!.byteOffset + pieces[index]!.length])).toEqual(lengths.map(() => 0));
 });
 
 test.each([
@@ -174,7 +194,7 @@ test('a body that breaks off, that is longer than its memory, or that goes on be
     else if (index === 1) socket.write(`${head(10)}abcdefghij`);
     else socket.write(`${head(3)}abcdef`);
   });
-  const into = async (size: number): Promise<void> => (await get()).body!.into(new Uint8Array(size), () => undefined);
+  const into = async (size: number): Promise<void> => (await get()).body!.into(scatter([new Uint8Array(size)]), () => undefined);
   expect(await errorOf(into(10))).toMatchObject({ code: 'ECONNRESET' });
   expect(await errorOf(into(5))).toMatchObject({ code: 'BodyTooLong' });
   expect(await errorOf(into(5))).toMatchObject({ code: 'BodyTooLong' });
@@ -189,7 +209,7 @@ test('who no longer wants a body gets no byte more, and the server hears of it',
   const { body } = await get();
   let came = 0;
   const filling = errorOf(
-    body!.into(target, (count) => {
+    body!.into(scatter([target]), (count) => {
       came += count;
       if (came > 100_000) body!.destroy();
     }),
@@ -219,7 +239,7 @@ test('so many at a time: the next waits, and gives up its place when it is cance
   cancelled.abort(new Error('cancelled'));
   expect((await second).message).toBe('cancelled');
   expect(connections).toHaveLength(1);
-  await first.body!.into(new Uint8Array(3), () => undefined);
+  await first.body!.into(scatter([new Uint8Array(3)]), () => undefined);
   await third;
   expect(connections).toHaveLength(1);
 });
@@ -232,7 +252,7 @@ test('cancellation ends what waits for a head, and for a body', async () => {
   expect((await heading).message).toBe('enough');
   const within = new AbortController();
   const { body } = await get(within.signal);
-  const filling = errorOf(body!.into(new Uint8Array(10), () => within.abort(new Error('enough now'))));
+  const filling = errorOf(body!.into(scatter([new Uint8Array(10)]), () => within.abort(new Error('enough now'))));
   expect((await filling).message).toBe('enough now');
 });
 

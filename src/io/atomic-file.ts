@@ -36,7 +36,8 @@ export async function rewriteAtomically(path: string, content: Content): Promise
 async function writeBeside(handle: FileHandle, aside: string, path: string, content: Content): Promise<void> {
   try {
     try {
-      await handle.writeFile(content);
+      if (content instanceof Uint8Array) await writeWhole(handle, content);
+      else await handle.writeFile(content);
       await handle.sync();
     } finally {
       await handle.close();
@@ -46,6 +47,11 @@ async function writeBeside(handle: FileHandle, aside: string, path: string, cont
     await rm(aside, { force: true });
     throw error;
   }
+}
+
+/** At once: `writeFile` would wait for every half a megabyte. */
+async function writeWhole(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += (await handle.write(bytes, done, bytes.length - done)).bytesWritten;
 }
 
 /** Another writer may be done with the folder, and remove it, just before this one begins. */

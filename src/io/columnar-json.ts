@@ -39,29 +39,46 @@ const SHARED_LENGTH = 256;
 
 type Row = { readonly [key: string]: unknown };
 
-/** Columns of objects by the first of them, with the pieces of their text. */
-const written = new WeakMap<object, { readonly values: readonly unknown[]; readonly pieces: readonly string[] }>();
+/** A part of the text, in UTF-8 where it is kept. */
+type Piece = string | Uint8Array;
 
-/** The text in pieces: as one it may have twenty megabytes. */
-export function columnarJson(value: unknown): readonly string[] {
-  const out: string[] = [];
+/** Columns of objects by the first of them, lists of anything else by themselves, with their text. */
+const written = new WeakMap<object, { readonly values: readonly unknown[]; readonly text: Uint8Array }>();
+
+/** The text in UTF-8. */
+export function columnarJson(value: unknown): Uint8Array {
+  const out: Piece[] = [];
   writeValue(value, 0, out);
-  return out;
+  return encoded(out);
 }
 
-function writeValue(value: unknown, depth: number, out: string[]): void {
+/** Each piece by itself: joined, they would be there twice. */
+function encoded(pieces: readonly Piece[]): Uint8Array {
+  const bytes = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + Buffer.byteLength(piece), 0));
+  let at = 0;
+  for (const piece of pieces) {
+    if (typeof piece === 'string') at += bytes.write(piece, at);
+    else {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+  }
+  return bytes;
+}
+
+function writeValue(value: unknown, depth: number, out: Piece[]): void {
   if (typeof value !== 'object' || value === null) out.push(JSON.stringify(value) ?? 'null');
   else if (depth > DEEPEST) out.push(plain(value));
   else if (!Array.isArray(value)) writeObject(value as Row, depth, out);
   else if (value.length >= LONG) {
     out.push(`["l",${value.length},`);
-    writeColumn(value, depth + 1, out);
+    writeColumn(value, depth + 1, out, value);
     out.push(']');
   } else if (value.every(isPrimitive)) out.push(plain(value));
   else writeEach(value, depth, out);
 }
 
-function writeObject(value: Row, depth: number, out: string[]): void {
+function writeObject(value: Row, depth: number, out: Piece[]): void {
   const entries = Object.entries(value).filter(([, field]) => field !== undefined);
   if (entries.every(([, field]) => isPrimitive(field))) return void out.push(plain(value));
   out.push(`["o",${JSON.stringify(entries.map(([key]) => key))},`);
@@ -69,13 +86,13 @@ function writeObject(value: Row, depth: number, out: string[]): void {
   out.push(']');
 }
 
-function writeEach(values: readonly unknown[], depth: number, out: string[]): void {
+function writeEach(values: readonly unknown[], depth: number, out: Piece[]): void {
   out.push('["a",');
   writeList(values, out, (value) => writeValue(value, depth + 1, out));
   out.push(']');
 }
 
-function writeList<T>(items: readonly T[], out: string[], write: (item: T) => void): void {
+function writeList<T>(items: readonly T[], out: Piece[], write: (item: T) => void): void {
   for (const [index, item] of items.entries()) {
     out.push(index === 0 ? '[' : ',');
     write(item);
@@ -91,30 +108,31 @@ function isPrimitive(value: unknown): boolean {
   return typeof value !== 'object' || value === null;
 }
 
-function writeColumn(values: readonly unknown[], depth: number, out: string[]): void {
+/** `list`: the values are a whole list, which may be part of other values, too. */
+function writeColumn(values: readonly unknown[], depth: number, out: Piece[], list?: readonly unknown[]): void {
   if (depth > DEEPEST) return void out.push(plain(values));
   const [first] = values;
-  if (depth > SHARED_DEPTH || values.length < SHARED_LENGTH || typeof first !== 'object' || first === null)
-    return writeNewColumn(values, depth, out);
-  let before = written.get(first);
+  const key = typeof first === 'object' && first !== null ? first : list;
+  if (depth > SHARED_DEPTH || values.length < SHARED_LENGTH || key === undefined) return writeNewColumn(values, depth, out);
+  let before = written.get(key);
   if (before === undefined || !isSame(before.values, values)) {
-    const pieces: string[] = [];
+    const pieces: Piece[] = [];
     writeNewColumn(values, depth, pieces);
-    written.set(first, (before = { values, pieces }));
+    written.set(key, (before = { values, text: encoded(pieces) }));
   }
-  for (const piece of before.pieces) out.push(piece);
+  out.push(before.text);
 }
 
 function isSame(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((value, index) => value === b[index]);
+  return a === b || (a.length === b.length && a.every((value, index) => value === b[index]));
 }
 
-function writeNewColumn(values: readonly unknown[], depth: number, out: string[]): void {
+function writeNewColumn(values: readonly unknown[], depth: number, out: Piece[]): void {
   if (!writeOneKind(values, depth, out)) writeKinds(values, depth, out);
 }
 
 /** False, and nothing written, where the values are not all primitives, lists of one length, or objects of the same keys. */
-function writeOneKind(values: readonly unknown[], depth: number, out: string[]): boolean {
+function writeOneKind(values: readonly unknown[], depth: number, out: Piece[]): boolean {
   const [first] = values;
   if (isPrimitive(first)) return writePrimitives(values, out);
   if (Array.isArray(first)) return writeLists(values, first.length, depth, out);
@@ -122,7 +140,7 @@ function writeOneKind(values: readonly unknown[], depth: number, out: string[]):
   return writeRows(values, Object.keys(first as Row), depth, out);
 }
 
-function writePrimitives(values: readonly unknown[], out: string[]): boolean {
+function writePrimitives(values: readonly unknown[], out: Piece[]): boolean {
   for (const value of values) if (typeof value === 'object' && value !== null) return false;
   const [first, second] = values;
   if (first !== undefined && values.every((value) => value === first)) out.push(same(first));
@@ -147,7 +165,7 @@ function isProgression(values: readonly unknown[]): boolean {
   );
 }
 
-function writeLists(values: readonly unknown[], length: number, depth: number, out: string[]): boolean {
+function writeLists(values: readonly unknown[], length: number, depth: number, out: Piece[]): boolean {
   if (!values.every((value) => Array.isArray(value) && (value.length === length || Math.min(value.length, length) > TUPLE))) return false;
   const lists = values as readonly (readonly unknown[])[];
   if (length > TUPLE || values.length < LONG) writeEach(values, depth, out);
@@ -172,7 +190,7 @@ interface Field {
   values: unknown[] | null;
 }
 
-function writeRows(values: readonly unknown[], keys: readonly string[], depth: number, out: string[]): boolean {
+function writeRows(values: readonly unknown[], keys: readonly string[], depth: number, out: Piece[]): boolean {
   const first = values[0] as Row;
   const fields = keys.map((key): Field => ({ first: first[key], values: isPrimitive(first[key]) ? null : [] }));
   let isWhole = true;
@@ -206,7 +224,7 @@ function writeRows(values: readonly unknown[], keys: readonly string[], depth: n
 }
 
 /** Rows apart by their kinds; of too many kinds as they are. */
-function writeKinds(values: readonly unknown[], depth: number, out: string[]): void {
+function writeKinds(values: readonly unknown[], depth: number, out: Piece[]): void {
   const groups = new Map<string, { readonly letter: number; readonly values: unknown[] }>();
   const places = Buffer.alloc(values.length);
   for (const [index, value] of values.entries()) {

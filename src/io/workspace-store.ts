@@ -16,13 +16,13 @@ export function openStoreWorkspace(
   const files = destinationOf(storage, root, signal);
   return {
     async putJson(value) {
-      const text = columnarJson(value).join('');
-      if (text.length >= LONG_WORK) await breath();
-      const sha256 = hash('sha256', text);
+      const bytes = columnarJson(value);
+      if (bytes.length >= LONG_WORK) await breath();
+      const sha256 = hash('sha256', bytes);
       const blob = `${root}/blobs/${sha256.slice(0, 2)}/${sha256}.json`;
       // Written also where it is: a damaged blob is mended, and what is used again is young again to who clears up.
-      await files.write(blob, text);
-      return { uri: blob, sha256, size: Buffer.byteLength(text) };
+      await files.write(blob, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'));
+      return { uri: blob, sha256, size: bytes.length };
     },
     async getJson(reference) {
       const text = await files.read(reference.uri);

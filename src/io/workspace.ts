@@ -20,10 +20,9 @@ export function openWorkspace(uri: string): {
   const root = localPath(uri);
   return {
     async putJson(value) {
-      const pieces = columnarJson(value);
-      if (pieces.reduce((sum, piece) => sum + piece.length, 0) >= LONG_WORK) await breath();
-      const text = encoded(pieces);
+      const text = columnarJson(value);
       const size = text.length;
+      if (size >= LONG_WORK) await breath();
       const sha256 = sha256Of(text);
       const path = join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
       // What is there is read before it is relied on: a damaged blob is written anew.
@@ -60,14 +59,6 @@ export function openWorkspace(uri: string): {
       return value;
     },
   };
-}
-
-/** Each piece by itself: joined, they would be there twice. */
-function encoded(pieces: readonly string[]): Uint8Array {
-  const bytes = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + Buffer.byteLength(piece), 0));
-  let at = 0;
-  for (const piece of pieces) at += bytes.write(piece, at);
-  return bytes;
 }
 
 function sha256Of(content: Uint8Array): string {

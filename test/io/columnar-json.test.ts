@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { columnarJson, parseColumnarJson } from '../../src/io/columnar-json.ts';
 
-const textOf = (value: unknown): string => columnarJson(value).join('');
+const textOf = (value: unknown): string => new TextDecoder().decode(columnarJson(value));
 
 /** As JSON has it, order of keys included. */
 function expectSame(value: unknown): void {
@@ -67,6 +67,10 @@ test('a list that two values share is written alike in both', () => {
   for (const others of [storages.slice(0, 290), storages.map((row, index) => (index === 299 ? { ...row, offset: -1 } : row))])
     expectSame({ storages: others });
   expect(texts.map((text) => parseColumnarJson(text))).toEqual([{ storages }, { a: 1, storages }, { storages }]);
+  const names = storages.map(({ offset }) => `n${offset}\u00e9`);
+  expect(textOf({ names })).toBe(textOf({ names: [...names] }));
+  for (const value of [{ names }, { a: { names } }, { names, more: names.slice(1) }, storages.map(() => names.slice(0, 40))])
+    expectSame(value);
 });
 
 test('whole numbers that go on by the same are told by the first of them and the step', () => {

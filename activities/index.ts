@@ -19,8 +19,9 @@ import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
 import { leaveReports } from './report.ts';
+import { turnOf } from '../src/io/turn.ts';
 import { movedBytes } from './moved-bytes.ts';
-import { endedBy, type Services } from './services.ts';
+import { endedBy, inTurn, type Services } from './services.ts';
 import { PULSE, withPulse } from './pulse.ts';
 import type { StageCall, StageDefinition } from './stage.ts';
 import { recipeOf } from './unchanged.ts';
@@ -72,12 +73,14 @@ async function run(
     activity.heartbeat(withAttempts((last = progress), [...before, now]));
   const moved = movedBytes(activity.metricMeter, typeof resume?.['offset'] === 'number' ? resume['offset'] : 0);
   const pulse = setInterval(() => beat(last), PULSE);
+  const turn = turnOf(services.longWork, activity.cancellationSignal, input.stage.index);
   try {
     const options = parseOptions(stage, input.options, input.stage.index);
     const outcome = await stage.run({
       ...input,
       options,
-      services: endedBy(activity.cancellationSignal, services),
+      services: inTurn(turn, endedBy(activity.cancellationSignal, services)),
+      turn,
       recipe,
       signal: activity.cancellationSignal,
       resume,
@@ -95,6 +98,7 @@ async function run(
     throw error;
   } finally {
     clearInterval(pulse);
+    turn.giveBack();
   }
 }
 

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { CheckpointConfigError, CheckpointLoadError, isCheckpointError, type JsonObject } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
+import { readInTurn } from '../src/io/turn.ts';
 import type { ByteSource } from '../src/model/byte-source.ts';
 import type { Target } from '../src/model/target.ts';
 import { targetOfHeader, targetOfSpec } from '../src/transform/target.ts';
@@ -24,15 +25,16 @@ export const targetOption = z
 export async function readTarget(call: StageCall<unknown>, target: string | JsonObject): Promise<Target> {
   const configPath = `stages[${call.stage.index}].target`;
   if (typeof target !== 'string') return targetOfSpec(target, { configPath });
-  const source = await call.services.open(target).catch((error: unknown) => {
+  const opened = await call.services.open(target).catch((error: unknown) => {
     if (isCheckpointError(error) && error.code === 'CheckpointConfigError')
       throw new CheckpointConfigError(`\`target\`: ${error.message}`, configPath, { cause: error, details: error.details });
     throw error;
   });
+  const source = readInTurn(opened, call.turn);
   try {
     const spec = await specIn(source);
     if (spec !== undefined) return targetOfSpec(spec, { uri: source.uri });
-    const siblings = siblingsOf(source.uri, (sibling) => call.services.open(sibling));
+    const siblings = siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling), call.turn));
     return targetOfHeader(await readHeader(source, siblings), source.uri);
   } finally {
     await source.close();

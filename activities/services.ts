@@ -1,6 +1,8 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
+import { LONG_WORK } from '../src/io/breath.ts';
 import type { RecentValues } from '../src/io/recent-values.ts';
 import type { Slots } from '../src/io/slots.ts';
+import type { Turn } from '../src/io/turn.ts';
 import type { BlobReference } from '../src/model/context.ts';
 import type { Storage } from '../src/io/storage/storage.ts';
 import { sourceEndedBy, type ByteSource, type PinnedFile } from '../src/model/byte-source.ts';
@@ -31,10 +33,29 @@ export interface Services {
   readonly refuseUnknown?: boolean;
   /** Turns of copying: each holds some tens of MiB. */
   readonly transfers: Slots;
+  /** Turns of working on headers and plans of very many tensors. */
+  readonly longWork: Slots;
   /** The task queue of activities that move bytes; null: the run's own. */
   readonly transferQueue: string | null;
   /** What this process holds ready for the next stage. */
   readonly recent: RecentValues;
+}
+
+/** The same, where a stage waits for its turn before it takes a header or plan of very many tensors. */
+export function inTurn(turn: Turn, services: Services): Services {
+  return {
+    ...services,
+    workspace: (uri, signal) => {
+      const workspace = services.workspace(uri, signal);
+      return {
+        ...workspace,
+        async getJson(reference) {
+          if (reference.size >= LONG_WORK) await turn.take();
+          return workspace.getJson(reference);
+        },
+      };
+    },
+  };
 }
 
 /** The same, with everything that is asked of a store ended by the signal: so a cancellation reaches whatever a stage waits for. */

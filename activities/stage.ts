@@ -6,6 +6,7 @@
 import type { z } from 'zod';
 import type { JsonObject } from '../src/errors.ts';
 import type { CheckpointContext } from '../src/model/context.ts';
+import type { Turn } from '../src/io/turn.ts';
 import type { Recipe } from '../src/io/manifest.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { type Need, type STAGE_KINDS, type StageInput, type TransferProgress } from '../src/pipeline/contract.ts';
@@ -19,6 +20,8 @@ export interface StageCall<Options> {
   readonly stage: StageInput['stage'];
   readonly run: StageInput['run'];
   readonly services: Services;
+  /** Work on very many tensors takes turns: the workspace takes it by itself, and it is given back at the end. */
+  readonly turn: Turn;
   /** Aborts when the run is cancelled or the worker shuts down. */
   readonly signal: AbortSignal;
   /** Last heartbeat of the attempt before this one, if there was one. */
@@ -49,7 +52,7 @@ export interface StageDefinition<Options = unknown> {
   readonly moves?: (options: Options) => boolean;
   run(call: StageCall<Options>): Promise<StageOutcome>;
   /** Removes what a call that failed for good or was cancelled may have left behind; must bear being called twice. */
-  discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'recipe' | 'resume' | 'signal'>): Promise<void>;
+  discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'recipe' | 'resume' | 'signal' | 'turn'>): Promise<void>;
 }
 
 /** Types a stage's `run` by its options schema. */

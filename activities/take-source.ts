@@ -8,6 +8,7 @@ import { breath } from '../src/io/breath.ts';
 import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/checksum.ts';
 import { isS3, parseS3 } from '../src/io/s3/location.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
+import { readInTurn } from '../src/io/turn.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { Header } from '../src/model/header.ts';
 import { briefList } from '../src/transform/record.ts';
@@ -49,8 +50,8 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
         onProgress: (progress) => call.heartbeat({ ...progress, size: source.size }),
       });
     const header = await readHeader(
-      source,
-      siblingsOf(source.uri, (sibling) => call.services.open(sibling, call.signal)),
+      readInTurn(source, call.turn),
+      siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling, call.signal), call.turn)),
     );
     if (call.services.refuseUnknown === true) refuseUnknown(source.uri, header);
     if (header.tensors.length >= MANY) await breath();

@@ -22,6 +22,7 @@ import {
 } from '../../src/io/destination.ts';
 import type { TensorDigests } from '../../src/io/copy.ts';
 import type { ResumableProgress } from '../../src/io/heartbeat.ts';
+import { LONG_WORK } from '../../src/io/breath.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
@@ -119,8 +120,12 @@ export default defineStage<Options>({
           onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
           signal: call.signal,
         });
+      // What follows waits for stores and disks, with pieces of work between.
+      call.turn.giveBack();
       published.push(await services.transfers.use(copy, call.signal));
     }
+    // A manifest of very many tensors is long work again.
+    if (context.plan.size >= LONG_WORK) await call.turn.take();
     const copied = published.reduce((sum, file) => sum + file.copied, 0);
     const digests = await digestsOf(plan, outputs, published, call);
     let shards: readonly Shard[] | undefined;

@@ -46,6 +46,7 @@ export function createServices(
     openPinned: (file, signal) => storage.openPinned(file, signal),
     // One that takes none of its own still gets those of workers that do not tell them apart.
     transfers: slots(Math.max(1, transfers)),
+    longWork: slots(1),
     transferQueue,
     recent,
   };

@@ -4,19 +4,20 @@ export interface Slots {
   /** Runs `work` once a slot is free; the signal ends the wait, not the work. */
   use<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T>;
   /** The same for what ends elsewhere: gives what hands the slot back, which does so once. */
-  hold(signal: AbortSignal): Promise<() => void>;
+  /** Who waits with a higher `rank` comes first; of one rank, who came first. */
+  hold(signal: AbortSignal, rank?: number): Promise<() => void>;
 }
 
 export function slots(count: number): Slots {
   let free = count;
-  const waiting: (() => void)[] = [];
+  const waiting: { readonly rank: number; readonly granted: () => void }[] = [];
   const next = (): void => {
     const first = waiting.shift();
     if (first === undefined) free++;
-    else first();
+    else first.granted();
   };
 
-  async function take(signal: AbortSignal): Promise<void> {
+  async function take(signal: AbortSignal, rank: number): Promise<void> {
     signal.throwIfAborted();
     if (free > 0) {
       free--;
@@ -28,17 +29,19 @@ export function slots(count: number): Slots {
         resolve();
       };
       const aborted = (): void => {
-        waiting.splice(waiting.indexOf(granted), 1);
+        waiting.splice(waiting.indexOf(entry), 1);
         reject(signal.reason as Error);
       };
-      waiting.push(granted);
+      const entry = { rank, granted };
+      const behind = waiting.findIndex((other) => other.rank < rank);
+      waiting.splice(behind < 0 ? waiting.length : behind, 0, entry);
       signal.addEventListener('abort', aborted, { once: true });
     });
   }
 
   return {
-    async hold(signal) {
-      await take(signal);
+    async hold(signal, rank = 0) {
+      await take(signal, rank);
       let held = true;
       return () => {
         if (held) next();
@@ -46,7 +49,7 @@ export function slots(count: number): Slots {
       };
     },
     async use(work, signal) {
-      await take(signal);
+      await take(signal, 0);
       try {
         return await work();
       } finally {

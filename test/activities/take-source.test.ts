@@ -4,6 +4,8 @@ import type { StageCall } from '../../activities/stage.ts';
 import { takeSource } from '../../activities/take-source.ts';
 import { openSource } from '../../src/io/open.ts';
 import { fixture } from '../support/project.ts';
+import { slots } from '../../src/io/slots.ts';
+import { turnOf } from '../../src/io/turn.ts';
 
 function take(path: string, refuseUnknown: boolean): Promise<unknown> {
   const workspace = { putJson: async () => ({ uri: 'memory:///header' }) };
@@ -12,6 +14,7 @@ function take(path: string, refuseUnknown: boolean): Promise<unknown> {
     services: { open: openSource, workspace: () => workspace, refuseUnknown },
     run: { workspace: null },
     context: { metadata: {} },
+    turn: turnOf(slots(1), new AbortController().signal),
   };
   return takeSource(call as unknown as StageCall<unknown>, { uri: fixture(path), type: 'test' });
 }

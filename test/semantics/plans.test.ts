@@ -18,6 +18,8 @@ import { aliasesOf, understandDocument } from '../../src/pipeline/anemoi.ts';
 import { didYouMean, nearNames } from '../../src/pipeline/suggestions.ts';
 import { headerOf, treeOf, type Shapes } from '../support/headers.ts';
 import { servicesOf } from '../support/temporal.ts';
+import { slots } from '../../src/io/slots.ts';
+import { turnOf } from '../../src/io/turn.ts';
 
 let folder: string;
 let catalog: Catalog;
@@ -60,6 +62,7 @@ async function through(header: Header | null, ...stages: readonly (JsonObject | 
       signal: new AbortController().signal,
       resume: undefined,
       heartbeat: () => undefined,
+      turn: turnOf(slots(1), new AbortController().signal),
       recipe: async () => null,
     });
     context = outcome.context;

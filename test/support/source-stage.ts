@@ -4,6 +4,8 @@ import type { Services } from '../../activities/services.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
 import type { CheckpointError, JsonObject } from '../../src/errors.ts';
 import { EMPTY_CONTEXT } from '../../src/model/context.ts';
+import { slots } from '../../src/io/slots.ts';
+import { turnOf } from '../../src/io/turn.ts';
 
 export async function runSource(catalog: Catalog, services: Services, type: string, options: JsonObject): Promise<StageOutcome> {
   const stage = catalog.get(type)!;
@@ -16,6 +18,7 @@ export async function runSource(catalog: Catalog, services: Services, type: stri
     signal: new AbortController().signal,
     resume: undefined,
     heartbeat: () => undefined,
+    turn: turnOf(slots(1), new AbortController().signal),
     recipe: async () => null,
   });
 }

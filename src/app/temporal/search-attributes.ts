@@ -1,5 +1,6 @@
 /** Search attributes on a server: which of ours it has, and registering those that it lacks. */
-import type { ConnectionLike } from '@temporalio/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isGrpcServiceError, type ConnectionLike } from '@temporalio/client';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { SEARCH_ATTRIBUTES, type SearchAttributeName } from '../../pipeline/search-attributes.ts';
 
@@ -8,6 +9,11 @@ const NAMES = Object.keys(SEARCH_ATTRIBUTES) as SearchAttributeName[];
 const WIRE_TYPES = { KEYWORD: 2, INT: 3 } as const;
 /** Milliseconds; a run must not wait long for what only helps to find it. */
 const DEADLINE = 5000;
+/** Milliseconds until a server has told all its parts, and between looks. */
+const KNOWN_WITHIN = 15_000;
+const LOOK = 200;
+/** gRPC's. */
+const INVALID_ARGUMENT = 3;
 
 export interface Registered {
   readonly present: readonly SearchAttributeName[];
@@ -44,7 +50,24 @@ export async function registerAttributes(connection: ConnectionLike, namespace: 
       { cause, details: { missing: before.missing } },
     );
   }
+  await untilKnown(connection, namespace, before.missing);
   return registeredAttributes(connection, namespace);
+}
+
+/** A server's front learns of new ones seconds later, and refuses runs that have them until then. Who cannot tell is not waited for. */
+async function untilKnown(connection: ConnectionLike, namespace: string, names: readonly SearchAttributeName[]): Promise<void> {
+  const query = names.map((name) => `${name} IS NOT NULL`).join(' AND ');
+  const end = Date.now() + KNOWN_WITHIN;
+  while (Date.now() < end) {
+    const isUnknown = await connection
+      .withDeadline(Date.now() + DEADLINE, () => connection.workflowService.countWorkflowExecutions({ namespace, query }))
+      .then(
+        () => false,
+        (error: unknown) => isGrpcServiceError(error) && error.code === INVALID_ARGUMENT,
+      );
+    if (!isUnknown) return;
+    await sleep(LOOK);
+  }
 }
 
 /** One line about what the server lacks; null where it has all. */

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import type { Json, JsonObject } from '../src/errors.ts';
 import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
 import { localUri } from '../src/io/local-file.ts';
-import { readManifest, unchangedManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
+import { isAsPublished, readManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
 import { reportPath } from '../src/io/report-file.ts';
 import { isS3, parseS3Source, s3Uri } from '../src/io/s3/location.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
@@ -84,7 +84,7 @@ async function isAsBefore(
 ): Promise<boolean> {
   if (!places.every((place) => inputs.some((input) => input.uri === place))) return false;
   for (const input of inputs) if (!isSame(await pinned(services, input.uri, signal), input)) return false;
-  return (await unchangedManifest(destinationOf(services.storage, uri), uri, manifest.planSha256)) !== null;
+  return isAsPublished(destinationOf(services.storage, uri), uri, manifest);
 }
 
 /** As it is now; nothing of it is read. */

@@ -124,9 +124,13 @@ export async function readManifest(files: Destination, uri: string): Promise<Man
 /** The manifest of an output that is there as it says, made from the same plan; else null. */
 export async function unchangedManifest(files: Destination, uri: string, planSha256: string): Promise<Manifest | null> {
   const manifest = await readManifest(files, uri);
-  if (manifest?.planSha256 !== planSha256) return null;
+  return manifest?.planSha256 === planSha256 && (await isAsPublished(files, uri, manifest)) ? manifest : null;
+}
+
+/** Whether the output, with its shards, is the very one that the manifest is about. */
+export async function isAsPublished(files: Destination, uri: string, manifest: Manifest): Promise<boolean> {
   for (const file of [{ uri, identity: manifest.identity }, ...(manifest.shards ?? [])]) {
-    if ((await files.identity(file.uri))?.identity !== file.identity) return null;
+    if ((await files.identity(file.uri))?.identity !== file.identity) return false;
   }
-  return manifest;
+  return true;
 }

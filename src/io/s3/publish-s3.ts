@@ -10,13 +10,14 @@ import { isCheckpointError } from '../../errors.ts';
 import { copyLayout, type Overflows, type TensorDigests } from '../copy.ts';
 import { StoreFault } from '../store-fault.ts';
 import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
+import { copyAndSend } from './copy-and-send.ts';
 import { copyRuns } from './copy-runs.ts';
 import { explainS3 } from './explain.ts';
 import { parseS3 } from './location.ts';
 import { planParts, sentParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Target, WriteCondition } from './port.ts';
-import { copyAndSend, NO_DIGESTS, partSender, sendAll, type Digests, type Transfer } from './send-parts.ts';
+import { NO_DIGESTS, partSender, sendAll, type Digests, type PartSender, type Transfer } from './send-parts.ts';
 import { discardS3, forgetUpload, takeUpload } from './upload.ts';
 
 /** Milliseconds to clean up after a cancellation: who waits for it does not wait for a store that stalls; the run discards once more. */
@@ -68,10 +69,11 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
       .update(JSON.stringify([options.content, parts]))
       .digest('hex');
     const sums = sent === null ? 'md5' : 'crc32';
-    const taken = await takeUpload(place, { cut, mark: markOf(options), sums });
-    const sender = partSender(options, target, taken, sums);
-    const digests = await (sent === null ? copyAndSend(options, parts, sender) : sendAll(options, sent, sender));
-    await complete(options, target, taken.upload, parts.map(sender.done), condition);
+    const begin = async (): Promise<PartSender> =>
+      partSender(options, target, await takeUpload(place, { cut, mark: markOf(options), sums }), sums);
+    const sender = await (sent === null ? copyAndSend(options, parts, begin) : begin());
+    const digests = sent === null ? NO_DIGESTS : await sendAll(options, sent, sender);
+    await complete(options, target, sender.upload, parts.map(sender.done), condition);
     await forgetUpload(place);
     return { size: layout.size, ...digests, copied, kept: sender.kept() };
   } catch (error) {

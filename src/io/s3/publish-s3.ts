@@ -71,8 +71,9 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
     const sums = sent === null ? 'md5' : 'crc32';
     const begin = async (): Promise<PartSender> =>
       partSender(options, target, await takeUpload(place, { cut, mark: markOf(options), sums }), sums);
-    const sender = await (sent === null ? copyAndSend(options, parts, begin) : begin());
-    const digests = sent === null ? NO_DIGESTS : await sendAll(options, sent, sender);
+    const began = sent === null ? copyAndSend(options, parts, begin) : begin();
+    const digests = sent === null ? NO_DIGESTS : await sendAll(options, sent, began);
+    const sender = await began;
     await complete(options, target, sender.upload, parts.map(sender.done), condition);
     await forgetUpload(place);
     return { size: layout.size, ...digests, copied, kept: sender.kept() };

@@ -115,30 +115,41 @@ export function partSender(
   };
 }
 
-/** All bytes pass through here: digests in flight, each part sent from the memory it was read into. */
+/**
+ * All bytes pass through here: digests in flight, each part sent from the memory it was read into. The first are read while the upload
+ * is begun, for which the `sender` waits; it has settled when this has.
+ */
 export async function sendAll(
   { layout, plan, open, signal, memory }: Transfer,
   { length, parts }: SentParts,
-  sender: PartSender,
+  sender: Promise<PartSender>,
 ): Promise<Digests> {
+  // The first part that is to be sent finds it.
+  sender.catch(() => undefined);
   const slots = Math.min(parts.length, slotsWithin(memory.limit, length));
-  const { bytes, release } = await memory.take(slots * length, signal);
   const left = parts.values();
+  let release: (() => void) | undefined;
   try {
+    const taken = await memory.take(slots * length, signal);
+    release = taken.release;
     const { sha256, tensors, overflowed } = await copyLayout({
       layout,
       plan,
       open,
       signal,
-      memory: Array.from({ length: slots }, (_, slot) => bytes.subarray(slot * length, (slot + 1) * length)),
+      memory: Array.from({ length: slots }, (_, slot) => taken.bytes.subarray(slot * length, (slot + 1) * length)),
       // The parts were cut as the blocks are, and come in their order.
-      write: (block, _, sum) => sender.send(left.next().value!, block, signal, sum),
+      write: (block, _, sum) => {
+        const part = left.next().value!;
+        return sender.then(({ send }) => send(part, block, signal, sum));
+      },
       sums: true,
       onProgress: () => undefined,
     });
     return { sha256, tensors, overflowed };
   } finally {
-    release();
+    release?.();
+    await Promise.allSettled([sender]);
   }
 }
 

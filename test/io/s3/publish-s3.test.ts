@@ -9,7 +9,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { CheckpointError } from '../../../src/errors.ts';
+import { CheckpointLoadError, type CheckpointError } from '../../../src/errors.ts';
 import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
 import { partMemory } from '../../../src/io/part-memory.ts';
@@ -168,6 +168,42 @@ test('a multipart upload gives the bytes and their digests, and leaves nothing e
   expect(parts.filter(({ headers }) => headers.expect !== undefined)).toEqual([]);
   expect(progress.at(-1)).toBe(expected.length);
   expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+});
+
+test('bytes are read while the upload is begun', async () => {
+  let begin = (): void => undefined;
+  const reading = new Promise<void>((resolve) => (begin = resolve));
+  const watched: S3Port = {
+    ...port,
+    get: (object, ...more) => {
+      if (object.key === 'source.bin') begin();
+      return port.get(object, ...more);
+    },
+    createUpload: async (...all) => {
+      await reading;
+      return port.createUpload(...all);
+    },
+  };
+  await publishS3(options({ port: watched, open: async (file) => openPinnedS3(watched, file, QUICK) }));
+  expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+  expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+});
+
+test('a source that fails while the upload is begun: nothing is left of it', async () => {
+  let fail = (): void => undefined;
+  const failing = new Promise<never>((_, reject) => (fail = () => reject(new CheckpointLoadError('no source', 'source.bin'))));
+  failing.catch(() => undefined);
+  const late: S3Port = {
+    ...port,
+    createUpload: async (...all) => {
+      fail();
+      await sleep(100);
+      return port.createUpload(...all);
+    },
+  };
+  const error = await errorOf(publishS3(options({ port: late, open: () => failing })));
+  expect(error.message).toBe('no source');
+  expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
 });
 
 test('a small output is one request', async () => {

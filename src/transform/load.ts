@@ -81,18 +81,14 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     skipped,
     missing: chosen.missing,
     unexpected: chosen.unexpected,
-    casts: chosen.tensors.flatMap(({ name, dtype, shape, origin }) =>
-      dtype === origin.dtype && shape.length === origin.shape.length
-        ? []
-        : [
-            {
-              name,
-              from: origin.dtype,
-              to: dtype,
-              ...(shape.length === origin.shape.length ? {} : { from_shape: origin.shape, to_shape: shape }),
-            },
-          ],
-    ),
+    casts: chosen.tensors
+      .filter(({ dtype, shape, origin }) => dtype !== origin.dtype || shape.length !== origin.shape.length)
+      .map(({ name, dtype, shape, origin }) => ({
+        name,
+        from: origin.dtype,
+        to: dtype,
+        ...(shape.length === origin.shape.length ? {} : { from_shape: origin.shape, to_shape: shape }),
+      })),
     filled: chosen.filled,
     refreshed: chosen.refreshed,
     migrated: migration.count,
@@ -118,9 +114,9 @@ interface Chosen {
 
 function withoutTarget(header: Header, source: readonly NamedTensor[], rules: LoadRules): Chosen {
   const usable = source.filter(({ tensor }) => tensor.unsupported === undefined);
-  const unsupported = source.flatMap(({ name, tensor }) =>
-    tensor.unsupported === undefined ? [] : [{ what: name, reason: `unsupported: ${tensor.unsupported}` }],
-  );
+  const unsupported = source
+    .filter(({ tensor }) => tensor.unsupported !== undefined)
+    .map(({ name, tensor }) => ({ what: name, reason: `unsupported: ${tensor.unsupported}` }));
   if (unsupported.length > 0 && !rules.skipUnsupported) throw noDenseForm(unsupported);
   return {
     bytes: { files: header.files, storages: header.storages },

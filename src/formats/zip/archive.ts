@@ -78,7 +78,7 @@ interface Directory {
 export async function readArchive(source: ByteSource): Promise<Archive> {
   const { members, digests, directoryOffset, findings } = await readDirectory(source);
   checkNames(source.uri, members, digests);
-  placeEnds(source.uri, members, directoryOffset);
+  placeEnds(source.uri, members, directoryOffset, digests === null ? Buffer.byteLength : (name) => name.length);
   return { members, findings: [...findings, ...oddities(members)] };
 }
 
@@ -91,11 +91,10 @@ async function readDirectory(
   source: ByteSource,
 ): Promise<ReturnType<typeof parseDirectory> & { readonly directoryOffset: number; readonly findings: readonly Finding[] }> {
   const tailOffset = Math.max(0, source.size - TAIL);
-  const tail = Buffer.from(await source.read(tailOffset, source.size - tailOffset));
+  const tail = bufferOf(await source.read(tailOffset, source.size - tailOffset));
   const { directory, findings } = findDirectory(source, tail, tailOffset);
   const start = directory.offset - tailOffset;
-  const bytes =
-    start >= 0 ? tail.subarray(start, start + directory.size) : Buffer.from(await source.read(directory.offset, directory.size));
+  const bytes = start >= 0 ? tail.subarray(start, start + directory.size) : bufferOf(await source.read(directory.offset, directory.size));
   return { ...parseDirectory(source.uri, bytes, directory), directoryOffset: directory.offset, findings };
 }
 
@@ -315,8 +314,8 @@ function checkNames(uri: string, members: readonly Member[], digests: Int32Array
   throw new CheckpointValidationError(message, [], { details: { path: uri, members: [twin, name] } });
 }
 
-/** Says of each member where the next thing begins. How long a local header is, only `dataOffset` learns. */
-function placeEnds(uri: string, members: readonly Placed[], directoryOffset: number): void {
+/** Says of each member where the next thing begins. How long a local header is, only `dataOffset` learns. `lengthOf`: a name's bytes. */
+function placeEnds(uri: string, members: readonly Placed[], directoryOffset: number, lengthOf: (name: string) => number): void {
   // Mostly they stand as they lie.
   const isInOrder = members.every((member, index) => index === 0 || members[index - 1]!.header <= member.header);
   const inOrder = isInOrder ? members : [...members].sort((a, b) => a.header - b.header);
@@ -327,7 +326,7 @@ function placeEnds(uri: string, members: readonly Placed[], directoryOffset: num
   for (const member of inOrder) {
     if (member.header < end)
       throw corrupt(uri, `member ${member.name} at ${member.header} overlaps ${before}, which ends at ${end} or later`);
-    end = member.header + LOCAL_HEADER_SIZE + Buffer.byteLength(member.name) + member.compressed;
+    end = member.header + LOCAL_HEADER_SIZE + lengthOf(member.name) + member.compressed;
     before = member.name;
   }
   if (end > directoryOffset) throw corrupt(uri, `member ${before} ends at ${end}, past the central directory at ${directoryOffset}`);

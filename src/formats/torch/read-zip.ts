@@ -70,7 +70,13 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const root = main === undefined ? '' : main.name.slice(0, main.name.indexOf('/') + 1);
   // There may be very many storages: from here on nothing but what stands beside them is looked at, and what could be a pickle.
   const folder = `${root}data/`;
-  const aside = archive.members.filter(({ name }) => !name.startsWith(folder) || isPickle(name));
+  const aside: Member[] = [];
+  const inside: Member[] = [];
+  for (const member of archive.members) {
+    const isInside = member.name.startsWith(folder);
+    if (isInside) inside.push(member);
+    if (!isInside || isPickle(member.name)) aside.push(member);
+  }
   const globals: GlobalUse[] = [];
   // The pickle first: read whole, it brings the small members behind it along. Others are judged before it, though: whatever
   // else is wrong with the file, its dangerous names are what its owner must know.
@@ -110,7 +116,7 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
     source,
     others.find(({ name }) => name === `${root}byteorder`),
   );
-  const find = membersIn(folder, archive.members);
+  const find = membersIn(folder, inside);
   const locate = (key: string): ReturnType<Parameters<typeof torchHost>[0]['locate']> => {
     const member = find(key);
     if (member === undefined) return undefined;
@@ -126,14 +132,14 @@ function isPickle(name: string): boolean {
   return (name.charCodeAt(name.length - 1) | 0x20) === 0x6c && /\.(debug_)?pkl$/i.test(name);
 }
 
-/** Members of a folder by their names in it. Storages mostly lie in the order of their description: the one behind the last is looked at first. */
+/** A folder's members by their names in it. Storages mostly lie in the order of their description: the one behind the last is looked at first. */
 function membersIn(folder: string, members: readonly Member[]): (name: string) => Member | undefined {
   let places: ReadonlyMap<string, number> | undefined;
   let next = 0;
   return (name) => {
     let at: number | undefined = next;
     const likely = members[at]?.name;
-    if (likely === undefined || likely.length !== folder.length + name.length || !likely.endsWith(name) || !likely.startsWith(folder))
+    if (likely === undefined || likely.length !== folder.length + name.length || !likely.endsWith(name))
       at = (places ??= new Map(members.map((member, index) => [member.name, index]))).get(folder + name);
     if (at === undefined) return undefined;
     next = at + 1;

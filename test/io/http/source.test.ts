@@ -144,6 +144,11 @@ describe('a server with ranges', () => {
     ]);
     const pinned = await openPinnedHttp(place, pin(source));
     same(await pinned.read(10, 10), 10, 20);
+    const pieces = [10, 90_000, 100].map((length) => new Uint8Array(length));
+    proxy.reset();
+    await pinned.readEach!(40_000, pieces);
+    same(Buffer.concat(pieces), 40_000, 130_110);
+    expect(proxy.seen.map(({ headers }) => headers.range)).toEqual(['bytes=40000-130109']);
     expect(await readdir(folder)).toEqual([]);
   });
 

@@ -25,6 +25,9 @@ const CANCELLED_CLEANUP = 3000;
 /** The same after a failure. */
 const FAILED_CLEANUP = 30_000;
 
+/** Milliseconds that a store has to answer to the completion of an upload when the run is cancelled: what it was asked for, it does. */
+const COMPLETION_GRACE = 2000;
+
 /** Outputs up to this size are one PUT. */
 const WHOLE_MOST = 16 * 2 ** 20;
 
@@ -130,14 +133,23 @@ async function complete(
 ): Promise<void> {
   const { port, policy, signal, layout } = options;
   signal.throwIfAborted();
-  await conditionally(options, target, condition, (on) =>
-    patiently(policy, signal, layout.size, (inner) => port.completeUpload(target, upload, parts, on, inner)),
-  ).catch(async (error: unknown) => {
-    if (!(error instanceof StoreFault) || error.code !== 'NoSuchUpload') throw error;
-    // An answer that was lost: the upload is gone because it has become the object.
-    const there = await headOrNull(port, target, policy, signal);
-    if (there?.mark !== markOf(options) || there.size !== layout.size) throw error;
-  });
+  // Who hung up now would look for an output that is not there yet, find none to take back, and leave the one that comes.
+  const late = new AbortController();
+  const wait = (): void => void setTimeout(() => late.abort(signal.reason), COMPLETION_GRACE).unref();
+  signal.addEventListener('abort', wait, { once: true });
+  try {
+    await conditionally(options, target, condition, (on) =>
+      patiently(policy, late.signal, layout.size, (inner) => port.completeUpload(target, upload, parts, on, inner)),
+    ).catch(async (error: unknown) => {
+      if (!(error instanceof StoreFault) || error.code !== 'NoSuchUpload') throw error;
+      // An answer that was lost: the upload is gone because it has become the object.
+      const there = await headOrNull(port, target, policy, signal);
+      if (there?.mark !== markOf(options) || there.size !== layout.size) throw error;
+    });
+  } finally {
+    signal.removeEventListener('abort', wait);
+  }
+  signal.throwIfAborted();
 }
 
 /** True where the worker stops and another one is to go on. */

@@ -512,6 +512,21 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
+  test('cancelled while the store completes the upload, it ends when the output is there to be taken back', async () => {
+    const controller = new AbortController();
+    const slow: S3Port = {
+      ...port,
+      async completeUpload(target, upload, parts, condition, signal) {
+        controller.abort(new Error('cancelled'));
+        await sleep(50);
+        signal?.throwIfAborted();
+        return port.completeUpload(target, upload, parts, condition, signal);
+      },
+    };
+    expect((await errorOf(publishS3(options({ port: slow, signal: controller.signal })))).message).toBe('cancelled');
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
   test('an upload that expired begins anew', async () => {
     proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'status', status: 500 } : null));
     await errorOf(publishS3(options()));

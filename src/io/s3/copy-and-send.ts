@@ -16,8 +16,8 @@ import { patiently } from './patience.ts';
 import type { PartSender, Transfer } from './send-parts.ts';
 import { parseIdentity } from './source.ts';
 
-/** Parts that one transfer makes and sends at a time beside copies: the store has enough to do, and each takes memory twice. */
-const SENT_AT_ONCE = 2;
+/** Parts that one transfer makes and sends at a time beside copies: with fewer, the last are sent when the store has nothing left to copy. */
+const SENT_AT_ONCE = 3;
 /** Parts that one transfer lets the store copy at a time. */
 const COPIED_AT_ONCE = 16;
 

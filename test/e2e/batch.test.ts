@@ -350,9 +350,11 @@ test(
     const worker = await workerOf(environment, queue, slow);
     await worker.runUntil(async () => {
       const first = await start(batch({ max_concurrent: 1 }));
+      // A child is counted as running before the server has started it, which it never does for a parent that is gone.
+      const child = environment.client.workflow.getHandle(`${first.workflowId}/0/model-1.safetensors`);
       while (
-        !(await first.query<BatchResult>('status').then(
-          ({ running }) => running === 1,
+        !(await child.describe().then(
+          ({ status }) => status.name === 'RUNNING',
           () => false,
         ))
       )

@@ -1,6 +1,7 @@
 /** Turns the catalog into Temporal activities: one per stage type, one that discards for each stage that can, and the run's own. */
 import { activityInfo, Context } from '@temporalio/activity';
 import { CheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
+import { turnOf } from '../src/io/turn.ts';
 import { CONTEXT_LIMIT } from '../src/model/context.ts';
 import {
   CHECK_OPTIONS_ACTIVITY,
@@ -19,7 +20,6 @@ import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { preflight } from './preflight.ts';
 import { leaveReports } from './report.ts';
-import { turnOf } from '../src/io/turn.ts';
 import { movedBytes } from './moved-bytes.ts';
 import { endedBy, inTurn, type Services } from './services.ts';
 import { PULSE, withPulse } from './pulse.ts';

@@ -103,6 +103,8 @@ export default defineStage<Options>({
     for (const each of new Set([target, ...places])) await files.checkApart(each, read);
     if (outputs.index !== null) await replaceIndex(files, target, overwrite === 'never' && !(await wroteAll(files, places, token)));
     const published: PublishedFile[] = [];
+    // What follows waits for stores and disks, with pieces of work between.
+    call.turn.giveBack();
     for (const [index, { name, layout }] of outputs.files.entries()) {
       const copy = (): Promise<PublishedFile> =>
         files.publish({
@@ -120,8 +122,6 @@ export default defineStage<Options>({
           onProgress: (progress) => call.heartbeat({ ...progress, size: layout.size }),
           signal: call.signal,
         });
-      // What follows waits for stores and disks, with pieces of work between.
-      call.turn.giveBack();
       published.push(await services.transfers.use(copy, call.signal));
     }
     // A manifest of very many tensors is long work again.

@@ -14,10 +14,10 @@ import type { ByteSource } from '../model/byte-source.ts';
 import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { itemOf } from '../pipeline/batch-template.ts';
 import { compileRegex } from '../transform/patterns.ts';
+import { objectsIn, type FileBelow } from './files-below.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
-import { isS3, parseS3Prefix, s3Uri } from './s3/location.ts';
-import { objectsUnder } from './s3/source.ts';
+import { isS3 } from './s3/location.ts';
 import type { Storage } from './storage/storage.ts';
 
 const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
@@ -39,7 +39,7 @@ export async function* listItems(items: BatchItems, places: ItemPlaces): AsyncGe
   else if ('failed_in' in items) yield* failedIn(items.failed_in, places);
   else {
     const fits = pathGlob(items.glob ?? CHECKPOINTS);
-    for await (const { uri, key } of isS3(items.uri) ? objects(items.uri, places.storage) : files(items.uri, places.storage))
+    for await (const { uri, key } of isS3(items.uri) ? objectsIn(items.uri, places.storage) : files(items.uri, places.storage))
       if (fits(key)) yield { uri, key, columns: {} };
   }
 }
@@ -56,9 +56,7 @@ async function* failedIn(results: string, { own, storage }: ItemPlaces): AsyncGe
   }
 }
 
-type Place = { readonly uri: string; readonly key: string };
-
-async function* files(uri: string, storage: Storage): AsyncGenerator<Place> {
+async function* files(uri: string, storage: Storage): AsyncGenerator<FileBelow> {
   const root = localPath(uri);
   await storage.fence.checkPath(root);
   const found = await stat(root).catch((cause: unknown) => {
@@ -70,7 +68,7 @@ async function* files(uri: string, storage: Storage): AsyncGenerator<Place> {
 }
 
 /** Hidden files and links to folders are left out: the former are nobody's checkpoints, the latter may lead in circles. */
-export async function* filesIn(folder: string, prefix: string, most = NAMES_MOST): AsyncGenerator<Place> {
+export async function* filesIn(folder: string, prefix: string, most = NAMES_MOST): AsyncGenerator<FileBelow> {
   // Names alone, a slash behind those of folders: a folder may hold a million files.
   const names: string[] = [];
   try {
@@ -96,14 +94,6 @@ function tooManyNames(folder: string, most: number): CheckpointConfigError {
     'items.uri',
     { details: { folder, most } },
   );
-}
-
-async function* objects(uri: string, storage: Storage): AsyncGenerator<Place> {
-  const { bucket, key } = parseS3Prefix(uri);
-  const prefix = key === '' || key.endsWith('/') ? key : `${key}/`;
-  const port = await storage.s3(uri);
-  for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy }))
-    if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };
 }
 
 async function* rowsOf(manifest: string, { storage }: ItemPlaces): AsyncGenerator<BatchItem> {

@@ -10,30 +10,37 @@ import type { Storage } from './storage/storage.ts';
 export interface FileBelow {
   readonly uri: string;
   /** Its path in the folder. */
-  readonly name: string;
+  readonly key: string;
 }
 
 /**
- * All files at any depth, sorted by name; null where the URI is not a folder's, nor an `s3://` one that ends with a slash. More than
+ * All files at any depth, sorted by path; null where the URI is not a folder's, nor an `s3://` one that ends with a slash. More than
  * `most` are a `CheckpointLoadError`, a prefix without any a `CheckpointNotFoundError`.
  */
 export async function filesBelow(uri: string, storage: Storage, most: number): Promise<readonly FileBelow[] | null> {
   const files = isS3(uri) ? await objectsBelow(uri, storage, most) : await localFiles(uri, most);
-  return files?.toSorted((a, b) => (a.name < b.name ? -1 : 1)) ?? null;
+  return files?.toSorted((a, b) => (a.key < b.key ? -1 : 1)) ?? null;
 }
 
 async function objectsBelow(uri: string, storage: Storage, most: number): Promise<readonly FileBelow[] | null> {
   if (!uri.endsWith('/')) return null;
-  const { bucket, key: prefix } = parseS3Prefix(uri);
   const files: FileBelow[] = [];
-  for await (const { key } of objectsUnder(await storage.s3(uri), { bucket, key: prefix }, { flat: false, policy: storage.policy })) {
-    // Some tools leave an object of no bytes for each "folder".
-    if (key.endsWith('/')) continue;
+  for await (const file of objectsIn(uri, storage)) {
     if (files.length === most) throw tooMany(uri, most);
-    files.push({ uri: s3Uri({ bucket, key }), name: key.slice(prefix.length) });
+    files.push(file);
   }
   if (files.length === 0) throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);
   return files;
+}
+
+/** Objects at any depth below a prefix, with or without a slash at its end, in the order of their keys. */
+export async function* objectsIn(uri: string, storage: Storage): AsyncGenerator<FileBelow> {
+  const { bucket, key } = parseS3Prefix(uri);
+  const prefix = key === '' || key.endsWith('/') ? key : `${key}/`;
+  const port = await storage.s3(uri);
+  for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy }))
+    // Some tools leave an object of no bytes for each "folder".
+    if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };
 }
 
 async function localFiles(uri: string, most: number): Promise<readonly FileBelow[] | null> {
@@ -46,7 +53,7 @@ async function localFiles(uri: string, most: number): Promise<readonly FileBelow
   return entries
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name))
-    .map((path) => ({ uri: localUri(path), name: path.slice(join(folder, '/').length) }));
+    .map((path) => ({ uri: localUri(path), key: path.slice(join(folder, '/').length) }));
 }
 
 function tooMany(folder: string, most: number): CheckpointLoadError {

@@ -3,8 +3,7 @@
 export interface Slots {
   /** Runs `work` once a slot is free; the signal ends the wait, not the work. */
   use<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T>;
-  /** The same for what ends elsewhere: gives what hands the slot back, which does so once. */
-  /** Who waits with a higher `rank` comes first; of one rank, who came first. */
+  /** The same for what ends elsewhere: gives what hands the slot back, which does so once. Who waits with a higher `rank` comes first; of one rank, who came first. */
   hold(signal: AbortSignal, rank?: number): Promise<() => void>;
 }
 

@@ -50,10 +50,10 @@ async function* scanArgument(uri: string): AsyncGenerator<FileScan> {
   const found = new Set<string>();
   const others: string[] = [];
   // Indexes first: the files they name are scanned with them.
-  for (const file of below.toSorted((a, b) => Number(isIndex(b.name)) - Number(isIndex(a.name)))) {
+  for (const file of below.toSorted((a, b) => Number(isIndex(b.key)) - Number(isIndex(a.key)))) {
     if (found.has(file.uri)) continue;
     for (const each of await scanOne(file.uri, storage)) {
-      if (isNoCheckpoint(file.name, each)) others.push(file.name);
+      if (isNoCheckpoint(file.key, each)) others.push(file.key);
       else if (!found.has(each.uri)) {
         found.add(each.uri);
         yield each;

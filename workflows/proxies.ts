@@ -1,5 +1,15 @@
 /** How activities are called: timeouts and retries of every stage, in one place. */
-import { ActivityCancellationType, isCancellation, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import {
+  ActivityCancellationType,
+  ActivityFailure,
+  CancelledFailure,
+  isCancellation,
+  proxyActivities,
+  proxyLocalActivities,
+  type ActivityInterfaceFor,
+  type ActivityOptions,
+} from '@temporalio/workflow';
+import { RetryState } from '@temporalio/common';
 import type { BatchActivities } from '../activities/batch/index.ts';
 import { FINAL_CODES, type JsonObject } from '../src/errors.ts';
 import {
@@ -25,6 +35,26 @@ const QUICK = '2s';
 /** NotFoundError is what a worker without such an activity answers. */
 const FINAL = [...FINAL_CODES, 'NotFoundError'];
 
+/**
+ * Activities that end as cancelled where it was the cancellation that ended them.
+ *
+ * The server makes no new attempt of an activity that is to be cancelled: one whose worker is lost meanwhile ends as timed out, and one
+ * whose attempt fails with that failure, though either would have been tried again.
+ */
+function activitiesOf<T>(options: ActivityOptions): ActivityInterfaceFor<T> {
+  type Called = Record<string, (...input: unknown[]) => Promise<unknown>>;
+  const called = proxyActivities(options) as Called;
+  const get = (_: Called, name: string): Called[string] => {
+    return (...input) => called[name]!(...input).catch(cancelledOr);
+  };
+  return new Proxy<Called>({}, { get }) as ActivityInterfaceFor<T>;
+}
+
+function cancelledOr(thrown: unknown): never {
+  if (!(thrown instanceof ActivityFailure) || thrown.retryState !== RetryState.CANCEL_REQUESTED) throw thrown;
+  throw new CancelledFailure(`${thrown.activityType} was cancelled.`, [], thrown);
+}
+
 type Activities = Record<string, (input: StageInput) => Promise<StageOutput>>;
 
 /** Runs the activity named as the stage's type; `queue` null: on the run's own task queue. */
@@ -35,7 +65,7 @@ export function runStage(
   input: StageInput,
 ): Promise<StageOutput> {
   const { timeout, ...retry } = policyOf(pipeline, stage);
-  const activities = proxyActivities<Activities>({
+  const activities = activitiesOf<Activities>({
     startToCloseTimeout: timeout,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     summary,
@@ -49,7 +79,7 @@ export function runStage(
 
 /** Removes what a sink that failed for good or was cancelled may have left behind. */
 export async function discardStage(stage: StageSpec, input: StageInput): Promise<void> {
-  const activities = proxyActivities<Activities>({
+  const activities = activitiesOf<Activities>({
     startToCloseTimeout: '60s',
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     scheduleToCloseTimeout: '5m',
@@ -76,7 +106,7 @@ export async function preflight(input: PreflightInput): Promise<PreflightOutput>
   } catch (thrown) {
     if (isCancellation(thrown)) throw thrown;
   }
-  const anywhere = proxyActivities<Preflight>({
+  const anywhere = activitiesOf<Preflight>({
     startToCloseTimeout: '60s',
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     summary,
@@ -88,7 +118,7 @@ export async function preflight(input: PreflightInput): Promise<PreflightOutput>
 
 /** Reports beside the outputs. */
 export function leaveReports(input: ReportInput): Promise<ReportOutput> {
-  const activities = proxyActivities<Record<string, (input: ReportInput) => Promise<ReportOutput>>>({
+  const activities = activitiesOf<Record<string, (input: ReportInput) => Promise<ReportOutput>>>({
     startToCloseTimeout: '60s',
     // Nobody waits for a report longer than this: the outputs are there.
     scheduleToCloseTimeout: '3m',
@@ -114,11 +144,11 @@ const PATIENT = {
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m', nonRetryableErrorTypes: FINAL },
 } as const;
-export const files = proxyActivities<BatchActivities>({ startToCloseTimeout: '10m', ...PATIENT });
+export const files = activitiesOf<BatchActivities>({ startToCloseTimeout: '10m', ...PATIENT });
 /** Listing a million objects, and putting the results of as many together, takes minutes to hours. */
-export const listing = proxyActivities<BatchActivities>({ startToCloseTimeout: '12h', ...PATIENT });
+export const listing = activitiesOf<BatchActivities>({ startToCloseTimeout: '12h', ...PATIENT });
 /** Nobody waits for a report longer than this: the results are there. */
-export const reporting = proxyActivities<BatchActivities>({
+export const reporting = activitiesOf<BatchActivities>({
   startToCloseTimeout: '5m',
   scheduleToCloseTimeout: '15m',
   ...PATIENT,
@@ -126,4 +156,4 @@ export const reporting = proxyActivities<BatchActivities>({
   retry: { ...PATIENT.retry, maximumAttempts: 3 },
 });
 /** An attempt that has waited for an hour is made anew, whatever it hangs on. */
-export const awaiting = proxyActivities<BatchActivities>({ startToCloseTimeout: '1h', ...PATIENT });
+export const awaiting = activitiesOf<BatchActivities>({ startToCloseTimeout: '1h', ...PATIENT });

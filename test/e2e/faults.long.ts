@@ -59,8 +59,8 @@ function launch(args: readonly string[], where: Place = place): Running {
   return one;
 }
 
-async function worker(): Promise<Running> {
-  const one = launch(['worker']);
+async function worker(...options: readonly string[]): Promise<Running> {
+  const one = launch(['worker', ...options], { ...place, env: { ...place.env, CKPT_ALLOW_PRIVATE_ADDRESSES: '1' } });
   await until(() => one.said().includes('Worker polls'));
   return one;
 }
@@ -136,6 +136,29 @@ test(
     const manifest = async (path: string) => JSON.parse(await readFile(`${path}.manifest.json`, 'utf8')) as Record<string, unknown>;
     const { uri: _uri, identity: _identity, created: _created, recipe: _recipe, ...facts } = await manifest(target);
     expect(await manifest(undisturbed)).toMatchObject(facts);
+  },
+  LONG,
+);
+
+test(
+  'cancelled while the worker that publishes is lost: the run is cancelled, not failed, and nothing is left behind',
+  async () => {
+    const source = await startHoldingServer(large, 128 * 1024 * 1024);
+    try {
+      const client = new CheckpointClient({ client: environment.client });
+      await worker('--transfers', '0');
+      const mover = await worker('--activities', '0');
+      const run = await client.start(stages(source.url, join(folder, 'out', 'weights.safetensors')));
+      await midway(32 * 1024 * 1024);
+      mover.process.kill('SIGKILL');
+      await client.cancel(run);
+      const result = await client.settled(run);
+      expect(result).toMatchObject({ status: 'cancelled', outputs: [] });
+      expect(result.stages.map(({ status }) => status)).toEqual(['completed', 'completed', 'cancelled']);
+      expect(await readdir(join(folder, 'out'))).toEqual([]);
+    } finally {
+      await source.close();
+    }
   },
   LONG,
 );

@@ -6,10 +6,7 @@
  * nothing. Invariant: whatever is not proven gives null, and the run decides; see docs/decisions/0021-unchanged-items.md.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { Json, JsonObject } from '../src/errors.ts';
+import type { Json } from '../src/errors.ts';
 import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
 import { localUri } from '../src/io/local-file.ts';
 import { isAsPublished, readManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
@@ -21,6 +18,7 @@ import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import type { PipelineInput, PlainStage, StageInput } from '../src/pipeline/contract.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { isOurs, type Catalog } from './catalog.ts';
+import { programDigest } from './program.ts';
 import type { Services } from './services.ts';
 
 type Stages = readonly PlainStage[];
@@ -133,29 +131,10 @@ function indexOf(name: string): string {
 }
 
 function recipeDigest(pipeline: Stages, { refuseUnknown }: Services): string {
-  const program = (digest ??= programDigest());
+  const program = programDigest();
   return createHash('sha256')
     .update(JSON.stringify(sorted({ program, refuse_unknown: refuseUnknown === true, stages: pipeline as unknown as Json })))
     .digest('hex');
-}
-
-let digest: string | undefined;
-
-/**
- * Of everything that may change what is published: our modules as they are, and the libraries by their versions. Once in a process, and
- * at once: to be told of each of three hundred small files takes longer than to read it, and much longer while others work.
- */
-function programDigest(): string {
-  const root = fileURLToPath(new URL('..', import.meta.url));
-  const hash = createHash('sha256').update(process.version);
-  for (const folder of ['activities', 'src']) {
-    const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.js'))
-      .sort();
-    for (const name of names) hash.update(`${folder}/${name}\0`).update(readFileSync(join(root, folder, name)));
-  }
-  const { version, dependencies } = JSON.parse(readFileSync(join(root, '..', 'package.json'), 'utf8')) as JsonObject;
-  return hash.update(JSON.stringify([version ?? null, dependencies ?? null])).digest('hex');
 }
 
 /** Keys in one order, whoever wrote the document. */

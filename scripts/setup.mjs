@@ -54,6 +54,7 @@ function build(wanted) {
   execute(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT], 'The build failed.');
   execute(process.execPath, [join(ROOT, 'scripts/bundle-workflows.mjs')], 'The workflow bundle could not be made.');
   execute(process.execPath, [join(ROOT, 'scripts/bundle-report.mjs')], "The report's page could not be made.");
+  execute(process.execPath, [join(ROOT, 'scripts/modules-digest.mjs')], "The modules' digest could not be made.");
   writeFileSync(BUILD_STAMP, wanted);
 }
 

@@ -33,6 +33,12 @@ export function localIdentity(stats: BigIntStats): string {
   return `${stats.size}-${stats.mtimeNs}-${stats.ino}`;
 }
 
+/** Null where there is none. */
+export async function identityOf(path: string): Promise<string | null> {
+  const stats = await stat(path, { bigint: true }).catch(() => null);
+  return stats === null ? null : localIdentity(stats);
+}
+
 /** Opens a file as it is now: `CheckpointNotFoundError` with near names, `CheckpointLoadError` for a folder or no permission. */
 export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): Promise<ByteSource> {
   const path = localPath(uri);

@@ -4,10 +4,10 @@
  *
  * Invariant: nothing is found by looking through the output's own folder, which may hold tens of thousands of others.
  */
-import { readdir, readFile, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Copied } from './copy.ts';
-import { localIdentity } from './local-file.ts';
+import { identityOf } from './local-file.ts';
 
 const RECORD = 'published.json';
 /** Characters of a SHA-256. */
@@ -19,26 +19,21 @@ export interface Finished {
   readonly copied: Copied;
 }
 
-/** Of a file on its way: as the output has it, renaming changes neither size, nor time, nor inode. */
-export async function identityOf(path: string): Promise<string | null> {
-  const stats = await stat(path, { bigint: true }).catch(() => null);
-  return stats === null ? null : localIdentity(stats);
-}
-
 export function partialsFolder(path: string, token: string): string {
   return join(dirname(path), `.${basename(path)}.${token}.partial`);
 }
 
 /** Says that a partial file is complete and about to become the output; without it a retry would have to write all of it again. */
 export async function recordFinished(folder: string, partial: string, { content, copied }: Finished): Promise<void> {
-  // Of very many tensors the digests are one text.
   const { tensors, ...rest } = copied;
+  // As the output will have it: renaming changes neither size, nor time, nor inode.
   const identity = await identityOf(join(folder, partial));
-  const indexes: number[] = [];
-  for (const [index, digest] of tensors.entries()) if (digest !== undefined) indexes.push(index);
-  const record = { content, identity, ...rest, indexes, digests: tensors.join('') };
-  // One that is cut counts as none.
-  await writeFile(join(folder, RECORD), JSON.stringify(record));
+  // Mostly there is one of each.
+  const indexes = tensors.includes(undefined) ? Object.keys(tensors).map(Number) : null;
+  // Of very many tensors the digests are one text, as they are. One that is cut counts as none.
+  const digests = tensors.join('');
+  const head = JSON.stringify({ content, identity, ...rest, indexes, length: digests.length });
+  await writeFile(join(folder, RECORD), Buffer.from(`${head}\n${digests}`));
 }
 
 /** What an attempt has made the output, if that is what is there; else null. */
@@ -46,16 +41,20 @@ export async function finishedAs(path: string, token: string): Promise<Finished 
   const text = await readFile(join(partialsFolder(path, token), RECORD), 'utf8').catch(() => null);
   if (text === null) return null;
   try {
+    const end = text.indexOf('\n');
+    const digests = text.slice(end + 1);
     // Written by `recordFinished`, or cut where the machine went down.
-    const { content, identity, indexes, digests, ...copied } = JSON.parse(text) as Omit<Copied, 'tensors'> & {
+    const { content, identity, indexes, length, ...copied } = JSON.parse(text.slice(0, end)) as Omit<Copied, 'tensors'> & {
       content: string;
       identity: string;
-      indexes: number[];
-      digests: string;
+      indexes: readonly number[] | null;
+      length: number;
     };
+    if (digests.length !== length || identity !== (await identityOf(path))) return null;
     const tensors: string[] = [];
-    for (const [at, index] of indexes.entries()) tensors[index] = digests.slice(DIGEST * at, DIGEST * (at + 1));
-    return identity === (await identityOf(path)) ? { content, copied: { ...copied, tensors } } : null;
+    for (let at = 0; at < length / DIGEST; at++)
+      tensors[indexes === null ? at : indexes[at]!] = digests.slice(DIGEST * at, DIGEST * (at + 1));
+    return { content, copied: { ...copied, tensors } };
   } catch {
     return null;
   }

@@ -144,10 +144,10 @@ function writeEach(values: readonly unknown[], depth: number, out: Piece[]): voi
   out.push(']');
 }
 
-function writeList<T>(items: readonly T[], out: Piece[], write: (item: T) => void): void {
+function writeList<T>(items: readonly T[], out: Piece[], write: (item: T, index: number) => void): void {
   for (const [index, item] of items.entries()) {
     out.push(index === 0 ? '[' : ',');
-    write(item);
+    write(item, index);
   }
   out.push(items.length === 0 ? '[]' : ']');
 }
@@ -261,15 +261,10 @@ function writeLists(values: readonly unknown[], length: number, depth: number, o
   return true;
 }
 
-/** One field of all rows: a list from the first value on that is not equal to those before it. */
-interface Field {
-  readonly first: unknown;
-  values: unknown[] | null;
-}
-
 function writeRows(values: readonly unknown[], keys: readonly string[], depth: number, out: Piece[]): boolean {
-  const first = values[0] as Row;
-  const fields = keys.map((key): Field => ({ first: first[key], values: isPrimitive(first[key]) ? null : [] }));
+  const firsts = Object.values(values[0] as Row);
+  // A field's values from the first one on that is not equal to those before it. Of their full length at once: to grow takes longer.
+  const fields = firsts.map((first) => (isPrimitive(first) ? null : new Array<unknown>(values.length)));
   let isWhole = true;
   for (let index = 0; index < values.length; index++) {
     const row = values[index];
@@ -280,9 +275,10 @@ function writeRows(values: readonly unknown[], keys: readonly string[], depth: n
       if (key !== keys[at]) return false;
       const value = (row as Row)[key];
       isWhole &&= value !== undefined;
-      const field = fields[at++]!;
-      if (field.values !== null) field.values.push(value);
-      else if (value !== field.first) field.values = [...Array.from({ length: index }, () => field.first), value];
+      let field = fields[at] ?? null;
+      if (field === null && value !== firsts[at]) field = fields[at] = new Array<unknown>(values.length).fill(firsts[at], 0, index);
+      if (field !== null) field[index] = value;
+      at++;
     }
     if (at !== keys.length) return false;
   }
@@ -291,9 +287,9 @@ function writeRows(values: readonly unknown[], keys: readonly string[], depth: n
   else if (!isWhole || keys.includes('__proto__')) out.push(plain(values));
   else {
     out.push(`["r",${JSON.stringify(keys)},`);
-    writeList(fields, out, (field) => {
-      if (field.values === null) out.push(same(field.first));
-      else writeColumn(field.values, depth + 1, out);
+    writeList(fields, out, (field, at) => {
+      if (field === null) out.push(same(firsts[at]));
+      else writeColumn(field, depth + 1, out);
     });
     out.push(']');
   }

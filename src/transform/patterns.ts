@@ -43,8 +43,22 @@ export function compileReplacement(pattern: string, replacement: string, configP
   const regex = compileRegex(pattern, configPath);
   const plain = plainRegex(pattern);
   if (plain === null) return { fits: (name) => regex.test(name), apply: (name) => regex.matcher(name).replaceAll(replacement) };
-  // Anchored, it fits once.
-  return { fits: (name) => plain.test(name), apply: (name) => name.replace(plain, replacement) };
+  return { fits: (name) => plain.test(name), apply: plainReplacement(plain, replacement) };
+}
+
+/** `name.replace(plain, replacement)` of a pattern that is anchored, so fits once; in half the time where the replacement calls groups alone. */
+function plainReplacement(plain: RegExp, replacement: string): (name: string) => string {
+  const parts = replacement.split(/\$(\d)(?!\d)/).map((part, index) => (index % 2 === 0 ? part : Number(part)));
+  const groups = new RegExp(`${plain.source}|`).exec('')!.length - 1;
+  const isSimple = parts.every((part) => (typeof part === 'string' ? !part.includes('$') : part > 0 && part <= groups));
+  if (!isSimple) return (name) => name.replace(plain, replacement);
+  return (name) => {
+    const found = plain.exec(name);
+    if (found === null) return name;
+    let next = '';
+    for (const part of parts) next += typeof part === 'string' ? part : (found[part] ?? '');
+    return next + name.slice(found[0].length);
+  };
 }
 
 /**

@@ -48,7 +48,8 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
       });
     if (next === tensor.name) return tensor;
     count++;
-    return { ...tensor, name: next };
+    const { dtype, shape, origin } = tensor;
+    return { name: next, dtype, shape, origin };
   });
   refuseTwins(plan.tensors, tensors);
   // Attributes of the state dict name modules by their old paths.

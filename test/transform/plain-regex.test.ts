@@ -2,6 +2,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
+import { compileReplacement } from '../../src/transform/patterns.ts';
 import { plainRegex } from '../../src/transform/plain-regex.ts';
 
 test.each(['^encoder\\.(\\d+)\\.', '^model\\.([^.]+)\\.(\\w+)$', '^a*b', '^[a-f0-9]+-', '^[\\w.]+$'])('%s is plain', (pattern) =>
@@ -41,7 +42,7 @@ test('plain patterns fit and replace as RE2 does', () => {
   const pattern = fc
     .tuple(fc.array(part, { minLength: 1, maxLength: 5 }), fc.boolean())
     .map(([parts, ends]) => `^${parts.join('')}${ends ? '$' : ''}`);
-  const replacement = fc.constantFrom('', 'x', '$1', '$&$&', '$2-$1', '$$', '$10', '$0', "$'", '$`');
+  const replacement = fc.constantFrom('', 'x', '$1', '$1$1', '$&$&', '$2-$1', 'x$2', '$$', '$$1', '$10', '$0', '$a', "$'", '$`');
   let plain = 0;
   fc.assert(
     fc.property(pattern, fc.array(piece, { maxLength: 8 }), replacement, (source, pieces, text) => {
@@ -51,9 +52,11 @@ test('plain patterns fit and replace as RE2 does', () => {
       const name = pieces.join('');
       const re2 = RE2JS.compile(source);
       expect(regex.test(name)).toBe(re2.test(name));
-      expect(name.replace(regex, text)).toBe(re2.matcher(name).replaceAll(text));
+      const replaced = re2.matcher(name).replaceAll(text);
+      expect(name.replace(regex, text)).toBe(replaced);
+      expect(compileReplacement(source, text, 'rules[0]').apply(name)).toBe(replaced);
     }),
-    { numRuns: 300 },
+    { numRuns: 1000 },
   );
   expect(plain).toBeGreaterThan(30);
 });

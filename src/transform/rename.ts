@@ -1,6 +1,7 @@
 /** New names for planned tensors: a prefix stripped, ordered regular-expression rules, a prefix added. Pure, O(names × rules). */
 import { CheckpointConfigError, CheckpointIncompatibleError } from '../errors.ts';
 import type { Plan, PlannedTensor } from '../model/plan.ts';
+import { textPlaces } from '../model/text-places.ts';
 import { withFrozen } from './frozen.ts';
 import { compileReplacement, type Replacement } from './patterns.ts';
 
@@ -62,12 +63,12 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
 }
 
 function refuseTwins(before: readonly PlannedTensor[], after: readonly PlannedTensor[]): void {
-  const untaken = new Set(after.map(({ name }) => name));
-  if (untaken.size === after.length) return;
-  const twin = after.findIndex(({ name }) => !untaken.delete(name));
+  const places = textPlaces();
+  const twin = after.findIndex(({ name }, index) => places.add(name, index) !== undefined);
+  if (twin === -1) return;
   const { name: next } = after[twin]!;
   const { name } = before[twin]!;
-  const other = before[after.findIndex((each) => each.name === next)]!.name;
+  const other = before[places.get(next)!]!.name;
   throw new CheckpointIncompatibleError(
     `${other} and ${name} would both be named ${next}. Leave one of them out with modifier.select, or make the rules tell them apart.`,
     { details: { reason: 'rename_collision', names: [other, name], name: next } },

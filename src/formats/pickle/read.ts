@@ -5,6 +5,7 @@
  * One loop, explicit stack, so the depth of the input costs no stack of ours.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
+import { textPlaces, type TextPlaces } from '../../model/text-places.ts';
 import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
@@ -153,6 +154,13 @@ export function refuseDangerous(uri: string, globals: readonly GlobalUse[]): voi
 
 type Open = { items?: NodeId[]; entries?: (readonly [NodeId, NodeId])[]; [other: string]: unknown };
 
+/** The place that a key has had before; undefined: it has none, and gets this one. */
+function placeOf(places: Map<string, number>, key: string, place: number): number | undefined {
+  const known = places.get(key);
+  if (known === undefined) places.set(key, place);
+  return known;
+}
+
 /** The table's own nodes while they are still being filled: readonly for everyone else. */
 function opened(value: object): Open {
   return value as Open;
@@ -168,7 +176,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   /** The global that builds tensors, as it was named last. */
   let builder: NodeId = -1;
   /** Places of a dict's entries by their keys: texts as they are, which most are, and all others as `keyReader` tells them. */
-  const keys = new Map<NodeId, { readonly texts: Map<string, number>; readonly others: Map<string, number> }>();
+  const keys = new Map<NodeId, { readonly texts: TextPlaces; readonly others: Map<string, number> }>();
   const constants = new Map<unknown, NodeId>();
   const integers: NodeId[] = [];
   /** Whether a global may be called, by its node. */
@@ -247,20 +255,17 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const entries = (opened(value).entries ??= []);
     let index = keys.get(target);
     if (index === undefined) {
-      index = { texts: new Map(), others: new Map() };
+      index = { texts: textPlaces(), others: new Map() };
       keys.set(target, index);
     }
     for (let position = 0; position < items.length; position += 2) {
       const key = items[position] ?? 0;
       const value = items[position + 1] ?? 0;
       const text = nodes[key];
-      const isText = typeof text === 'string';
-      const places = isText ? index.texts : index.others;
-      const name = isText ? text : keyOf(key);
-      const known = places.get(name);
+      const known = typeof text === 'string' ? index.texts.add(text, entries.length) : placeOf(index.others, keyOf(key), entries.length);
       if (known === undefined) {
         charge(WEIGHTS.entry);
-        places.set(name, entries.push([key, value]) - 1);
+        entries.push([key, value]);
       } else entries[known] = [entries[known]?.[0] ?? key, value];
     }
   };
@@ -270,7 +275,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const held = opened(nodes[target] as object); // A set: the callers have seen to it.
     const list = (held.items ??= []);
     let index = keys.get(target);
-    if (index === undefined) keys.set(target, (index = { texts: new Map(), others: new Map() }));
+    if (index === undefined) keys.set(target, (index = { texts: textPlaces(), others: new Map() }));
     for (const item of items) {
       const text = keyOf(item);
       if (index.others.has(text)) continue;

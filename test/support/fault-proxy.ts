@@ -28,6 +28,8 @@ export interface Seen {
   readonly headers: IncomingMessage['headers'];
   /** Bytes of its body that have come so far. */
   body: number;
+  /** Whether all of the answer has gone out. */
+  answered: boolean;
 }
 
 export interface FaultProxy {
@@ -48,8 +50,9 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   let judged = 0;
 
   const server = createServer((incoming, outgoing) => {
-    const one: Seen = { method: incoming.method!, url: incoming.url!, headers: incoming.headers, body: 0 };
+    const one: Seen = { method: incoming.method!, url: incoming.url!, headers: incoming.headers, body: 0, answered: false };
     seen.push(one);
+    outgoing.on('finish', () => void (one.answered = true));
     incoming.on('data', (chunk: Buffer) => (one.body += chunk.length));
     const fault = judge(one, judged++);
     outgoing.on('error', () => undefined);

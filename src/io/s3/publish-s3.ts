@@ -13,6 +13,7 @@ import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Writt
 import { copyAndSend } from './copy-and-send.ts';
 import { copyRuns } from './copy-runs.ts';
 import { explainS3 } from './explain.ts';
+import { withGrace } from './grace.ts';
 import { parseS3 } from './location.ts';
 import { planParts, sentParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
@@ -24,9 +25,6 @@ import { discardS3, forgetUpload, takeUpload } from './upload.ts';
 const CANCELLED_CLEANUP = 3000;
 /** The same after a failure. */
 const FAILED_CLEANUP = 30_000;
-
-/** Milliseconds that a store has to answer to the completion of an upload when the run is cancelled: what it was asked for, it does. */
-const COMPLETION_GRACE = 2000;
 
 /** Outputs up to this size are one PUT. */
 const WHOLE_MOST = 16 * 2 ** 20;
@@ -116,8 +114,12 @@ async function putWhole(options: S3PublishOptions, target: S3Target, condition: 
     const { sha256, tensors, overflowed } = await copyLayout({ layout, plan, open, signal, write, onProgress: () => undefined });
     signal.throwIfAborted();
     await conditionally(options, target, condition, (on) =>
-      patiently(policy, signal, whole.length, (inner) => port.put(target, whole, { mark: markOf(options), condition: on }, inner)),
+      patiently(policy, signal, whole.length, (inner) =>
+        withGrace(inner, (late) => port.put(target, whole, { mark: markOf(options), condition: on }, late)),
+      ),
     );
+    // It is there now, to be taken back.
+    signal.throwIfAborted();
     return { size: layout.size, sha256, tensors, overflowed, copied: 0, kept: 0 };
   } finally {
     release();
@@ -133,22 +135,17 @@ async function complete(
 ): Promise<void> {
   const { port, policy, signal, layout } = options;
   signal.throwIfAborted();
-  // Who hung up now would look for an output that is not there yet, find none to take back, and leave the one that comes.
-  const late = new AbortController();
-  const wait = (): void => void setTimeout(() => late.abort(signal.reason), COMPLETION_GRACE).unref();
-  signal.addEventListener('abort', wait, { once: true });
-  try {
-    await conditionally(options, target, condition, (on) =>
-      patiently(policy, late.signal, layout.size, (inner) => port.completeUpload(target, upload, parts, on, inner)),
+  // An output that is not there yet cannot be taken back.
+  await withGrace(signal, (late) =>
+    conditionally(options, target, condition, (on) =>
+      patiently(policy, late, layout.size, (inner) => port.completeUpload(target, upload, parts, on, inner)),
     ).catch(async (error: unknown) => {
       if (!(error instanceof StoreFault) || error.code !== 'NoSuchUpload') throw error;
       // An answer that was lost: the upload is gone because it has become the object.
       const there = await headOrNull(port, target, policy, signal);
       if (there?.mark !== markOf(options) || there.size !== layout.size) throw error;
-    });
-  } finally {
-    signal.removeEventListener('abort', wait);
-  }
+    }),
+  );
   signal.throwIfAborted();
 }
 

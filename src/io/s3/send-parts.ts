@@ -7,6 +7,7 @@ import type { PartMemory } from '../part-memory.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { changedError } from './explain.ts';
+import { withGrace } from './grace.ts';
 import { parseS3 } from './location.ts';
 import type { PlannedPart, SentParts } from './parts.ts';
 import { isSame, partSum } from './part-sum.ts';
@@ -104,12 +105,13 @@ export function partSender(
       const { etag, versionId } = parseIdentity(identity);
       const { bucket, key } = parseS3(uri);
       const from = { object: { bucket, key, versionId }, etag, offset, length: part.length };
-      const copied = await patiently(policy, signal, part.length, (inner) => port.copyPart(target, upload, part.number, from, inner)).catch(
-        (error: unknown) => {
-          if (error instanceof StoreFault && error.status === 412) throw changedError(uri, 'the store refused to copy from it');
-          throw error;
-        },
-      );
+      // A copy that comes after its upload was aborted would open it again.
+      const copied = await patiently(policy, signal, part.length, (inner) =>
+        withGrace(inner, (late) => port.copyPart(target, upload, part.number, from, late)),
+      ).catch((error: unknown) => {
+        if (error instanceof StoreFault && error.status === 412) throw changedError(uri, 'the store refused to copy from it');
+        throw error;
+      });
       finish(part, copied);
     },
   };

@@ -5,6 +5,7 @@
  * upload that was begun is either named there, or began after what lies there was written: so none is ever lost, whenever the
  * worker is killed.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { parseS3 } from './location.ts';
@@ -14,6 +15,9 @@ import { readSmallS3 } from './source.ts';
 
 /** Milliseconds after the word that an upload is about to begin within which it does, its retries included. */
 const BEGINS_WITHIN = 5 * 60_000;
+/** How often an upload is aborted that does not go, and milliseconds after the first of them; each longer than the one before. */
+const ABORTS = 4;
+const ABORT_AGAIN = 100;
 /** Times of objects are told in whole seconds. */
 const CLOCK_GRAIN = 1000;
 
@@ -83,8 +87,14 @@ export async function forgetUpload(place: UploadPlace): Promise<void> {
   await patiently(place.policy, place.signal, 0, (inner) => place.port.remove(markerOf(place), inner)).catch(nullIfGone);
 }
 
+/** Until it is gone: a store may take a part that was under way after all, and then lists the upload as before. */
 async function abort({ port, policy, target, signal }: UploadPlace, upload: string): Promise<void> {
-  await patiently(policy, signal, 0, (inner) => port.abortUpload(target, upload, inner)).catch(nullIfGone);
+  for (let tries = 1; ; tries++) {
+    await patiently(policy, signal, 0, (inner) => port.abortUpload(target, upload, inner)).catch(nullIfGone);
+    const parts = await patiently(policy, signal, 0, (inner) => port.listParts(target, upload, inner)).catch(nullIfGone);
+    if (parts === null || tries === ABORTS) return;
+    await sleep(ABORT_AGAIN * tries, undefined, { signal });
+  }
 }
 
 /**

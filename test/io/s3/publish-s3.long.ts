@@ -308,6 +308,16 @@ describe('server-side copy out of an archive', () => {
     proxy.seen.filter(({ method, headers: { range } }) => method === 'GET' && range?.startsWith(`bytes=${headers.get(NAMES[index]!)}-`))
       .length;
   const publish = (more: Partial<S3PublishOptions> = {}) => publishS3(options({ plan: archive, isNear, ...more }));
+  /** Of each time that the upload is aborted: how many copies the store is still at, any of which would open it again. */
+  function atAbort(onCopy: () => void = () => undefined): readonly number[] {
+    const unanswered: number[] = [];
+    proxy.inject((seen) => {
+      if (seen.headers['x-amz-copy-source'] !== undefined) onCopy();
+      if (seen.method === 'DELETE' && seen.url.includes('uploadId=')) unanswered.push(copies().filter(({ answered }) => !answered).length);
+      return null;
+    });
+    return unanswered;
+  }
   const failing =
     (number: number) =>
     (seen: Seen): Fault | null =>
@@ -329,10 +339,12 @@ describe('server-side copy out of an archive', () => {
 
   test('a local header that lies, found out when others are copied: a typed error, and nothing is left', async () => {
     await put({ index: 18, size: 17 });
+    const unanswered = atAbort();
     const error = await errorOf(publish());
     expect(error).toMatchObject({ code: 'CheckpointLoadError', retryable: false });
     expect(error.message).toContain(NAMES[18]);
     expect(copies().length).toBeGreaterThan(0);
+    expect(unanswered).toEqual([0]);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
@@ -356,6 +368,16 @@ describe('server-side copy out of an archive', () => {
     const error = await errorOf(publish({ plan: old }));
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false });
     expect(error.message).toContain('changed since it was pinned');
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
+  test('cancelled while the store copies: the upload is aborted when it has done so', async () => {
+    await put();
+    const controller = new AbortController();
+    const unanswered = atAbort(() => controller.abort(new Error('cancelled')));
+    expect((await errorOf(publish({ signal: controller.signal }))).message).toBe('cancelled');
+    expect(copies().length).toBeGreaterThan(0);
+    expect(unanswered).toEqual([0]);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
@@ -525,6 +547,22 @@ describe('faults', () => {
     };
     expect((await errorOf(publishS3(options({ port: slow, signal: controller.signal })))).message).toBe('cancelled');
     expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('so does one that is a single PUT', async () => {
+    const controller = new AbortController();
+    const slow: S3Port = {
+      ...port,
+      async put(target, bytes, written, signal) {
+        controller.abort(new Error('cancelled'));
+        await sleep(50);
+        signal?.throwIfAborted();
+        return port.put(target, bytes, written, signal);
+      },
+    };
+    const small = { ...plan, tensors: plan.tensors.slice(1, 2) };
+    expect((await errorOf(publishS3(options({ plan: small, port: slow, signal: controller.signal })))).message).toBe('cancelled');
+    expect(await left()).toEqual({ keys: ['out/model.safetensors', 'source.bin'], uploads: 0 });
   });
 
   test('an upload that expired begins anew', async () => {

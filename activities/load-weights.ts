@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { CheckpointConfigError, CheckpointError, isCheckpointError, type Json, type JsonObject } from '../src/errors.ts';
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
-import { formatBytes, formatCount } from '../src/pipeline/text.ts';
+import { formatBytes, formatCount, formatNumber } from '../src/pipeline/text.ts';
 import { loadWeights, type Loaded, type LoadRules } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';
@@ -173,13 +173,13 @@ function summaryOf(loaded: Loaded, given: number): string {
   const { plan, transferred, skipped, casts, filled, refreshed } = loaded;
   const { bytes } = plannedOf(plan);
   const more = [
-    ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
-    ...(filled.length + refreshed.length > 0 ? [`${filled.length + refreshed.length} from the target`] : []),
-    ...(casts.length > 0 ? [`${casts.length} cast`] : []),
+    ...(skipped.length > 0 ? [`${formatNumber(skipped.length)} skipped`] : []),
+    ...(filled.length + refreshed.length > 0 ? [`${formatNumber(filled.length + refreshed.length)} from the target`] : []),
+    ...(casts.length > 0 ? [`${formatNumber(casts.length)} cast`] : []),
     ...(loaded.migrated > 0 ? [`${loaded.migrated} renamed by the chunking fix`] : []),
   ];
   const state = plan.trainingState === undefined ? '' : `, training state with ${formatCount(plan.stateTensors?.length ?? 0, 'tensor')}`;
-  return `${transferred.length} of ${formatCount(given, 'tensor')} transferred, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${state}${leftOut(plan.dropped)}`;
+  return `${formatNumber(transferred.length)} of ${formatCount(given, 'tensor')} transferred, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${state}${leftOut(plan.dropped)}`;
 }
 
 /** Names of what stays behind: all are in the manifest, the first in the summary. */

@@ -1,7 +1,7 @@
 /** `modifier.cast`: dtypes by glob; values are converted while they are published, as torch's `.to()` does. */
 import { z } from 'zod';
 import { dtypeKind, dtypeNamed, isCastable, type Dtype } from '../../src/model/dtype.ts';
-import { formatCount } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
 import { briefList } from '../../src/transform/record.ts';
 import { modifyPlan } from '../modify-plan.ts';
@@ -40,7 +40,7 @@ export default defineStage({
         entry: { type: 'cast', num_casts: recast.casts.length, casts: recast.casts },
         metadata: briefList('casts', 'num_casts', recast.casts),
         warnings: recast.warnings,
-        summary: `${formatCount(recast.casts.length, 'tensor')} to convert${recast.left === 0 ? '' : `, ${recast.left} are no floats and stay`}`,
+        summary: `${formatCount(recast.casts.length, 'tensor')} to convert${recast.left === 0 ? '' : `, ${formatNumber(recast.left)} are no floats and stay`}`,
       };
     }),
 });

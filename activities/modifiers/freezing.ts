@@ -1,7 +1,7 @@
 /** `modifier.freezing`: names the parameters that whoever loads the file should not train. */
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../src/errors.ts';
-import { formatCount } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
 import { freezeModules } from '../../src/transform/freeze.ts';
 import { modifyPlan } from '../modify-plan.ts';
 import { defineStage } from '../stage.ts';
@@ -37,7 +37,10 @@ export default defineStage({
       );
     return modifyPlan(call, (plan, target) => {
       const frozen = freezeModules(plan, target, { submodules, prefix, strict, validateGradients }, place);
-      return { ...frozen, summary: `${formatCount(frozen.newlyFrozen, 'parameter')} frozen, ${frozen.plan.frozen.length} in all` };
+      return {
+        ...frozen,
+        summary: `${formatCount(frozen.newlyFrozen, 'parameter')} frozen, ${formatNumber(frozen.plan.frozen.length)} in all`,
+      };
     });
   },
 });

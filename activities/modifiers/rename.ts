@@ -1,6 +1,6 @@
 /** `modifier.rename`: new names by a prefix stripped, regular expressions in order, a prefix added. */
 import { z } from 'zod';
-import { formatCount } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
 import { renameTensors } from '../../src/transform/rename.ts';
 import { modifyPlan } from '../modify-plan.ts';
 import { defineStage } from '../stage.ts';
@@ -37,7 +37,7 @@ export default defineStage({
         ...renamed,
         leavesTarget: true,
         entry: { type: 'rename', num_renamed: renamed.count },
-        summary: `${formatCount(renamed.count, 'tensor')} renamed of ${plan.tensors.length}`,
+        summary: `${formatCount(renamed.count, 'tensor')} renamed of ${formatNumber(plan.tensors.length)}`,
       };
     }),
 });

@@ -1,6 +1,6 @@
 /** `modifier.select`: which tensors are published, by globs over their names. */
 import { z } from 'zod';
-import { formatCount } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
 import { chooseTensors } from '../../src/transform/select-tensors.ts';
 import { modifyPlan } from '../modify-plan.ts';
 import { defineStage } from '../stage.ts';
@@ -23,7 +23,7 @@ export default defineStage({
         ...chosen,
         leavesTarget: true,
         entry: { type: 'select', num_removed: chosen.removed },
-        summary: `${formatCount(chosen.plan.tensors.length, 'tensor')} of ${plan.tensors.length} kept`,
+        summary: `${formatCount(chosen.plan.tensors.length, 'tensor')} of ${formatNumber(plan.tensors.length)} kept`,
       };
     }),
 });

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { formatBytes, formatCount } from '../../src/pipeline/text.ts';
+import { formatBytes, formatCount, formatNumber } from '../../src/pipeline/text.ts';
 
 test.each([
   [0, '0 tensors'],
@@ -16,3 +16,7 @@ test.each([
   [680_326_400, '649 MiB'],
   [2 ** 60, '1024 PiB'],
 ])('%d bytes: %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
+
+test('thousands are told apart', () => {
+  expect([0, 999, 1000, 1234567].map(formatNumber)).toEqual(['0', '999', '1,000', '1,234,567']);
+});

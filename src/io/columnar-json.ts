@@ -201,7 +201,10 @@ function isColumn(column: Written, values: readonly unknown[], depth: number): b
 }
 
 function isSame(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a === b || (a.length === b.length && a.every((value, index) => value === b[index]));
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
 }
 
 function writeNewColumn(values: readonly unknown[], depth: number, out: Piece[]): void {
@@ -218,9 +221,14 @@ function writeOneKind(values: readonly unknown[], depth: number, out: Piece[]): 
 }
 
 function writePrimitives(values: readonly unknown[], out: Piece[]): boolean {
-  for (const value of values) if (typeof value === 'object' && value !== null) return false;
   const [first, second] = values;
-  if (first !== undefined && values.every((value) => value === first)) out.push(same(first));
+  let isAllSame = first !== undefined;
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    if (typeof value === 'object' && value !== null) return false;
+    isAllSame &&= value === first;
+  }
+  if (isAllSame) out.push(same(first));
   else if (isProgression(values)) out.push(`["+",${first as number},${(second as number) - (first as number)}]`);
   else out.push(plain(values));
   return true;

@@ -84,6 +84,13 @@ interface Block {
   readonly resumed: boolean;
 }
 
+/** What a block holds of tensors, with the bytes of each piece, and the CRC-32 of all of it. */
+interface Completed {
+  readonly pieces: readonly DigestPiece[];
+  readonly views: readonly Uint8Array[];
+  readonly sum: number;
+}
+
 export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const { layout, plan, write, onProgress, resume } = options;
   const memory = options.memory ?? ringOf(layout, plan);
@@ -112,8 +119,9 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   }
 
   /** What a block holds beside bytes that were read, which of them belong to which tensor, and the sum of all. */
-  function complete({ parts, bytes, resumed }: Block): { readonly pieces: readonly DigestPiece[]; readonly sum: number } {
+  function complete({ parts, bytes, resumed }: Block): Completed {
     const pieces: DigestPiece[] = [];
+    const views: Uint8Array[] = [];
     let sum = 0;
     let from = 0;
     for (const { segment: index, offset, length } of parts) {
@@ -124,6 +132,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       if (segment.kind === 'tensor') {
         own = sums.add(segment, offset, target);
         pieces.push({ key: segment.index, from, to, ends: offset + length === segment.length });
+        views.push(target);
       } else if (!resumed) {
         const all = segment.kind === 'bytes' ? segment.bytes : segment.bytes(sums.of);
         target.set(all.subarray(offset, offset + length));
@@ -131,14 +140,14 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       if (options.sums === true) sum = own !== undefined && length >= JOIN_FROM ? joinCrc32(sum, own, length) : crc32(target, sum);
       from = to;
     }
-    return { pieces, sum };
+    return { pieces, views, sum };
   }
 
   /** Digests and writes a block that is read, after the block before it: in an object, so that nobody waits for the end of it. */
   async function startWork(block: Block, filled: Promise<readonly Overflow[]>, before: Promise<unknown>) {
     const [, overflows] = await settled([before, filled]);
     const { slot, offset, bytes, resumed } = block;
-    const { pieces, sum } = complete(block);
+    const { pieces, views, sum } = complete(block);
     const end = offset + bytes.length;
     const last = end === layout.size;
     const due = !resumed && Date.now() - reported >= SNAPSHOT_EVERY;
@@ -148,7 +157,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       pieces: [{ key: WHOLE, from: 0, to: bytes.length, ends: last }],
       snapshot: !last && (due || end === resume?.offset),
     });
-    const each = pieces.length === 0 ? undefined : digesters.tensors.update({ slot, pieces, snapshot: false });
+    const each = pieces.length === 0 ? undefined : digesters.tensors.update({ slot, pieces, snapshot: false }, views);
     const work = settled([resumed ? undefined : write(bytes, offset, sum), all, each]);
     work.catch(() => undefined);
     return { work, overflows, end, last, due };

@@ -37,18 +37,22 @@ export interface DigestAnswer {
 }
 
 export interface Digester {
-  /** Requests are served in order; the memory may be reused when the promise resolves. */
-  update(request: DigestRequest): Promise<DigestAnswer>;
+  /**
+   * Requests are served in order; the memory may be reused when the promise resolves. `views`: the bytes of each piece, where the caller has
+   * them at hand, as for very many pieces it takes its time to make them.
+   */
+  update(request: DigestRequest, views?: readonly Uint8Array[]): Promise<DigestAnswer>;
   close(): Promise<void>;
 }
 
 /** The state of one sequence of requests. */
-export function digestSequence(memory: readonly Uint8Array[]): (request: DigestRequest) => DigestAnswer {
+export function digestSequence(memory: readonly Uint8Array[]): (request: DigestRequest, views?: readonly Uint8Array[]) => DigestAnswer {
   let running: Hash | undefined;
-  return ({ slot, pieces, snapshot }) => {
+  return ({ slot, pieces, snapshot }, views) => {
     const ended: { key: number; sha256: string }[] = [];
-    for (const { key, from, to, ends } of pieces) {
-      const bytes = memory[slot]!.subarray(from, to);
+    for (let at = 0; at < pieces.length; at++) {
+      const { key, from, to, ends } = pieces[at]!;
+      const bytes = views?.[at] ?? memory[slot]!.subarray(from, to);
       if (running === undefined && ends) {
         ended.push({ key, sha256: hash('sha256', bytes) });
         continue;
@@ -66,7 +70,7 @@ export function digestSequence(memory: readonly Uint8Array[]): (request: DigestR
 
 export function inlineDigester(memory: readonly Uint8Array[]): Digester {
   const step = digestSequence(memory);
-  return { update: async (request) => step(request), close: async () => undefined };
+  return { update: async (request, views) => step(request, views), close: async () => undefined };
 }
 
 /** `memory` must lie in shared buffers. */

@@ -12,6 +12,10 @@ const LONGEST = 128;
 /** Places that are looked at for one text. */
 const PROBES = 64;
 
+/** Of those that are still a `Map`. */
+const NO_DIGESTS = new Int32Array(0);
+const NO_PLACES = new Float64Array(0);
+
 export interface TextPlaces {
   get(text: string): number | undefined;
   /** The place that the text has had before; undefined: it has none, and gets this one. */
@@ -21,10 +25,10 @@ export interface TextPlaces {
 export function textPlaces(): TextPlaces {
   const others = new Map<string, number>();
   const texts: string[] = [];
-  let digests = new Int32Array(0);
-  let places = new Float64Array(0);
+  let digests = NO_DIGESTS;
+  let places = NO_PLACES;
   /** Indexes of `texts` from 1; 0: free. At most half of it is taken. */
-  let table = new Int32Array(0);
+  let table = NO_DIGESTS;
 
   /** Where it is, or would be; -1: nowhere in the table. */
   const slotOf = (text: string, digest: number): number => {

@@ -5,7 +5,6 @@
  * One loop, explicit stack, so the depth of the input costs no stack of ours.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
-import { textPlaces, type TextPlaces } from '../../model/text-places.ts';
 import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
@@ -13,6 +12,7 @@ import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Curso
 import { isDangerousByModule, isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { checkExpansion } from './expansion.ts';
+import { keyPlaces } from './key-places.ts';
 import { keyReader } from './keys.ts';
 import { openMemo } from './memo.ts';
 import { plainTensors } from './plain-tensor.ts';
@@ -154,13 +154,6 @@ export function refuseDangerous(uri: string, globals: readonly GlobalUse[]): voi
 
 type Open = { items?: NodeId[]; entries?: (readonly [NodeId, NodeId])[]; [other: string]: unknown };
 
-/** The place that a key has had before; undefined: it has none, and gets this one. */
-function placeOf(places: Map<string, number>, key: string, place: number): number | undefined {
-  const known = places.get(key);
-  if (known === undefined) places.set(key, place);
-  return known;
-}
-
 /** The table's own nodes while they are still being filled: readonly for everyone else. */
 function opened(value: object): Open {
   return value as Open;
@@ -175,8 +168,6 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const plainTensor = plainTensors(bytes);
   /** The global that builds tensors, as it was named last. */
   let builder: NodeId = -1;
-  /** Places of a dict's entries by their keys: texts as they are, which most are, and all others as `keyReader` tells them. */
-  const keys = new Map<NodeId, { readonly texts: TextPlaces; readonly others: Map<string, number> }>();
   const constants = new Map<unknown, NodeId>();
   const integers: NodeId[] = [];
   /** Whether a global may be called, by its node. */
@@ -244,7 +235,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     const value = nodes[id];
     return typeof value === 'object' && value !== null ? value : { kind: 'atom' };
   };
-  const keyOf = keyReader(nodes, fail, charge);
+  const places = keyPlaces(nodes, keyReader(nodes, fail, charge), charge);
   const setItems = (target: NodeId, items: readonly NodeId[]): void => {
     if (items.length % 2 !== 0) fail('an odd number of items for a dict');
     const value = node(target);
@@ -253,16 +244,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (items.length === 0 && value.kind === 'dict') return;
     keepAll();
     const entries = (opened(value).entries ??= []);
-    let index = keys.get(target);
-    if (index === undefined) {
-      index = { texts: textPlaces(), others: new Map() };
-      keys.set(target, index);
-    }
+    const keyAt = (place: number): NodeId => entries[place]![0];
     for (let position = 0; position < items.length; position += 2) {
       const key = items[position] ?? 0;
       const value = items[position + 1] ?? 0;
-      const text = nodes[key];
-      const known = typeof text === 'string' ? index.texts.add(text, entries.length) : placeOf(index.others, keyOf(key), entries.length);
+      const known = places.add(target, key, entries.length, keyAt);
       if (known === undefined) {
         charge(WEIGHTS.entry);
         entries.push([key, value]);
@@ -274,13 +260,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     keepAll();
     const held = opened(nodes[target] as object); // A set: the callers have seen to it.
     const list = (held.items ??= []);
-    let index = keys.get(target);
-    if (index === undefined) keys.set(target, (index = { texts: textPlaces(), others: new Map() }));
+    const itemAt = (place: number): NodeId => list[place]!;
     for (const item of items) {
-      const text = keyOf(item);
-      if (index.others.has(text)) continue;
+      if (places.add(target, item, list.length, itemAt) !== undefined) continue;
       charge(WEIGHTS.entry);
-      index.others.set(text, list.push(item) - 1);
+      list.push(item);
     }
   };
   const pushSet = (kind: 'set' | 'frozenset', items: readonly NodeId[]): void => {

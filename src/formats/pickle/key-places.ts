@@ -1,0 +1,61 @@
+/**
+ * Places of the keys of dicts, and of the items of sets: texts as they are, which most are, and all others as `keyReader` tells them.
+ *
+ * Invariant: linear in the keys. Few are compared one by one: a pickle may hold very many small dicts, and an index of each would take
+ * several times what it holds.
+ */
+import { textPlaces, type TextPlaces } from '../../model/text-places.ts';
+import type { NodeId, ValueNode } from '../../model/value.ts';
+
+const FEW = 8;
+/** Bytes of memory that an index takes beside its entries. */
+const INDEX = 1024;
+
+interface Index {
+  readonly texts: TextPlaces;
+  readonly others: Map<string, number>;
+}
+
+export interface KeyPlaces {
+  /** The place of an equal key among the `count` that `target` has, which `keyAt` gives; undefined: there is none, and it gets the next. */
+  add(target: NodeId, key: NodeId, count: number, keyAt: (place: number) => NodeId): number | undefined;
+}
+
+export function keyPlaces(nodes: readonly ValueNode[], keyOf: (id: NodeId) => string, charge: (bytes: number) => void): KeyPlaces {
+  const indexes = new Map<NodeId, Index>();
+
+  function amongFew(key: NodeId, count: number, keyAt: (place: number) => NodeId): number | undefined {
+    const text = nodes[key];
+    const isText = typeof text === 'string';
+    const name = isText ? text : keyOf(key);
+    for (let place = 0; place < count; place++) {
+      const other = keyAt(place);
+      const known = nodes[other];
+      if (isText ? known === text : typeof known !== 'string' && keyOf(other) === name) return place;
+    }
+    return undefined;
+  }
+
+  function addTo({ texts, others }: Index, key: NodeId, place: number): number | undefined {
+    const text = nodes[key];
+    if (typeof text === 'string') return texts.add(text, place);
+    const name = keyOf(key);
+    const known = others.get(name);
+    if (known === undefined) others.set(name, place);
+    return known;
+  }
+
+  return {
+    add(target, key, count, keyAt) {
+      let index = indexes.get(target);
+      if (index === undefined) {
+        if (count < FEW) return amongFew(key, count, keyAt);
+        charge(INDEX);
+        index = { texts: textPlaces(), others: new Map() };
+        indexes.set(target, index);
+        for (let place = 0; place < count; place++) addTo(index, keyAt(place), place);
+      }
+      return addTo(index, key, count);
+    },
+  };
+}

@@ -12,6 +12,9 @@ import { createStorage, type Storage } from '../../src/io/storage/storage.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
+/** The SDK gives a server five seconds to start, which a machine with much else to do may not have. */
+const STARTS = 5;
+
 /** `uiPort`: with the UI, on that port; `settings`: of the server's dynamic configuration. */
 export async function devServer({
   uiPort,
@@ -19,14 +22,22 @@ export async function devServer({
 }: { readonly uiPort?: number; readonly settings?: readonly string[] } = {}): Promise<TestWorkflowEnvironment> {
   Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
   const path = await findTemporalBinary({ log: () => undefined });
-  return TestWorkflowEnvironment.createLocal({
-    server: {
-      executable: { type: 'existing-path', path },
-      log: { format: 'pretty', level: 'error' },
-      extraArgs: settings.flatMap((setting) => ['--dynamic-config-value', setting]),
-      ...(uiPort === undefined ? {} : { ui: true, uiPort }),
-    },
-  });
+  const start = (): Promise<TestWorkflowEnvironment> =>
+    TestWorkflowEnvironment.createLocal({
+      server: {
+        executable: { type: 'existing-path', path },
+        log: { format: 'pretty', level: 'error' },
+        extraArgs: settings.flatMap((setting) => ['--dynamic-config-value', setting]),
+        ...(uiPort === undefined ? {} : { ui: true, uiPort }),
+      },
+    });
+  for (let left = STARTS; ; left--) {
+    try {
+      return await start();
+    } catch (error) {
+      if (left === 1 || !/did not start within/.test(String(error))) throw error;
+    }
+  }
 }
 
 export function servicesOf(workspace: string, storage: Storage = createStorage()): Services {

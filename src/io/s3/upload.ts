@@ -91,7 +91,11 @@ export async function forgetUpload(place: UploadPlace): Promise<void> {
 async function abort({ port, policy, target, signal }: UploadPlace, upload: string): Promise<void> {
   for (let tries = 1; ; tries++) {
     await patiently(policy, signal, 0, (inner) => port.abortUpload(target, upload, inner)).catch(nullIfGone);
-    const parts = await patiently(policy, signal, 0, (inner) => port.listParts(target, upload, inner)).catch(nullIfGone);
+    // Who may not look has done what can be done.
+    const parts = await patiently(policy, signal, 0, (inner) => port.listParts(target, upload, inner)).catch((error: unknown) => {
+      if (error instanceof StoreFault) return null;
+      throw error;
+    });
     if (parts === null || tries === ABORTS) return;
     await sleep(ABORT_AGAIN * tries, undefined, { signal });
   }

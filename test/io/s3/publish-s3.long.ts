@@ -585,6 +585,17 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
+  test('nor does one who may not list the parts of an upload', async () => {
+    proxy.inject((seen) =>
+      seen.url.includes('partNumber=2') || (seen.method === 'GET' && seen.url.includes('uploadId='))
+        ? { kind: 'status', status: 403 }
+        : null,
+    );
+    expect(await errorOf(publishS3(options()))).toMatchObject({ code: 'CheckpointSourceError', retryable: false });
+    proxy.reset();
+    expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+  });
+
   test('cancelled, it leaves nothing behind; discarded after a kill neither', async () => {
     const controller = new AbortController();
     proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'stall' } : null));

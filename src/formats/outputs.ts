@@ -77,7 +77,7 @@ function safetensors(
   const stem = name.replace(/\.safetensors$/i, '');
   const nameOf = (shard: number): string => `${stem}-${number5(shard + 1)}-of-${number5(sharded.length)}.safetensors`;
   const files = sharded.map((members, shard): OutputFile => {
-    members.forEach((index, tensor) => void (places[index] = { file: shard, tensor }));
+    for (let tensor = 0; tensor < members.length; tensor++) places[members[tensor]!] = { file: shard, tensor };
     const part = sharded.length === 1 ? plan : { ...plan, tensors: members.map((index) => plan.tensors[index]!) };
     const layout = layoutSafetensors(part, arrange);
     return { name: sharded.length === 1 ? null : nameOf(shard), layout };

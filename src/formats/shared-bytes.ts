@@ -47,7 +47,7 @@ export function tiedNames(tensors: readonly PlannedTensor[], storages: readonly 
   const groups = new Map<number, string[]>();
   // Only what shares its storage can be tied.
   const uses = new Uint32Array(storages.length);
-  for (const { origin } of tensors) uses[origin.storage]!++;
+  for (let index = 0; index < tensors.length; index++) uses[tensors[index]!.origin.storage]!++;
   const sharing = tensors.filter(({ origin }) => uses[origin.storage]! > 1);
   for (const [index, { holder }] of shareBytes(sharing, storages).entries()) {
     const { name, shape } = sharing[index]!;

@@ -36,8 +36,7 @@ export async function rewriteAtomically(path: string, content: Content): Promise
 async function writeBeside(handle: FileHandle, aside: string, path: string, content: Content): Promise<void> {
   try {
     try {
-      if (content instanceof Uint8Array) await writeWhole(handle, content);
-      else await handle.writeFile(content);
+      await writeContent(handle, content);
       await handle.sync();
     } finally {
       await handle.close();
@@ -47,6 +46,20 @@ async function writeBeside(handle: FileHandle, aside: string, path: string, cont
     await rm(aside, { force: true });
     throw error;
   }
+}
+
+async function writeContent(handle: FileHandle, content: Content): Promise<void> {
+  if (typeof content === 'string') return handle.writeFile(content);
+  if (content instanceof Uint8Array) return writeWhole(handle, content);
+  // A piece is on its way while the next one is made.
+  let writing = Promise.resolve();
+  for await (const piece of content) {
+    await writing;
+    writing = writeWhole(handle, Buffer.from(piece));
+    // Waited for with the next piece, or at the end.
+    writing.catch(() => undefined);
+  }
+  await writing;
 }
 
 /** At once: `writeFile` would wait for every half a megabyte. */

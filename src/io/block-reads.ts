@@ -14,7 +14,7 @@ import { likelyDataOffset } from '../formats/zip/archive.ts';
 import { bytesPerElement } from '../model/dtype.ts';
 import { castFill, type CastReport } from './cast.ts';
 import { coalescing, type ByteRange, type CoalescingSource, type DirectRange } from './coalescing-source.ts';
-import { heldStart, heldTensor } from './held-tensor.ts';
+import { copyHeld, heldStart } from './held-tensor.ts';
 import { OPEN_MAX, type OpenFiles } from './open-files.ts';
 import { settled } from './settled.ts';
 import { openStorage, ranged, storedAt, type StorageReader } from './storage-reader.ts';
@@ -53,8 +53,8 @@ interface Aim extends DirectRange {
 export interface BlockReads {
   /** Whether the block may be read while others are. */
   apart(parts: readonly Part[]): boolean;
-  /** Fills what of a block is tensors. */
-  read(parts: readonly Part[], bytes: Uint8Array, lane: number, signal: AbortSignal): Promise<readonly Overflow[]>;
+  /** Fills what of a block is tensors; `places`: the bytes of each part. */
+  read(parts: readonly Part[], places: readonly Uint8Array[], lane: number, signal: AbortSignal): Promise<readonly Overflow[]>;
 }
 
 /** True for files each read of which is a request that takes its time, however few bytes it asks for. */
@@ -186,11 +186,9 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   /** Copies a whole tensor that lies in memory; false where it does not. */
   function fillHeld(ready: ReadonlyMap<number, CoalescingSource>, { tensor, length, target }: Piece): boolean {
     if (target.length !== length) return false;
-    const place = storages[tensor.origin.storage]!;
-    const source = ready.get(place.file);
-    const bytes = source === undefined ? undefined : heldTensor(source, place, tensor, length);
-    if (bytes !== undefined) target.set(bytes);
-    return bytes !== undefined;
+    const storage = storages[tensor.origin.storage]!;
+    const source = ready.get(storage.file);
+    return source !== undefined && copyHeld(source, storage, tensor, target);
   }
 
   /** The source bytes of a small tensor, what is checked in front of them included; undefined: it is none, or lies in several places. */
@@ -199,14 +197,14 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     return length > small || storage.length > small ? undefined : rangeOf(storage.location, storage.length);
   }
 
-  function piecesOf(parts: readonly Part[], bytes: Uint8Array): readonly Piece[] {
+  function piecesOf(parts: readonly Part[], places: readonly Uint8Array[]): readonly Piece[] {
     const pieces: Piece[] = [];
-    let from = 0;
-    for (const part of parts) {
+    for (let at = 0; at < parts.length; at++) {
+      const part = parts[at]!;
       const segment = layout.segments[part.segment]!;
-      const target = bytes.subarray(from, (from += part.length));
       if (segment.kind !== 'tensor' || part.length === 0) continue;
-      pieces.push({ part, index: segment.index, tensor: layout.tensors[segment.index]!, length: segment.length, target });
+      const { index, length } = segment;
+      pieces.push({ part, index, tensor: layout.tensors[index]!, length, target: places[at]! });
     }
     return pieces;
   }
@@ -218,13 +216,15 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
         const segment = layout.segments[part.segment]!;
         return segment.kind !== 'tensor' || isFree(layout.tensors[segment.index]!);
       }),
-    async read(parts, bytes, lane, signal) {
-      const pieces = piecesOf(parts, bytes);
-      const aims = pieces.map(aim);
+    async read(parts, places, lane, signal) {
+      const pieces = piecesOf(parts, places);
+      const aims = overlapping ? pieces.map(aim) : [];
       const asked = new Map<number, (ByteRange | DirectRange)[]>();
       /** Storages whose proof comes with what is read. */
       const heads: number[] = [];
-      for (const [at, piece] of pieces.entries()) {
+      // By their places: there may be very many in each block.
+      for (let at = 0; at < pieces.length; at++) {
+        const piece = pieces[at]!;
         const index = piece.tensor.origin.storage;
         const aimed = aims[at];
         const proof = aimed === undefined ? undefined : proofOf(aimed, index);
@@ -233,8 +233,9 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
         if (range === undefined) continue;
         const { file } = storages[index]!;
         const ranges = asked.get(file) ?? [];
-        ranges.push(...(proof === undefined ? [] : [proof]), range);
-        asked.set(file, ranges);
+        if (ranges.length === 0) asked.set(file, ranges);
+        if (proof !== undefined) ranges.push(proof);
+        ranges.push(range);
       }
       const near = settled(
         [...asked].map(async ([file, ranges]) => {
@@ -251,7 +252,8 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
         await Promise.allSettled(reads);
         throw error;
       };
-      for (const [at, piece] of pieces.entries()) {
+      for (let at = 0; at < pieces.length; at++) {
+        const piece = pieces[at]!;
         const aimed = aims[at];
         if (aimed === undefined && fillHeld(ready, piece)) continue;
         const filled = aimed === undefined ? fillTensor(piece, lane, signal) : prove(aimed, piece, lane, signal);
@@ -289,7 +291,8 @@ function rangeOf(location: StorageLocation, length: number): ByteRange | undefin
     case 'member':
       return {
         offset: location.header,
-        length: Math.min(location.end - location.header, LOCAL_HEADER + Buffer.byteLength(location.name) + location.stored),
+        // No character takes more than three bytes.
+        length: Math.min(location.end - location.header, LOCAL_HEADER + 3 * location.name.length + location.stored),
       };
     case 'archive':
       return { offset: location.offset, length: location.stored };

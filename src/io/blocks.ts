@@ -19,7 +19,9 @@ export interface Part {
 export function* blocksOf(layout: Layout, size = BLOCK): Generator<readonly Part[]> {
   let parts: Part[] = [];
   let room = size;
-  for (const [segment, each] of layout.segments.entries()) {
+  const { segments } = layout;
+  for (let segment = 0; segment < segments.length; segment++) {
+    const each = segments[segment]!;
     const length = segmentLength(each);
     let offset = 0;
     do {
@@ -41,6 +43,12 @@ export function* blocksOf(layout: Layout, size = BLOCK): Generator<readonly Part
 /** Bytes of a block. */
 export function blockLength(parts: readonly Part[]): number {
   return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Of a block's bytes those of each part. */
+export function placesOf(parts: readonly Part[], bytes: Uint8Array): readonly Uint8Array[] {
+  let at = 0;
+  return parts.map(({ length }) => bytes.subarray(at, (at += length)));
 }
 
 /** Cuts inside a segment lie at multiples of this. Dtypes that pack several elements into some bytes are moved as bytes. */

@@ -19,8 +19,15 @@ export interface DirectRange {
 export interface CoalescingSource extends ByteSource {
   /** Reads these ranges, those that lie close together in one request; forgets what was read before. Those with a target are there afterwards. */
   prefetch(ranges: readonly (ByteRange | DirectRange)[], signal?: AbortSignal): Promise<void>;
-  /** What is in memory from `offset` on, as far as it goes, until the next `prefetch`; undefined: nothing. */
-  held(offset: number): Uint8Array | undefined;
+  /** The piece in memory that the byte at `offset` lies in, until the next `prefetch`; undefined: none. */
+  held(offset: number): Held | undefined;
+}
+
+/** Bytes of the source that are in memory. */
+export interface Held {
+  readonly offset: number;
+  readonly end: number;
+  readonly bytes: Uint8Array;
 }
 
 /** Bytes between two ranges that are cheaper read than asked for around. */
@@ -57,7 +64,8 @@ export function spansOf(ranges: readonly (ByteRange | DirectRange)[], size: numb
   const sorted = isInOrder ? ranges : ranges.toSorted((a, b) => a.offset - b.offset);
   const spans: GrowingSpan[] = [];
   let last: GrowingSpan | undefined;
-  for (const range of sorted) {
+  for (let index = 0; index < sorted.length; index++) {
+    const range = sorted[index]!;
     const { offset } = range;
     const isDirect = 'target' in range;
     const end = isDirect ? offset + range.target.length : Math.min(size, offset + range.length);
@@ -84,12 +92,6 @@ export function spansOf(ranges: readonly (ByteRange | DirectRange)[], size: numb
 function directEnd({ offset, direct }: Span): number {
   const last = direct.at(-1);
   return last === undefined ? offset : last.offset + last.target.length;
-}
-
-interface Held {
-  readonly offset: number;
-  readonly end: number;
-  readonly bytes: Uint8Array;
 }
 
 /** A span's pieces in order: places of their own, and lengths of what is held. */
@@ -120,8 +122,8 @@ export function coalescing(source: ByteSource, least?: number): CoalescingSource
   /** What is held lies here: used again each time, as fresh memory for every block would be most of what is allocated. */
   let memory = new Uint8Array(0);
 
-  /** The held bytes from an offset on. Pieces are in order; of two that overlap, the later one counts. */
-  function from(offset: number): Uint8Array | undefined {
+  /** Pieces are in order; of two that overlap, the later one counts. */
+  function pieceAt(offset: number): Held | undefined {
     let low = 0;
     let high = held.length;
     while (low < high) {
@@ -130,19 +132,20 @@ export function coalescing(source: ByteSource, least?: number): CoalescingSource
       else high = middle;
     }
     const span = held[low - 1];
-    return span !== undefined && offset < span.end ? span.bytes.subarray(offset - span.offset) : undefined;
+    return span !== undefined && offset < span.end ? span : undefined;
   }
 
   function find(offset: number, length: number): Uint8Array | undefined {
-    const bytes = from(offset);
-    return bytes !== undefined && bytes.length >= length ? bytes.subarray(0, length) : undefined;
+    const piece = pieceAt(offset);
+    const start = piece === undefined ? 0 : offset - piece.offset;
+    return piece !== undefined && offset + length <= piece.end ? piece.bytes.subarray(start, start + length) : undefined;
   }
 
   return {
     uri: source.uri,
     size: source.size,
     identity: source.identity,
-    held: from,
+    held: pieceAt,
     async prefetch(ranges, signal) {
       held = [];
       const spans = spansOf(ranges, source.size, least).map(cut);

@@ -120,19 +120,19 @@ function encoded(pieces: readonly Piece[]): Uint8Array {
 
 function writeValue(value: unknown, depth: number, out: Piece[]): void {
   if (typeof value !== 'object' || value === null) out.push(JSON.stringify(value) ?? 'null');
-  else if (depth > DEEPEST) out.push(plain(value));
+  else if (depth > DEEPEST) writePlain(value, out);
   else if (!Array.isArray(value)) writeObject(value as Row, depth, out);
   else if (value.length >= LONG) {
     out.push(`["l",${value.length},`);
     writeColumn(value, depth + 1, out, value);
     out.push(']');
-  } else if (value.every(isPrimitive)) out.push(plain(value));
+  } else if (value.every(isPrimitive)) writePlain(value, out);
   else writeEach(value, depth, out);
 }
 
 function writeObject(value: Row, depth: number, out: Piece[]): void {
   const entries = Object.entries(value).filter(([, field]) => field !== undefined);
-  if (entries.every(([, field]) => isPrimitive(field))) return void out.push(plain(value));
+  if (entries.every(([, field]) => isPrimitive(field))) return void writePlain(value, out);
   out.push(`["o",${JSON.stringify(entries.map(([key]) => key))},`);
   writeList(entries, out, ([, field]) => writeValue(field, depth + 1, out));
   out.push(']');
@@ -145,15 +145,16 @@ function writeEach(values: readonly unknown[], depth: number, out: Piece[]): voi
 }
 
 function writeList<T>(items: readonly T[], out: Piece[], write: (item: T, index: number) => void): void {
-  for (const [index, item] of items.entries()) {
+  for (let index = 0; index < items.length; index++) {
     out.push(index === 0 ? '[' : ',');
-    write(item, index);
+    write(items[index]!, index);
   }
   out.push(items.length === 0 ? '[]' : ']');
 }
 
-function plain(value: unknown): string {
-  return `["v",${JSON.stringify(value)}]`;
+/** In pieces: put together, a long text would be copied. */
+function writePlain(value: unknown, out: Piece[]): void {
+  out.push('["v",', JSON.stringify(value), ']');
 }
 
 function isPrimitive(value: unknown): boolean {
@@ -162,7 +163,7 @@ function isPrimitive(value: unknown): boolean {
 
 /** `list`: the values are a whole list, which may be part of other values, too. */
 function writeColumn(values: readonly unknown[], depth: number, out: Piece[], list?: readonly unknown[]): void {
-  if (depth > DEEPEST) return void out.push(plain(values));
+  if (depth > DEEPEST) return void writePlain(values, out);
   if (depth > SHARED_DEPTH || values.length < SHARED_LENGTH) return writeNewColumn(values, depth, out);
   const [first] = values;
   const key = typeof first === 'object' && first !== null ? first : list;
@@ -230,7 +231,7 @@ function writePrimitives(values: readonly unknown[], out: Piece[]): boolean {
   }
   if (isAllSame) out.push(same(first));
   else if (isProgression(values)) out.push(`["+",${first as number},${(second as number) - (first as number)}]`);
-  else out.push(plain(values));
+  else writePlain(values, out);
   return true;
 }
 
@@ -292,7 +293,7 @@ function writeRows(values: readonly unknown[], keys: readonly string[], depth: n
   }
   if (values.length < LONG) writeEach(values, depth, out);
   // A field that is not there is none in JSON; and one of that name is no plain field where it is read.
-  else if (!isWhole || keys.includes('__proto__')) out.push(plain(values));
+  else if (!isWhole || keys.includes('__proto__')) writePlain(values, out);
   else {
     out.push(`["r",${JSON.stringify(keys)},`);
     writeList(fields, out, (field, at) => {
@@ -318,7 +319,7 @@ function writeKinds(values: readonly unknown[], depth: number, out: Piece[]): vo
     const kind = kindOf(value);
     let group = groups.get(kind);
     if (group === undefined) groups.set(kind, (group = { letter: FIRST_LETTER + groups.size, values: [] }));
-    if (groups.size > KINDS) return void out.push(plain(values));
+    if (groups.size > KINDS) return void writePlain(values, out);
     group.values.push(value);
     places[index] = group.letter;
   }
@@ -326,7 +327,7 @@ function writeKinds(values: readonly unknown[], depth: number, out: Piece[]): vo
   writeList([...groups.values()], out, ({ values: group }) => {
     out.push(`[${group.length},`);
     // Of one kind each, but for objects whose keys only look alike when they are joined.
-    if (!writeOneKind(group, depth, out)) out.push(plain(group));
+    if (!writeOneKind(group, depth, out)) writePlain(group, out);
     out.push(']');
   });
   out.push(']');

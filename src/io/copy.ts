@@ -10,7 +10,7 @@ import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { blockReads, isFar, type Overflow } from './block-reads.ts';
-import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
+import { BLOCK, blockLength, blocksOf, placesOf, type Part } from './blocks.ts';
 import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
 import { inlineDigester, threadDigester, threadDigesters, type Digester, type DigestPiece } from './digest.ts';
 import { openFiles } from './open-files.ts';
@@ -80,6 +80,8 @@ interface Block {
   readonly offset: number;
   readonly parts: readonly Part[];
   readonly bytes: Uint8Array;
+  /** Of these bytes those of each part. */
+  readonly places: readonly Uint8Array[];
   /** It is there already. */
   readonly resumed: boolean;
 }
@@ -102,7 +104,8 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const signal = AbortSignal.any([options.signal, stop.signal]);
   // Every request under way listens.
   setMaxListeners(0, signal);
-  const tensors = Array.from<string | undefined>({ length: layout.tensors.length });
+  const tensors: (string | undefined)[] = [];
+  tensors.length = layout.tensors.length;
   const overflowed: Record<string, number> = { ...resume?.overflowed };
   /** By slot. */
   const reading: Promise<unknown>[] = [];
@@ -112,21 +115,22 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   let whole = '';
   let reported = 0;
 
-  async function read({ parts, bytes, offset, slot, resumed }: Block): Promise<readonly Overflow[]> {
-    if (!resumed) return reads.read(parts, bytes, slot, signal);
+  async function read({ parts, bytes, places, offset, slot, resumed }: Block): Promise<readonly Overflow[]> {
+    if (!resumed) return reads.read(parts, places, slot, signal);
     await resume!.readInto(offset, bytes);
     return [];
   }
 
   /** What a block holds beside bytes that were read, which of them belong to which tensor, and the sum of all. */
-  function complete({ parts, bytes, resumed }: Block): Completed {
+  function complete({ parts, places, resumed }: Block): Completed {
     const pieces: DigestPiece[] = [];
     const views: Uint8Array[] = [];
     let sum = 0;
     let from = 0;
-    for (const { segment: index, offset, length } of parts) {
+    for (let at = 0; at < parts.length; at++) {
+      const { segment: index, offset, length } = parts[at]!;
+      const target = places[at]!;
       const to = from + length;
-      const target = bytes.subarray(from, to);
       const segment = layout.segments[index]!;
       let own: number | undefined;
       if (segment.kind === 'tensor') {
@@ -192,7 +196,8 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       // What is taken over must end with a block, else its digest would never be compared.
       if (resume !== undefined && offset < resume.offset && end > resume.offset) throw new ResumeMismatch();
       const resumed = resume !== undefined && end <= resume.offset;
-      const block = { slot, offset, parts, bytes: memory[slot]!.subarray(0, length), resumed };
+      const bytes = memory[slot]!.subarray(0, length);
+      const block = { slot, offset, parts, bytes, places: placesOf(parts, bytes), resumed };
       const alone = resumed || !reads.apart(parts);
       if (alone) await Promise.allSettled(reading);
       const filled = read(block);

@@ -6,41 +6,37 @@ import { heldDataOffset } from '../formats/zip/archive.ts';
 import { bytesPerElement } from '../model/dtype.ts';
 import type { Storage } from '../model/header.ts';
 import type { PlannedTensor } from '../model/plan.ts';
-import type { CoalescingSource } from './coalescing-source.ts';
+import type { CoalescingSource, Held } from './coalescing-source.ts';
 import { isAsStored } from './tensor-reader.ts';
 
 /**
- * All bytes of the tensor as they are published, or undefined: it is not in memory, or its bytes have to be changed on their way.
- * What stands in front of the storage is checked as `openStorage` checks it, and throws the same errors.
+ * Copies the tensor's bytes as they are published, all that `target` takes. False, and nothing copied: they are not in memory, or have to
+ * be changed on their way. What stands in front of the storage is checked as `openStorage` checks it, and throws the same errors.
  */
-export function heldTensor(source: CoalescingSource, storage: Storage, tensor: PlannedTensor, bytes: number): Uint8Array | undefined {
-  if (!isAsStored(tensor, storage)) return undefined;
+export function copyHeld(source: CoalescingSource, storage: Storage, tensor: PlannedTensor, target: Uint8Array): boolean {
   const { location } = storage;
-  const { origin } = tensor;
-  const start = origin.offset * bytesPerElement(origin.dtype);
-  switch (location.kind) {
-    case 'range': {
-      if (location.counted !== undefined) return undefined;
-      return part(source.held(location.offset), start, bytes);
-    }
-    case 'member': {
-      const data = heldStart(source, storage);
-      return data === undefined ? undefined : part(source.held(location.header), data - location.header + start, bytes);
-    }
-    default:
-      return undefined;
-  }
+  if (!isAsStored(tensor, storage) || (location.kind !== 'range' && location.kind !== 'member')) return false;
+  const held = source.held(location.kind === 'range' ? location.offset : location.header);
+  if (held === undefined) return false;
+  const start = startIn(source.uri, storage, held);
+  if (start === undefined) return false;
+  const from = start + tensor.origin.offset * bytesPerElement(tensor.origin.dtype) - held.offset;
+  if (from + target.length > held.bytes.length) return false;
+  target.set(held.bytes.subarray(from, from + target.length));
+  return true;
 }
 
 /** Where a stored member's data begins, where its local header is in memory, checked. Undefined: it takes the long way to say. */
-export function heldStart(source: CoalescingSource, { location, length }: Storage): number | undefined {
-  if (location.kind !== 'member' || location.method !== 'stored') return undefined;
-  const held = source.held(location.header);
-  if (held === undefined) return undefined;
-  const { name, method, flags, crc32, stored: compressed, header, end } = location;
-  return heldDataOffset(source.uri, { name, method, flags, crc32, compressed, size: length, header, end }, held);
+export function heldStart(source: CoalescingSource, storage: Storage): number | undefined {
+  const { location } = storage;
+  const held = location.kind === 'member' ? source.held(location.header) : undefined;
+  return held === undefined ? undefined : startIn(source.uri, storage, held);
 }
 
-function part(held: Uint8Array | undefined, start: number, length: number): Uint8Array | undefined {
-  return held !== undefined && held.length >= start + length ? held.subarray(start, start + length) : undefined;
+/** Where in the file a storage begins, of which the start, with what stands in front of it, is in memory. */
+function startIn(uri: string, { location, length }: Storage, held: Held): number | undefined {
+  if (location.kind === 'range') return location.counted === undefined ? location.offset : undefined;
+  if (location.kind !== 'member' || location.method !== 'stored') return undefined;
+  const { name, method, flags, crc32, stored: compressed, header, end } = location;
+  return heldDataOffset(uri, { name, method, flags, crc32, compressed, size: length, header, end }, held.bytes, header - held.offset);
 }

@@ -1,5 +1,6 @@
 /** The manifest beside a published file: where it came from, what it holds, and what pins it. */
 import type { PinnedFile } from '../model/byte-source.ts';
+import { jsonText } from '../model/json-text.ts';
 import type { LeftOut } from '../model/plan.ts';
 import { CheckpointSourceError, type JsonObject } from '../errors.ts';
 import type { Destination } from './destination.ts';
@@ -83,7 +84,7 @@ function lineWriter(): (tensor: Manifest['tensors'][number]) => string {
       like = { dtype, shape };
       fields = `,"dtype":"${dtype}","shape":[${shape.join(',')}]`;
     }
-    return `\n    {"name":${JSON.stringify(name)}${fields}${sha256 === undefined ? '' : `,"sha256":"${sha256}"`}}`;
+    return `\n    {"name":${jsonText(name)}${fields}${sha256 === undefined ? '' : `,"sha256":"${sha256}"`}}`;
   };
 }
 
@@ -96,11 +97,18 @@ async function* piecesOf(manifest: Manifest): AsyncGenerator<string> {
   const at = others.indexOf(empty) + empty.length;
   yield others.slice(0, at - 1);
   const lineOf = lineWriter();
-  for (let from = 0; from < tensors.length; from += LINES) {
-    const lines = tensors.slice(from, from + LINES).map(lineOf);
-    yield from === 0 ? lines.join(',') : `,${lines.join(',')}`;
+  let lines = '';
+  for (let index = 0; index < tensors.length; index++) {
+    if (index > 0) lines += ',';
+    lines += lineOf(tensors[index]!);
+    if ((index + 1) % LINES > 0) continue;
+    yield lines;
+    lines = '';
   }
-  yield `${tensors.length === 0 ? '' : '\n  '}]${others.slice(at)}\n`;
+  yield `${lines}${tensors.length === 0 ? '' : '\n  '}]`;
+  // By itself: what is put together is copied.
+  yield others.slice(at);
+  yield '\n';
 }
 
 /** The manifest of an output that is as it was, with another recipe: by this one, too, it comes about. */

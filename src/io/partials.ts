@@ -31,9 +31,9 @@ export async function recordFinished(folder: string, partial: string, { content,
   // Mostly there is one of each.
   const indexes = tensors.includes(undefined) ? Object.keys(tensors).map(Number) : null;
   // Of very many tensors the digests are one text, as they are. One that is cut counts as none.
-  const digests = tensors.join('');
+  const digests = Buffer.from(tensors.join(''), 'latin1');
   const head = JSON.stringify({ content, identity, ...rest, indexes, length: digests.length });
-  await writeFile(join(folder, RECORD), Buffer.from(`${head}\n${digests}`));
+  await writeFile(join(folder, RECORD), Buffer.concat([Buffer.from(`${head}\n`), digests]));
 }
 
 /** What an attempt has made the output, if that is what is there; else null. */

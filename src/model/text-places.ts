@@ -22,7 +22,8 @@ export interface TextPlaces {
   add(text: string, place: number): number | undefined;
 }
 
-export function textPlaces(): TextPlaces {
+/** `expected`: how many texts it will have, for whom that is known. */
+export function textPlaces(expected = 0): TextPlaces {
   const others = new Map<string, number>();
   const texts: string[] = [];
   let digests = NO_DIGESTS;
@@ -49,7 +50,7 @@ export function textPlaces(): TextPlaces {
     table[slot] = index + 1;
   };
   const grow = (): void => {
-    const size = Math.max(FEW, texts.length);
+    const size = Math.max(FEW, texts.length, Math.ceil(expected / 2));
     const known = { texts: texts.splice(0), digests, places };
     digests = new Int32Array(2 * size);
     places = new Float64Array(2 * size);

@@ -26,7 +26,7 @@ export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
 /** Not by `flat`, which is slow where a dict has very many entries. */
 function pairsOf(entries: readonly (readonly [NodeId, NodeId])[], attributes: NodeId | undefined): readonly NodeId[] {
   const ids: NodeId[] = [];
-  for (const [key, value] of entries) ids.push(key, value);
+  for (let at = 0; at < entries.length; at++) ids.push(entries[at]![0], entries[at]![1]);
   if (attributes !== undefined) ids.push(attributes);
   return ids;
 }

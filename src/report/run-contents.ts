@@ -69,7 +69,8 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
   const planned = byName(plan?.tensors ?? []);
   const sourceFiles = header === null ? null : new Set(header.files.map(({ uri }) => uri));
   const filledNames = new Set(namesIn(published?.record, 'filled_params', 'refreshed_params'));
-  for (const [index, tensor] of tensors.entries()) {
+  for (let index = 0; index < tensors.length; index++) {
+    const tensor = tensors[index]!;
     const { name, dtype, shape } = tensor;
     const origin = planned(name)?.origin;
     const storage = origin === undefined ? undefined : plan!.storages[origin.storage];
@@ -94,8 +95,8 @@ function tensorColumns(header: Header | null, plan: Plan | null, published: Publ
 function membersOf(tensors: readonly { readonly name: string }[], names: readonly string[]): Uint8Array {
   const found = new Uint8Array(tensors.length);
   let next = 0;
-  for (const [index, { name }] of tensors.entries()) {
-    if (name !== names[next]) continue;
+  for (let index = 0; index < tensors.length; index++) {
+    if (tensors[index]!.name !== names[next]) continue;
     found[index] = 1;
     next++;
   }

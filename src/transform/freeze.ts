@@ -58,8 +58,8 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
   const frozenModules = found.map((name) => {
     const inside = subtree(name);
     let newly = 0;
-    for (const [index, parameter] of names.entries()) {
-      if (isFrozen[index] || !model.isParameter[index] || !parameter.startsWith(inside)) continue;
+    for (let index = 0; index < names.length; index++) {
+      if (isFrozen[index] || !model.isParameter[index] || !names[index]!.startsWith(inside)) continue;
       isFrozen[index] = true;
       newly++;
     }

@@ -63,7 +63,7 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
 }
 
 function refuseTwins(before: readonly PlannedTensor[], after: readonly PlannedTensor[]): void {
-  const places = textPlaces();
+  const places = textPlaces(after.length);
   const twin = after.findIndex(({ name }, index) => places.add(name, index) !== undefined);
   if (twin === -1) return;
   const { name: next } = after[twin]!;

@@ -19,7 +19,9 @@ export function checkExpansion(nodes: readonly ValueNode[], root: NodeId, limits
     if (child === undefined) {
       let total = 1;
       let deepest = 0;
-      for (const id of frame.children) {
+      // By their places: one value may hold nearly all others.
+      for (let at = 0; at < frame.children.length; at++) {
+        const id = frame.children[at]!;
         total += size[id] ?? 1;
         deepest = Math.max(deepest, depth[id] ?? 0);
       }

@@ -114,11 +114,20 @@ export function plainTensors(bytes: Uint8Array): (from: number) => PlainTensor |
   };
   /** A tuple of them, which only an empty one is not stored of. */
   const integers = (list: number[]): void => {
-    list.length = 0;
-    if (bytes[at] === EMPTY_TUPLE) return void at++;
+    if (bytes[at] === EMPTY_TUPLE) {
+      list.length = 0;
+      return void at++;
+    }
     const isMarked = bytes[at] === MARK;
     if (isMarked) at++;
-    for (let opcode = bytes[at]; opcode === BININT1 || opcode === BININT2 || opcode === BININT; opcode = bytes[at]) list.push(integer());
+    // Overwritten, a list keeps its memory, which one that is emptied gives away.
+    let count = 0;
+    for (let opcode = bytes[at]; opcode === BININT1 || opcode === BININT2 || opcode === BININT; opcode = bytes[at]) {
+      if (count < list.length) list[count] = integer();
+      else list.push(integer());
+      count++;
+    }
+    if (count < list.length) list.length = count;
     if (list.length > MAX_DIMENSIONS) isPlain = false;
     if (isMarked) is(TUPLE);
     else if (list.length === 0 || TUPLE1 + list.length - 1 > TUPLE3) isPlain = false;

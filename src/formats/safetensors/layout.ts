@@ -4,6 +4,7 @@
  */
 import { CheckpointIncompatibleError } from '../../errors.ts';
 import { DTYPES, tensorBytes, type Dtype } from '../../model/dtype.ts';
+import { jsonText } from '../../model/json-text.ts';
 import { publishedMetadata, type Plan, type PlannedTensor } from '../../model/plan.ts';
 import type { Layout, Segment } from '../layout.ts';
 
@@ -12,6 +13,7 @@ export const HEADER_MAX = 100_000_000;
 /** Entries of a header that become bytes together. */
 const PIECE = 1024;
 const RESERVED = '__metadata__';
+const NO_HEADER = Buffer.alloc(0);
 /** The reference's order of dtypes, which is their alignment. */
 const RANK = new Map((Object.keys(DTYPES) as Dtype[]).map((dtype, index) => [dtype, index]));
 
@@ -22,9 +24,10 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
   checkTensors(plan.tensors);
   const groups = orderOf(plan.tensors);
   if (hasTwins(plan.tensors, groups)) throw twinsError(plan.tensors);
-  const order = groups.flat();
+  const order = groups.length === 1 ? groups[0]! : groups.flat();
   const header = headerText();
-  const segments: Segment[] = [];
+  // The header comes first, and is known last.
+  const segments: Segment[] = [{ kind: 'bytes', bytes: NO_HEADER }];
   const metadata = Object.entries(publishedMetadata(plan)).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   if (metadata.length > 0)
     header.add(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
@@ -33,14 +36,16 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
   let like: Pick<PlannedTensor, 'dtype' | 'shape'> | undefined;
   let fields = '';
   let length = 0;
-  for (const index of arrange(plan, order)) {
+  const arranged = arrange(plan, order);
+  for (let place = 0; place < arranged.length; place++) {
+    const index = arranged[place]!;
     const { name, dtype, shape } = plan.tensors[index]!;
     if (like?.dtype !== dtype || like.shape !== shape) {
       like = { dtype, shape };
       fields = `:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[`;
       length = tensorBytes(dtype, shape);
     }
-    header.add(`${JSON.stringify(name)}${fields}${end},${(end += length)}]}`);
+    header.add(`${jsonText(name)}${fields}${end},${(end += length)}]}`);
     segments.push({ kind: 'tensor', index, length });
   }
   const json = header.bytes();
@@ -52,35 +57,36 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
   const start = Buffer.alloc(8 + padded, ' ');
   start.writeBigUInt64LE(BigInt(padded), 0);
   json.copy(start, 8);
+  segments[0] = { kind: 'bytes', bytes: start };
   return {
     format: 'safetensors',
     size: start.length + end,
     tensors: plan.tensors,
-    segments: [{ kind: 'bytes', bytes: start }, ...segments],
+    segments,
   };
 }
 
 /** Entries of an object, turned into bytes as they come: many thousand strings are more than their bytes. */
 function headerText(): { readonly add: (entry: string) => void; readonly bytes: () => Buffer } {
   const pieces: Buffer[] = [];
-  let entries: string[] = [];
-  const flush = (): void => {
-    pieces.push(Buffer.from(`${pieces.length === 0 ? '{' : ','}${entries.join(',')}`));
-    entries = [];
-  };
+  let text = '{';
+  let entries = 0;
   return {
-    add: (entry) => void (entries.push(entry) === PIECE && flush()),
-    bytes: () => {
-      if (entries.length > 0 || pieces.length === 0) flush();
-      return Buffer.concat([...pieces, Buffer.from('}')]);
+    add(entry) {
+      text += entries++ === 0 ? entry : `,${entry}`;
+      if (entries % PIECE > 0) return;
+      pieces.push(Buffer.from(text));
+      text = '';
     },
+    bytes: () => Buffer.concat([...pieces, Buffer.from(`${text}}`)]),
   };
 }
 
 /** Indexes of the tensors as they stand in the file, apart by their dtypes. */
 function orderOf(tensors: readonly PlannedTensor[]): readonly (readonly number[])[] {
   const byDtype = new Map<Dtype, number[]>();
-  for (const [index, { dtype }] of tensors.entries()) {
+  for (let index = 0; index < tensors.length; index++) {
+    const { dtype } = tensors[index]!;
     const group = byDtype.get(dtype);
     if (group === undefined) byDtype.set(dtype, [index]);
     else group.push(index);

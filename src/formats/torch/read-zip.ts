@@ -72,7 +72,8 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const folder = `${root}data/`;
   const aside: Member[] = [];
   const inside: Member[] = [];
-  for (const member of archive.members) {
+  for (let index = 0; index < archive.members.length; index++) {
+    const member = archive.members[index]!;
     const isInside = member.name.startsWith(folder);
     if (isInside) inside.push(member);
     if (!isInside || isPickle(member.name)) aside.push(member);

@@ -45,7 +45,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   const others = root.entries.filter(([, value]) => !isTensor(nodes[value]));
   const raw = others.length < root.entries.length && others.every(([key]) => EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
   const top = new Map<string, NodeId>();
-  for (const [key, value] of root.entries) {
+  for (let at = 0; at < root.entries.length; at++) {
+    const [key, value] = root.entries[at]!;
     const text = keyText(nodes[key]) ?? `<${describe(nodes[key])}>`;
     // A raw state dict may have very many keys: only those count that mark a format.
     if (!raw || FORMAT_MARKS.has(text)) top.set(text, value);
@@ -72,7 +73,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   const nonTensors: { name: string; is: string }[] = [];
   // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
   const names = dict.entries.every(([id]) => typeof nodes[id] === 'string') ? null : new Set<string>();
-  for (const [id, value] of dict.entries) {
+  for (let at = 0; at < dict.entries.length; at++) {
+    const [id, value] = dict.entries[at]!;
     const name = keyText(nodes[id]);
     if (name === undefined)
       throw new CheckpointValidationError(`${uri}: the state dict has a key that is ${describe(nodes[id])}, expected a name.`, [

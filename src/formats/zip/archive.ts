@@ -108,7 +108,8 @@ function oddities(members: readonly Member[]): readonly Finding[] {
       message: `${unsummed.length} members have a CRC-32 of 0, as torch writes it when told not to compute any: damage to them cannot be seen`,
       member: unsummed[0].name,
     });
-  for (const member of members) {
+  for (let index = 0; index < members.length; index++) {
+    const member = members[index]!;
     const room = member.end - member.header - LOCAL_HEADER_SIZE - member.compressed;
     if (room <= LARGEST_EXTRA + DESCRIPTOR64_SIZE) continue;
     const rest = room - Buffer.byteLength(member.name);
@@ -323,7 +324,8 @@ function placeEnds(uri: string, members: readonly Placed[], directoryOffset: num
   let before = 'the start of the file';
   if (inOrder.length > 0 && inOrder[0]!.header !== 0)
     throw corrupt(uri, `its first member begins at ${inOrder[0]!.header}, expected 0: there are bytes before the archive`);
-  for (const member of inOrder) {
+  for (let index = 0; index < inOrder.length; index++) {
+    const member = inOrder[index]!;
     if (member.header < end)
       throw corrupt(uri, `member ${member.name} at ${member.header} overlaps ${before}, which ends at ${end} or later`);
     end = member.header + LOCAL_HEADER_SIZE + lengthOf(member.name) + member.compressed;
@@ -355,14 +357,14 @@ async function readLocal(source: ByteSource, member: Member): Promise<Local> {
   return checkLocal(source.uri, member, Buffer.concat([local, rest]), start);
 }
 
-/** The same out of bytes from the local header on that are there already; undefined where they do not reach the member's data. */
-export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array): number | undefined {
-  if (bytes.length < LOCAL_HEADER_SIZE) return undefined;
-  const plain = plainDataOffset(member, bytes);
+/** The same out of bytes that are there already, with the local header `at` so many of them; undefined where they do not reach the member's data. */
+export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array, at: number): number | undefined {
+  if (bytes.length - at < LOCAL_HEADER_SIZE) return undefined;
+  const plain = plainDataOffset(member, bytes, at);
   if (plain !== undefined) return plain;
-  const local = bufferOf(bytes);
+  const local = bufferOf(bytes.subarray(at));
   const start = checkStart(uri, member, local);
-  return start.data - member.header > bytes.length ? undefined : checkLocal(uri, member, local, start).data;
+  return start.data - member.header > local.length ? undefined : checkLocal(uri, member, local, start).data;
 }
 
 /**
@@ -370,29 +372,34 @@ export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array): 
  * or leaves sums and sizes to the data descriptor as torch does, has its name in ASCII, and nothing in its extra field that would change
  * what they mean. Undefined: it takes the long way to say.
  */
-function plainDataOffset({ name, flags, method, crc32, compressed, size, header, end }: Member, bytes: Uint8Array): number | undefined {
-  if (u32(bytes, 0) !== LOCAL || u16(bytes, 6) !== flags || u16(bytes, 8) !== (method === 'stored' ? 0 : 8)) return undefined;
+function plainDataOffset(
+  { name, flags, method, crc32, compressed, size, header, end }: Member,
+  bytes: Uint8Array,
+  at: number,
+): number | undefined {
+  if (u32(bytes, at) !== LOCAL || u16(bytes, at + 6) !== flags || u16(bytes, at + 8) !== (method === 'stored' ? 0 : 8)) return undefined;
   const isLater = (flags & HAS_DESCRIPTOR) !== 0;
-  const sum = u32(bytes, 14);
-  const packed = u32(bytes, 18);
-  const unpacked = u32(bytes, 22);
+  const sum = u32(bytes, at + 14);
+  const packed = u32(bytes, at + 18);
+  const unpacked = u32(bytes, at + 22);
   if (sum !== crc32 && !(isLater && sum === 0)) return undefined;
   if (packed !== compressed && !(isLater && packed === 0)) return undefined;
   if (unpacked !== size && !(isLater && unpacked === 0)) return undefined;
-  if (u16(bytes, 26) !== name.length) return undefined;
-  const extra = LOCAL_HEADER_SIZE + name.length;
-  const data = extra + u16(bytes, 28);
+  if (u16(bytes, at + 26) !== name.length) return undefined;
+  const named = at + LOCAL_HEADER_SIZE;
+  const extra = named + name.length;
+  const data = extra + u16(bytes, at + 28);
   // Of the descriptor, the signature may be missing.
-  if (data > bytes.length || header + data + compressed + (isLater ? DESCRIPTOR_SIZE - 4 : 0) > end) return undefined;
-  for (let at = 0; at < name.length; at++) {
-    const code = name.charCodeAt(at);
-    if (code !== bytes[LOCAL_HEADER_SIZE + at] || code >= 0x80) return undefined;
+  if (data > bytes.length || header + data - at + compressed + (isLater ? DESCRIPTOR_SIZE - 4 : 0) > end) return undefined;
+  for (let index = 0; index < name.length; index++) {
+    const code = name.charCodeAt(index);
+    if (code !== bytes[named + index] || code >= 0x80) return undefined;
   }
-  for (let at = extra; at + 4 <= data; at += 4 + u16(bytes, at + 2)) {
-    const id = u16(bytes, at);
+  for (let field = extra; field + 4 <= data; field += 4 + u16(bytes, field + 2)) {
+    const id = u16(bytes, field);
     if (id === ZIP64_EXTRA || id === UNICODE_PATH_EXTRA) return undefined;
   }
-  return header + data;
+  return header + data - at;
 }
 
 function u16(bytes: Uint8Array, at: number): number {

@@ -4,6 +4,10 @@ import { existsSync } from 'node:fs';
 import * as module from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+
+// What a command makes mostly stays until it ends: room for new objects that grows by doubling is gone through a dozen times meanwhile.
+setFlagsFromString('--semi-space-growth-factor=16');
 
 const setup = new URL('../scripts/setup.mjs', import.meta.url);
 if (existsSync(fileURLToPath(setup))) await import(setup.href);

@@ -33,7 +33,6 @@ export interface Archive {
   readonly findings: readonly Finding[];
 }
 
-const END = 0x06054b50;
 const END_SIGNATURE = Buffer.from('PK\x05\x06', 'latin1');
 const END64 = 0x06064b50;
 const LOCATOR64 = 0x07064b50;
@@ -124,7 +123,8 @@ function findDirectory(source: ByteSource, tail: Buffer, tailOffset: number): { 
   const lowest = Math.max(0, tail.length - END_SIZE - COMMENT_MAX);
   const found: number[] = [];
   for (let at = tail.length - END_SIZE; at >= lowest; at--) {
-    if (tail.readUInt32LE(at) === END && at + END_SIZE + tail.readUInt16LE(at + 20) === tail.length) found.push(at);
+    at = tail.lastIndexOf(END_SIGNATURE, at);
+    if (at >= lowest && at + END_SIZE + tail.readUInt16LE(at + 20) === tail.length) found.push(at);
   }
   const end = found[0];
   if (end === undefined) throw bad('it has no end of central directory record: it is truncated, or has bytes after its end. Copy it again');

@@ -2,13 +2,30 @@
  * The environment variables that this project reads: all of them, and in this file alone.
  *
  * Everything else takes what it needs as a value, so that a test can give it another machine. What libraries read for
- * themselves (Temporal's `TEMPORAL_*` connection settings, the AWS credential chain) is theirs and not listed.
+ * themselves (Temporal's `TEMPORAL_*` connection settings, the AWS credential chain) is theirs; of the latter only whether two
+ * processes have the same is looked at.
  */
+import { createHash } from 'node:crypto';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { CheckpointConfigError } from '../errors.ts';
 
 const NAME = 'checkpoint-pipeline';
+
+/** What decides of what a worker may reach, and as whom. Secrets are not looked at: they go with an id. */
+const REACH = [
+  'CKPT_STORAGE',
+  'CKPT_ALLOWED_ROOTS',
+  'CKPT_ALLOWED_BUCKETS',
+  'CKPT_ALLOW_PRIVATE_ADDRESSES',
+  ...['PROFILE', 'DEFAULT_PROFILE', 'ACCESS_KEY_ID', 'REGION', 'DEFAULT_REGION', 'ENDPOINT_URL', 'ENDPOINT_URL_S3', 'CONFIG_FILE']
+    .concat('SHARED_CREDENTIALS_FILE', 'ROLE_ARN', 'WEB_IDENTITY_TOKEN_FILE', 'CONTAINER_CREDENTIALS_FULL_URI')
+    .concat('CONTAINER_CREDENTIALS_RELATIVE_URI')
+    .map((name) => `AWS_${name}`),
+];
+
+/** Variables that are set, by name, each as a digest of its value. */
+export type Reach = Readonly<Record<string, string>>;
 
 export interface Environment {
   /** `TEMPORAL_CLI_PATH`: the `temporal` program to use, whatever else is there. */
@@ -33,6 +50,8 @@ export interface Environment {
   readonly allowedBuckets: readonly string[] | null;
   /** `CKPT_ALLOW_PRIVATE_ADDRESSES`: HTTP to this machine and to private networks; null: not set. */
   readonly allowPrivateAddresses: boolean | null;
+  /** All of those, and the AWS credential chain's: processes with the same may do each other's work. */
+  readonly reach: Reach;
   /** What `ckpt worker` takes as options, too; an option wins. */
   readonly worker: WorkerVariables;
   /** Whether traces go somewhere: OpenTelemetry's own exporter reads the rest of its variables itself. */
@@ -77,6 +96,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     allowedRoots: list('CKPT_ALLOWED_ROOTS', delimiter),
     allowedBuckets: list('CKPT_ALLOWED_BUCKETS', ','),
     allowPrivateAddresses: flag('CKPT_ALLOW_PRIVATE_ADDRESSES', read('CKPT_ALLOW_PRIVATE_ADDRESSES')),
+    reach: Object.fromEntries(REACH.flatMap((name) => reachOf(name, read(name)))),
     worker: {
       transfers: read('CKPT_TRANSFERS'),
       activities: read('CKPT_ACTIVITIES'),
@@ -92,6 +112,21 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
       (read('OTEL_EXPORTER_OTLP_ENDPOINT') ?? read('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT')) !== null,
     callerFolder: (read('npm_lifecycle_event') === 'start' ? read('INIT_CWD') : null) ?? process.cwd(),
   };
+}
+
+function reachOf(name: string, value: string | null): readonly (readonly [string, string])[] {
+  return value === null ? [] : [[name, createHash('sha256').update(value).digest('hex').slice(0, 16)]];
+}
+
+/** With a file of storage settings that was named in another way. */
+export function withStorageFile(environment: Environment, file: string | undefined): Environment {
+  if (file === undefined) return environment;
+  return { ...environment, storageFile: file, reach: { ...environment.reach, ...Object.fromEntries(reachOf('CKPT_STORAGE', file)) } };
+}
+
+/** The names in which they differ. */
+export function differencesOf(a: Reach, b: Reach): readonly string[] {
+  return REACH.filter((name) => a[name] !== b[name]);
 }
 
 /** A fence that was misspelt must not stand open or shut by chance. */

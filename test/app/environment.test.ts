@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { readEnvironment } from '../../src/app/environment.ts';
+import { differencesOf, readEnvironment, withStorageFile } from '../../src/app/environment.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 
 test('no other module reads an environment variable', () => {
@@ -37,6 +37,7 @@ test('nothing set: folders as XDG says', () => {
     allowedRoots: null,
     allowedBuckets: null,
     allowPrivateAddresses: null,
+    reach: {},
     worker: NO_WORKER_VARIABLES,
     traces: false,
     callerFolder: process.cwd(),
@@ -79,6 +80,12 @@ test('each variable is taken, and an empty one counts as unset', () => {
     allowedRoots: ['/data', '/scratch'],
     allowedBuckets: ['models', 'training/a'],
     allowPrivateAddresses: false,
+    reach: {
+      CKPT_STORAGE: expect.stringMatching(/^[0-9a-f]{16}$/),
+      CKPT_ALLOWED_ROOTS: expect.anything(),
+      CKPT_ALLOWED_BUCKETS: expect.anything(),
+      CKPT_ALLOW_PRIVATE_ADDRESSES: expect.anything(),
+    },
     worker: {
       transfers: '2',
       activities: '50',
@@ -101,4 +108,19 @@ test('each variable is taken, and an empty one counts as unset', () => {
 
 test("npm's idea of the folder counts under `npm start` alone", () => {
   expect(readEnvironment({ npm_lifecycle_event: 'test', INIT_CWD: '/elsewhere' }).callerFolder).toBe(process.cwd());
+});
+
+test('what decides of what a worker reaches is compared by name, without a secret', () => {
+  const { reach } = readEnvironment({
+    AWS_PROFILE: 'a',
+    AWS_SECRET_ACCESS_KEY: 's',
+    AWS_SESSION_TOKEN: 't',
+    CKPT_ALLOWED_ROOTS: '/data',
+    HOME: '/x',
+  });
+  expect(Object.keys(reach).sort()).toEqual(['AWS_PROFILE', 'CKPT_ALLOWED_ROOTS']);
+  expect(differencesOf(reach, readEnvironment({ AWS_PROFILE: 'a', CKPT_ALLOWED_ROOTS: '/data' }).reach)).toEqual([]);
+  expect(differencesOf(reach, readEnvironment({ AWS_PROFILE: 'b' }).reach)).toEqual(['CKPT_ALLOWED_ROOTS', 'AWS_PROFILE']);
+  const named = withStorageFile(readEnvironment({}), '/etc/ckpt.yaml');
+  expect(differencesOf(named.reach, readEnvironment({ CKPT_STORAGE: '/etc/ckpt.yaml' }).reach)).toEqual([]);
 });

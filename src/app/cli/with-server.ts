@@ -1,4 +1,7 @@
-/** What commands about runs need: a client, and where the server is ours, a worker, as queries, updates and clean-ups need one. */
+/**
+ * What commands about runs need: a client, and where the server is ours, a worker, as queries, updates and clean-ups need one; another
+ * process's that is up will do.
+ */
 import { CheckpointConfigError } from '../../errors.ts';
 import { CheckpointClient } from '../client.ts';
 import { connectTemporal, type TemporalAccess } from '../temporal/connect.ts';
@@ -13,7 +16,7 @@ export async function withServer<T>(options: OutputOptions, act: (server: Server
   const temporal = await connectTemporal({ log: logger(options) });
   try {
     const worker =
-      temporal.kind === 'configured'
+      temporal.kind === 'configured' || temporal.differsIn.length > 0
         ? null
         : await (
             await import('../worker.ts')
@@ -37,6 +40,16 @@ export function checkStays({ stays }: TemporalAccess, what: string): void {
   if (stays) return;
   throw new CheckpointConfigError(
     `${what} needs a server and a worker that outlive this command: keep \`ckpt dev\` up in another terminal, or set TEMPORAL_ADDRESS.`,
+  );
+}
+
+/** All workers of a server take from each other's runs: one that may reach other things, or as somebody else, must not be among them. */
+export function checkAlike({ differsIn }: TemporalAccess): void {
+  if (differsIn.length === 0) return;
+  throw new CheckpointConfigError(
+    `Another ckpt process serves the runs of the embedded server, with other settings: ${differsIn.join(', ')}. Either process would do the other's work, with its own. Give both the same, stop the other one, or give this one a server of its own: set XDG_STATE_HOME to another folder.`,
+    undefined,
+    { details: { reason: 'other_settings', variables: differsIn } },
   );
 }
 

@@ -22,6 +22,8 @@ export interface TemporalAccess {
   readonly uiUrl: string | null;
   /** It outlives this command: a configured or local one, or an embedded one that another command keeps up. */
   readonly stays: boolean;
+  /** Variables in which a process differs whose worker is up at the same embedded server. */
+  readonly differsIn: readonly string[];
   close(): Promise<void>;
 }
 
@@ -29,19 +31,27 @@ interface Search {
   readonly log: (line: string) => void;
   /** This command keeps an embedded server, and a worker, up until it is stopped. */
   readonly keeps?: boolean;
+  /** This command runs a worker of its own, where the server is ours; default: true. */
+  readonly hasWorker?: boolean;
   readonly environment?: Environment;
 }
 
 /** The configured server; else the embedded one of another command; else one on the default local port; else one brought up for this command. */
-export async function connectTemporal({ log, keeps = false, environment = readEnvironment() }: Search): Promise<TemporalAccess> {
+export async function connectTemporal({
+  log,
+  keeps = false,
+  hasWorker = true,
+  environment = readEnvironment(),
+}: Search): Promise<TemporalAccess> {
   const found = await connectOther(log, environment);
   if (found !== null) return found;
   const { namespace = 'default' } = configuration();
-  const server: DevServer = await acquireDevServer({ log, environment, keeps });
+  const server: DevServer = await acquireDevServer({ log, environment, keeps, hasWorker });
   try {
     const uiUrl = environment.uiUrl ?? server.uiUrl;
-    const access = await accessOf({ kind: 'embedded', stays: server.stays, address: server.address, uiUrl, namespace }, () =>
-      server.release(),
+    const access = await accessOf(
+      { kind: 'embedded', stays: server.stays, address: server.address, uiUrl, namespace, differsIn: server.differsIn },
+      () => server.release(),
     );
     // Runs do without them.
     await registerAttributes(access.connection, namespace).catch((error: unknown) => log(`temporal: ${textOf(error)}`));
@@ -84,7 +94,17 @@ async function connectOther(log: (line: string) => void, environment: Environmen
     log(`temporal: configured server ${address}`);
     const connection = await connect(connectionOptions, address);
     const nativeOptions = connectionOptions as NativeConnectionOptions;
-    return { kind: 'configured', stays: true, connection, nativeOptions, namespace, address, uiUrl, close: () => connection.close() };
+    return {
+      kind: 'configured',
+      stays: true,
+      differsIn: [],
+      connection,
+      nativeOptions,
+      namespace,
+      address,
+      uiUrl,
+      close: () => connection.close(),
+    };
   }
   if ((await runningServer(stateFolder)) !== null || !(await answers(LOCAL_ADDRESS))) return null;
   log(`temporal: server on the default local port`);
@@ -92,12 +112,12 @@ async function connectOther(log: (line: string) => void, environment: Environmen
 }
 
 async function accessOf(
-  found: Pick<TemporalAccess, 'kind' | 'stays' | 'address' | 'uiUrl' | 'namespace'>,
+  found: Pick<TemporalAccess, 'kind' | 'stays' | 'address' | 'uiUrl' | 'namespace'> & Partial<Pick<TemporalAccess, 'differsIn'>>,
   release: () => Promise<void> = async () => undefined,
 ): Promise<TemporalAccess> {
   const { address } = found;
   const connection = await connect({ address }, address);
-  return { ...found, connection, nativeOptions: { address }, close: () => connection.close().finally(release) };
+  return { differsIn: [], ...found, connection, nativeOptions: { address }, close: () => connection.close().finally(release) };
 }
 
 function configuration(): { readonly connectionOptions: ConnectionOptions; readonly namespace?: string } {

@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { CheckpointError } from '../../errors.ts';
 import { writeAtomically } from '../../io/atomic-file.ts';
-import type { Environment } from '../environment.ts';
+import { differencesOf, type Environment, type Reach } from '../environment.ts';
 import { findTemporalBinary } from './binary.ts';
 import { processMark } from './process-mark.ts';
 
@@ -50,6 +50,12 @@ interface BringUp {
   readonly environment: Environment;
 }
 
+interface Acquisition extends BringUp {
+  readonly keeps?: boolean;
+  /** Default: true. */
+  readonly hasWorker?: boolean;
+}
+
 interface ServerRecord {
   readonly pid: number;
   readonly port: number;
@@ -65,11 +71,13 @@ export interface DevServer {
   readonly pid: number;
   /** Another process keeps it and a worker up. */
   readonly stays: boolean;
+  /** Variables in which a process differs whose worker is up here: it would take this one's stages, and this one its. */
+  readonly differsIn: readonly string[];
   /** Gives the lease up; the last one stops the server. */
   release(): Promise<void>;
 }
 
-export async function acquireDevServer({ log, environment, keeps = false }: BringUp & { readonly keeps?: boolean }): Promise<DevServer> {
+export async function acquireDevServer({ log, environment, keeps = false, hasWorker = true }: Acquisition): Promise<DevServer> {
   const folder = environment.stateFolder;
   await mkdir(join(folder, 'leases'), { recursive: true });
   const lease = join(folder, 'leases', String(process.pid));
@@ -77,13 +85,18 @@ export async function acquireDevServer({ log, environment, keeps = false }: Brin
     const living = await runningServer(folder);
     const found = living ?? (await start({ log, environment }));
     const stays = await isKept(folder);
-    await writeFile(lease, `${processMark(process.pid) ?? ''}${keeps ? `\n${KEEPS}` : ''}`);
-    return { ...found, stays };
+    const others = (await leases(folder)).filter(({ living, reach }) => living && reach !== null);
+    const differsIn = [...new Set(others.flatMap(({ reach }) => differencesOf(environment.reach, reach!)))];
+    // One that differs will have none.
+    const reach = hasWorker && differsIn.length === 0 ? environment.reach : null;
+    await writeFile(lease, [processMark(process.pid) ?? '', keeps ? KEEPS : '', JSON.stringify(reach)].join('\n'));
+    return { ...found, stays, differsIn };
   });
   return {
     ...placesOf(server),
     pid: server.pid,
     stays: server.stays,
+    differsIn: server.differsIn,
     release: () =>
       locked(folder, async () => {
         await rm(lease, { force: true });
@@ -219,6 +232,8 @@ interface Lease {
   readonly path: string;
   readonly living: boolean;
   readonly says: string;
+  /** Of its worker; null: it has none. */
+  readonly reach: Reach | null;
 }
 
 async function leases(folder: string): Promise<readonly Lease[]> {
@@ -226,10 +241,18 @@ async function leases(folder: string): Promise<readonly Lease[]> {
   return Promise.all(
     names.map(async (name) => {
       const path = join(folder, 'leases', name);
-      const [mark, says = ''] = (await readFile(path, 'utf8').catch(() => '')).split('\n');
-      return { path, says, living: mark !== '' && processMark(Number(name)) === mark };
+      const [mark, says = '', reach = ''] = (await readFile(path, 'utf8').catch(() => '')).split('\n');
+      return { path, says, reach: parseReach(reach), living: mark !== '' && processMark(Number(name)) === mark };
     }),
   );
+}
+
+function parseReach(text: string): Reach | null {
+  try {
+    return JSON.parse(text) as Reach | null;
+  } catch {
+    return null;
+  }
 }
 
 /** Pids are used again: where the system says what a process runs, it must be `temporal`, and no zombie. */

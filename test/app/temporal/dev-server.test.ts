@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 /** Another process that holds a lease, until a line on its stdin or SIGKILL. */
-async function holder({ keeps = false } = {}): Promise<{
+async function holder({ keeps = false, hasWorker = true, roots = '' } = {}): Promise<{
   readonly pid: number;
   readonly server: number;
   release(): Promise<void>;
@@ -36,8 +36,8 @@ async function holder({ keeps = false } = {}): Promise<{
   const program = `
     const { readEnvironment } = await import(${JSON.stringify(compiled('src/app/environment.js'))});
     const { acquireDevServer } = await import(${JSON.stringify(compiled('src/app/temporal/dev-server.js'))});
-    const environment = { ...readEnvironment(), stateFolder: ${JSON.stringify(state)} };
-    const server = await acquireDevServer({ log: () => undefined, environment, keeps: ${keeps} });
+    const environment = { ...readEnvironment({ ...process.env, CKPT_ALLOWED_ROOTS: ${JSON.stringify(roots)} }), stateFolder: ${JSON.stringify(state)} };
+    const server = await acquireDevServer({ log: () => undefined, environment, keeps: ${keeps}, hasWorker: ${hasWorker} });
     process.stdin.once('data', async () => { await server.release(); process.exit(0); });
     process.stdout.write(String(server.pid) + '\\n');
   `;
@@ -85,6 +85,27 @@ test('two commands that start at once bring up one server', async () => {
   expect(second.server).toBe(first.server);
   await Promise.all([first.release(), second.release()]);
   expect(await runningServer(state)).toBeNull();
+});
+
+test('a process whose worker may reach other things is told apart, as long as it is up', async () => {
+  const acquire = (roots: string) =>
+    acquireDevServer({
+      log: () => undefined,
+      environment: { ...readEnvironment({ ...process.env, CKPT_ALLOWED_ROOTS: roots }), stateFolder: state },
+    });
+  const fenced = await holder({ roots: '/data' });
+  const passing = await holder({ roots: '/other', hasWorker: false });
+  const mine = await acquire('');
+  expect(mine.differsIn).toEqual(['CKPT_ALLOWED_ROOTS']);
+  const alike = await holder({ roots: '/data' });
+  await fenced.release();
+  await alike.kill();
+  await mine.release();
+  const again = await acquire('');
+  // What runs no worker takes nobody's work.
+  expect(again.differsIn).toEqual([]);
+  await again.release();
+  await passing.release();
 });
 
 test('a server stays where another command keeps it and a worker up, and only as long', async () => {

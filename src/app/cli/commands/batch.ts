@@ -8,7 +8,7 @@ import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, printJson, type OutputOptions } from '../output.ts';
-import { checkStays, clientOf, linkOf, passingLinkOf, withServer } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, linkOf, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -33,9 +33,10 @@ function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
 }
 
 async function go(options: BatchOptions, start: (batches: CheckpointBatches) => Promise<StartedRun>): Promise<void> {
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true });
   try {
     if (options.detach === true) checkStays(temporal, '`--detach`');
+    else checkAlike(temporal);
     const { batch } = clientOf(temporal);
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
     const worker = local

@@ -21,7 +21,7 @@ export async function gc(options: GcOptions): Promise<void> {
   const days = Number(options.olderThan);
   if (!(days >= 0)) throw new CheckpointConfigError(`\`--older-than ${options.olderThan}\`: expected a number of days.`);
   const { workspace } = readEnvironment();
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {
     const oldest = await oldestOpenRun(temporal);
     const before = Math.min(Date.now() - Math.max(days * DAY, LEAST_AGE), oldest ?? Infinity);

@@ -9,7 +9,7 @@ import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
-import { checkStays, clientOf, linkOf, passingLinkOf } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, linkOf, passingLinkOf } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -29,9 +29,10 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
   // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
   const workerModule = options.detach === true ? undefined : import('../../worker.ts');
   workerModule?.catch(() => undefined);
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true });
   try {
     if (options.detach === true) checkStays(temporal, '`--detach`');
+    else checkAlike(temporal);
     const client = clientOf(temporal);
     const local = temporal.kind !== 'configured' || options.worker === true;
     const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });

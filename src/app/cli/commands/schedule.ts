@@ -154,7 +154,7 @@ async function withSchedules(
   options: OutputOptions,
   act: (schedules: CheckpointSchedules, temporal: TemporalAccess) => Promise<void>,
 ): Promise<void> {
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {
     checkStays(temporal, 'A schedule');
     await act(clientOf(temporal).schedules, temporal);

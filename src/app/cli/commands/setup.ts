@@ -10,7 +10,7 @@ export interface SetupOptions extends OutputOptions {
 }
 
 export async function setup(options: SetupOptions): Promise<void> {
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {
     const { present, missing, conflicting } = await registerAttributes(temporal.connection, temporal.namespace);
     const lacking = [...missing, ...conflicting];

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { CheckpointError, textOf } from '../../../errors.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../../pipeline/contract.ts';
 import { addressText, type Address } from '../../addresses.ts';
-import { readEnvironment } from '../../environment.ts';
+import { readEnvironment, withStorageFile } from '../../environment.ts';
 import { configuredStorage } from '../../storage.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { pollersOf } from '../../temporal/visibility.ts';
@@ -11,6 +11,7 @@ import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../wor
 import { serveHealth, type WorkerHealth } from '../../health.ts';
 import type { RunningWorker } from '../../worker.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
+import { checkAlike } from '../with-server.ts';
 
 const STARTING: WorkerHealth = { queues: [], server: 'the worker is starting' };
 
@@ -28,8 +29,10 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
   // First: a process that is asked how it does while it starts says so.
   const health = settings.health === null ? null : await serveHealth(settings.health, async (look) => running?.health(look) ?? STARTING);
   try {
-    const temporal = await connectTemporal({ log: logger(options), keeps: true });
+    const environment = withStorageFile(readEnvironment(), options.storage);
+    const temporal = await connectTemporal({ log: logger(options), keeps: true, environment });
     try {
+      checkAlike(temporal);
       running = await start(temporal, options, settings);
       note(`Worker polls \`${running.queues.join('` and `')}\` at ${temporal.address} (${temporal.kind}). Ctrl-C stops it.`);
       if (health !== null) note(`Health: http://${health.address}/healthz and /readyz`);
@@ -90,7 +93,7 @@ async function checkHealth(address: Address): Promise<void> {
 
 /** And where it has none: a worker is known to the server as `pid@host`, and a container has a host name of its own. */
 async function checkPollers(options: OutputOptions, { capacity }: WorkerSettings): Promise<void> {
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {
     const queue = capacity.activities > 0 ? TASK_QUEUE : TRANSFER_QUEUE;
     const pollers = await pollersOf(temporal, queue);

@@ -4,10 +4,10 @@
  * Invariant: written from the run's own records, which hold no credentials, and from nothing of this machine. A bundle that is
  * read may come from anybody: what is taken out of it is bounded before it is inflated, and while.
  */
-import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import JSZip from 'jszip';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
+import { openAtOnce } from './local-file.ts';
 
 /** Of the run with that number, from 1: a batch goes on in further runs, each with a history of its own. */
 export function historyName(run: number): string {
@@ -62,7 +62,7 @@ async function parsed(path: string, file: JSZip.JSZipObject): Promise<unknown> {
 }
 
 async function bytesOf(path: string): Promise<Uint8Array> {
-  const handle = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
+  const handle = await openAtOnce(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') throw new CheckpointNotFoundError(`There is no bundle ${path}.`, path, { cause });
     throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause });
   });

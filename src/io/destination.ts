@@ -3,7 +3,7 @@
  *
  * Invariant: what is written appears whole or not at all, and `identity` tells one version of it from every other.
  */
-import { readFile, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import type { Layout } from '../formats/layout.ts';
 import type { Arrange } from '../formats/safetensors/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
@@ -11,7 +11,7 @@ import type { Plan } from '../model/plan.ts';
 import { removeStale, rewriteAtomically } from './atomic-file.ts';
 import type { Overflows, TensorDigests } from './copy.ts';
 import type { ResumableProgress } from './heartbeat.ts';
-import { localIdentity, localPath, localUri } from './local-file.ts';
+import { localIdentity, localPath, localUri, regularText } from './local-file.ts';
 import { manifestPath } from './manifest.ts';
 import { discardPartials, finishedAs, forgetPartials } from './partials.ts';
 import { checkDestination, publishLocal } from './publish-local.ts';
@@ -119,7 +119,7 @@ const LOCAL: Destination = {
   },
   wrote: async (uri, token) => (await finishedAs(localPath(uri), token)) !== null,
   settle: (uri, token) => forgetPartials(localPath(uri), token),
-  read: (uri) => readFile(localPath(uri), 'utf8').catch(() => null),
+  read: (uri) => regularText(localPath(uri)),
   write: (uri, text) => rewriteAtomically(localPath(uri), text),
   writeLong: (uri, chunks) => rewriteAtomically(localPath(uri), chunks),
   remove: (uri) => rm(localPath(uri), { force: true }),

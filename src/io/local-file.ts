@@ -1,9 +1,9 @@
 /** Local files as byte sources: pinned when opened, checked at every read. */
-import { open, readdir, stat } from 'node:fs/promises';
+import { constants, type BigIntStats, type Stats } from 'node:fs';
+import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { BigIntStats } from 'node:fs';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import { editDistance } from '../pipeline/suggestions.ts';
@@ -44,7 +44,7 @@ export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): 
   const path = localPath(uri);
   await fence.checkPath(path);
   const href = pathToFileURL(path).href;
-  const handle = await open(path, 'r').catch(async (cause: NodeJS.ErrnoException) => {
+  const handle = await openAtOnce(path).catch(async (cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') throw await notFound(path, cause);
     throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause });
   });
@@ -98,6 +98,32 @@ export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): 
       if (localIdentity(now) !== identity) throw changed(href, 'its size or modification time differs');
     },
   };
+}
+
+/** Opens for reading without waiting: a pipe that nobody writes to would hold one of the few threads that open files, for ever. */
+export function openAtOnce(path: string): Promise<FileHandle> {
+  // Not every system has the flag.
+  return open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+}
+
+/** The text of a regular file; null where there is none, or something else. */
+export async function regularText(path: string): Promise<string | null> {
+  const handle = await openAtOnce(path).catch(() => null);
+  if (handle === null) return null;
+  try {
+    return (await handle.stat()).isFile() ? await handle.readFile('utf8') : null;
+  } catch {
+    return null;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Throws where what is there is no file that could be replaced by one that is published. */
+export function checkReplaceable(path: string, there: Stats): void {
+  if (there.isFile()) return;
+  const what = there.isDirectory() ? 'a folder' : 'a device, a pipe or a socket';
+  throw new CheckpointConfigError(`${path} is ${what}; \`uri\` must name the file to write.`);
 }
 
 /** Opens exactly the version that was pinned, or throws `CheckpointSourceError`. */

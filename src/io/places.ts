@@ -4,7 +4,7 @@ import { access, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CheckpointConfigError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
-import { localPath } from './local-file.ts';
+import { checkReplaceable, localPath } from './local-file.ts';
 import { isS3, parseS3 } from './s3/location.ts';
 import { reachBucket } from './s3/reach.ts';
 import type { Storage } from './storage/storage.ts';
@@ -39,7 +39,7 @@ export async function checkWritable(uri: string, storage: Storage, signal?: Abor
   if (isS3(uri)) return bucketWritable(uri, storage, signal);
   const path = localPath(uri);
   const there = await stat(path).catch(() => null);
-  if (there?.isDirectory() === true) throw new CheckpointConfigError(`${path} is a folder; \`uri\` must name the file to write.`);
+  if (there !== null) checkReplaceable(path, there);
   const known = writable.get(dirname(path));
   if (holds(known)) return known.free;
   const folder = await nearestFolder(path);

@@ -14,7 +14,7 @@ import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
 import { makeNewFolder } from './folders.ts';
-import { localPath } from './local-file.ts';
+import { checkReplaceable, localPath } from './local-file.ts';
 import { openOutput } from './output-file.ts';
 import { discardPartials, finishedAs, leavePartials, partialsFolder, recordFinished } from './partials.ts';
 import type { Overwrite } from './s3/conditions.ts';
@@ -133,7 +133,7 @@ async function writeFile(
 export async function checkDestination(path: string, sources: readonly PinnedFile[]): Promise<void> {
   const there = await stat(path).catch(() => null);
   if (there === null) return;
-  if (there.isDirectory()) throw new CheckpointConfigError(`${path} is a folder; \`uri\` must name the file to write.`);
+  checkReplaceable(path, there);
   const real = await realpath(path);
   for (const { uri } of sources) {
     if (!uri.startsWith('file:')) continue;

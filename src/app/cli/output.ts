@@ -2,6 +2,7 @@
 import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
 import type { PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
+import { visible, visibleJson } from './visible.ts';
 import { indented, widthOf } from './wrap.ts';
 import { formatBytes, formatCount } from '../../pipeline/text.ts';
 
@@ -16,11 +17,15 @@ export function exitCodeOf(error: unknown): number {
 }
 
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${visibleJson(JSON.stringify(value, null, 2))}\n`);
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${visible(text)}\n`);
 }
 
 export function note(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${visible(line)}\n`);
 }
 
 export function logger(options: OutputOptions): (line: string) => void {

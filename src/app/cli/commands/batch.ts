@@ -7,7 +7,7 @@ import { readBatch } from '../batch-document.ts';
 import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
-import { errorText, logger, note, printJson, type OutputOptions } from '../output.ts';
+import { errorText, logger, note, print, printJson, type OutputOptions } from '../output.ts';
 import { checkAlike, checkStays, clientOf, linkOf, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
@@ -55,7 +55,7 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
       const link = linkOf(temporal, workflowId);
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, link });
-        else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);
+        else print(`Started ${workflowId}${link === null ? '' : `\n${link}`}`);
         return;
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
@@ -117,6 +117,6 @@ function show(result: BatchResult, link: string | null, options: OutputOptions):
     ...(failed > 0 && status !== 'running' ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
     ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
   if (error !== null) note(errorText(error));
 }

@@ -13,7 +13,7 @@ import { reportPage } from '../../../report/page.ts';
 import { contentsOf, fetchRecords, type RunRecords } from '../../run-records.ts';
 import { createServices } from '../../services.ts';
 import { configuredStorage } from '../../storage.ts';
-import { note, printJson, type OutputOptions } from '../output.ts';
+import { note, print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
 import { withServer } from '../with-server.ts';
 import { targetPath, type ToFile } from './report.ts';
@@ -33,7 +33,7 @@ export async function bundle(workflowId: string, options: ToFile): Promise<void>
     const files = ['bundle.json', ...Object.keys(entries)];
     if (options.json === true) return printJson({ workflow_id: workflowId, bundle: path, files, gaps });
     for (const gap of gaps) note(gap);
-    process.stdout.write(`${path}\n${files.map((name) => `  ${name}\n`).join('')}`);
+    print([path, ...files.map((name) => `  ${name}`)].join('\n'));
   } finally {
     storage.close();
   }
@@ -100,5 +100,5 @@ export async function replay(file: string, options: ReplayOptions): Promise<void
       histories: histories.map(({ history, events }) => ({ history, events })),
     });
   const runs = histories.length > 1 ? ` (${histories.length} runs)` : '';
-  process.stdout.write(`${path}: replays with the installed workflow code${runs}\n`);
+  print(`${path}: replays with the installed workflow code${runs}`);
 }

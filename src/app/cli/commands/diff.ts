@@ -2,7 +2,7 @@
 import { compareWeights } from '../../../transform/compare-weights.ts';
 import { formatCount } from '../../../pipeline/text.ts';
 import { digestsOf, readCheckpoint } from '../checkpoint.ts';
-import { printJson, type OutputOptions } from '../output.ts';
+import { print, printJson, type OutputOptions } from '../output.ts';
 
 /** Names of a kind that are shown; `--json` has all. */
 const MOST_ROWS = 20;
@@ -40,7 +40,7 @@ export async function diff(source: string, target: string, options: DiffOptions)
     compared: alike.length,
   };
   if (options.json === true) printJson(report);
-  else process.stdout.write(`${textOf(report)}\n`);
+  else print(textOf(report));
   process.exitCode = report.equal ? 0 : 1;
 }
 

@@ -5,7 +5,7 @@ import { problem, remark, type Finding, type FindingStatus } from '../../doctor/
 import { folderFinding, nodeFinding } from '../../doctor/machine.ts';
 import { readEnvironment } from '../../environment.ts';
 import { paintFor, type Color } from '../colors.ts';
-import { printJson, type OutputOptions } from '../output.ts';
+import { print, printJson, type OutputOptions } from '../output.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly storage?: string;
@@ -33,7 +33,7 @@ export async function doctor(places: readonly string[], options: DoctorOptions):
   ];
   const wrong = findings.some(({ status }) => status === 'problem');
   if (options.json === true) printJson({ status: wrong ? 'problem' : 'ok', findings });
-  else process.stdout.write(`${table(findings)}\n`);
+  else print(table(findings));
   if (wrong) process.exitCode = 1;
 }
 

@@ -6,7 +6,7 @@ import { readEnvironment } from '../../environment.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { oldestOpenRun } from '../../temporal/visibility.ts';
 import { ownStorage } from '../../storage.ts';
-import { logger, printJson, type OutputOptions } from '../output.ts';
+import { logger, print, printJson, type OutputOptions } from '../output.ts';
 
 const DAY = 24 * 3600 * 1000;
 /** A run that has just started may not be listed yet: blobs this young (in milliseconds) stay in any case. */
@@ -29,8 +29,8 @@ export async function gc(options: GcOptions): Promise<void> {
     const report = { workspace, before: new Date(before).toISOString(), dry_run: options.dryRun === true, ...cleared };
     if (options.json === true) return printJson(report);
     const what = `${formatCount(cleared.removed, 'blob')}, ${formatBytes(cleared.removed_bytes)}`;
-    process.stdout.write(
-      `${workspace}\n  ${options.dryRun === true ? 'would remove' : 'removed'} ${what} last used before ${report.before}; ${formatCount(cleared.kept, 'blob')} kept\n`,
+    print(
+      `${workspace}\n  ${options.dryRun === true ? 'would remove' : 'removed'} ${what} last used before ${report.before}; ${formatCount(cleared.kept, 'blob')} kept`,
     );
   } finally {
     await temporal.close();

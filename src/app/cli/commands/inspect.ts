@@ -11,7 +11,7 @@ import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts'
 import { otherContent } from '../../../transform/left-out.ts';
 import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
-import { printJson, type OutputOptions } from '../output.ts';
+import { print, printJson, type OutputOptions } from '../output.ts';
 
 /** Rows of the tensor table before it is cut; `--json` has all. */
 const MOST_ROWS = 40;
@@ -38,7 +38,7 @@ export async function inspect(uri: string, options: OutputOptions): Promise<void
     );
     const report = reportOn(header, { uri: source.uri, size, identity: source.identity, requests });
     if (options.json === true) printJson(report);
-    else process.stdout.write(`${table(report, header)}\n`);
+    else print(table(report, header));
   } finally {
     await source.close();
   }

@@ -6,7 +6,7 @@ import { reportPage } from '../../../report/page.ts';
 import { contentsOf, fetchRecords } from '../../run-records.ts';
 import { createServices } from '../../services.ts';
 import { configuredStorage } from '../../storage.ts';
-import { note, printJson, type OutputOptions } from '../output.ts';
+import { note, print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
 import { withServer } from '../with-server.ts';
 
@@ -23,7 +23,7 @@ export async function report(workflowId: string, options: ToFile): Promise<void>
     await writeAtomically(path, reportPage(await reportTemplate(), contents));
     if (options.json === true) return printJson({ workflow_id: workflowId, report: path, gaps: contents.gaps });
     for (const gap of contents.gaps) note(gap);
-    process.stdout.write(`${path}\n`);
+    print(path);
   } finally {
     storage.close();
   }

@@ -5,7 +5,7 @@ import { loadCatalog } from '../../../../activities/catalog.ts';
 import { CheckpointConfigError, textOf, type Json, type JsonObject } from '../../../errors.ts';
 import { RESOLUTIONS, type Resolution } from '../../../pipeline/contract.ts';
 import { withServer } from '../with-server.ts';
-import { printJson, type OutputOptions } from '../output.ts';
+import { print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
 
 export interface ResolveOptions extends OutputOptions {
@@ -30,7 +30,7 @@ export async function resolve(workflowId: string, options: ResolveOptions): Prom
         : { action, options: await located(changes, (await client.status(workflowId)).waiting?.stage.type) };
     const resolved = await client.resolveFailure(workflowId, resolution);
     if (options.json === true) return printJson({ workflow_id: workflowId, ...resolved });
-    process.stdout.write(`${workflowId}: ${action}, stage ${resolved.stage.index + 1} (${resolved.stage.type}).\n`);
+    print(`${workflowId}: ${action}, stage ${resolved.stage.index + 1} (${resolved.stage.type}).`);
   });
 }
 

@@ -6,7 +6,7 @@ import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
-import { errorText, logger, note, printJson, resultText, type OutputOptions } from '../output.ts';
+import { errorText, logger, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { checkAlike, checkStays, clientOf, linkOf, passingLinkOf } from '../with-server.ts';
@@ -55,7 +55,7 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
       const link = linkOf(temporal, workflowId);
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, run_id: started.runId, link });
-        else process.stdout.write(`Started ${workflowId}${link === null ? '' : `\n${link}`}\n`);
+        else print(`Started ${workflowId}${link === null ? '' : `\n${link}`}`);
         return;
       }
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
@@ -75,7 +75,7 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
       });
       if (options.json === true) printJson(result);
       else {
-        process.stdout.write(`${resultText(result, link)}\n`);
+        print(resultText(result, link));
         if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
         if (result.error !== null) note(errorText(result.error));
       }

@@ -10,7 +10,7 @@ import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
 import type { Storage } from '../../../io/storage/storage.ts';
 import { formatCount } from '../../../pipeline/text.ts';
-import { note, printJson, type OutputOptions } from '../output.ts';
+import { note, print, printJson, type OutputOptions } from '../output.ts';
 import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
 
@@ -32,7 +32,7 @@ export async function scan(uris: readonly string[], options: ScanCommandOptions)
     for await (const file of scanArgument(uri.includes('://') ? uri : resolve(callerFolder(), uri))) {
       if (file.verdict !== 'safe') process.exitCode = 1;
       // People see each when it is known: of a prefix with thousands, the last comes much later.
-      if (isText) process.stdout.write(`${text(file)}\n`);
+      if (isText) print(text(file));
       else files.push(file);
     }
   if (!isText) printJson(options.sarif === true ? sarif(files) : { files });

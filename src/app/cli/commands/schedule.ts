@@ -13,7 +13,7 @@ import { formatCount } from '../../../pipeline/text.ts';
 import type { AppliedSchedule, CheckpointSchedules } from '../../schedule-client.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { logger, note, printJson, type OutputOptions } from '../output.ts';
+import { logger, note, print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
 import { readSchedule, readWork } from '../schedule-document.ts';
 import { checkStays, clientOf, linkOf } from '../with-server.ts';
@@ -74,11 +74,11 @@ export async function list(options: OutputOptions): Promise<void> {
     const all = [];
     for await (const entry of schedules.list()) all.push({ ...entry, runs: entry.runs.map((run) => linked(run, temporal)) });
     if (options.json === true) return printJson({ schedules: all });
-    if (all.length === 0) process.stdout.write('No schedules. `ckpt schedule apply schedule.yaml` makes one.\n');
+    if (all.length === 0) print('No schedules. `ckpt schedule apply schedule.yaml` makes one.');
     const width = Math.max(0, ...all.map(({ id }) => id.length));
     for (const { id, kind, paused, next, runs } of all) {
       const last = runs[0] === undefined ? 'never ran' : `last ${outcomeText(runs[0])}`;
-      process.stdout.write(`${id.padEnd(width)}  ${kind.padEnd(8)}  ${paused ? 'paused' : `next ${next[0] ?? 'never'}`}  ${last}\n`);
+      print(`${id.padEnd(width)}  ${kind.padEnd(8)}  ${paused ? 'paused' : `next ${next[0] ?? 'never'}`}  ${last}`);
     }
   });
 }
@@ -98,7 +98,7 @@ export async function describe(id: string, options: OutputOptions): Promise<void
       ...runs.flatMap((run) => [`  ${run.started}  ${outcomeText(run)}`, `    ${run.link ?? run.workflow_id}`]),
       ...(link === null ? [] : ['', `Schedule in the Temporal UI: ${link}`]),
     ];
-    process.stdout.write(`${lines.join('\n')}\n`);
+    print(lines.join('\n'));
   });
 }
 
@@ -169,7 +169,7 @@ function show({ id, outcome }: AppliedSchedule, options: OutputOptions): void {
 
 function say(report: unknown, text: string, options: OutputOptions): void {
   if (options.json === true) printJson(report);
-  else process.stdout.write(`${text}\n`);
+  else print(text);
 }
 
 function timeOf(flag: string, text: string): Date {

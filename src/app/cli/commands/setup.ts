@@ -3,7 +3,7 @@ import { CheckpointConfigError } from '../../../errors.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { registerEndpoint } from '../../temporal/nexus-endpoint.ts';
 import { registerAttributes } from '../../temporal/search-attributes.ts';
-import { logger, printJson, type OutputOptions } from '../output.ts';
+import { logger, print, printJson, type OutputOptions } from '../output.ts';
 
 export interface SetupOptions extends OutputOptions {
   readonly nexusEndpoint?: string;
@@ -24,8 +24,8 @@ export async function setup(options: SetupOptions): Promise<void> {
     const endpoint =
       options.nexusEndpoint === undefined ? null : await registerEndpoint(temporal.connection, options.nexusEndpoint, namespace);
     if (options.json === true) return printJson({ address, namespace, search_attributes: present, nexus_endpoint: endpoint });
-    process.stdout.write(`${address}, namespace ${namespace}: search attributes ${present.join(', ')}\n`);
-    if (endpoint !== null) process.stdout.write(`Nexus endpoint ${endpoint.name}: task queue ${endpoint.task_queue} of that namespace\n`);
+    print(`${address}, namespace ${namespace}: search attributes ${present.join(', ')}`);
+    if (endpoint !== null) print(`Nexus endpoint ${endpoint.name}: task queue ${endpoint.task_queue} of that namespace`);
   } finally {
     await temporal.close();
   }

@@ -1,7 +1,7 @@
 /** `ckpt status` and `ckpt cancel`. */
 import type { PipelineResult } from '../../../pipeline/contract.ts';
 import type { CheckpointClient } from '../../client.ts';
-import { errorText, note, printJson, resultText, type OutputOptions } from '../output.ts';
+import { errorText, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { questionText } from '../questions.ts';
 import { linkOf, withServer } from '../with-server.ts';
 
@@ -24,7 +24,7 @@ async function withRun(
   await withServer(options, async ({ client, temporal }) => {
     const result = await act(client);
     if (options.json === true) return printJson(result);
-    process.stdout.write(`${resultText(result, linkOf(temporal, workflowId))}\n`);
+    print(resultText(result, linkOf(temporal, workflowId)));
     if (result.waiting !== null) note(questionText(workflowId, result.waiting));
     if (result.error !== null) note(errorText(result.error));
   });

@@ -18,7 +18,7 @@ import { selectWeights } from '../../../transform/select-weights.ts';
 import { checkArchives, digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
-import { printJson, type OutputOptions } from '../output.ts';
+import { print, printJson, type OutputOptions } from '../output.ts';
 
 /** Bytes of one read of a whole file. */
 const BLOCK = 4 * 1024 * 1024;
@@ -85,7 +85,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
       ...(findings.length > MOST_ROWS ? [`  … and ${findings.length - MOST_ROWS} more (--json has all)`] : []),
       findings.length === 0 ? '  valid' : `  not valid: ${formatCount(findings.length, 'finding')}`,
     ];
-    process.stdout.write(`${lines.join('\n')}\n`);
+    print(lines.join('\n'));
   }
   process.exitCode = findings.length === 0 ? 0 : 1;
 }

@@ -1,0 +1,24 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { visible, visibleJson } from '../../../src/app/cli/visible.ts';
+
+test.each([
+  ['a title and a bell', '\u001b]0;pwn\u0007', '\\x1b]0;pwn\\x07'],
+  ['a cursor that moves', 'a\u001b[2Jb\u001b[1;1H', 'a\\x1b[2Jb\\x1b[1;1H'],
+  ['the same in one character', '\u009b2J', '\\x9b2J'],
+  ['a line that is written over', 'dangerous\rsafe', 'dangerous\\x0dsafe'],
+  ['hidden text', '\u001b[8mx\u001b[0m', '\\x1b[8mx\\x1b[0m'],
+  ['another direction', '\u202egpj', '\\u202egpj'],
+  ['our own colours, lines and tabs', '\u001b[32m✔\u001b[39m a\n\tb', '\u001b[32m✔\u001b[39m a\n\tb'],
+  ['any other text', 'Größe 模型 😀', 'Größe 模型 😀'],
+])('%s', (_, text, shown) => expect(visible(text)).toBe(shown));
+
+test('JSON keeps its value, and has none of them', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (text) => {
+      const json = visibleJson(JSON.stringify({ text }, null, 2));
+      expect(JSON.parse(json)).toEqual({ text });
+      expect(visible(json)).toBe(json);
+    }),
+  );
+});

@@ -1,0 +1,42 @@
+/** Local paths that are no files: pipes and devices. */
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openLocalFile, regularText } from '../../src/io/local-file.ts';
+import { checkWritable } from '../../src/io/places.ts';
+import { checkDestination } from '../../src/io/publish-local.ts';
+import { createStorage } from '../../src/io/storage/storage.ts';
+
+let folder: string;
+let pipe: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-local-'));
+  pipe = join(folder, 'pipe');
+  expect(spawnSync('mkfifo', [pipe]).status).toBe(0);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test('a pipe that nobody writes to is refused at once, also many times over, as often as there are threads', async () => {
+  const opened = await Promise.allSettled(Array.from({ length: 12 }, () => openLocalFile(pipe)));
+  for (const each of opened)
+    expect(each).toMatchObject({ status: 'rejected', reason: { message: expect.stringContaining('is no regular file') } });
+  await expect(openLocalFile('/dev/zero')).rejects.toThrow('no regular file');
+  await expect(openLocalFile(folder)).rejects.toThrow('is a folder');
+});
+
+test('what is no file is no manifest', async () => {
+  const file = join(folder, 'a.json');
+  await writeFile(file, '{}');
+  expect(await Promise.all([file, pipe, folder, join(folder, 'none')].map(regularText))).toEqual(['{}', null, null, null]);
+});
+
+test('a pipe or a device is not replaced by what is published', async () => {
+  for (const path of [pipe, '/dev/null']) {
+    await expect(checkWritable(path, createStorage())).rejects.toThrow('a device, a pipe or a socket');
+    await expect(checkDestination(path, [])).rejects.toThrow('a device, a pipe or a socket');
+  }
+  expect((await stat(pipe)).isFIFO()).toBe(true);
+});

@@ -1,7 +1,7 @@
 /** A pipeline document from a file: YAML (and JSON, which is YAML) with the place of every error. */
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { isAlias, isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
+import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document, type YAMLError } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
@@ -69,7 +69,7 @@ export async function readPlaced<T>(
   const lines = new LineCounter();
   // Merge keys (`<<`) are of YAML 1.1, which Anemoi's reader knows.
   const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
-  const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED');
+  const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED') ?? wrongAlias(yaml);
   if (broken !== undefined) {
     const { line, col } = lines.linePos(broken.pos[0]);
     const message = YAML_ERRORS[broken.code] ?? broken.message;
@@ -84,10 +84,35 @@ export async function readPlaced<T>(
   }
 }
 
+/** The first alias that stands for nothing, or for what it stands in; undefined: there is none. One pass, without following any. */
+function wrongAlias(yaml: Document.Parsed): Pick<YAMLError, 'code' | 'message' | 'pos'> | undefined {
+  const anchors = new Map<string, unknown>();
+  let wrong: Pick<YAMLError, 'code' | 'message' | 'pos'> | undefined;
+  visit(yaml, {
+    Node(_, node, path) {
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchors.set(node.anchor, node);
+        return undefined;
+      }
+      const target = anchors.get(node.source);
+      if (target !== undefined && !path.some((each) => each === target)) return undefined;
+      const [start, end] = node.range ?? [0, 0, 0];
+      const message =
+        target === undefined
+          ? `\`*${node.source}\` stands for nothing: no \`&${node.source}\` comes before it.`
+          : `\`*${node.source}\` stands for what it is a part of.`;
+      wrong = { code: 'BAD_ALIAS', message, pos: [start, end] };
+      return visit.BREAK;
+    },
+  });
+  return wrong;
+}
+
 /** The parser's errors that are about its own API or call for more words. */
 const YAML_ERRORS: Readonly<Record<string, string>> = {
   MULTIPLE_DOCS: 'A file holds one pipeline: there is a second YAML document after `---`.',
   DUPLICATE_KEY: 'This key stands twice in the same mapping.',
+  RESOURCE_EXHAUSTION: 'This is nested too deeply.',
   TAB_AS_INDENT: 'YAML is indented with spaces: there is a tab.',
   TAG_RESOLVE_FAILED: 'Tags (`!name`) are not understood: a document is plain data, and names no code.',
 };

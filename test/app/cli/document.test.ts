@@ -38,6 +38,10 @@ test('a target that stands in the document is left as it is', async () => {
 
 describe('the place of an error', () => {
   test.each<[string, string, number, number]>([
+    ['an alias of nothing', 'stages:\n  - {type: source.local, path: x}\n  - *nope\n', 3, 5],
+    ['an alias that comes before its anchor', 'x-a: *a\nx-b: &a 1\n', 1, 6],
+    ['an alias of what it stands in', 'x-a: &a [1, *a]\nstages: []\n', 1, 13],
+    ['the same deeper', 'x-a: &a {b: {c: [*a]}}\nstages: []\n', 1, 18],
     ['an option in our own form', 'stages:\n  - type: source.local\n    path: x\n    pth: y\n', 4, 5],
     [
       'an option inside Anemoi’s form',
@@ -105,4 +109,9 @@ describe('several problems', () => {
     const error = await refused(readBatch(file, {}));
     expect(error.details).toMatchObject({ config_path: 'pipeline.stages[0].type', line: 4, validation_errors: says(4, 4) });
   });
+});
+
+test('a document that is nested deeper than the parser goes is refused in words', async () => {
+  const deep = `stages: ${'['.repeat(20_000)}`;
+  await expect(read(deep)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('nested too deeply') });
 });

@@ -5,14 +5,28 @@ import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 import { expectedChecksum, takeSource } from '../take-source.ts';
 
-const options = z.strictObject({
-  url: z
-    .string()
-    .superRefine(refusedBy(parseS3Source))
-    .describe('s3://bucket/key of the checkpoint, or s3://bucket/prefix/ of a sharded one'),
-  version_id: z.string().min(1).describe('version of the object; default: the newest, pinned when the stage runs').optional(),
-  expected_checksum: expectedChecksum,
-});
+const options = z
+  .strictObject({
+    url: z
+      .string()
+      .superRefine(refusedBy(parseS3Source))
+      .describe('s3://bucket/key of the checkpoint, or s3://bucket/prefix/ of a sharded one'),
+    version_id: z.string().min(1).describe('version of the object; default: the newest, pinned when the stage runs').optional(),
+    expected_checksum: expectedChecksum,
+  })
+  .superRefine(({ url, version_id: versionId }, context) => {
+    if (versionId !== undefined && namesVersion(url))
+      context.addIssue({ code: 'custom', path: ['version_id'], message: 'the `url` names a version, too: leave one of them out' });
+  });
+
+function namesVersion(url: string): boolean {
+  try {
+    return parseS3Source(url).versionId !== null;
+  } catch {
+    // What is wrong with it is said of the `url`.
+    return false;
+  }
+}
 
 export default defineStage({
   type: 'source.s3',

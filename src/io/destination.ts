@@ -16,7 +16,7 @@ import { manifestPath } from './manifest.ts';
 import { discardPartials, finishedAs, forgetPartials } from './partials.ts';
 import { checkDestination, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
-import { isS3, parseS3, s3Uri } from './s3/location.ts';
+import { isS3, parseS3, parseS3Output, s3Uri } from './s3/location.ts';
 import { checkApart, headOrNull, isOf, type Overwrite } from './s3/conditions.ts';
 import { copyOrder } from './s3/copy-order.ts';
 import { patiently } from './s3/patience.ts';
@@ -78,7 +78,7 @@ export interface Destination {
 
 /** The place of an output as the manifest names it. */
 export function outputUri(uri: string): string {
-  return isS3(uri) ? s3Uri(parseS3(uri)) : localUri(uri);
+  return isS3(uri) ? s3Uri(parseS3Output(uri)) : localUri(uri);
 }
 
 /** The URI of a file beside another. */

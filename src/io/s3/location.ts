@@ -10,6 +10,8 @@ export interface S3Location {
 
 /** Bytes of a key in UTF-8, as S3 says. */
 const KEY_MOST = 1024;
+/** Bytes that the longest name beside an output has more than its own. */
+const BESIDE = 32;
 
 export function isS3(uri: string): boolean {
   return /^s3:\/\//i.test(uri);
@@ -19,6 +21,19 @@ export function isS3(uri: string): boolean {
 export function parseS3(uri: string): S3Location {
   const location = parseS3Prefix(uri);
   if (location.key === '') throw wrong(uri, 'it names a bucket, and no object in it');
+  return location;
+}
+
+/** Where an output goes, which gets its version when it is there; what stands beside it (manifest, report, marker of the upload) has longer names. */
+export function parseS3Output(uri: string): S3Location {
+  const location = parseS3(uri);
+  if (location.versionId !== null) throw wrong(uri, 'it names a version, which an output gets from its store');
+  const bytes = Buffer.byteLength(location.key);
+  if (bytes > KEY_MOST - BESIDE)
+    throw wrong(
+      `${uri.slice(0, 80)}…`,
+      `its key is ${bytes} bytes long; of an output at most ${KEY_MOST - BESIDE} are allowed, as its manifest and its report stand beside it`,
+    );
   return location;
 }
 

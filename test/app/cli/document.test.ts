@@ -42,6 +42,7 @@ describe('the place of an error', () => {
     ['an alias that comes before its anchor', 'x-a: *a\nx-b: &a 1\n', 1, 6],
     ['an alias of what it stands in', 'x-a: &a [1, *a]\nstages: []\n', 1, 13],
     ['the same deeper', 'x-a: &a {b: {c: [*a]}}\nstages: []\n', 1, 18],
+    ['a version that is named twice', 'stages:\n  - type: source.s3\n    url: s3://bucket/x?versionId=a\n    version_id: b\n', 4, 5],
     ['an option in our own form', 'stages:\n  - type: source.local\n    path: x\n    pth: y\n', 4, 5],
     [
       'an option inside Anemoi’s form',

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { parseS3, parseS3Prefix, parseS3Source, s3Uri } from '../../../src/io/s3/location.ts';
+import { parseS3, parseS3Output, parseS3Prefix, parseS3Source, s3Uri } from '../../../src/io/s3/location.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
 import { memorySource } from '../../support/memory-source.ts';
 
@@ -54,4 +54,11 @@ test('siblings keep the key as it is written', async () => {
   await sibling('shard 1?.safetensors');
   expect(opened).toEqual(['s3://bucket/a b/x?y/shard 1?.safetensors']);
   await expect(sibling('../other')).rejects.toThrow(/no plain file name/);
+});
+
+test('an output has no version yet, and leaves room for the names beside it', () => {
+  expect(parseS3Output('s3://bucket/a.safetensors')).toEqual({ bucket: 'bucket', key: 'a.safetensors', versionId: null });
+  expect(() => parseS3Output('s3://bucket/a.safetensors?versionId=1')).toThrow(/names a version/);
+  expect(parseS3Output(`s3://bucket/${'k'.repeat(992)}`).key).toHaveLength(992);
+  expect(() => parseS3Output(`s3://bucket/${'k'.repeat(993)}`)).toThrow(/993 bytes long; of an output at most 992/);
 });

@@ -2,7 +2,7 @@
 import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
 import type { PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
-import { visible, visibleJson } from './visible.ts';
+import { oneLine, visible, visibleJson } from './visible.ts';
 import { indented, widthOf } from './wrap.ts';
 import { formatBytes, formatCount } from '../../pipeline/text.ts';
 
@@ -20,8 +20,9 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${visibleJson(JSON.stringify(value, null, 2))}\n`);
 }
 
-export function print(text: string): void {
-  process.stdout.write(`${visible(text)}\n`);
+/** A list has one line in each of its texts. */
+export function print(text: string | readonly string[]): void {
+  process.stdout.write(`${typeof text === 'string' ? visible(text) : text.map(oneLine).join('\n')}\n`);
 }
 
 export function note(line: string): void {
@@ -52,10 +53,10 @@ export function errorText(report: ErrorReport, paint: Paint = paintFor(process.s
   const list = Array.isArray(errors)
     ? errors
         .slice(0, 10)
-        .map((line) => `\n  - ${String(line)}`)
+        .map((line) => `\n  - ${oneLine(String(line))}`)
         .join('')
     : '';
-  return `${paint('red', report.type)}: ${report.message}${list}${where}${next}\n  ${paint('dim', `(${entryOf(report.type)})`)}`;
+  return `${paint('red', report.type)}: ${oneLine(report.message)}${list}${where}${next}\n  ${paint('dim', `(${entryOf(report.type)})`)}`;
 }
 
 /** Where the documentation tells what to do about an error. */

@@ -12,6 +12,11 @@ export function visible(text: string): string {
   return text.replace(ACTED_ON, (found) => (found.length > 1 ? found : escaped(found)));
 }
 
+/** The same where one line is meant: a name with an end of line in it could say what we never said. */
+export function oneLine(text: string): string {
+  return visible(text).replaceAll('\n', '\\n');
+}
+
 /** The same in a JSON text, where it stays the same value. */
 export function visibleJson(text: string): string {
   return text.replace(new RegExp(CONTROLS, 'g'), (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`);

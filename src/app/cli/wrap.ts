@@ -1,5 +1,7 @@
 /** Long lines on a terminal; what goes into a file or another program keeps its lines. */
 
+import { oneLine } from './visible.ts';
+
 /** Narrower columns than this are not wrapped: they would be towers. */
 const LEAST_WIDTH = 30;
 
@@ -8,12 +10,12 @@ export function widthOf(stream: NodeJS.WriteStream): number {
   return stream.isTTY ? stream.columns : Infinity;
 }
 
-/** Words in lines up to the width, each after so many blanks. */
+/** Words in lines up to the width, each after so many blanks; the text's own ends of lines are none. */
 export function indented(text: string, blanks: number, width: number): string {
   const room = width - blanks < LEAST_WIDTH ? Infinity : width - blanks;
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(' ')) {
+  for (const word of oneLine(text).split(' ')) {
     if (line !== '' && line.length + 1 + word.length > room) {
       lines.push(line);
       line = word;

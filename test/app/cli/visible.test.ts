@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { visible, visibleJson } from '../../../src/app/cli/visible.ts';
+import { oneLine, visible, visibleJson } from '../../../src/app/cli/visible.ts';
 
 test.each([
   ['a title and a bell', '\u001b]0;pwn\u0007', '\\x1b]0;pwn\\x07'],
@@ -21,4 +21,8 @@ test('JSON keeps its value, and has none of them', () => {
       expect(visible(json)).toBe(json);
     }),
   );
+});
+
+test('a name stays in its line', () => {
+  expect(oneLine('os\n  safe: nothing to see\r\nx')).toBe('os\\n  safe: nothing to see\\x0d\\nx');
 });

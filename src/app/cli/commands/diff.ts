@@ -40,7 +40,7 @@ export async function diff(source: string, target: string, options: DiffOptions)
     compared: alike.length,
   };
   if (options.json === true) printJson(report);
-  else print(textOf(report));
+  else print(linesOf(report));
   process.exitCode = report.equal ? 0 : 1;
 }
 
@@ -57,10 +57,11 @@ interface Report {
   readonly compared: number;
 }
 
-function textOf(report: Report): string {
+function linesOf(report: Report): readonly string[] {
   const values = report.value_mismatches;
   return [
-    `${report.source}\n${report.target}`,
+    report.source,
+    report.target,
     ...listed('only in the second (missing)', report.missing_keys),
     ...listed('only in the first (unexpected)', report.unexpected_keys),
     ...listed(
@@ -76,7 +77,7 @@ function textOf(report: Report): string {
     report.equal
       ? `  ${formatCount(report.compared, 'tensor')} of equal name, shape and dtype${values === null ? '; --values compares their bytes' : ', and equal bytes'}`
       : `  ${formatCount(report.compared, 'tensor')} alike`,
-  ].join('\n');
+  ];
 }
 
 function listed(title: string, names: readonly string[]): readonly string[] {

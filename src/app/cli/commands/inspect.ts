@@ -105,7 +105,7 @@ function trainingState(header: Header): { readonly hyper_parameters?: Json; read
   };
 }
 
-function table(report: Report, header: Header): string {
+function table(report: Report, header: Header): readonly string[] {
   const { training } = report;
   const width = Math.min(80, Math.max(6, ...report.tensors.slice(0, MOST_ROWS).map(({ name }) => name.length)));
   const rows = report.tensors
@@ -130,7 +130,7 @@ function table(report: Report, header: Header): string {
     ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
     '',
     `  read ${formatBytes(report.requests.bytes)} in ${formatCount(report.requests.count, 'request')}`,
-  ].join('\n');
+  ];
 }
 
 function totals(title: string, tensors: Report['tensors'], group: (tensor: Report['tensors'][number]) => string): readonly string[] {

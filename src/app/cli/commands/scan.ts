@@ -32,7 +32,7 @@ export async function scan(uris: readonly string[], options: ScanCommandOptions)
     for await (const file of scanArgument(uri.includes('://') ? uri : resolve(callerFolder(), uri))) {
       if (file.verdict !== 'safe') process.exitCode = 1;
       // People see each when it is known: of a prefix with thousands, the last comes much later.
-      if (isText) print(text(file));
+      if (isText) print(linesOf(file));
       else files.push(file);
     }
   if (!isText) printJson(options.sarif === true ? sarif(files) : { files });
@@ -100,7 +100,7 @@ function isIndex(name: string): boolean {
   return name.endsWith('.index.json') || /(^|[/\\])\.metadata$/.test(name);
 }
 
-function text({ uri, verdict, globals, findings }: FileScan): string {
+function linesOf({ uri, verdict, globals, findings }: FileScan): readonly string[] {
   const rows = globals
     .filter((use) => use.verdict !== 'safe')
     .map((use) => `  ${use.verdict.padEnd(9)}  ${use.module}.${use.name}  (${use.member} at ${use.position})`);
@@ -111,5 +111,5 @@ function text({ uri, verdict, globals, findings }: FileScan): string {
     ...shown,
     ...findings.slice(0, 50).map(({ code, message, member }) => `  ${code}${member === undefined ? '' : ` (${member})`}: ${message}`),
     `  ${formatCount(safe, 'name')} on the table of harmless ones`,
-  ].join('\n');
+  ];
 }

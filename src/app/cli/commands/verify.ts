@@ -85,7 +85,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
       ...(findings.length > MOST_ROWS ? [`  … and ${findings.length - MOST_ROWS} more (--json has all)`] : []),
       findings.length === 0 ? '  valid' : `  not valid: ${formatCount(findings.length, 'finding')}`,
     ];
-    print(lines.join('\n'));
+    print(lines);
   }
   process.exitCode = findings.length === 0 ? 0 : 1;
 }

@@ -336,6 +336,20 @@ describe('8. Loading', () => {
     expect(without.record['best_metric']).toBe(3);
     expect(without.record).not.toHaveProperty('metrics_history');
   });
+  test('Files: the output is resumable: a null epoch or global_step is 0 in the file, too', async () => {
+    const tree = treeOf({ model_state_dict: {}, epoch: null, global_step: null, best_metric: null });
+    const base = headerOf(AB, { tree });
+    const header = { ...base, training: { ...base.training, epoch: null, global_step: null } };
+    const { record, plan } = await through(header, { type: 'loader.warm_start' });
+    expect(record).toMatchObject({ epoch: 0, global_step: 0 });
+    const { root, nodes } = plan.trainingState!;
+    const { entries } = nodes[root] as { readonly entries: readonly (readonly [number, number])[] };
+    expect(entries.map(([key, value]) => [nodes[key], nodes[value]])).toEqual([
+      ['epoch', 0],
+      ['global_step', 0],
+      ['best_metric', null],
+    ]);
+  });
   test('warm_start: absent optimizer or scheduler state -> warning, still success', async () => {
     expect((await through(headerOf(AB), { type: 'loader.warm_start' })).record['warnings']).toEqual([
       'the checkpoint has no scheduler state',

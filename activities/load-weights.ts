@@ -52,7 +52,7 @@ export interface LoaderRules {
   /** Everything that the source keeps beside its weights goes along. */
   readonly keepTrainingState?: boolean;
   /** Further keys of the record, from what the header says. */
-  readonly metadata?: (header: Header) => JsonObject;
+  readonly metadata?: (header: Header) => JsonObject | Promise<JsonObject>;
 }
 
 export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRules): Promise<StageOutcome> {
@@ -81,7 +81,7 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
       earlier,
     ),
   );
-  const { warnings: ofHeader, ...more } = rules.metadata?.(header) ?? {};
+  const { warnings: ofHeader, ...more } = (await rules.metadata?.(header)) ?? {};
   const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...listIn(ofHeader)].slice(-20);
   const plan = withRecord(loaded.plan, completeRecord(loaded));
   return {

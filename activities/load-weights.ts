@@ -4,7 +4,7 @@ import { CheckpointConfigError, CheckpointError, isCheckpointError, type Json, t
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/pipeline/text.ts';
-import { loadWeights, type Loaded, type LoadRules } from '../src/transform/load.ts';
+import { loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
@@ -52,7 +52,7 @@ export interface LoaderRules {
   /** Everything that the source keeps beside its weights goes along. */
   readonly keepTrainingState?: boolean;
   /** Further keys of the record, from what the header says. */
-  readonly metadata?: (header: Header) => JsonObject;
+  readonly metadata?: (header: Header) => JsonObject | Promise<JsonObject>;
 }
 
 export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRules): Promise<StageOutcome> {
@@ -81,7 +81,7 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
       earlier,
     ),
   );
-  const { warnings: ofHeader, ...more } = rules.metadata?.(header) ?? {};
+  const { warnings: ofHeader, ...more } = (await rules.metadata?.(header)) ?? {};
   const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...listIn(ofHeader)].slice(-20);
   const plan = withRecord(loaded.plan, completeRecord(loaded));
   return {
@@ -134,6 +134,7 @@ function completeRecord(loaded: Loaded): JsonObject {
     unexpected_keys: loaded.unexpected,
     casts: loaded.casts,
     filled_params: loaded.filled,
+    tied_params: loaded.tied.map(tieRecord),
     refreshed_params: loaded.refreshed,
     ...(loaded.nameToIndex === undefined ? {} : { ckpt_model_name_to_index: loaded.nameToIndex }),
   };
@@ -159,10 +160,15 @@ function briefRecord(loaded: Loaded, rules: LoaderRules): Record<string, Json> {
     ...list('unexpected_keys', 'num_unexpected', loaded.unexpected),
     ...list('casts', 'num_casts', loaded.casts),
     ...list('filled_params', 'num_filled', loaded.filled),
+    ...list('tied_params', 'num_tied', loaded.tied.map(tieRecord)),
     ...list('refreshed_params', 'num_refreshed', loaded.refreshed),
     ...(loaded.migrated === 0 ? {} : { migrations_applied: { chunking_fix: loaded.migrated } }),
     ...(loaded.nameToIndex === undefined ? {} : { ckpt_model_name_to_index: briefMap(Object.entries(loaded.nameToIndex)) }),
   };
+}
+
+function tieRecord({ name, to }: Tie): JsonObject {
+  return { name, tied_to: to };
 }
 
 function shapeOf(shape: Json | undefined): string {
@@ -170,11 +176,12 @@ function shapeOf(shape: Json | undefined): string {
 }
 
 function summaryOf(loaded: Loaded, given: number): string {
-  const { plan, transferred, skipped, casts, filled, refreshed } = loaded;
+  const { plan, transferred, skipped, casts, filled, tied, refreshed } = loaded;
   const { bytes } = plannedOf(plan);
   const more = [
     ...(skipped.length > 0 ? [`${formatNumber(skipped.length)} skipped`] : []),
     ...(filled.length + refreshed.length > 0 ? [`${formatNumber(filled.length + refreshed.length)} from the target`] : []),
+    ...(tied.length > 0 ? [`${formatNumber(tied.length)} tied to a transferred one`] : []),
     ...(casts.length > 0 ? [`${formatNumber(casts.length)} cast`] : []),
     ...(loaded.migrated > 0 ? [`${loaded.migrated} renamed by the chunking fix`] : []),
   ];

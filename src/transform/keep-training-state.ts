@@ -10,6 +10,8 @@ import type { NodeId, ValueNode, ValueTree } from '../model/value.ts';
 
 /** Characters of a path in a name; deeper ones keep their end. */
 const NAME_MAX = 400;
+/** Keys of the top level that are numbers to whoever resumes. */
+const COUNTS: ReadonlySet<ValueNode | undefined> = new Set(['epoch', 'global_step']);
 
 type Dict = Extract<ValueNode, { kind: 'dict' }>;
 
@@ -37,7 +39,16 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
     known.set(tensor, index);
     return index;
   });
-  return { ...plan, trainingState: { root: top, nodes }, stateTensors: tensors, dropped: unnamed };
+  return { ...plan, trainingState: withCounts({ root: top, nodes }), stateTensors: tensors, dropped: unnamed };
+}
+
+/** Of a null epoch or step, as of a missing one, a training goes on from 0: the published file says what the record says. */
+function withCounts({ root, nodes }: ValueTree): ValueTree {
+  const top = nodes[root] as Dict;
+  const isNull = ([key, value]: Dict['entries'][number]): boolean => COUNTS.has(nodes[key]) && nodes[value] === null;
+  if (!top.entries.some(isNull)) return { root, nodes };
+  const counted = { ...top, entries: top.entries.map((entry) => (isNull(entry) ? ([entry[0], nodes.length] as const) : entry)) };
+  return { root, nodes: [...nodes.map((node, id) => (id === root ? counted : node)), 0] };
 }
 
 /** What goes along with the weights wherever a format has a place for it, training state or not. */

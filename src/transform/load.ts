@@ -6,9 +6,10 @@
  */
 import { CheckpointConfigError, CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
+import { elementCount } from '../model/dtype.ts';
 import { movedBehind, type Header, type Storage, type Tensor } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
-import type { Target } from '../model/target.ts';
+import type { Target, TargetTensor } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
 import { matchTarget, type Match, type NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
@@ -40,10 +41,18 @@ export interface Loaded {
   readonly casts: readonly JsonObject[];
   /** Names whose values come from the target because the source lacks them or they do not fit. */
   readonly filled: readonly string[];
+  /** Names that would be filled, but in the target are the same tensor as a transferred one, whose value they take. */
+  readonly tied: readonly Tie[];
   readonly refreshed: readonly string[];
   readonly migrated: number;
   readonly warnings: readonly string[];
   readonly nameToIndex: JsonObject | undefined;
+}
+
+export interface Tie {
+  readonly name: string;
+  /** The transferred name. */
+  readonly to: string;
 }
 
 /** Throws `CheckpointIncompatibleError` where source and target do not go together under the rules. */
@@ -76,7 +85,8 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
   const fresh = rules.keepTrainingState === true ? keepTrainingState(header, weights) : weights;
   const skipped = fresh.skipped;
   return {
-    plan: earlier === undefined ? fresh : overlaid(earlier, fresh, new Set(chosen.transferred)),
+    plan:
+      earlier === undefined ? fresh : overlaid(earlier, fresh, new Set([...chosen.transferred, ...chosen.tied.map(({ name }) => name)])),
     transferred: chosen.transferred,
     skipped,
     missing: chosen.missing,
@@ -90,6 +100,7 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
         ...(shape.length === origin.shape.length ? {} : { from_shape: origin.shape, to_shape: shape }),
       })),
     filled: chosen.filled,
+    tied: chosen.tied,
     refreshed: chosen.refreshed,
     migrated: migration.count,
     warnings:
@@ -108,6 +119,7 @@ interface Chosen {
   readonly missing: readonly string[];
   readonly unexpected: readonly string[];
   readonly filled: readonly string[];
+  readonly tied: readonly Tie[];
   readonly refreshed: readonly string[];
   readonly warnings: readonly string[];
 }
@@ -126,6 +138,7 @@ function withoutTarget(header: Header, source: readonly NamedTensor[], rules: Lo
     missing: [],
     unexpected: [],
     filled: [],
+    tied: [],
     refreshed: [],
     warnings: [],
   };
@@ -156,15 +169,17 @@ function withTarget(
   const strictTarget = rules.strict ? { ...target, tensors: target.tensors.filter(({ name }) => !isRefreshed(name)) } : judged;
   const match: Match = matchTarget(source, strictTarget, rules);
   // Storages of the target follow the source's own; only where something is taken from it, so that else it is not even opened.
-  const takes = target.tensors.filter(
-    ({ name, origin }) => origin !== undefined && (isRefreshed(name) || (rules.fill === 'target' && !match.selected.has(name))),
-  );
+  const untaken = target.tensors.filter(({ name }) => rules.fill === 'target' && !isRefreshed(name) && !match.selected.has(name));
+  const tied = tiesAmong(untaken, target, match);
+  const tiedTo = new Map(tied.map(({ name, to }) => [name, to]));
+  const fills = new Set(untaken.flatMap(({ name }) => (tiedTo.has(name) ? [] : [name])));
+  const takes = target.tensors.filter(({ name, origin }) => origin !== undefined && (isRefreshed(name) || fills.has(name)));
   const bytes = takes.length === 0 ? { files: header.files, storages: header.storages } : appended(header, target);
   const own = (origin: Tensor): Tensor => ({ ...origin, storage: origin.storage + header.storages.length });
   const taken = new Set(takes.map(({ name }) => name));
   const tensors = target.tensors.flatMap(({ name, dtype, shape, origin }): PlannedTensor[] => {
     if (taken.has(name)) return [{ name, dtype, shape, origin: own(origin!) }];
-    const fit = match.selected.get(name);
+    const fit = match.selected.get(tiedTo.get(name) ?? name);
     return fit === undefined ? [] : [{ name, dtype, shape, origin: fit.source }];
   });
   return {
@@ -175,6 +190,7 @@ function withTarget(
     missing: match.missing,
     unexpected: match.unexpected,
     filled: takes.filter(({ name }) => !isRefreshed(name)).map(({ name }) => name),
+    tied,
     refreshed: takes.filter(({ name }) => isRefreshed(name)).map(({ name }) => name),
     warnings:
       rules.fill === 'target' && tensors.length < target.tensors.length
@@ -183,6 +199,27 @@ function withTarget(
           ]
         : [],
   };
+}
+
+/**
+ * Names of the target that the source has no fit for, each with a transferred name that is the same tensor there. A model that
+ * ties them loads both into one place: the target's old value would overwrite the transferred one. Of several transferred
+ * names it is the last, whose value such a model keeps.
+ */
+function tiesAmong(untaken: readonly TargetTensor[], target: Target, { selected }: Match): readonly Tie[] {
+  const storages = new Set(untaken.map(({ origin }) => origin?.storage));
+  const transferred = new Map<string, string>();
+  for (const { name, origin } of target.tensors)
+    if (origin !== undefined && storages.has(origin.storage) && selected.has(name)) transferred.set(placeOf(origin), name);
+  return untaken.flatMap(({ name, shape, origin }) => {
+    const to = origin === undefined || elementCount(shape) === 0 ? undefined : transferred.get(placeOf(origin));
+    return to === undefined ? [] : [{ name, to }];
+  });
+}
+
+/** Equal for views that are one tensor. */
+function placeOf({ dtype, shape, storage, offset, stride, conjugate, negative }: Tensor): string {
+  return JSON.stringify([storage, offset, dtype, shape, stride, conjugate, negative]);
 }
 
 /** Files and storages of both; storages of the second count from the first's length. */

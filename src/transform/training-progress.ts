@@ -1,6 +1,7 @@
 /** How far a training had come, for the record of `warm_start`: epoch, step, best metric and history, and what is not there. */
 import type { Json, JsonObject } from '../errors.ts';
-import type { Header } from '../model/header.ts';
+import { dtypeKind, elementCount } from '../model/dtype.ts';
+import type { Header, Tensor } from '../model/header.ts';
 import type { NodeId, ValueTree } from '../model/value.ts';
 import { fieldsOf, valueAt } from './tree.ts';
 
@@ -9,10 +10,14 @@ const LONGEST_HISTORY = 2000;
 /** Values looked at of a metrics history. */
 const MOST_VALUES = 500;
 
-/** A missing or null epoch counts as 0; `best_metric` and `metrics_history` are there only if the file has a value. */
-export function trainingProgress(header: Header): JsonObject {
+/**
+ * A missing or null epoch counts as 0; `best_metric` and `metrics_history` are there only if the file has a value. `read`: what
+ * `bestTensor` holds, where that has been read.
+ */
+export function trainingProgress(header: Header, read?: number): JsonObject {
   const { training, tree } = header;
-  const best = tree === undefined ? undefined : (numberAt(tree, valueAt(tree, ['best_metric'])) ?? bestScore(tree));
+  const found = bestIn(header);
+  const best = typeof found === 'number' ? found : read;
   const history = tree === undefined ? undefined : plainJson(tree, valueAt(tree, ['metrics_history']));
   const filled = history !== undefined && history !== null && Object.keys(history).length > 0;
   const absent = [
@@ -28,15 +33,36 @@ export function trainingProgress(header: Header): JsonObject {
   };
 }
 
-/** The best score that a checkpoint callback kept, where it is a number in the pickle (as a tensor it is bytes, not read here). */
-function bestScore(tree: ValueTree): number | undefined {
-  const callbacks = valueAt(tree, ['callbacks']);
-  if (callbacks === undefined) return undefined;
-  for (const [name, state] of fieldsOf(tree, callbacks)) {
-    const score = /checkpoint/i.test(name) ? numberAt(tree, valueAt(tree, ['best_model_score'], state)) : undefined;
-    if (score !== undefined) return score;
+/** The tensor of one element that holds the best metric; undefined where that is a number in the pickle, or nowhere. */
+export function bestTensor(header: Header): Tensor | undefined {
+  const found = bestIn(header);
+  return typeof found === 'number' ? undefined : found;
+}
+
+/** `best_metric`, or else the first best score that a checkpoint callback kept: Lightning's are tensors. */
+function bestIn({ tree, tensors }: Header): number | Tensor | undefined {
+  if (tree === undefined) return undefined;
+  for (const id of [valueAt(tree, ['best_metric']), ...bestScores(tree)]) {
+    const best = numberAt(tree, id) ?? scalarAt(tree, id, tensors);
+    if (best !== undefined) return best;
   }
   return undefined;
+}
+
+function bestScores(tree: ValueTree): readonly (NodeId | undefined)[] {
+  const callbacks = valueAt(tree, ['callbacks']);
+  if (callbacks === undefined) return [];
+  return [...fieldsOf(tree, callbacks)].flatMap(([name, state]) =>
+    /checkpoint/i.test(name) ? [valueAt(tree, ['best_model_score'], state)] : [],
+  );
+}
+
+/** A float tensor of one element. */
+function scalarAt(tree: ValueTree, id: NodeId | undefined, tensors: readonly Tensor[]): Tensor | undefined {
+  const node = id === undefined ? undefined : tree.nodes[id];
+  const tensor = typeof node === 'object' && node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
+  if (tensor === undefined || tensor.unsupported !== undefined) return undefined;
+  return dtypeKind(tensor.dtype) === 'float' && elementCount(tensor.shape) === 1 ? tensor : undefined;
 }
 
 function numberAt(tree: ValueTree, id: NodeId | undefined): number | undefined {

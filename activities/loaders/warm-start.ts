@@ -1,10 +1,10 @@
 /** `loader.warm_start`: weights and training state, so that training goes on from the published file. */
 import { z } from 'zod';
 import { trainingProgress } from '../../src/transform/training-progress.ts';
-import { loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
+import { fillable, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
 import { defineStage } from '../stage.ts';
 
-const options = z.strictObject(loaderOptions);
+const options = z.strictObject(loaderOptions).superRefine(fillable);
 
 export default defineStage<LoaderOptions>({
   type: 'loader.warm_start',

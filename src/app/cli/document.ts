@@ -257,15 +257,18 @@ function offsetOf(yaml: Document, path: string): number {
     .filter((step) => step !== '');
   let node: unknown = yaml.contents;
   let offset = 0;
-  for (const step of steps) {
+  for (let at = 0; at < steps.length; at++) {
     if (isAlias(node)) node = node.resolve(yaml);
     if (isMap(node)) {
-      const pair = node.items.find(({ key }) => String((key as { value?: unknown }).value) === step);
+      // A key may have dots itself, as names of tensors do.
+      const names = steps.slice(at).map((_, more) => steps.slice(at, at + more + 1).join('.'));
+      const pair = node.items.find(({ key }) => names.includes(String((key as { value?: unknown }).value)));
       if (pair === undefined) break;
+      at += names.indexOf(String((pair.key as { value?: unknown }).value));
       offset = (pair.key as { range?: readonly number[] }).range?.[0] ?? offset;
       node = pair.value;
     } else if (isSeq(node)) {
-      node = node.items[Number(step)];
+      node = node.items[Number(steps[at])];
       offset = (node as { range?: readonly number[] } | undefined)?.range?.[0] ?? offset;
     } else break;
   }

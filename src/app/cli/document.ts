@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { isAlias, isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
+import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
@@ -125,6 +126,8 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
     const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
     const problems: CheckpointError[] = [];
     const stages = input.stages.map((stage, index) => checkStage(catalog, stage, index, { folderOf: folderOf(index), problems }));
+    const plain = stages.map((stage) => ({ type: stage.type, options: optionsOf(stage) }));
+    problems.push(...outputClashes(plain).map(({ error }) => error));
     if (problems.length > 0) throw together(problems);
     return { ...input, stages };
   });

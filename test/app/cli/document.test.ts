@@ -130,6 +130,30 @@ describe('what could never run is refused before anything does', () => {
   });
 });
 
+describe('two outputs of which one destroys the other', () => {
+  const publish = (...uris: readonly string[]): string =>
+    `stages:\n${uris.map((uri) => `  - type: sink.publish\n    uri: ${uri}\n`).join('')}`;
+
+  test.each([
+    ['one place', 'out/a.safetensors', 'out/a.safetensors', 'is that of stages[0]'],
+    ['one place in two spellings', 'out/a.safetensors', './out/../out/a.safetensors', 'is that of stages[0]'],
+    ['one object', 's3://bucket/a', 's3://bucket/a', 'is that of stages[0]'],
+    ['the manifest of the first', 'a', 'a.manifest.json', 'the manifest of stages[0]'],
+    ['the report of the first', 'a', 'a.report.html', 'the report of stages[0]'],
+    ['the first as manifest of the second', 'a.manifest.json', 'a', 'its manifest would be the output of stages[0]'],
+  ])('%s', async (_name, first, second, words) => {
+    await expect(read(publish(first, second))).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringContaining(words),
+      details: { config_path: 'stages[1].uri', line: 5, column: 5 },
+    });
+  });
+
+  test('others lie beside each other', async () => {
+    await expect(read(publish('a.safetensors', 'a.pt', 'b/a.pt', 's3://bucket/a', 's3://bucket/a2'))).resolves.toBeDefined();
+  });
+});
+
 describe('several problems', () => {
   const stages = [
     '- type: source.locl',

@@ -34,6 +34,9 @@ export default defineStage({
 
 /** Keys and values as they go into the file. */
 function textsOf(given: Readonly<Record<string, string | number | boolean>>): readonly (readonly [key: string, value: string])[] {
+  const inexact = Object.entries(given).find(([, value]) => Number.isInteger(value) && !Number.isSafeInteger(value));
+  // Digits that are gone when the document has been read.
+  if (inexact !== undefined) throw new CheckpointConfigError('a number of so many digits is not kept as it is: quote it.', inexact[0]);
   const values = Object.entries(given).map(([key, value]) => [key, String(value)] as const);
   const size = values.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
   if (size > MOST_CHARACTERS)

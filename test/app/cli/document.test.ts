@@ -87,6 +87,7 @@ describe('what could never run is refused before anything does', () => {
       5,
       'modifier.freezing alone',
     ],
+    ['more digits than a number has', 'modifier.metadata\n    values: {a: 1, b: 9007199254740993}', 'values.b', 3, 'quote it'],
     ['too long a label', `modifier.metadata\n    values: {a: ${'x'.repeat(65_536)}}`, 'values', 3, 'have 65537 characters'],
     [
       'shards of a format without any',

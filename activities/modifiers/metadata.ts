@@ -12,7 +12,7 @@ const MOST_CHARACTERS = 64 * 1024;
 
 const options = z.strictObject({
   values: z
-    .record(z.string().min(1).max(200), z.union([z.string(), z.number(), z.boolean()]))
+    .preprocess(refuseLost, z.record(z.string().min(1).max(200), z.union([z.string(), z.number(), z.boolean()])))
     .superRefine(refusedBy(textsOf))
     .describe('added to the metadata of the published file; numbers and booleans become text'),
 });
@@ -44,4 +44,11 @@ function textsOf(given: Readonly<Record<string, string | number | boolean>>): re
   if (values.some(([key]) => key === FROZEN_KEY))
     throw new CheckpointConfigError(`\`${FROZEN_KEY}\` is written by modifier.freezing alone.`, FROZEN_KEY);
   return values;
+}
+
+/** A key that the schema library leaves out without a word. */
+function refuseLost(given: unknown, context: z.RefinementCtx): unknown {
+  if (typeof given === 'object' && given !== null && Object.hasOwn(given, '__proto__'))
+    context.addIssue({ code: 'custom', message: 'no key is named so: take another name', path: ['__proto__'] });
+  return given;
 }

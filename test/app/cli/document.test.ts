@@ -88,6 +88,7 @@ describe('what could never run is refused before anything does', () => {
       'modifier.freezing alone',
     ],
     ['more digits than a number has', 'modifier.metadata\n    values: {a: 1, b: 9007199254740993}', 'values.b', 3, 'quote it'],
+    ['a key that would be lost', 'modifier.metadata\n    values: {a: 1, __proto__: b}', 'values.__proto__', 3, 'another name'],
     ['too long a label', `modifier.metadata\n    values: {a: ${'x'.repeat(65_536)}}`, 'values', 3, 'have 65537 characters'],
     [
       'shards of a format without any',

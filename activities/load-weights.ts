@@ -4,10 +4,11 @@ import { CheckpointConfigError, CheckpointError, isCheckpointError, type Json, t
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/pipeline/text.ts';
-import { loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
+import { checkFill, loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
+import { refusedBy } from './option-checks.ts';
 import { readTarget, targetOption } from './read-target.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 
@@ -41,6 +42,11 @@ export interface LoaderOptions {
   readonly refresh_states: boolean;
   readonly refresh_tendencies: boolean;
 }
+
+/** What can be said of a loader's options together. */
+export const fillable = refusedBy(({ fill, target }: Pick<LoaderOptions, 'fill' | 'target'>) =>
+  checkFill(fill, typeof target === 'object' ? 'spec' : 'checkpoint'),
+);
 
 export interface LoaderRules {
   readonly strategy: string;
@@ -123,7 +129,9 @@ async function withPath<T>(call: StageCall<unknown>, act: () => T): Promise<T> {
     return act();
   } catch (error) {
     if (!isCheckpointError(error) || error.code !== 'CheckpointConfigError') throw error;
-    throw new CheckpointConfigError(error.message, `stages[${call.stage.index}]`, { details: error.details });
+    const { config_path: option, ...details } = error.details;
+    const path = [`stages[${call.stage.index}]`, ...(typeof option === 'string' ? [option] : [])].join('.');
+    throw new CheckpointConfigError(error.message, path, { details });
   }
 }
 

@@ -1,15 +1,20 @@
 /** Rules of options that our own readers have already, as checks of their schemas. */
 import type { z } from 'zod';
-import { textOf } from '../src/errors.ts';
+import { isCheckpointError, textOf } from '../src/errors.ts';
 
-/** Refuses a text that `read` throws for, in its words. What an item of a batch fills in is looked at when it has. */
-export function refusedBy(read: (text: string) => unknown): (text: string, context: z.RefinementCtx) => void {
-  return (text, context) => {
-    if (text.includes('${item.')) return;
+/**
+ * Refuses what `read` throws for, in its words, at the place within the value that its error names. What an item of a batch
+ * fills in is looked at when it has.
+ */
+export function refusedBy<T>(read: (value: T) => unknown): (value: T, context: z.RefinementCtx) => void {
+  return (value, context) => {
+    if ((typeof value === 'string' ? value : JSON.stringify(value)).includes('${item.')) return;
     try {
-      read(text);
+      read(value);
     } catch (error) {
-      context.addIssue({ code: 'custom', message: textOf(error).replace(/\.$/, '') });
+      const place = isCheckpointError(error) ? error.details['config_path'] : undefined;
+      const path = typeof place === 'string' && place !== '' ? [place.replace(/^\./, '')] : [];
+      context.addIssue({ code: 'custom', message: textOf(error).replace(/\.$/, ''), path });
     }
   };
 }

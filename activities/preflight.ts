@@ -12,6 +12,7 @@ import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipe
 import { usualNeeds } from '../src/pipeline/needs.ts';
 import { formatBytes } from '../src/pipeline/text.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
+import { outputClashes } from './output-clashes.ts';
 import type { Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -51,6 +52,8 @@ export async function preflight(
       problems.push(problemOf(error, { path: `stages[${index}]`, stage: index, kind: 'config' }));
     }
   }
+  for (const { stage, error } of outputClashes(stages))
+    problems.push(problemOf(error, { path: `stages[${stage}]`, stage, kind: 'config' }));
   const sizes: number[] = [];
   const rooms: { readonly uri: string; readonly free: number }[] = [];
   const reach = AbortSignal.any([AbortSignal.timeout(REACH_TIMEOUT), ...(signal === undefined ? [] : [signal])]);

@@ -7,6 +7,7 @@ import { readInTurn } from '../src/io/turn.ts';
 import type { ByteSource } from '../src/model/byte-source.ts';
 import type { Target } from '../src/model/target.ts';
 import { targetOfHeader, targetOfSpec } from '../src/transform/target.ts';
+import { refusedBy } from './option-checks.ts';
 import type { StageCall } from './stage.ts';
 
 /** Bytes of a spec: 100 000 tensors take about 10 MB. */
@@ -16,6 +17,7 @@ export const targetOption = z
   .union([z.string().min(1), z.record(z.string(), z.looseObject({}))], {
     error: 'expected a path, a URI, or a mapping {name: {shape, dtype}}',
   })
+  .superRefine(refusedBy((target) => typeof target === 'string' || targetOfSpec(target, { configPath: '' })))
   .describe(
     'what the weights must fit: path or URI of any readable checkpoint (its header is read) or of a JSON spec {name: {shape, dtype}}, or that spec itself',
   )

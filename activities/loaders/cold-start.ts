@@ -1,12 +1,14 @@
 /** `loader.cold_start`: pretrained weights for a training that begins at epoch 0. */
 import { z } from 'zod';
-import { loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
+import { fillable, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
 import { defineStage } from '../stage.ts';
 
-const options = z.strictObject({
-  strict: z.boolean().default(false).describe('names of source and target must be equal; needs a target'),
-  ...loaderOptions,
-});
+const options = z
+  .strictObject({
+    strict: z.boolean().default(false).describe('names of source and target must be equal; needs a target'),
+    ...loaderOptions,
+  })
+  .superRefine(fillable);
 
 export default defineStage<LoaderOptions & { readonly strict: boolean }>({
   type: 'loader.cold_start',

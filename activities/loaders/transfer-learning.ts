@@ -1,12 +1,14 @@
 /** `loader.transfer_learning`: what of the source fits another model; the rest of that model keeps its own values. */
 import { z } from 'zod';
-import { loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
+import { fillable, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
 import { defineStage } from '../stage.ts';
 
-const options = z.strictObject({
-  skip_mismatched: z.boolean().default(true).describe('skip tensors of another shape than the target; false: fail on them'),
-  ...loaderOptions,
-});
+const options = z
+  .strictObject({
+    skip_mismatched: z.boolean().default(true).describe('skip tensors of another shape than the target; false: fail on them'),
+    ...loaderOptions,
+  })
+  .superRefine(fillable);
 
 export default defineStage<LoaderOptions & { readonly skip_mismatched: boolean }>({
   type: 'loader.transfer_learning',

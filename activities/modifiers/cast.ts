@@ -3,19 +3,26 @@ import { z } from 'zod';
 import { dtypeKind, dtypeNamed, isCastable, type Dtype } from '../../src/model/dtype.ts';
 import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
+import { compileGlob } from '../../src/transform/patterns.ts';
 import { briefList } from '../../src/transform/record.ts';
 import { modifyPlan } from '../modify-plan.ts';
+import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 
 const dtype = z.string().refine((name) => isFloat(dtypeNamed(name)), {
   error: 'expected a float dtype such as F32, F16, BF16, F64, F8_E4M3 or torch.bfloat16',
 });
 
+const names = z
+  .string()
+  .min(1)
+  .superRefine(refusedBy((glob) => compileGlob(glob, '')));
+
 const options = z
   .strictObject({
     dtype: dtype.describe('for all floating-point tensors that no rule fits').optional(),
     rules: z
-      .array(z.strictObject({ names: z.string().min(1).describe('glob over whole names'), dtype }))
+      .array(z.strictObject({ names: names.describe('glob over whole names'), dtype }))
       .max(100)
       .default([])
       .describe('the first rule that fits a name decides'),

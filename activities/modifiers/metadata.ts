@@ -4,6 +4,7 @@ import { CheckpointConfigError } from '../../src/errors.ts';
 import { FROZEN_KEY } from '../../src/model/plan.ts';
 import { formatCount } from '../../src/pipeline/text.ts';
 import { modifyPlan } from '../modify-plan.ts';
+import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 
 /** Characters of all keys and values: it is a label on the file, not its content. */
@@ -11,7 +12,8 @@ const MOST_CHARACTERS = 64 * 1024;
 
 const options = z.strictObject({
   values: z
-    .record(z.string().min(1).max(200), z.union([z.string(), z.number(), z.boolean()]))
+    .preprocess(refuseLost, z.record(z.string().min(1).max(200), z.union([z.string(), z.number(), z.boolean()])))
+    .superRefine(refusedBy(textsOf))
     .describe('added to the metadata of the published file; numbers and booleans become text'),
 });
 
@@ -20,16 +22,8 @@ export default defineStage({
   description: 'Add key/values to the string metadata of the published file',
   options,
   run: (call) =>
-    modifyPlan(call, (plan, _target, configPath) => {
-      const values = Object.entries(call.options.values).map(([key, value]) => [key, String(value)] as const);
-      const size = values.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
-      if (size > MOST_CHARACTERS)
-        throw new CheckpointConfigError(
-          `\`values\` have ${size} characters; at most ${MOST_CHARACTERS} are taken.`,
-          `${configPath}.values`,
-        );
-      if (values.some(([key]) => key === FROZEN_KEY))
-        throw new CheckpointConfigError(`\`${FROZEN_KEY}\` is written by modifier.freezing alone.`, `${configPath}.values.${FROZEN_KEY}`);
+    modifyPlan(call, (plan) => {
+      const values = textsOf(call.options.values);
       return {
         plan: { ...plan, metadata: { ...plan.metadata, ...Object.fromEntries(values) } },
         entry: { type: 'metadata', keys: values.map(([key]) => key) },
@@ -37,3 +31,24 @@ export default defineStage({
       };
     }),
 });
+
+/** Keys and values as they go into the file. */
+function textsOf(given: Readonly<Record<string, string | number | boolean>>): readonly (readonly [key: string, value: string])[] {
+  const inexact = Object.entries(given).find(([, value]) => Number.isInteger(value) && !Number.isSafeInteger(value));
+  // Digits that are gone when the document has been read.
+  if (inexact !== undefined) throw new CheckpointConfigError('a number of so many digits is not kept as it is: quote it.', inexact[0]);
+  const values = Object.entries(given).map(([key, value]) => [key, String(value)] as const);
+  const size = values.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
+  if (size > MOST_CHARACTERS)
+    throw new CheckpointConfigError(`keys and values have ${size} characters; at most ${MOST_CHARACTERS} are taken.`, '');
+  if (values.some(([key]) => key === FROZEN_KEY))
+    throw new CheckpointConfigError(`\`${FROZEN_KEY}\` is written by modifier.freezing alone.`, FROZEN_KEY);
+  return values;
+}
+
+/** A key that the schema library leaves out without a word. */
+function refuseLost(given: unknown, context: z.RefinementCtx): unknown {
+  if (typeof given === 'object' && given !== null && Object.hasOwn(given, '__proto__'))
+    context.addIssue({ code: 'custom', message: 'no key is named so: take another name', path: ['__proto__'] });
+  return given;
+}

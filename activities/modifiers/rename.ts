@@ -1,8 +1,10 @@
 /** `modifier.rename`: new names by a prefix stripped, regular expressions in order, a prefix added. */
 import { z } from 'zod';
 import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { compileRegex } from '../../src/transform/patterns.ts';
 import { renameTensors } from '../../src/transform/rename.ts';
 import { modifyPlan } from '../modify-plan.ts';
+import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 
 const options = z
@@ -11,7 +13,11 @@ const options = z
     rules: z
       .array(
         z.strictObject({
-          pattern: z.string().min(1).describe("regular expression in RE2's syntax: no lookaround, no backreferences"),
+          pattern: z
+            .string()
+            .min(1)
+            .superRefine(refusedBy((pattern) => compileRegex(pattern, '')))
+            .describe("regular expression in RE2's syntax: no lookaround, no backreferences"),
           replacement: z.string().max(1000).describe('for every match: $1, $<name>, $& and $$ as in JavaScript'),
         }),
       )

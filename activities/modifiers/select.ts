@@ -1,11 +1,17 @@
 /** `modifier.select`: which tensors are published, by globs over their names. */
 import { z } from 'zod';
 import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { compileGlob } from '../../src/transform/patterns.ts';
 import { chooseTensors } from '../../src/transform/select-tensors.ts';
 import { modifyPlan } from '../modify-plan.ts';
+import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 
-const globs = z.array(z.string().min(1)).max(100);
+const glob = z
+  .string()
+  .min(1)
+  .superRefine(refusedBy((text) => compileGlob(text, '')));
+const globs = z.array(glob).max(100);
 
 const options = z.strictObject({
   include: globs.min(1).default(['*']).describe('globs over whole names: * any characters (dots too), ? one, [ab], {a,b}'),

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CheckpointConfigError, CheckpointError, type Json } from '../../src/errors.ts';
-import { layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
+import { checkShards, layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
 import type { Arrange } from '../../src/formats/safetensors/layout.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
@@ -27,32 +27,35 @@ import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
+import { refusedBy } from '../option-checks.ts';
 import { keepPublished } from '../published.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
 /** Entries of a list in the run's record; the manifest has all. */
 const LISTED = 20;
 
-const options = z.strictObject({
-  uri: z.string().min(1).describe('where to publish: absolute path, file:// or s3:// URI'),
-  format: z.enum(FORMATS).default('safetensors').describe('safetensors, or what torch.load(weights_only=True) and Lightning read'),
-  shard_size: z
-    .union([z.number().int().positive(), z.string().regex(SIZE, 'expected a size such as 5GB or 512MiB')])
-    .describe('most bytes of tensors in a file (`5GB`, `512MiB`): larger outputs become shards with an index; safetensors only')
-    .optional(),
-  overwrite: z
-    .enum(['never', 'if_changed', 'always'])
-    .default('if_changed')
-    .describe('what happens to an output that is there: fail, replace it unless it is what would be published, or replace it'),
-  server_side_copy: z
-    .boolean()
-    .default(true)
-    .describe('from S3 to the same S3 store: let the store copy unchanged bytes itself, which leaves digests out of the manifest'),
-  training_state: z
-    .boolean()
-    .default(true)
-    .describe('publish the training state that the loader kept, where the format has a place for it'),
-});
+const options = z
+  .strictObject({
+    uri: z.string().min(1).describe('where to publish: absolute path, file:// or s3:// URI'),
+    format: z.enum(FORMATS).default('safetensors').describe('safetensors, or what torch.load(weights_only=True) and Lightning read'),
+    shard_size: z
+      .union([z.number().int().positive(), z.string().regex(SIZE, 'expected a size such as 5GB or 512MiB')])
+      .describe('most bytes of tensors in a file (`5GB`, `512MiB`): larger outputs become shards with an index; safetensors only')
+      .optional(),
+    overwrite: z
+      .enum(['never', 'if_changed', 'always'])
+      .default('if_changed')
+      .describe('what happens to an output that is there: fail, replace it unless it is what would be published, or replace it'),
+    server_side_copy: z
+      .boolean()
+      .default(true)
+      .describe('from S3 to the same S3 store: let the store copy unchanged bytes itself, which leaves digests out of the manifest'),
+    training_state: z
+      .boolean()
+      .default(true)
+      .describe('publish the training state that the loader kept, where the format has a place for it'),
+  })
+  .superRefine(refusedBy(({ format, shard_size: shardSize }) => checkShards(format, shardSize)));
 type Options = z.infer<typeof options>;
 
 export default defineStage<Options>({

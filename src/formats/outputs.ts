@@ -57,7 +57,7 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
     const sharded = shardSize === null ? [plan.tensors.map((_, index) => index)] : shards(plan, shardSize);
     return { ...safetensors(plan, sharded, options), dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
   }
-  if (shardSize !== null) throw new CheckpointConfigError(`\`shard_size\` is for safetensors; ${format} is written as one file.`);
+  checkShards(format, shardSize);
   const layout = layoutTorch(plan, format);
   return {
     files: [{ name: null, layout }],
@@ -66,6 +66,12 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
     dropped: [...left, ...layout.dropped],
     tied: [],
   };
+}
+
+/** Shards are of safetensors alone. */
+export function checkShards(format: Format, shardSize: unknown): void {
+  if (format !== 'safetensors' && (shardSize ?? null) !== null)
+    throw new CheckpointConfigError(`\`shard_size\` is for safetensors; ${format} is written as one file.`, 'shard_size');
 }
 
 function safetensors(

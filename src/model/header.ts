@@ -13,6 +13,25 @@ export const FORMATS = ['lightning', 'pytorch', 'state_dict', 'safetensors'] as 
 /** What the content is, by the detection rules; how it is packed is the container. */
 export type Format = (typeof FORMATS)[number];
 
+const EXTENSIONS: Readonly<Record<string, Format>> = {
+  ckpt: 'lightning',
+  pt: 'pytorch',
+  pth: 'pytorch',
+  bin: 'pytorch',
+  safetensors: 'safetensors',
+};
+
+/** What programs expect of a file by its name; undefined where the name says nothing. */
+export function formatExpected(location: string): Format | undefined {
+  const extension = /\.([a-z]+)$/i.exec(location)?.[1]?.toLowerCase() ?? '';
+  return Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined;
+}
+
+/** What to write under a name, where nobody says it. */
+export function formatNamed(location: string): Format {
+  return formatExpected(location) ?? 'safetensors';
+}
+
 export type Container = 'zip' | 'legacy' | 'torchscript' | 'safetensors' | 'sharded' | 'distributed';
 
 /** Where the bytes of one storage lie in its file. */

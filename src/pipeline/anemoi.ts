@@ -6,6 +6,7 @@
  * did-you-mean, or, where it changes nothing, a note.
  */
 import { CheckpointConfigError, type Json } from '../errors.ts';
+import { formatNamed } from '../model/header.ts';
 import { STAGE_KINDS } from './contract.ts';
 import { didYouMean } from './suggestions.ts';
 
@@ -142,10 +143,17 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
   const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
   const origins = drafts.map(({ origin }) => origin);
   if (run.output !== undefined && !stages.some(({ type }) => String(type).startsWith('sink.'))) {
-    stages.push({ type: 'sink.publish', uri: run.output });
+    stages.push(publishing(run.output, surroundings));
     origins.push('output');
   }
   return { document: { ...rest, stages }, origins, notes };
+}
+
+/** The run's output, in the format that its name says. */
+function publishing(output: unknown, { resolve = (text) => text }: Surroundings): Record<string, unknown> {
+  const format = typeof output === 'string' ? formatNamed(resolve(output, 'output')) : 'safetensors';
+  // What the stage takes by itself is not written out: documents stay as they are.
+  return { type: 'sink.publish', uri: output, ...(format === 'safetensors' ? {} : { format }) };
 }
 
 function runKeys(

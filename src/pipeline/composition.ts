@@ -5,6 +5,7 @@
  * what `ckpt validate` prints. Workflow-safe.
  */
 import type { JsonObject } from '../errors.ts';
+import { formatExpected } from '../model/header.ts';
 import type { StageSpec } from './contract.ts';
 
 export const FINDING_CODES = [
@@ -23,6 +24,8 @@ export const FINDING_CODES = [
   'modifiers_only',
   'training_state_without_target',
   'no_target',
+  'format_unlike_name',
+  'training_state_not_written',
 ] as const;
 export type FindingCode = (typeof FINDING_CODES)[number];
 
@@ -152,9 +155,33 @@ export function adviseTargets(stages: readonly StageSpec[]): readonly Compositio
   ];
 }
 
+/** What is published as something else than its name says, or without what was kept for it. */
+export function adviseOutputs(stages: readonly StageSpec[]): readonly CompositionFinding[] {
+  const types = stages.map(({ type }) => type);
+  const outputs = stages.flatMap(({ type, uri, format, training_state: state }, index) =>
+    type === 'sink.publish' && typeof uri === 'string' ? [{ index, uri, format: format ?? 'safetensors', isAsked: state !== false }] : [],
+  );
+  const misnamed = outputs.flatMap(({ index, uri, format }) => {
+    const expected = formatExpected(uri);
+    // A name of torch's goes with whatever torch reads.
+    if (expected === undefined || expected === format || (expected === 'pytorch' && format !== 'safetensors')) return [];
+    const name = uri.slice(uri.lastIndexOf('/') + 1);
+    const text = `${named(types, index)} writes ${String(format)} to ${name}, a name for ${expected}: say \`format: ${expected}\`, or take another name.`;
+    return [warning('format_unlike_name', [index], text)];
+  });
+  const stateless = outputs.flatMap(({ index, format, isAsked }) => {
+    const before = types.slice(0, index);
+    const loader = before.lastIndexOf('loader.warm_start');
+    if (format !== 'safetensors' || !isAsked || loader <= before.lastIndexOf('modifier.drop_training_state')) return [];
+    const text = `${named(types, index)} writes safetensors, which has no place for the training state that ${named(types, loader)} keeps: say \`format: lightning\` or \`format: pytorch\`.`;
+    return [warning('training_state_not_written', [loader, index], text)];
+  });
+  return [...misnamed, ...stateless];
+}
+
 /** Everything that is advised before a run. */
 export function advise(stages: readonly StageSpec[]): readonly CompositionFinding[] {
-  return [...adviseComposition(stages), ...adviseTargets(stages)];
+  return [...adviseComposition(stages), ...adviseTargets(stages), ...adviseOutputs(stages)];
 }
 
 /** As it stands in a run's metadata. */

@@ -39,6 +39,11 @@ export function formatNumber(count: number): string {
   return String(count).replaceAll(/\B(?=(\d{3})+$)/g, ',');
 }
 
+/** A sentence: with a full stop, unless it has an end of its own. */
+export function ended(text: string): string {
+  return /[.?!]$/.test(text) ? text : `${text}.`;
+}
+
 /** Text from a file or a user, for Markdown: names with marks of emphasis, links or HTML in them show as they are. */
 export function escapeMarkdown(text: string): string {
   return text.replaceAll(/[\\`*[\]<>|~]|(?<![a-z0-9])_|_(?![a-z0-9])/gi, String.raw`\$&`);

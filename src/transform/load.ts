@@ -144,6 +144,15 @@ function withoutTarget(header: Header, source: readonly NamedTensor[], rules: Lo
   };
 }
 
+/** Only a checkpoint has values. */
+export function checkFill(fill: Fill | undefined, kind: Target['kind']): void {
+  if (fill === 'target' && kind !== 'checkpoint')
+    throw new CheckpointConfigError(
+      '`fill: target` needs a target that is a checkpoint: a spec of names and shapes has no values to fill with.',
+      'fill',
+    );
+}
+
 function withTarget(
   header: Header,
   source: readonly NamedTensor[],
@@ -152,10 +161,7 @@ function withTarget(
   isRefreshed: (name: string) => boolean,
   nonTensors: ReadonlySet<string>,
 ): Chosen {
-  if (rules.fill === 'target' && target.kind !== 'checkpoint')
-    throw new CheckpointConfigError(
-      '`fill: target` needs a target that is a checkpoint: a spec of names and shapes has no values to fill with.',
-    );
+  checkFill(rules.fill, target.kind);
   const refreshable = target.tensors.filter(({ name }) => isRefreshed(name));
   const withoutBytes = refreshable.filter(({ origin }) => origin === undefined).map(({ name }) => name);
   if (rules.strict && withoutBytes.length > 0) {

@@ -4,6 +4,7 @@ import { dtypeNamed, elementCount } from '../model/dtype.ts';
 import type { Header } from '../model/header.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
 import { didYouMean } from '../pipeline/suggestions.ts';
+import { ended } from '../pipeline/text.ts';
 import { DTYPES } from '../model/dtype.ts';
 
 /** torch itself stops at 64 dimensions. */
@@ -32,8 +33,10 @@ export function targetOfSpec(spec: unknown, where: { readonly uri: string } | { 
   const place = 'uri' in where ? where.uri : where.configPath;
   const bad = (what: string, at = ''): Error =>
     'uri' in where
-      ? new CheckpointValidationError(`${place} is no target spec: ${what}. Expected {"name": {"shape": [2, 3], "dtype": "F32"}}.`, [what])
-      : new CheckpointConfigError(`The target spec: ${what}. Expected {name: {shape: [2, 3], dtype: F32}}.`, `${place}${at}`);
+      ? new CheckpointValidationError(`${place} is no target spec: ${ended(what)} Expected {"name": {"shape": [2, 3], "dtype": "F32"}}.`, [
+          what,
+        ])
+      : new CheckpointConfigError(`The target spec: ${ended(what)} Expected {name: {shape: [2, 3], dtype: F32}}.`, `${place}${at}`);
   if (typeof spec !== 'object' || spec === null || Array.isArray(spec)) throw bad('it is no mapping of names');
   const entries = Object.entries(spec).filter(([name]) => name !== '__metadata__');
   if (entries.length === 0) throw bad('it names no tensor');
@@ -48,7 +51,7 @@ export function targetOfSpec(spec: unknown, where: { readonly uri: string } | { 
     const known = typeof dtype === 'string' ? dtypeNamed(dtype) : undefined;
     if (known === undefined)
       throw bad(
-        `the dtype of ${shown} is ${JSON.stringify(dtype)?.slice(0, 50) ?? 'missing'}.${typeof dtype === 'string' ? didYouMean(dtype.slice(0, 50), Object.keys(DTYPES)) : ''}`,
+        `the dtype of ${shown} is ${JSON.stringify(dtype)?.slice(0, 50) ?? 'missing'}${typeof dtype === 'string' ? `.${didYouMean(dtype.slice(0, 50), Object.keys(DTYPES))}` : ''}`,
         `.${name}.dtype`,
       );
     if (buffer !== undefined && typeof buffer !== 'boolean')

@@ -331,7 +331,7 @@ describe('preflight', () => {
           { type: 'loader.transfer_learning', target: join(folder, 'no-model.pt') },
           { type: 'modifier.frezing' },
           { type: 'sink.publish', uri: join(folder, 'file', 'out.safetensors'), fromat: 'pytorch' },
-          { type: 'sink.publish', uri: join(folder, 'file', 'out.safetensors') },
+          { type: 'sink.publish', uri: join(folder, 'file', 'other.safetensors') },
         ],
       },
       { disturb: (services) => ({ open: (uri) => (opened++, services.open(uri)) }) },
@@ -353,6 +353,13 @@ describe('preflight', () => {
   test('several problems of the document alone: CheckpointConfigError', async () => {
     const result = await run({ stages: [source({ pth: 1 }), { type: 'loader.weights_only', strct: true }] });
     expect(result.error).toMatchObject({ type: 'CheckpointConfigError', details: { config_path: 'stages[0].pth', num_errors: 2 } });
+  });
+
+  test('two outputs of one place', async () => {
+    const publish = { type: 'sink.publish', uri: join(folder, 'twice.safetensors') };
+    const result = await run({ stages: [source(), { type: 'loader.weights_only' }, publish, publish] });
+    expect(result.error).toMatchObject({ type: 'CheckpointConfigError', details: { config_path: 'stages[3].uri' } });
+    expect(result.stages.map(({ attempts }) => attempts)).toEqual([0, 0, 0, 0]);
   });
 
   test('one problem keeps its error', async () => {

@@ -121,6 +121,17 @@ describe('forms of the document', () => {
       { type: 'sink.publish', uri: '/o' },
     ]);
   });
+  test.each([
+    ['out/resume.ckpt', 'lightning'],
+    ['out/a.PT', 'pytorch'],
+    ['a.pth', 'pytorch'],
+    ['a.bin', 'pytorch'],
+    ['a.safetensors', undefined],
+    ['a', undefined],
+  ])('an output %s is published as %s', (output, format) => {
+    const publish = { type: 'sink.publish', uri: output, ...(format === undefined ? {} : { format }) };
+    expect(stagesOf(pipeline({ type: 'local' }, { type: 'warm_start' }), { output }).at(-1)).toEqual(publish);
+  });
   test('processor refresh flags go to the loaders', () => {
     const flags = { update_ds_stats_on_ckpt_load: { states: false, tendencies: true } };
     expect(stagesOf({ training: { ...flags, checkpoint: { loading: { type: 'weights_only' } } } })).toEqual([

@@ -1,5 +1,7 @@
-import { expect, test } from '@jest/globals';
-import { adviseComposition } from '../../src/pipeline/composition.ts';
+import { describe, expect, test } from '@jest/globals';
+import type { JsonObject } from '../../src/errors.ts';
+import { advise, adviseComposition, adviseOutputs } from '../../src/pipeline/composition.ts';
+import type { StageSpec } from '../../src/pipeline/contract.ts';
 
 const LETTERS: Readonly<Record<string, string>> = {
   s: 'source.local',
@@ -42,4 +44,39 @@ test('an order finding names both stages, a duplicate its type and count', () =>
     { type: 'sink.publish' },
   ]);
   expect(twice!.message).toContain('source.s3 is there 2 times');
+});
+
+describe('outputs', () => {
+  const codes = (...stages: readonly StageSpec[]) =>
+    adviseOutputs(stages).map(({ code, positions }) => `${code} ${JSON.stringify(positions)}`);
+  const publish = (uri: string, more: JsonObject = {}): StageSpec => ({ type: 'sink.publish', uri, ...more });
+  const weights: StageSpec = { type: 'loader.weights_only' };
+  const warm: StageSpec = { type: 'loader.warm_start' };
+
+  test.each<[string, JsonObject, boolean]>([
+    ['last.ckpt', {}, true],
+    ['a.pt', {}, true],
+    ['a.safetensors', { format: 'pytorch' }, true],
+    ['a.ckpt', { format: 'state_dict' }, true],
+    ['a.ckpt', { format: 'lightning' }, false],
+    ['a.bin', { format: 'state_dict' }, false],
+    ['a.safetensors', {}, false],
+    ['v1.5/model', {}, false],
+  ])('%s with %j: another format than its name says? %s', (uri, options, isFound) => {
+    expect(codes(weights, publish(uri, options))).toEqual(isFound ? ['format_unlike_name [1]'] : []);
+  });
+
+  test('training state that is kept and has no place in the file', () => {
+    expect(codes(warm, publish('a.safetensors'))).toEqual(['training_state_not_written [0,1]']);
+    expect(codes(warm, publish('a.ckpt'))).toEqual(['format_unlike_name [1]', 'training_state_not_written [0,1]']);
+    expect(codes(warm, publish('a.ckpt', { format: 'lightning' }))).toEqual([]);
+    expect(codes(warm, publish('a.safetensors', { training_state: false }))).toEqual([]);
+    expect(codes(warm, { type: 'modifier.drop_training_state' }, publish('a.safetensors'))).toEqual([]);
+  });
+
+  test('both are part of what is advised before a run', () => {
+    expect(advise([warm, publish('a.ckpt')]).map(({ code }) => code)).toEqual(
+      expect.arrayContaining(['format_unlike_name', 'training_state_not_written']),
+    );
+  });
 });

@@ -452,7 +452,7 @@ describe('8. Loading', () => {
   });
   test('an option fills an unselected target key from the reference’s bytes; a spec has none', async () => {
     const error = await failure(through(headerOf(AB), transfer({ target: spec(AB), fill: 'target' })));
-    expect([error.code, error.details['config_path']]).toEqual(['CheckpointConfigError', 'stages[0]']);
+    expect([error.code, error.details['config_path']]).toEqual(['CheckpointConfigError', 'stages[0].fill']);
   });
 });
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document, type YAMLError } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
+import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
@@ -150,6 +151,8 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
     const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
     const problems: CheckpointError[] = [];
     const stages = input.stages.map((stage, index) => checkStage(catalog, stage, index, { folderOf: folderOf(index), problems }));
+    const plain = stages.map((stage) => ({ type: stage.type, options: optionsOf(stage) }));
+    problems.push(...outputClashes(plain).map(({ error }) => error));
     if (problems.length > 0) throw together(problems);
     return { ...input, stages };
   });
@@ -282,15 +285,18 @@ function offsetOf(yaml: Document, path: string): number {
     .filter((step) => step !== '');
   let node: unknown = yaml.contents;
   let offset = 0;
-  for (const step of steps) {
+  for (let at = 0; at < steps.length; at++) {
     if (isAlias(node)) node = node.resolve(yaml);
     if (isMap(node)) {
-      const pair = node.items.find(({ key }) => String((key as { value?: unknown }).value) === step);
+      // A key may have dots itself, as names of tensors do.
+      const names = steps.slice(at).map((_, more) => steps.slice(at, at + more + 1).join('.'));
+      const pair = node.items.find(({ key }) => names.includes(String((key as { value?: unknown }).value)));
       if (pair === undefined) break;
+      at += names.indexOf(String((pair.key as { value?: unknown }).value));
       offset = (pair.key as { range?: readonly number[] }).range?.[0] ?? offset;
       node = pair.value;
     } else if (isSeq(node)) {
-      node = node.items[Number(step)];
+      node = node.items[Number(steps[at])];
       offset = (node as { range?: readonly number[] } | undefined)?.range?.[0] ?? offset;
     } else break;
   }

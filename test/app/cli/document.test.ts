@@ -71,6 +71,96 @@ describe('the place of an error', () => {
   });
 });
 
+describe('what could never run is refused before anything does', () => {
+  test.each<[string, string, string, number, string]>([
+    [
+      'a group without its end',
+      'modifier.rename\n    rules:\n      - {pattern: a, replacement: b}\n      - {pattern: "(", replacement: b}',
+      'rules[1].pattern',
+      5,
+      'no regular expression of RE2',
+    ],
+    ['lookaround', 'modifier.rename\n    rules: [{pattern: "(?=a)", replacement: b}]', 'rules[0].pattern', 3, 'Lookaround'],
+    ['a glob of select', 'modifier.select\n    include: [a]\n    exclude: ["[z"]', 'exclude[0]', 4, 'without its `]`'],
+    ['a glob of cast', 'modifier.cast\n    rules: [{names: "{z", dtype: F16}]', 'rules[0].names', 3, 'without its `}`'],
+    ['nothing to freeze', 'modifier.freezing\n    strict: true', 'submodules_to_freeze', 2, 'alias `layers`'],
+    ['both names of one list', 'modifier.freezing\n    submodules_to_freeze: [a]\n    layers: [b]', 'layers', 4, 'Keep one of them.'],
+    [
+      'a key that another stage writes',
+      'modifier.metadata\n    values:\n      a: 1\n      frozen_parameters: b',
+      'values.frozen_parameters',
+      5,
+      'modifier.freezing alone',
+    ],
+    ['more digits than a number has', 'modifier.metadata\n    values: {a: 1, b: 9007199254740993}', 'values.b', 3, 'quote it'],
+    ['a key that would be lost', 'modifier.metadata\n    values: {a: 1, __proto__: b}', 'values.__proto__', 3, 'another name'],
+    ['too long a label', `modifier.metadata\n    values: {a: ${'x'.repeat(65_536)}}`, 'values', 3, 'have 65537 characters'],
+    [
+      'shards of a format without any',
+      'sink.publish\n    uri: a.pt\n    format: pytorch\n    shard_size: 64',
+      'shard_size',
+      5,
+      'pytorch is written as one file',
+    ],
+    [
+      'a dtype that is none',
+      'loader.weights_only\n    target:\n      a.b:\n        shape: [4]\n        dtype: I33',
+      'target.a.b.dtype',
+      6,
+      '"I33". Did you mean',
+    ],
+    ['a dtype that is not there', 'loader.cold_start\n    target: {a: {shape: [4]}}', 'target.a.dtype', 3, 'is missing. Expected'],
+    ['a negative size', 'loader.warm_start\n    target: {a: {shape: [-4], dtype: F32}}', 'target.a.shape', 3, 'the shape of "a"'],
+    ['a target of nothing', 'loader.transfer_learning\n    target: {}', 'target', 3, 'it names no tensor'],
+    [
+      'values out of names and shapes',
+      'loader.weights_only\n    fill: target\n    target: {a: {shape: [4], dtype: F32}}',
+      'fill',
+      3,
+      'no values to fill with',
+    ],
+  ])('%s', async (_name, stage, option, line, words) => {
+    const error = await read(`stages:\n  - type: ${stage}\n`).then(
+      () => undefined,
+      (thrown: unknown) => thrown as CheckpointError,
+    );
+    expect(error).toMatchObject({ code: 'CheckpointConfigError', details: { config_path: `stages[0].${option}`, line } });
+    expect(error?.message).toContain(words);
+    expect(error?.message).not.toMatch(/[.?]\. /);
+  });
+
+  test('what an item of a batch fills in is not yet there', async () => {
+    const text = 'items: [a.ckpt]\npipeline:\n  stages:\n    - {type: modifier.select, include: ["[${item.stem}"]}\n';
+    const file = join(folder, 'batch.yaml');
+    await writeFile(file, text);
+    await expect(readBatch(file, {})).resolves.toBeDefined();
+  });
+});
+
+describe('two outputs of which one destroys the other', () => {
+  const publish = (...uris: readonly string[]): string =>
+    `stages:\n${uris.map((uri) => `  - type: sink.publish\n    uri: ${uri}\n`).join('')}`;
+
+  test.each([
+    ['one place', 'out/a.safetensors', 'out/a.safetensors', 'is that of stages[0]'],
+    ['one place in two spellings', 'out/a.safetensors', './out/../out/a.safetensors', 'is that of stages[0]'],
+    ['one object', 's3://bucket/a', 's3://bucket/a', 'is that of stages[0]'],
+    ['the manifest of the first', 'a', 'a.manifest.json', 'the manifest of stages[0]'],
+    ['the report of the first', 'a', 'a.report.html', 'the report of stages[0]'],
+    ['the first as manifest of the second', 'a.manifest.json', 'a', 'its manifest would be the output of stages[0]'],
+  ])('%s', async (_name, first, second, words) => {
+    await expect(read(publish(first, second))).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringContaining(words),
+      details: { config_path: 'stages[1].uri', line: 5, column: 5 },
+    });
+  });
+
+  test('others lie beside each other', async () => {
+    await expect(read(publish('a.safetensors', 'a.pt', 'b/a.pt', 's3://bucket/a', 's3://bucket/a2'))).resolves.toBeDefined();
+  });
+});
+
 describe('several problems', () => {
   const stages = [
     '- type: source.locl',

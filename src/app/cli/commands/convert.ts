@@ -1,6 +1,6 @@
 /** `ckpt convert`: source, loader and sink in one line; what runs is the pipeline that they would be in a document. */
 import { CheckpointConfigError } from '../../../errors.ts';
-import type { Format } from '../../../model/header.ts';
+import { formatNamed, type Format } from '../../../model/header.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { checkInput } from '../document.ts';
 import { callerFolder } from '../paths.ts';
@@ -20,7 +20,7 @@ export async function convert(from: string, to: string, options: ConvertOptions)
 
 /** The pipeline document that the line stands for. */
 function documentOf(from: string, to: string, options: ConvertOptions): PipelineInput {
-  const format = options.format ?? formatOf(to);
+  const format = options.format ?? formatNamed(to);
   if (options.weightsOnly === true && options.trainingState === true)
     throw new CheckpointConfigError('`--weights-only` and `--training-state` exclude each other.');
   if (options.trainingState === true && format !== 'lightning' && format !== 'pytorch')
@@ -54,10 +54,4 @@ function sourceOf(location: string): PipelineInput['stages'][number] {
         `${location}: the scheme ${scheme}:// is not known. Known: a local path, file://, s3://, http://, https://.`,
       );
   }
-}
-
-function formatOf(location: string): Format {
-  const extension = /\.([a-z]+)$/i.exec(location)?.[1]?.toLowerCase();
-  if (extension === 'ckpt') return 'lightning';
-  return extension === 'pt' || extension === 'pth' || extension === 'bin' ? 'pytorch' : 'safetensors';
 }

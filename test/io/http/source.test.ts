@@ -171,6 +171,61 @@ describe('a server with ranges', () => {
   });
 });
 
+describe('a server that stops naming the version', () => {
+  test.each([
+    ['the entity tag is missing', null],
+    ['the entity tag is empty', ''],
+    ['the entity tag is empty between its quotes', '""'],
+    ['the entity tag is weak', 'W/"one"'],
+  ])('%s: nothing of the answer is taken', async (_, etag) => {
+    const source = await open('/ranged.ckpt');
+    proxy.reset();
+    proxy.inject(() => ({ kind: 'headers', set: { etag } }));
+    const error = await errorOf(source.read(100_000, 10));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'Changed' } });
+    expect(error.message).toContain('the server does not name the version any more, expected etag="one"');
+    expect(proxy.seen).toHaveLength(1);
+  });
+
+  test.each([
+    ['/ranged.ckpt', 'etag="one"', { etag: null }],
+    ['/dated.ckpt', 'modified=Mon, 01 Jan 2024 00:00:00 GMT', { 'last-modified': null }],
+  ])('%s, all of it in an answer of status 200', async (path, identity, set) => {
+    const pinned = await openPinnedHttp(place, { uri: `${proxy.url}${path}`, size: CONTENT.length, identity });
+    pages.get(path)!.ranges = false;
+    proxy.inject(() => ({ kind: 'headers', set }));
+    expect(await errorOf(pinned.read(0, CONTENT.length))).toMatchObject({ details: { code: 'Changed' } });
+  });
+
+  test('a range need not repeat the time of the last change', async () => {
+    const source = await open('/dated.ckpt');
+    proxy.inject(() => ({ kind: 'headers', set: { 'last-modified': null } }));
+    same(await source.read(100_000, 10), 100_000, 100_010);
+  });
+
+  test.each(['', '""'])('the empty tag `%s` pins nothing, and is never sent', async (etag) => {
+    pages.get('/ranged.ckpt')!.etag = etag;
+    const source = await open('/ranged.ckpt');
+    expect(source.identity).toBe(`sha256=${SHA256}`);
+    await source.close();
+    expect(proxy.seen.map(({ headers }) => headers['if-range'])).toEqual([undefined, undefined]);
+  });
+
+  test('in the midst of a transfer: it begins anew', async () => {
+    const page = pages.get('/whole.ckpt')!;
+    place = { ...place, policy: IMPATIENT };
+    proxy.inject((seen, index) => {
+      page.ranges = seen.headers['if-range'] !== undefined;
+      if (index === 1) return { kind: 'stall', after: 100_000 };
+      return page.ranges ? { kind: 'headers', set: { etag: null } } : null;
+    });
+    const source = await open('/whole.ckpt');
+    same(await source.read(0, 300_000), 0, 300_000);
+    await source.close();
+    expect(proxy.seen.map(({ headers }) => headers['if-range'])).toEqual([undefined, undefined, '"one"', undefined]);
+  });
+});
+
 describe('a server without ranges, or with nothing to pin by', () => {
   test.each(['/whole.ckpt', '/chunked.ckpt', '/bare.ckpt'])('%s goes once through the cache', async (path) => {
     const source = await open(path);

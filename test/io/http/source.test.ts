@@ -47,8 +47,8 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
     response.writeHead(302, { location: left <= 1 ? hop[2]! : `/redirect/${left - 1}${hop[2]!}` }).end();
     return;
   }
-  if (path.startsWith('/to?')) {
-    response.writeHead(307, { location: decodeURIComponent(path.slice(4)) }).end();
+  if (path.startsWith('/to?url=')) {
+    response.writeHead(307, { location: decodeURIComponent(path.slice(8)) }).end();
     return;
   }
   if (path === '/signed.ckpt') {
@@ -351,7 +351,7 @@ describe('redirects', () => {
   });
 
   test.each([['file:///etc/passwd'], ['ftp://127.0.0.1/x'], ['http://user:hush@127.0.0.1/x']])('%s is not followed', async (to) => {
-    const error = await errorOf(open(`/to?${encodeURIComponent(to)}`));
+    const error = await errorOf(open(`/to?url=${encodeURIComponent(to)}`));
     expect(error).toMatchObject({ retryable: false, details: { code: 'RedirectRefused' } });
     expect(error.message).not.toContain('user:hush@');
   });

@@ -1,5 +1,5 @@
-/** URLs that may be kept: in a run's input, its history, a manifest. One that is a credential may not. */
-import { CheckpointConfigError } from '../../errors.ts';
+/** URIs that may be kept: in a run's input, its history, a manifest. One that is a credential may not. */
+import { CheckpointConfigError, isCheckpointError, withoutUserInfo } from '../../errors.ts';
 
 /** Words in names of parameters that are credentials: of signed URLs of the usual stores, and tokens, keys, passwords and sessions. */
 const SECRET_WORDS = new Set(
@@ -30,6 +30,25 @@ export function checkUrl(text: string): string {
     );
   url.hash = '';
   return url.href;
+}
+
+/** Before anything is sent: what a run is started with stays in its history. `path` is like `stages[1].uri`. */
+export function refuseCredential(value: unknown, path: string): void {
+  if (typeof value !== 'string') return;
+  try {
+    if (isHttp(value)) checkUrl(value);
+    else checkUserInfo(value);
+  } catch (error) {
+    throw isCheckpointError(error) ? new CheckpointConfigError(error.message, path) : error;
+  }
+}
+
+/** Of every scheme, also one that nothing here reads or writes. */
+function checkUserInfo(uri: string): void {
+  if (/^\s*[a-z][a-z0-9+.-]*:\/\/[^\s/?#]*@/i.test(uri))
+    throw new CheckpointConfigError(
+      `${withoutUserInfo(uri)}: a user name or password does not belong into a URI, which is kept in the run's history.`,
+    );
 }
 
 /** Whether a parameter's name says that its value is a credential: by one of its words, however they are put together. */

@@ -91,8 +91,7 @@ export function createStorage({
     },
     async check(uri) {
       if (isLocal(uri)) return fence.checkPath(localPath(uri));
-      // Nothing is written over HTTP.
-      if (!isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
+      checkOutput(uri);
       const { bucket, key } = parseS3Source(uri);
       checkBucket(settings.allow, bucket, key);
     },
@@ -118,6 +117,11 @@ export function createStorage({
       ports.clear();
     },
   };
+}
+
+/** Throws `CheckpointConfigError` for a scheme that nothing is written by, as HTTP. */
+export function checkOutput(uri: string): void {
+  if (!isLocal(uri) && !isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
 }
 
 function isLocal(uri: string): boolean {

@@ -176,7 +176,7 @@ function explainHttp(error: unknown, uri: string, policy: RetryPolicy): Checkpoi
     );
   if (code === STALLED)
     return new CheckpointTimeoutError(
-      `Reading ${uri} stalled: ${message}, ${attempts} times. Look at the server and the network between.`,
+      `Reading ${uri} stalled: ${message}${attempts === 1 ? '' : `, after ${attempts} tries`}. Look at the server and the network between.`,
       `reading ${uri}`,
       policy.stallMs / 1000,
       { cause: error, details: { ...details, url: uri } },

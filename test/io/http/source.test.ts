@@ -344,6 +344,45 @@ describe('a server without ranges, or with nothing to pin by', () => {
   });
 });
 
+describe('a limit for stalls', () => {
+  const storage = (policy: RetryPolicy) => createStorage({ policy, cacheFolder: folder });
+
+  test('a slow download that never stalls is given its time', async () => {
+    proxy.inject(() => ({ kind: 'drip', bytes: 20_000, everyMs: 100 }));
+    const own = storage(QUICK);
+    const started = performance.now();
+    const source = await own.open(`${proxy.url}/whole.ckpt`, undefined, 1);
+    expect(performance.now() - started).toBeGreaterThan(1200);
+    same(await source.read(0, 300_000), 0, 300_000);
+    await source.close();
+    own.close();
+  });
+
+  // Whether there are ranges is asked first.
+  test.each([
+    ['/whole.ckpt', 2],
+    ['/ranged.ckpt', 1],
+  ])('%s that stalls for so long fails, and is not asked again at once', async (path, requests) => {
+    proxy.inject(() => ({ kind: 'stall', after: 10 }));
+    const own = storage(QUICK);
+    const error = await errorOf(own.open(`${proxy.url}${path}`, undefined, 0.5));
+    own.close();
+    const url = `${proxy.url}${path}`;
+    const details = { url, timeout_seconds: 0.5, attempts: 1 };
+    expect(error).toMatchObject({ code: 'CheckpointTimeoutError', retryable: true, details });
+    expect(error.message).toContain(`Reading ${url} stalled: fewer than 4096 bytes came within 0.5 s.`);
+    expect(proxy.seen).toHaveLength(requests);
+  });
+
+  test('other faults are tried as ever, and a limit of weeks is one', async () => {
+    proxy.inject((_, index) => (index < 2 ? { kind: 'status', status: 503 } : null));
+    const own = storage(QUICK);
+    await (await own.open(`${proxy.url}/ranged.ckpt`, undefined, 30 * 24 * 3600)).close();
+    own.close();
+    expect(proxy.seen).toHaveLength(3);
+  });
+});
+
 describe('redirects', () => {
   test('five are followed, six are not', async () => {
     same(await (await open('/redirect/5/ranged.ckpt')).read(0, 10), 0, 10);

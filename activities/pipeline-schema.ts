@@ -13,7 +13,12 @@ type Schema = Readonly<Record<string, unknown>>;
 
 const SETTINGS = {
   max_retries: { type: 'integer', minimum: 1, description: 'attempts of a stage in all; default 3' },
-  timeout: { type: 'number', exclusiveMinimum: 0, description: 'seconds one attempt of a stage may take; default 300, for a sink a day' },
+  timeout: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    description:
+      'seconds one attempt of a stage may take; default 300, for a sink a day; of source.http, seconds without progress, default 30',
+  },
   retry: {
     type: 'object',
     description: 'how a stage is tried again; what is left out comes from the pipeline, then from the defaults',

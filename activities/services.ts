@@ -23,8 +23,8 @@ export interface Workspace {
 export interface Services {
   /** `null`: the worker's own workspace. */
   workspace(uri: string | null, signal?: AbortSignal): Workspace;
-  /** Opens a path or URI as it is now. */
-  open(uri: string, signal?: AbortSignal): Promise<ByteSource>;
+  /** Opens a path or URI as it is now; `stall` as `Storage` takes it. */
+  open(uri: string, signal?: AbortSignal, stall?: number): Promise<ByteSource>;
   /** Opens the version that was pinned, or throws `CheckpointSourceError`. */
   openPinned(file: PinnedFile, signal?: AbortSignal): Promise<ByteSource>;
   /** The places this worker can reach, and may. */
@@ -63,7 +63,7 @@ export function endedBy(signal: AbortSignal, services: Services): Services {
   return {
     ...services,
     workspace: (uri) => services.workspace(uri, signal),
-    open: async (uri) => sourceEndedBy(signal, await services.open(uri, signal)),
+    open: async (uri, _, stall) => sourceEndedBy(signal, await services.open(uri, signal, stall)),
     openPinned: async (file) => sourceEndedBy(signal, await services.openPinned(file, signal)),
   };
 }

@@ -19,6 +19,8 @@ export interface StageCall<Options> {
   readonly options: Options;
   readonly stage: StageInput['stage'];
   readonly run: StageInput['run'];
+  /** Seconds without progress after which a download is given up; default: the worker's own. */
+  readonly stall?: StageInput['stall'];
   readonly services: Services;
   /** Work on very many tensors takes turns: the workspace takes it by itself, and it is given back at the end. */
   readonly turn: Turn;

@@ -38,7 +38,7 @@ export interface Taken {
 }
 
 export async function takeSource(call: StageCall<unknown>, { uri, type: sourceType, expectedChecksum }: Taken): Promise<StageOutcome> {
-  const source = await call.services.open(uri, call.signal);
+  const source = await call.services.open(uri, call.signal, call.stall);
   try {
     if (expectedChecksum !== undefined)
       await verifyChecksum({
@@ -51,7 +51,7 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
       });
     const header = await readHeader(
       readInTurn(source, call.turn),
-      siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling, call.signal), call.turn)),
+      siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling, call.signal, call.stall), call.turn)),
     );
     if (call.services.refuseUnknown === true) refuseUnknown(source.uri, header);
     if (header.tensors.length >= MANY) await breath();

@@ -41,7 +41,22 @@ export interface ErrorOptions {
   readonly retryAfterMs?: number;
 }
 
-/** Base of every error that this project raises on purpose. Its message says what, where, expected against got, and what to do. */
+/** A text as it may be shown: of what stands before the `@` in a URI's place, a user name and a password mostly, nothing is repeated. */
+export function withoutUserInfo(text: string): string {
+  return text.replace(/:\/\/[^\s/?#]*@/g, '://…@');
+}
+
+function shownDetails(details: JsonObject): JsonObject {
+  return Object.fromEntries(
+    Object.entries(details).map(([key, value]) => [key, typeof value === 'string' ? withoutUserInfo(value) : value]),
+  );
+}
+
+/**
+ * Base of every error that this project raises on purpose. Its message says what, where, expected against got, and what to do.
+ *
+ * Neither it nor the texts in `details` hold user information of a URI, whoever wrote that there.
+ */
 export class CheckpointError extends Error {
   readonly code: ErrorCode;
   readonly details: JsonObject;
@@ -49,10 +64,10 @@ export class CheckpointError extends Error {
   readonly retryAfterMs: number | undefined;
 
   constructor(message: string, options: ErrorOptions = {}, code: ErrorCode = 'CheckpointError') {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(withoutUserInfo(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = code;
     this.code = code;
-    this.details = options.details ?? {};
+    this.details = shownDetails(options.details ?? {});
     this.retryable = options.retryable ?? !FINAL_CODES.includes(code);
     this.retryAfterMs = options.retryAfterMs;
   }

@@ -58,3 +58,13 @@ test('each code has advice, and a reason has its own', () => {
   for (const type of ['constructor', 'other'])
     expect(suggestionFor({ type, message: '', details: { reason: 'toString' } })).toBe(advice[0]);
 });
+
+test.each([
+  ['ftp://us:hush@h/x: the scheme', 'ftp://…@h/x: the scheme'],
+  ['`s3://hush@more@b/k` and sftp://hush@h', '`s3://…@b/k` and sftp://…@h'],
+  ['https://h/a@b?to=c@d#e@f', 'https://h/a@b?to=c@d#e@f'],
+  ['write to a@b', 'write to a@b'],
+])('no text of an error holds user information: %s', (given, shown) => {
+  const error = new CheckpointSourceError(given, given, { cause: new Error(given), details: { more: given } });
+  expect(error).toMatchObject({ message: shown, details: { source_path: shown, original_error: shown, more: shown } });
+});

@@ -49,7 +49,7 @@ import {
 } from '../src/pipeline/history.ts';
 import { METRICS } from '../src/pipeline/metrics.ts';
 import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
-import { onErrorOf, policyOf } from '../src/pipeline/policy.ts';
+import { onErrorOf, policyOf, stallOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
 import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { ATTRIBUTES_MEMO, presentAttributes, runAttributes, SEARCH_ATTRIBUTES } from '../src/pipeline/search-attributes.ts';
@@ -175,10 +175,12 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     let stage = given;
     let changed: JsonObject | null = null;
     for (;;) {
+      const stall = stallOf(input, stage);
       const call: StageInput = {
         context,
         options: optionsOf(stage),
         stage: { index, type: stage.type },
+        ...(stall === undefined ? {} : { stall }),
         run: { workflowId, runId, workspace: input.workspace ?? null },
         ...wholePipeline(input, history, index, stage),
       };

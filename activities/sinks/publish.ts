@@ -26,6 +26,7 @@ import { LONG_WORK } from '../../src/io/breath.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
+import { checkOutput } from '../../src/io/storage/storage.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
 import { refusedBy } from '../option-checks.ts';
 import { keepPublished } from '../published.ts';
@@ -36,7 +37,7 @@ const LISTED = 20;
 
 const options = z
   .strictObject({
-    uri: z.string().min(1).describe('where to publish: absolute path, file:// or s3:// URI'),
+    uri: z.string().min(1).superRefine(refusedBy(checkOutput)).describe('where to publish: absolute path, file:// or s3:// URI'),
     format: z.enum(FORMATS).default('safetensors').describe('safetensors, or what torch.load(weights_only=True) and Lightning read'),
     shard_size: z
       .union([z.number().int().positive(), z.string().regex(SIZE, 'expected a size such as 5GB or 512MiB')])

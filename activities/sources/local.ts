@@ -1,13 +1,14 @@
 /** `source.local`: a checkpoint on a disk that the worker sees; pins it and reads its header. */
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../src/errors.ts';
-import { localUri } from '../../src/io/local-file.ts';
+import { localPath, localUri } from '../../src/io/local-file.ts';
+import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 import { expectedChecksum, takeSource } from '../take-source.ts';
 
 const options = z.strictObject({
-  path: z.string().min(1).describe('absolute path or file:// URI of the checkpoint').optional(),
-  uri: z.string().min(1).describe('alias of path').optional(),
+  path: z.string().min(1).superRefine(refusedBy(localPath)).describe('absolute path or file:// URI of the checkpoint').optional(),
+  uri: z.string().min(1).superRefine(refusedBy(localPath)).describe('alias of path').optional(),
   expected_checksum: expectedChecksum,
 });
 

@@ -42,7 +42,7 @@ export function createServices(
       const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
       return fencedWorkspace(place, root, { recent, reached, signal });
     },
-    open: (uri, signal) => openSource(uri, storage, signal),
+    open: (uri, signal, stall) => openSource(uri, storage, signal, stall),
     openPinned: (file, signal) => storage.openPinned(file, signal),
     // One that takes none of its own still gets those of workers that do not tell them apart.
     transfers: slots(Math.max(1, transfers)),

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { WorkflowExecutionAlreadyStartedError, type Client } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import { CheckpointConfigError } from '../errors.ts';
+import { refuseCredential } from '../io/http/url.ts';
 import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
 import { checkBatch, checkBatchId } from '../pipeline/batch-document.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
@@ -52,6 +53,7 @@ export interface StartOptions {
 /** Throws `CheckpointConfigError` where the shape of the input is wrong, or it is too large. A batch is found by `workflowId`, where that is known. */
 export function startOptions(work: Work, present: readonly SearchAttributeName[], workflowId?: string): StartOptions {
   const input = work.kind === 'pipeline' ? checkDocument(work.input) : checkBatch(work.input);
+  refuseCredentials(work);
   const bytes = Buffer.byteLength(JSON.stringify(input));
   if (bytes > MOST_BYTES)
     throw new CheckpointConfigError(
@@ -75,6 +77,23 @@ export function startOptions(work: Work, present: readonly SearchAttributeName[]
       ([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as SearchAttributePair,
     ),
   };
+}
+
+/** Whoever starts it, and however: what is sent stays in the history. */
+function refuseCredentials(work: Work): void {
+  const pipeline = work.kind === 'pipeline' ? work.input : work.input.pipeline;
+  const prefix = work.kind === 'pipeline' ? '' : 'pipeline.';
+  for (const [index, stage] of pipeline.stages.entries())
+    for (const [key, value] of Object.entries(stage)) refuseCredential(value, `${prefix}stages[${index}].${key}`);
+  refuseCredential(pipeline.workspace, `${prefix}workspace`);
+  if (work.kind === 'pipeline') return;
+  const { items, results } = work.input;
+  refuseCredential(results, 'results');
+  for (const [key, item] of Object.entries(items)) {
+    const path = Array.isArray(items) ? `items[${key}]` : `items.${key}`;
+    if (typeof item !== 'object') refuseCredential(item, path);
+    else for (const [column, value] of Object.entries(item)) refuseCredential(value, `${path}.${column}`);
+  }
 }
 
 /** Search attributes that the server has; one that does not tell (Temporal Cloud has no such service) is taken for one without. */

@@ -4,6 +4,7 @@ import { jsonText } from '../model/json-text.ts';
 import type { LeftOut } from '../model/plan.ts';
 import { CheckpointSourceError, type JsonObject } from '../errors.ts';
 import type { Destination } from './destination.ts';
+import { isHttp } from './http/url.ts';
 
 export interface ManifestContent {
   readonly format: string;
@@ -59,11 +60,13 @@ export interface Manifest extends ManifestContent {
   readonly created: string;
 }
 
+const MANIFEST = '.manifest.json';
 /** Tensors of a piece of a manifest. */
 const LINES = 2048;
 
 export function manifestPath(uri: string): string {
-  return `${uri}.manifest.json`;
+  // The query of a URL is no part of its file's name.
+  return isHttp(uri) ? uri.replace(/(?=\?|$)/, MANIFEST) : `${uri}${MANIFEST}`;
 }
 
 /** Written last: an output with a manifest is complete. */
@@ -118,7 +121,7 @@ export async function renewRecipe(files: Destination, manifest: Manifest, recipe
 }
 
 /** Null where there is none, or none of ours. */
-export async function readManifest(files: Destination, uri: string): Promise<Manifest | null> {
+export async function readManifest(files: Pick<Destination, 'read'>, uri: string): Promise<Manifest | null> {
   const text = await files.read(manifestPath(uri));
   if (text === null) return null;
   try {

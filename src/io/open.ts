@@ -7,6 +7,11 @@ import { createStorage, type Storage } from './storage/storage.ts';
  * Opens a path or URI, or the file that stands for a folder, for reading a header; an unknown scheme is a `CheckpointConfigError` listing
  * the known ones. Without a `storage`, the AWS SDK's own variables decide how a store is reached, and no fence stands.
  */
-export async function openSource(uri: string, storage: Storage = createStorage(), signal?: AbortSignal): Promise<CountedSource> {
-  return windowed(await storage.open(await checkpointFile(uri, storage, signal), signal));
+export async function openSource(
+  uri: string,
+  storage: Storage = createStorage(),
+  signal?: AbortSignal,
+  stall?: number,
+): Promise<CountedSource> {
+  return windowed(await storage.open(await checkpointFile(uri, storage, signal), signal, stall));
 }

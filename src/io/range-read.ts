@@ -24,6 +24,8 @@ export interface RangedFile {
   readonly size: number;
   /** Null: nothing to compare with. */
   readonly etag: string | null;
+  /** Whether an answer of this status may leave the tag out; default: any may. */
+  readonly mayOmitTag?: (status: number) => boolean;
   /** Asks for `length` bytes from `offset`; rejects with a `StoreFault`. */
   request(offset: number, length: number, signal: AbortSignal): Promise<RangeAnswer>;
 }
@@ -84,7 +86,13 @@ function checkAnswer(file: RangedFile, asked: { readonly offset: number; readonl
   if (file.etag !== null && answer.etag !== null && answer.etag !== file.etag)
     throw new StoreFault(`its entity tag is ${answer.etag}, expected ${file.etag}`, { code: CHANGED, retryable: false });
   const all = asked.offset === 0 && asked.length === file.size;
-  if (answer.status === 200 && all) return;
+  if (answer.status !== 200 || !all) checkPart(file, asked, answer);
+  // Whatever else fits: nothing says that these bytes are of the version that was pinned.
+  if (file.etag !== null && answer.etag === null && file.mayOmitTag?.(answer.status) === false)
+    throw new StoreFault(`the server does not name the version any more, expected ${file.etag}`, { code: CHANGED, retryable: false });
+}
+
+function checkPart(file: RangedFile, asked: { readonly offset: number; readonly length: number }, answer: RangeAnswer): void {
   if (answer.status !== 206)
     throw new StoreFault(`status ${answer.status} came for a range, expected 206`, {
       code: 'RangeIgnored',

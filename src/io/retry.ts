@@ -4,7 +4,7 @@
  * These tries are for what passes in seconds. What lasts longer fails the attempt of the stage, and Temporal tries that again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { StoreFault } from './store-fault.ts';
+import { STALLED, StoreFault } from './store-fault.ts';
 
 export interface RetryPolicy {
   /** Tries in all, the first one included. */
@@ -15,6 +15,8 @@ export interface RetryPolicy {
   readonly longestMs: number;
   /** Milliseconds without progress after which a transfer counts as stalled. */
   readonly stallMs: number;
+  /** Tries in all that may stall; default: all of them. */
+  readonly stallTries?: number;
   /** Bytes per second below which sending or copying a part counts as stalled: how far that is, only its end tells. */
   readonly leastRate: number;
 }
@@ -27,6 +29,7 @@ export async function retrying<T>(
   signal: AbortSignal | undefined,
   attempt: (tried: number) => Promise<T>,
 ): Promise<T> {
+  let stalls = 0;
   for (let tried = 1; ; tried++) {
     signal?.throwIfAborted();
     try {
@@ -36,6 +39,7 @@ export async function retrying<T>(
       if (!(error instanceof StoreFault)) throw error;
       error.attempts = tried;
       if (!error.retryable || tried >= policy.tries) throw error;
+      if (error.code === STALLED && ++stalls === policy.stallTries) throw error;
       if ((error.retryAfterMs ?? 0) > policy.longestMs) throw error;
       await pause(Math.max(error.retryAfterMs ?? 0, pauseBefore(policy, tried)), signal);
     }

@@ -51,7 +51,7 @@ export type RetrySpec = {
 /** One stage of the document: its type, options beside it, and what differs from the pipeline's own settings. */
 export interface StageSpec {
   readonly type: string;
-  /** Seconds one attempt may take. */
+  /** Seconds one attempt may take; of `source.http`, seconds without progress. */
   readonly timeout?: number;
   /** Attempts in all. */
   readonly max_retries?: number;
@@ -68,7 +68,7 @@ export interface PipelineInput {
   readonly stages: readonly StageSpec[];
   /** Attempts for each stage in all; default 3. */
   readonly max_retries?: number;
-  /** Seconds one attempt of a stage may take; default 300, for a sink a day. */
+  /** Seconds one attempt of a stage may take; default 300, for a sink a day. Of `source.http`, seconds without progress. */
   readonly timeout?: number;
   readonly retry?: RetrySpec;
   readonly on_error?: OnError;
@@ -87,6 +87,8 @@ export interface StageInput {
   readonly context: CheckpointContext;
   readonly options: JsonObject;
   readonly stage: { readonly index: number; readonly type: string };
+  /** Of a download: seconds without progress after which it is given up, where the document says. */
+  readonly stall?: number;
   readonly run: { readonly workflowId: string; readonly runId: string; readonly workspace: string | null };
   /** All stages, of a last stage before which none failed, was skipped or was changed: then the output follows from them. */
   readonly pipeline?: readonly PlainStage[];

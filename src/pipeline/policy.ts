@@ -3,8 +3,8 @@ import type { OnError, PipelineInput, StageSpec } from './contract.ts';
 
 const DEFAULT_ATTEMPTS = 3;
 const DEFAULT_TIMEOUT = 300;
-/** Publishing is bounded by its heartbeat, not by the size of the file. */
-const SINK_TIMEOUT = 24 * 3600;
+/** Publishing and downloading are bounded by the heartbeat and by stalls, not by the size of the file. */
+const LONG_TIMEOUT = 24 * 3600;
 
 /** Times in milliseconds. */
 export interface Policy {
@@ -19,9 +19,8 @@ export interface Policy {
 export function policyOf(pipeline: PipelineInput, stage: StageSpec): Policy {
   const retry = { ...pipeline.retry, ...stage.retry };
   const initialInterval = (retry.initial_interval ?? 1) * 1000;
-  const timeout = stage.timeout ?? pipeline.timeout ?? (stage.type.startsWith('sink.') ? SINK_TIMEOUT : DEFAULT_TIMEOUT);
   return {
-    timeout: timeout * 1000,
+    timeout: secondsOf(pipeline, stage) * 1000,
     maximumAttempts:
       stage.retry?.maximum_attempts ?? stage.max_retries ?? pipeline.retry?.maximum_attempts ?? pipeline.max_retries ?? DEFAULT_ATTEMPTS,
     initialInterval,
@@ -29,6 +28,21 @@ export function policyOf(pipeline: PipelineInput, stage: StageSpec): Policy {
     // A stage's first wait may be above the pipeline's longest one.
     ...(retry.maximum_interval === undefined ? {} : { maximumInterval: Math.max(initialInterval, retry.maximum_interval * 1000) }),
   };
+}
+
+function secondsOf(pipeline: PipelineInput, stage: StageSpec): number {
+  if (isDownload(stage)) return Math.max(LONG_TIMEOUT, stallOf(pipeline, stage) ?? 0);
+  return stage.timeout ?? pipeline.timeout ?? (stage.type.startsWith('sink.') ? LONG_TIMEOUT : DEFAULT_TIMEOUT);
+}
+
+/** Seconds without progress after which a download is given up; undefined for other stages, and where nothing is said. */
+export function stallOf(pipeline: PipelineInput, stage: StageSpec): number | undefined {
+  return isDownload(stage) ? (stage.timeout ?? pipeline.timeout) : undefined;
+}
+
+/** Without ranges it takes as long as all of the file does. */
+function isDownload({ type }: StageSpec): boolean {
+  return type === 'source.http';
 }
 
 export function onErrorOf(pipeline: PipelineInput, stage: StageSpec): OnError {

@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   GetObjectCommand,
   ListMultipartUploadsCommand,
@@ -396,6 +397,41 @@ test('from a web server without ranges, by way of the cache; private networks ar
     expect(result.status).toBe('completed');
     expect(result.outputs[0]).toMatchObject({ sha256: await sha256Of(uri) });
     expect(await readdir(join(folder, 'http'))).toEqual([await sha256Of(fixture(LIGHTNING))]);
+  } finally {
+    web.closeAllConnections();
+    await new Promise((resolve) => web.close(resolve));
+  }
+});
+
+test('the timeout of a download is for stalls: a slow one is given its time, one that stands still is not', async () => {
+  const header = Buffer.from(JSON.stringify({ weight: { dtype: 'F32', shape: [10_000], data_offsets: [0, 40_000] } }));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(header.length));
+  const bytes = Buffer.concat([size, header, Buffer.alloc(40_000)]);
+  const web = createServer(async (request, response) => {
+    response.writeHead(200, { 'content-length': bytes.length });
+    for (let at = 0; at < bytes.length; at += 10_000) {
+      response.write(bytes.subarray(at, at + 10_000));
+      // Never the rest.
+      if (request.url === '/stalls.safetensors') return;
+      await sleep(500);
+    }
+    response.end();
+  });
+  await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+  try {
+    const origin = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
+    const services = servicesOf(join(folder, 'workspace'), createStorage({ cacheFolder: join(folder, 'http') }));
+    const stages = (url: string) => [
+      { type: 'source.http', url, timeout: 1.5, max_retries: 2, retry: { initial_interval: 0.01 } },
+      { type: 'loader.weights_only' },
+      { type: 'sink.publish', uri: join(folder, 'slowly.safetensors') },
+    ];
+    expect((await execute({ stages: stages(`${origin}/slow.safetensors`) }, services)).status).toBe('completed');
+    const url = `${origin}/stalls.safetensors`;
+    const failure = await failureOf(execute({ stages: stages(url) }, services));
+    expect(failure).toMatchObject({ type: 'CheckpointTimeoutError', message: expect.stringContaining(`Reading ${url} stalled`) });
+    expect(failure.details![0]).toMatchObject({ url, timeout_seconds: 1.5, attempts: 2 });
   } finally {
     web.closeAllConnections();
     await new Promise((resolve) => web.close(resolve));

@@ -1,7 +1,7 @@
 /** What a stage's own settings come to over the pipeline's and the defaults. */
 import { expect, test } from '@jest/globals';
 import type { PipelineInput, StageSpec } from '../../src/pipeline/contract.ts';
-import { onErrorOf, policyOf } from '../../src/pipeline/policy.ts';
+import { onErrorOf, policyOf, stallOf } from '../../src/pipeline/policy.ts';
 
 const policy = (stage: Partial<StageSpec> = {}, pipeline: Partial<PipelineInput> = {}) =>
   policyOf({ stages: [], ...pipeline }, { type: 'source.local', ...stage });
@@ -9,6 +9,18 @@ const policy = (stage: Partial<StageSpec> = {}, pipeline: Partial<PipelineInput>
 test('defaults: three attempts, a second, doubled; five minutes, for a sink a day', () => {
   expect(policy()).toEqual({ timeout: 300_000, maximumAttempts: 3, initialInterval: 1000, backoffCoefficient: 2 });
   expect(policy({ type: 'sink.publish' }).timeout).toBe(24 * 3600_000);
+});
+
+test.each<[string, Partial<StageSpec>, Partial<PipelineInput>, number | undefined, number]>([
+  ['nothing said', {}, {}, undefined, 24 * 3600_000],
+  ['the pipeline', {}, { timeout: 20 }, 20, 24 * 3600_000],
+  ["the stage's before the pipeline's", { timeout: 5 }, { timeout: 20 }, 5, 24 * 3600_000],
+  ['longer than a day', { timeout: 7 * 24 * 3600 }, {}, 7 * 24 * 3600, 7 * 24 * 3600_000],
+])('a download is bounded by its stalls: %s', (_name, stage, pipeline, stall, timeout) => {
+  const download = { type: 'source.http', ...stage };
+  expect(stallOf({ stages: [], ...pipeline }, download)).toBe(stall);
+  expect(policy(download, pipeline).timeout).toBe(timeout);
+  expect(stallOf({ stages: [], ...pipeline }, { ...download, type: 'source.s3' })).toBeUndefined();
 });
 
 test.each<[string, Partial<StageSpec>, Partial<PipelineInput>, number]>([

@@ -1,10 +1,11 @@
 /** A batch document from a file: items and the template of their pipelines, its places made absolute from the folder of the document. */
 import { isAbsolute, resolve } from 'node:path';
 import { isCheckpointError } from '../../errors.ts';
+import { refuseCredential } from '../../io/http/url.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
 import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
-import { checkInput, movedTo, readPlaced, refuseCredential, type DocumentSettings } from './document.ts';
+import { checkInput, movedTo, readPlaced, type DocumentSettings } from './document.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
   return readPlaced(file, 'batch', async (given, folder) => {

@@ -8,7 +8,7 @@ import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError,
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
-import { checkUrl, isHttp } from '../../io/http/url.ts';
+import { refuseCredential } from '../../io/http/url.ts';
 import { interpolate, interpolateStage, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
 import { withHome } from '../../io/local-file.ts';
@@ -241,16 +241,6 @@ function checkStage(catalog: Catalog, stage: StageSpec, index: number, { folderO
     if (!isCheckpointError(error)) throw error;
     problems.push(error);
     return stage;
-  }
-}
-
-/** Before anything is sent: a document becomes the run's input, and stays in its history. */
-export function refuseCredential(value: unknown, path: string): void {
-  if (typeof value !== 'string' || !isHttp(value)) return;
-  try {
-    checkUrl(value);
-  } catch (error) {
-    throw isCheckpointError(error) ? new CheckpointConfigError(error.message, path) : error;
   }
 }
 

@@ -7,14 +7,14 @@ export function validatorOf(answer: IncomingMessage): string | null {
   return tagOf(answer) ?? modifiedOf(answer);
 }
 
-/** Weak tags name what looks the same, not the same bytes. */
-export function tagOf({ headers: { etag } }: IncomingMessage): string | null {
-  return etag === undefined || etag.startsWith('W/') ? null : `etag=${etag}`;
+/** Weak tags name what looks the same, not the same bytes; empty ones name nothing. */
+export function tagOf({ headers: { etag = '' } }: IncomingMessage): string | null {
+  return etag === '' || etag === '""' || etag.startsWith('W/') ? null : `etag=${etag}`;
 }
 
 export function modifiedOf({ headers }: IncomingMessage): string | null {
   const modified = headers['last-modified'];
-  return modified === undefined ? null : `modified=${modified}`;
+  return modified === undefined || modified === '' ? null : `modified=${modified}`;
 }
 
 /** The value for `If-Range`. */

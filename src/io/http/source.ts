@@ -97,6 +97,8 @@ function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: 
     uri,
     size,
     etag: identity,
+    // A 206 that heeds If-Range repeats the entity tag (RFC 9110, 15.3.7), and need not repeat the time of the last change.
+    mayOmitTag: (status) => dated && status === 206,
     async request(offset, length, signal) {
       const answer = await client.get(uri, { range: `bytes=${offset}-${offset + length - 1}`, 'if-range': ifRange(identity) }, signal);
       const status = answer.statusCode ?? 0;
@@ -107,7 +109,6 @@ function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: 
       return {
         status,
         contentRange: answer.headers['content-range'] ?? null,
-        // A server that leaves it out of a 206 has still heeded If-Range.
         etag: dated ? modifiedOf(answer) : tagOf(answer),
         body: streamBody(answer),
       };
@@ -175,7 +176,7 @@ function explainHttp(error: unknown, uri: string, policy: RetryPolicy): Checkpoi
     );
   if (code === STALLED)
     return new CheckpointTimeoutError(
-      `Reading ${uri} stalled: ${message}, ${attempts} times. Look at the server and the network between.`,
+      `Reading ${uri} stalled: ${message}${attempts === 1 ? '' : `, after ${attempts} tries`}. Look at the server and the network between.`,
       `reading ${uri}`,
       policy.stallMs / 1000,
       { cause: error, details: { ...details, url: uri } },

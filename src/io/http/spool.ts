@@ -64,9 +64,11 @@ export async function spool({ client, cache, policy }: HttpPlace, uri: string, s
       known !== undefined &&
       answer.statusCode === 206 &&
       Number(from) === known.done &&
-      (validator ?? known.validator) === known.validator
+      (validator === null ? known.validator?.startsWith('modified=') === true : validator === known.validator)
     )
       return known;
+    // Nothing says any more that the rest is of the version that was begun: the next try begins anew.
+    if (known !== undefined && validator === null) known.validator = null;
     if (answer.statusCode === 206)
       throw new StoreFault(`the server sent "${answer.headers['content-range'] ?? 'no Content-Range'}" unasked`, {
         code: 'WrongContentRange',

@@ -1,9 +1,14 @@
-/** URLs that may be kept: in a run's input, its history, a manifest. One that is a credential may not. */
-import { CheckpointConfigError } from '../../errors.ts';
+/** URIs that may be kept: in a run's input, its history, a manifest. One that is a credential may not. */
+import { CheckpointConfigError, isCheckpointError, withoutUserInfo } from '../../errors.ts';
 
-/** Parameters of queries that are credentials by themselves: signed URLs of the usual stores, and tokens. */
-const SECRET_PARAMETERS =
-  /^((x-(amz|goog|oss|obs|cos)-)?(signature|credential|security-token)|sig|sign|(aws|oss)?accesskeyid|googleaccessid|key-pair-id|(access|id|refresh|auth|session|private|bearer)?[_-]?token|(api|access|secret|private)[_-]?key|secret|client[_-]?secret|password|passwd|pwd|auth|authorization|jwt)$/i;
+/** Words in names of parameters that are credentials: of signed URLs of the usual stores, and tokens, keys, passwords and sessions. */
+const SECRET_WORDS = new Set(
+  `auth authentication authorization bearer cred creds credential credentials hmac jwt key keys oauth otp pass passphrase
+  passwd password passwords pwd sas secret secrets sessid session sessionid sid sig sign signature signatures token tokens`.split(/\s+/),
+);
+/** The same where words are written as one: `accesstoken`, `AWSAccessKeyId` in small letters; not `monkey`. */
+const RUN_TOGETHER =
+  /(token|secret|passw(or)?d|passphrase|signature|credentials?|sessionid|sessid)$|(api|app|auth|access|account|client|encryption|license|master|pass|private|secret|security|service|session|shared|signing|user)key(id)?$|^googleaccessid$/;
 
 export function isHttp(uri: string): boolean {
   return /^https?:\/\//i.test(uri);
@@ -18,13 +23,40 @@ export function checkUrl(text: string): string {
     throw new CheckpointConfigError(
       `${url.origin}${url.pathname}: a user name or password does not belong into a URL, which is kept in the run's history.`,
     );
-  const secret = [...url.searchParams.keys()].find((name) => SECRET_PARAMETERS.test(name));
+  const secret = [...url.searchParams.keys()].find(isSecretName);
   if (secret !== undefined)
     throw new CheckpointConfigError(
       `${url.origin}${url.pathname}: the parameter \`${secret}\` is a credential, and URLs are kept in the run's history. For S3 stores use source.s3 with the worker's own credentials.`,
     );
   url.hash = '';
   return url.href;
+}
+
+/** Before anything is sent: what a run is started with stays in its history. `path` is like `stages[1].uri`. */
+export function refuseCredential(value: unknown, path: string): void {
+  if (typeof value !== 'string') return;
+  try {
+    if (isHttp(value)) checkUrl(value);
+    else checkUserInfo(value);
+  } catch (error) {
+    throw isCheckpointError(error) ? new CheckpointConfigError(error.message, path) : error;
+  }
+}
+
+/** Of every scheme, also one that nothing here reads or writes. */
+function checkUserInfo(uri: string): void {
+  if (/^\s*[a-z][a-z0-9+.-]*:\/\/[^\s/?#]*@/i.test(uri))
+    throw new CheckpointConfigError(
+      `${withoutUserInfo(uri)}: a user name or password does not belong into a URI, which is kept in the run's history.`,
+    );
+}
+
+/** Whether a parameter's name says that its value is a credential: by one of its words, however they are put together. */
+export function isSecretName(name: string): boolean {
+  const words = (text: string): readonly string[] => text.toLowerCase().split(/[^a-z]+/);
+  const camel = name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').replace(/([A-Z])([A-Z][a-z])/g, '$1 $2');
+  // Also without a look at capitals, which anybody may set anywhere.
+  return [...words(camel), ...words(name)].some((word) => SECRET_WORDS.has(word) || RUN_TOGETHER.test(word));
 }
 
 function withoutSecrets(text: string): string {

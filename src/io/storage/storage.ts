@@ -19,14 +19,17 @@ import { NO_SETTINGS, profileOf, type S3Profile, type StorageSettings } from './
 /** Bytes of parts that a process holds on their way to stores. */
 const UPLOAD_MEMORY = 256 * 2 ** 20;
 
+/** Milliseconds that a timer can wait for. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 export interface Storage {
   readonly settings: StorageSettings;
   readonly policy: RetryPolicy;
   readonly fence: LocalFence;
   /** Refuses a place outside the fence, whether to read, to publish or for a workspace. */
   check(uri: string): Promise<void>;
-  /** The file at a path or URI as it is now; an unknown scheme is a `CheckpointConfigError` listing the known ones. */
-  open(uri: string, signal?: AbortSignal): Promise<ByteSource>;
+  /** The file at a path or URI as it is now; an unknown scheme is a `CheckpointConfigError` listing the known ones. `stall`: over HTTP, so many seconds without progress end it at once; default: as the policy has it. */
+  open(uri: string, signal?: AbortSignal, stall?: number): Promise<ByteSource>;
   /** The version that was pinned, or a `CheckpointSourceError`. */
   openPinned(file: PinnedFile, signal?: AbortSignal): Promise<ByteSource>;
   /** SHA-256 of the whole pinned file, in hex, where its store has it; else null. */
@@ -91,15 +94,14 @@ export function createStorage({
     },
     async check(uri) {
       if (isLocal(uri)) return fence.checkPath(localPath(uri));
-      // Nothing is written over HTTP.
-      if (!isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
+      checkOutput(uri);
       const { bucket, key } = parseS3Source(uri);
       checkBucket(settings.allow, bucket, key);
     },
-    async open(uri, signal) {
+    async open(uri, signal, stall) {
       if (isLocal(uri)) return openLocalFile(uri, fence);
       if (isS3(uri)) return openS3(await s3(uri), uri, policy, signal);
-      if (isHttp(uri)) return openHttp(http, uri, signal);
+      if (isHttp(uri)) return openHttp({ ...http, policy: impatient(policy, stall) }, uri, signal);
       throw unknownScheme(uri);
     },
     async openPinned(file, signal) {
@@ -118,6 +120,16 @@ export function createStorage({
       ports.clear();
     },
   };
+}
+
+/** Throws `CheckpointConfigError` for a scheme that nothing is written by, as HTTP. */
+export function checkOutput(uri: string): void {
+  if (!isLocal(uri) && !isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
+}
+
+/** The user's word replaces ours, and what has waited for so long is not asked again: that is for the next attempt of the stage. */
+function impatient(policy: RetryPolicy, stall: number | undefined): RetryPolicy {
+  return stall === undefined ? policy : { ...policy, stallMs: Math.min(stall * 1000, LONGEST_TIMER), stallTries: 1 };
 }
 
 function isLocal(uri: string): boolean {

@@ -36,6 +36,21 @@ test('a target that stands in the document is left as it is', async () => {
   expect(stages[0]).toEqual({ type: 'loader.weights_only', target: { w: { shape: [2], dtype: 'F32' } } });
 });
 
+test.each([
+  ['sink.publish, uri: "ftp://us:hush@h/x"', 'a user name or password'],
+  ['source.local, path: "ftp://us:hush@h/x"', 'a user name or password'],
+  ['source.local, uri: "ftp://h/x"', 'is not a local path'],
+  ['sink.publish, uri: "ftp://h/x"', 'can be written to'],
+  ['sink.publish, uri: "https://h/x"', 'can be written to'],
+])('%s is refused before a run starts', async (stage, message) => {
+  const refused: CheckpointError = await read(`stages:\n  - {type: ${stage}}\n`).then(
+    () => undefined as never,
+    (error: CheckpointError) => error,
+  );
+  expect(refused).toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining(message) });
+  expect(JSON.stringify([refused.message, refused.details])).not.toContain('hush');
+});
+
 describe('the place of an error', () => {
   test.each<[string, string, number, number]>([
     ['an alias of nothing', 'stages:\n  - {type: source.local, path: x}\n  - *nope\n', 3, 5],

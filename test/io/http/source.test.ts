@@ -47,8 +47,8 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
     response.writeHead(302, { location: left <= 1 ? hop[2]! : `/redirect/${left - 1}${hop[2]!}` }).end();
     return;
   }
-  if (path.startsWith('/to?')) {
-    response.writeHead(307, { location: decodeURIComponent(path.slice(4)) }).end();
+  if (path.startsWith('/to?url=')) {
+    response.writeHead(307, { location: decodeURIComponent(path.slice(8)) }).end();
     return;
   }
   if (path === '/signed.ckpt') {
@@ -171,6 +171,61 @@ describe('a server with ranges', () => {
   });
 });
 
+describe('a server that stops naming the version', () => {
+  test.each([
+    ['the entity tag is missing', null],
+    ['the entity tag is empty', ''],
+    ['the entity tag is empty between its quotes', '""'],
+    ['the entity tag is weak', 'W/"one"'],
+  ])('%s: nothing of the answer is taken', async (_, etag) => {
+    const source = await open('/ranged.ckpt');
+    proxy.reset();
+    proxy.inject(() => ({ kind: 'headers', set: { etag } }));
+    const error = await errorOf(source.read(100_000, 10));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'Changed' } });
+    expect(error.message).toContain('the server does not name the version any more, expected etag="one"');
+    expect(proxy.seen).toHaveLength(1);
+  });
+
+  test.each([
+    ['/ranged.ckpt', 'etag="one"', { etag: null }],
+    ['/dated.ckpt', 'modified=Mon, 01 Jan 2024 00:00:00 GMT', { 'last-modified': null }],
+  ])('%s, all of it in an answer of status 200', async (path, identity, set) => {
+    const pinned = await openPinnedHttp(place, { uri: `${proxy.url}${path}`, size: CONTENT.length, identity });
+    pages.get(path)!.ranges = false;
+    proxy.inject(() => ({ kind: 'headers', set }));
+    expect(await errorOf(pinned.read(0, CONTENT.length))).toMatchObject({ details: { code: 'Changed' } });
+  });
+
+  test('a range need not repeat the time of the last change', async () => {
+    const source = await open('/dated.ckpt');
+    proxy.inject(() => ({ kind: 'headers', set: { 'last-modified': null } }));
+    same(await source.read(100_000, 10), 100_000, 100_010);
+  });
+
+  test.each(['', '""'])('the empty tag `%s` pins nothing, and is never sent', async (etag) => {
+    pages.get('/ranged.ckpt')!.etag = etag;
+    const source = await open('/ranged.ckpt');
+    expect(source.identity).toBe(`sha256=${SHA256}`);
+    await source.close();
+    expect(proxy.seen.map(({ headers }) => headers['if-range'])).toEqual([undefined, undefined]);
+  });
+
+  test('in the midst of a transfer: it begins anew', async () => {
+    const page = pages.get('/whole.ckpt')!;
+    place = { ...place, policy: IMPATIENT };
+    proxy.inject((seen, index) => {
+      page.ranges = seen.headers['if-range'] !== undefined;
+      if (index === 1) return { kind: 'stall', after: 100_000 };
+      return page.ranges ? { kind: 'headers', set: { etag: null } } : null;
+    });
+    const source = await open('/whole.ckpt');
+    same(await source.read(0, 300_000), 0, 300_000);
+    await source.close();
+    expect(proxy.seen.map(({ headers }) => headers['if-range'])).toEqual([undefined, undefined, '"one"', undefined]);
+  });
+});
+
 describe('a server without ranges, or with nothing to pin by', () => {
   test.each(['/whole.ckpt', '/chunked.ckpt', '/bare.ckpt'])('%s goes once through the cache', async (path) => {
     const source = await open(path);
@@ -289,6 +344,45 @@ describe('a server without ranges, or with nothing to pin by', () => {
   });
 });
 
+describe('a limit for stalls', () => {
+  const storage = (policy: RetryPolicy) => createStorage({ policy, cacheFolder: folder });
+
+  test('a slow download that never stalls is given its time', async () => {
+    proxy.inject(() => ({ kind: 'drip', bytes: 20_000, everyMs: 100 }));
+    const own = storage(QUICK);
+    const started = performance.now();
+    const source = await own.open(`${proxy.url}/whole.ckpt`, undefined, 1);
+    expect(performance.now() - started).toBeGreaterThan(1200);
+    same(await source.read(0, 300_000), 0, 300_000);
+    await source.close();
+    own.close();
+  });
+
+  // Whether there are ranges is asked first.
+  test.each([
+    ['/whole.ckpt', 2],
+    ['/ranged.ckpt', 1],
+  ])('%s that stalls for so long fails, and is not asked again at once', async (path, requests) => {
+    proxy.inject(() => ({ kind: 'stall', after: 10 }));
+    const own = storage(QUICK);
+    const error = await errorOf(own.open(`${proxy.url}${path}`, undefined, 0.5));
+    own.close();
+    const url = `${proxy.url}${path}`;
+    const details = { url, timeout_seconds: 0.5, attempts: 1 };
+    expect(error).toMatchObject({ code: 'CheckpointTimeoutError', retryable: true, details });
+    expect(error.message).toContain(`Reading ${url} stalled: fewer than 4096 bytes came within 0.5 s.`);
+    expect(proxy.seen).toHaveLength(requests);
+  });
+
+  test('other faults are tried as ever, and a limit of weeks is one', async () => {
+    proxy.inject((_, index) => (index < 2 ? { kind: 'status', status: 503 } : null));
+    const own = storage(QUICK);
+    await (await own.open(`${proxy.url}/ranged.ckpt`, undefined, 30 * 24 * 3600)).close();
+    own.close();
+    expect(proxy.seen).toHaveLength(3);
+  });
+});
+
 describe('redirects', () => {
   test('five are followed, six are not', async () => {
     same(await (await open('/redirect/5/ranged.ckpt')).read(0, 10), 0, 10);
@@ -296,7 +390,7 @@ describe('redirects', () => {
   });
 
   test.each([['file:///etc/passwd'], ['ftp://127.0.0.1/x'], ['http://user:hush@127.0.0.1/x']])('%s is not followed', async (to) => {
-    const error = await errorOf(open(`/to?${encodeURIComponent(to)}`));
+    const error = await errorOf(open(`/to?url=${encodeURIComponent(to)}`));
     expect(error).toMatchObject({ retryable: false, details: { code: 'RedirectRefused' } });
     expect(error.message).not.toContain('user:hush@');
   });

@@ -7,10 +7,14 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CheckpointNotFoundError, CheckpointValidationError } from '../../../errors.ts';
+import { destinationOf, nameOf } from '../../../io/destination.ts';
+import { readSmallHttp } from '../../../io/http/read-small.ts';
+import { isHttp } from '../../../io/http/url.ts';
 import { manifestPath, readManifest, type Manifest } from '../../../io/manifest.ts';
-import { destinationOf } from '../../../io/destination.ts';
+import { siblingsOf } from '../../../io/siblings.ts';
 import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
+import type { ByteSource } from '../../../model/byte-source.ts';
 import type { Header, Tensor } from '../../../model/header.ts';
 import { keepTrainingState } from '../../../transform/keep-training-state.ts';
 import { countNonFinite } from '../../../transform/non-finite.ts';
@@ -118,7 +122,10 @@ async function manifestFor(uri: string, asked: string | true | undefined): Promi
     });
     return parsed(text, path);
   }
-  const manifest = await readManifest(destinationOf(await configuredStorage({ inputs: 'own' }), uri), uri);
+  const storage = await configuredStorage({ inputs: 'own' });
+  const files = isHttp(uri) ? { read: (at: string) => readSmallHttp((each) => storage.open(each), at) } : destinationOf(storage, uri);
+  const found: unknown = await readManifest(files, uri);
+  const manifest = isManifest(found) ? found : null;
   if (manifest === null && asked === true)
     throw new CheckpointNotFoundError(
       `${uri} has no manifest beside it (${manifestPath(uri)}); name one with \`--manifest FILE\`.`,
@@ -136,15 +143,33 @@ function parsed(text: string, path: string): Manifest {
   } catch (cause) {
     throw bad(cause);
   }
-  if (
-    typeof value !== 'object' ||
-    value === null ||
-    (value as Partial<Manifest>).version !== 1 ||
-    !Array.isArray((value as Partial<Manifest>).tensors)
-  )
-    throw bad();
-  // Version and list are there: it is ours.
-  return value as Manifest;
+  if (!isManifest(value)) throw bad();
+  return value;
+}
+
+/** Whether all is there that is compared: anybody may have written it. */
+function isManifest(value: unknown): value is Manifest {
+  const { version, tensors, shards = [] } = (value ?? {}) as Partial<Manifest>;
+  return (
+    version === 1 &&
+    Array.isArray(tensors) &&
+    // Each of them may be anything.
+    (tensors as readonly unknown[]).every((tensor) => {
+      const { name, dtype, shape } = (tensor ?? {}) as Partial<Manifest['tensors'][number]>;
+      return typeof name === 'string' && typeof dtype === 'string' && Array.isArray(shape);
+    }) &&
+    Array.isArray(shards) &&
+    (shards as readonly unknown[]).every((shard) => shardName((shard ?? {}) as { readonly uri?: unknown }) !== null)
+  );
+}
+
+/** Of the file beside the index, wherever that lies by now; null where it is named by no URI. */
+function shardName({ uri }: { readonly uri?: unknown }): string | null {
+  try {
+    return typeof uri === 'string' ? nameOf(uri) : null;
+  } catch {
+    return null;
+  }
 }
 
 async function againstManifest(
@@ -159,11 +184,14 @@ async function againstManifest(
     void findings.push({ code, message, ...(tensor === undefined ? {} : { tensor }) });
   const shards = manifest.shards ?? [];
   if (shards.length === 0 && size !== manifest.size) add('size', `the file has ${size} bytes, its manifest says ${manifest.size}`);
-  for (const file of [{ uri, sha256: manifest.sha256 }, ...shards]) {
+  const storage = await configuredStorage({ inputs: 'own' });
+  const sibling = siblingsOf(uri, (each) => storage.open(each));
+  for (const file of [{ name: null, sha256: manifest.sha256 }, ...shards.map((shard) => ({ ...shard, name: shardName(shard) }))]) {
     // What a store copied itself was never digested.
     if (file.sha256 === undefined) continue;
-    const sha256 = await fileDigest(file.uri);
-    if (sha256 !== file.sha256) add('digest', `SHA-256 of ${file.uri} is ${sha256}, its manifest says ${file.sha256}`);
+    const source = await (file.name === null ? storage.open(uri) : sibling(file.name));
+    const sha256 = await fileDigest(source);
+    if (sha256 !== file.sha256) add('digest', `SHA-256 of ${source.uri} is ${sha256}, its manifest says ${file.sha256}`);
   }
   const found = new Map(
     tensors.flatMap(({ name, weight, tensor }, index) => (weight ? [[name, { tensor, sha256: digests[index]! }] as const] : [])),
@@ -185,8 +213,8 @@ async function againstManifest(
   return findings;
 }
 
-async function fileDigest(uri: string): Promise<string> {
-  const source = await (await configuredStorage({ inputs: 'own' })).open(uri);
+/** Closes it, too. */
+async function fileDigest(source: ByteSource): Promise<string> {
   try {
     const hash = createHash('sha256');
     const block = new Uint8Array(BLOCK);

@@ -1,0 +1,107 @@
+/** `ckpt verify` of what lies on a web server. */
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { ckpt } from '../../support/cli.ts';
+import { tinySafetensors } from '../../support/tiny-safetensors.ts';
+
+const FILE = tinySafetensors(1);
+const INDEX = Buffer.from(JSON.stringify({ metadata: { total_size: 16 }, weight_map: { weight: 'model-1.safetensors' } }));
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const TENSORS = [{ name: 'weight', dtype: 'F32', shape: [4], sha256: sha256(FILE.subarray(-16)) }];
+const MANIFEST = { version: 1, size: FILE.length, sha256: sha256(FILE), tensors: TENSORS };
+
+let folder: string;
+let server: Server;
+let origin: string;
+let pages: Record<string, Uint8Array | string | number>;
+let seen: string[];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-verify-web-'));
+  server = createServer((request, response) => {
+    seen.push(request.url!);
+    const page = pages[request.url!.replace(/\?.*$/, '')] ?? 404;
+    if (typeof page === 'number') return void response.writeHead(page).end();
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+    const bytes = Buffer.from(page);
+    const part = bytes.subarray(Number(from), Number(to) + 1);
+    const range = `bytes ${from}-${Number(from) + part.length - 1}/${bytes.length}`;
+    response.writeHead(206, { etag: `"${sha256(bytes)}"`, 'content-range': range, 'content-length': part.length }).end(part);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+beforeEach(() => {
+  pages = { '/a.safetensors': FILE, '/model.safetensors.index.json': INDEX, '/model-1.safetensors': FILE };
+  seen = [];
+});
+afterAll(async () => {
+  server?.closeAllConnections();
+  await new Promise((resolve) => server?.close(resolve));
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function verify(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const { code, stdout } = await ckpt(['verify', ...args, '--json'], { cwd: folder, env: { XDG_CACHE_HOME: folder, ...env } }).ended;
+  return { code, report: JSON.parse(stdout) as Record<string, unknown> };
+}
+
+describe('a file', () => {
+  test.each([404, 403, 410])('whose manifest is %d has none', async (status) => {
+    pages['/a.safetensors.manifest.json'] = status;
+    expect(await verify([`${origin}/a.safetensors`])).toMatchObject({ code: 0, report: { valid: true, manifest: null, tensors: 1 } });
+    const asked = await verify([`${origin}/a.safetensors`, '--manifest']);
+    expect(asked).toMatchObject({ code: 1, report: { error: { type: 'CheckpointNotFoundError' } } });
+    expect(JSON.stringify(asked.report)).toContain(`has no manifest beside it (${origin}/a.safetensors.manifest.json)`);
+  });
+
+  test('is compared with the manifest beside it, whatever its query', async () => {
+    pages['/a.safetensors.manifest.json'] = JSON.stringify(MANIFEST);
+    const compared = { code: 0, report: { valid: true, manifest: 'compared' } };
+    expect(await verify([`${origin}/a.safetensors`, '--manifest'])).toMatchObject(compared);
+    expect(await verify([`${origin}/a.safetensors?download=1`])).toMatchObject(compared);
+    expect(seen).toContain('/a.safetensors.manifest.json?download=1');
+    pages['/a.safetensors'] = tinySafetensors(2);
+    expect(await verify([`${origin}/a.safetensors`])).toMatchObject({
+      code: 1,
+      report: { valid: false, findings: [{ code: 'digest' }, { code: 'tensor_digest', tensor: 'weight' }] },
+    });
+  });
+
+  test.each([
+    '<html>',
+    'null',
+    '{"version":1}',
+    '{"version":1,"tensors":[null]}',
+    '{"version":1,"tensors":[],"shards":[{"uri":"file:///%zz"}]}',
+  ])('beside which lies %s has no manifest', async (text) => {
+    pages['/a.safetensors.manifest.json'] = text;
+    expect(await verify([`${origin}/a.safetensors`])).toMatchObject({ code: 0, report: { manifest: null } });
+  });
+
+  test('whose manifest the server fails to give is not called fine', async () => {
+    pages['/a.safetensors.manifest.json'] = 501;
+    expect(await verify([`${origin}/a.safetensors`])).toMatchObject({ code: 1, report: { error: { type: 'CheckpointSourceError' } } });
+  });
+
+  test('is not asked for where the fence is shut', async () => {
+    expect(await verify([`${origin}/a.safetensors`], { CKPT_ALLOW_PRIVATE_ADDRESSES: '0' })).toMatchObject({ code: 2 });
+    expect(seen).toEqual([]);
+  });
+});
+
+test('shards are read beside their index, not where the manifest has them from', async () => {
+  const index = { ...MANIFEST, size: INDEX.length, sha256: sha256(INDEX) };
+  const shard = { uri: 'file:///etc/model-1.safetensors', size: FILE.length, sha256: sha256(FILE), identity: '' };
+  const url = `${origin}/model.safetensors.index.json`;
+  expect(await verify([url])).toMatchObject({ code: 0, report: { manifest: null } });
+  pages['/model.safetensors.index.json.manifest.json'] = JSON.stringify({ ...index, shards: [shard] });
+  expect(await verify([url, '--manifest'])).toMatchObject({ code: 0, report: { valid: true, manifest: 'compared' } });
+  pages['/model.safetensors.index.json.manifest.json'] = JSON.stringify({ ...index, shards: [{ ...shard, sha256: sha256(INDEX) }] });
+  expect(JSON.stringify(await verify([url]))).toContain(`SHA-256 of ${origin}/model-1.safetensors is`);
+});

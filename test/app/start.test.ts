@@ -1,0 +1,40 @@
+/** What is refused before anything is sent to the server, whoever starts it. */
+import { expect, test } from '@jest/globals';
+import { startOptions, type Work } from '../../src/app/start.ts';
+import type { CheckpointError } from '../../src/errors.ts';
+import type { PipelineInput } from '../../src/pipeline/contract.ts';
+
+const FINE: PipelineInput = {
+  stages: [
+    { type: 'source.local', path: '/a.ckpt' },
+    { type: 'sink.publish', uri: 's3://b/user@site/x' },
+  ],
+};
+const withSink = (uri: string): PipelineInput => ({ stages: [...FINE.stages.slice(0, 1), { type: 'sink.publish', uri }] });
+const batch = (items: unknown, pipeline = FINE): Work => ({ kind: 'batch', input: { items, pipeline } as never });
+
+test.each<[string, Work, string]>([
+  ['an output of an unknown scheme', { kind: 'pipeline', input: withSink('ftp://us:hush@h/x') }, 'stages[1].uri'],
+  ['a user name alone', { kind: 'pipeline', input: withSink('sftp://hush@h/x') }, 'stages[1].uri'],
+  ['an output in S3', { kind: 'pipeline', input: withSink('s3://us:hush@bucket/x') }, 'stages[1].uri'],
+  ['an output over HTTP', { kind: 'pipeline', input: withSink('https://h/x?api_token=hush') }, 'stages[1].uri'],
+  ['a workspace', { kind: 'pipeline', input: { ...FINE, workspace: 'gs://us:hush@h/x' } }, 'workspace'],
+  ['the template of a batch', batch(['/a.ckpt'], withSink('ftp://us:hush@h/${item.key}')), 'pipeline.stages[1].uri'],
+  ['an item', batch(['/a.ckpt', 'ftp://us:hush@h/x']), 'items[1]'],
+  ['a column of an item', batch([{ uri: '/a.ckpt', to: 'ftp://us:hush@h/x' }]), 'items[0].to'],
+  ['the folder of the items', batch({ uri: 'ftp://us:hush@h/' }), 'items.uri'],
+])('a credential in %s', (_, work, path) => {
+  let refused: CheckpointError | undefined;
+  try {
+    startOptions(work, []);
+  } catch (error) {
+    refused = error as CheckpointError;
+  }
+  expect(refused).toMatchObject({ code: 'CheckpointConfigError', details: { config_path: path } });
+  expect(JSON.stringify([refused!.message, refused!.details, refused!.stack])).not.toContain('hush');
+});
+
+test('an `@` further behind is none', () => {
+  expect(startOptions({ kind: 'pipeline', input: FINE }, []).args).toEqual([FINE]);
+  expect(startOptions(batch([{ uri: 'https://h/a@b.ckpt' }]), []).args).toHaveLength(1);
+});

@@ -77,6 +77,16 @@ async function failureOf(run: Promise<unknown>): Promise<ApplicationFailure> {
 }
 
 const MIB = 2 ** 20;
+
+/** Of two tensors of bytes. */
+function safetensorsHead(size: number): Buffer {
+  const tensor = (from: number) => ({ dtype: 'U8', shape: [size], data_offsets: [from, from + size] });
+  const text = Buffer.from(JSON.stringify({ a: tensor(0), b: tensor(size) }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text]);
+}
+
 const LIGHTNING = 'good/lightning_trained.ckpt';
 const sha256Of = async (path: string): Promise<string> =>
   createHash('sha256')
@@ -195,6 +205,43 @@ test('from S3 to S3: published, then unchanged, then damaged and published again
   expect((await execute(input)).status).toBe('completed');
   const listed = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'both/out/' }));
   expect(listed.Contents?.map(({ Key }) => Key)).toEqual(['both/out/weights.safetensors', 'both/out/weights.safetensors.manifest.json']);
+});
+
+test('verify tells an object that was replaced after the store had copied it, where nothing was digested', async () => {
+  const source = Buffer.concat([safetensorsHead(12 * MIB), noise(24 * MIB)]);
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'copied/source.safetensors', Body: source }));
+  const stages = (uri: string, more: object = {}) => [
+    { type: 'source.s3', url: `s3://${bucket}/copied/source.safetensors` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri, ...more },
+  ];
+  const env = { ...server.env, XDG_STATE_HOME: join(folder, 'state') };
+  const verify = async (uri: string) => {
+    const { code, stdout } = await ckpt(['verify', uri, '--manifest', '--json'], { cwd: folder, env }).ended;
+    return { code, report: JSON.parse(stdout) as { valid: boolean; findings: readonly { code: string; message: string }[] } };
+  };
+  const uri = `s3://${bucket}/copied/one/model.safetensors`;
+  const shards = { shard_size: '12MiB' };
+  const set = `s3://${bucket}/copied/set/model.safetensors`;
+  expect((await execute({ stages: stages(uri) })).outputs[0]).toMatchObject({ copied_server_side: expect.any(Number) });
+  const [sharded] = (await execute({ stages: stages(set, shards) })).outputs;
+  expect(sharded).toMatchObject({ copied_server_side: expect.any(Number) });
+  const names = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'copied/set/model-0' }));
+  for (const [what, object] of [
+    [uri, uri],
+    [sharded!.uri, `s3://${bucket}/${names.Contents![0]!.Key}`],
+  ] as const) {
+    expect(await verify(what)).toMatchObject({ code: 0, report: { valid: true } });
+    const Key = object.slice(`s3://${bucket}/`.length);
+    const { Body } = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key }));
+    const bytes = await Body!.transformToByteArray();
+    bytes[bytes.length - 1]! ^= 1;
+    await server.client.send(new PutObjectCommand({ Bucket: bucket, Key, Body: bytes }));
+    const { code, report } = await verify(what);
+    expect(code).toBe(1);
+    expect(report).toMatchObject({ valid: false, findings: [{ code: 'identity' }] });
+    expect(report.findings[0]!.message).toContain(`${object} is not the object that was published`);
+  }
 });
 
 test('a workspace in a store serves a run; `gc` clears what is old and spares what an open run may need', async () => {

@@ -159,9 +159,13 @@ async function againstManifest(
     void findings.push({ code, message, ...(tensor === undefined ? {} : { tensor }) });
   const shards = manifest.shards ?? [];
   if (shards.length === 0 && size !== manifest.size) add('size', `the file has ${size} bytes, its manifest says ${manifest.size}`);
-  for (const file of [{ uri, sha256: manifest.sha256 }, ...shards]) {
-    // What a store copied itself was never digested.
-    if (file.sha256 === undefined) continue;
+  for (const file of [{ uri, sha256: manifest.sha256, identity: manifest.identity }, ...shards]) {
+    if (file.sha256 === undefined) {
+      // What a store copied itself was never digested: whether it was replaced, its identity alone tells.
+      const identity = await identityNow(file.uri);
+      if (identity !== file.identity) add('identity', replaced(file.uri, file.identity, identity));
+      continue;
+    }
     const sha256 = await fileDigest(file.uri);
     if (sha256 !== file.sha256) add('digest', `SHA-256 of ${file.uri} is ${sha256}, its manifest says ${file.sha256}`);
   }
@@ -183,6 +187,21 @@ async function againstManifest(
   }
   for (const name of found.keys()) add('unexpected_tensor', `${name} is in the file, not in the manifest`, name);
   return findings;
+}
+
+function replaced(uri: string, expected: string, got: string): string {
+  return (
+    `${uri} is not the object that was published: its identity is ${got}, its manifest says ${expected}, and has no digest of it, as the ` +
+    'store copied it itself. Publish it again, with `server_side_copy: false` for digests that a copy can be verified by, ' +
+    'or compare it with its source (`ckpt diff --values`)'
+  );
+}
+
+/** What pins the file as it is now. */
+async function identityNow(uri: string): Promise<string> {
+  const source = await (await configuredStorage({ inputs: 'own' })).open(uri);
+  await source.close();
+  return source.identity;
 }
 
 async function fileDigest(uri: string): Promise<string> {

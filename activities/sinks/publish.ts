@@ -129,13 +129,13 @@ export default defineStage<Options>({
     const copied = published.reduce((sum, file) => sum + file.copied, 0);
     const digests = await digestsOf(plan, outputs, published, call);
     let shards: readonly Shard[] | undefined;
-    let { size, sha256 } = published[0]!;
+    let { size, sha256, identity } = published[0]!;
     if (outputs.index !== null) {
       shards = await shardsOf(
         files,
         places.map((place, index) => ({ uri: place, ...published[index]! })),
       );
-      sha256 = await publishIndex(files, target, outputs.index.text);
+      ({ sha256, identity } = await publishIndex(files, target, outputs.index.text));
       size = published.reduce((sum, file) => sum + file.size, Buffer.byteLength(outputs.index.text));
     }
     const dropped = [...plan.dropped, ...outputs.dropped];
@@ -161,7 +161,7 @@ export default defineStage<Options>({
       ...(shards === undefined ? {} : { shards }),
       ...(recipe === null ? {} : { recipe }),
     };
-    await writeManifest(files, target, content);
+    await writeManifest(files, { uri: target, identity, token }, content);
     keepPublished(services, run.runId, target, content);
     await settle();
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);

@@ -38,6 +38,21 @@ export interface PublishedFile {
   readonly overflowed: Overflows;
   /** Bytes that the store copied itself. */
   readonly copied: number;
+  /** What the store or the disk said of it when it was written; `pinned` compares. */
+  readonly identity: string;
+}
+
+/** A file as this stage wrote it. */
+export interface Written {
+  readonly uri: string;
+  readonly identity: string;
+  readonly token: string;
+}
+
+/** What pins a file. */
+export interface Pinned {
+  readonly size: number;
+  readonly identity: string;
 }
 
 export interface PublishFile {
@@ -68,12 +83,15 @@ export interface Destination {
   settle(uri: string, token: string): Promise<void>;
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
-  write(uri: string, text: string): Promise<void>;
-  /** A text that comes in pieces and is never held as a whole. */
-  writeLong(uri: string, chunks: AsyncIterable<string>): Promise<void>;
+  /** Gives what was said of it, as `publish` does. */
+  write(uri: string, text: string): Promise<string>;
+  /** The same of a text that comes in pieces and is never held as a whole. */
+  writeLong(uri: string, chunks: AsyncIterable<string>): Promise<string>;
   remove(uri: string): Promise<void>;
   /** What pins the file as it is now; null where there is none. */
-  identity(uri: string): Promise<{ readonly size: number; readonly identity: string } | null>;
+  identity(uri: string): Promise<Pinned | null>;
+  /** The same of a file that is still the one that was written; null where it is gone or another has taken its place. */
+  pinned(file: Written): Promise<Pinned | null>;
 }
 
 /** The place of an output as the manifest names it. */
@@ -127,6 +145,10 @@ const LOCAL: Destination = {
     const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
     return stats === null ? null : { size: Number(stats.size), identity: localIdentity(stats) };
   },
+  async pinned({ uri, identity }) {
+    const there = await LOCAL.identity(uri);
+    return there?.identity === identity ? there : null;
+  },
 };
 
 function s3Destination(storage: Storage, signal: AbortSignal | undefined): Destination {
@@ -145,13 +167,14 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     async publish({ serverSideCopy, ...file }) {
       const { uri } = file;
       const port = await storage.s3(uri);
-      return publishS3({
+      const { etag, ...published } = await publishS3({
         ...file,
         port,
         policy,
         memory: storage.memory,
         isNear: serverSideCopy ? (source) => storage.sameStore(source, uri) : null,
       });
+      return { ...published, identity: etag };
     },
     checkApart: async (uri, sources) => checkApart(uri, sources),
     discard: (uri, token) =>
@@ -166,7 +189,7 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     async write(uri, text) {
       const body = new TextEncoder().encode(text);
       const written = { mark: '', condition: { kind: 'any' } } as const;
-      await explaining(uri, 's3:PutObject', 'writing', (port) =>
+      return explaining(uri, 's3:PutObject', 'writing', (port) =>
         patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
       );
     },
@@ -178,6 +201,13 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
       explaining(uri, 's3:GetObject', 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);
         return head === null ? null : { size: head.size, identity: s3Identity(head) };
+      }),
+    pinned: ({ uri, identity, token }) =>
+      explaining(uri, 's3:GetObject', 'reading', async (port) => {
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
+        // Of the same tag: of the same bytes. The mark is for stores that tell another tag at the end of an upload.
+        const isOwn = head !== null && (head.etag === identity || isOf(head, token));
+        return isOwn ? { size: head.size, identity: s3Identity(head) } : null;
       }),
   };
 }

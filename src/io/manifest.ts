@@ -2,8 +2,9 @@
 import type { PinnedFile } from '../model/byte-source.ts';
 import { jsonText } from '../model/json-text.ts';
 import type { LeftOut } from '../model/plan.ts';
-import { CheckpointSourceError, type JsonObject } from '../errors.ts';
-import type { Destination } from './destination.ts';
+import type { JsonObject } from '../errors.ts';
+import type { Destination, Written } from './destination.ts';
+import { pinOwn, removeOwn } from './own-files.ts';
 
 export interface ManifestContent {
   readonly format: string;
@@ -66,13 +67,22 @@ export function manifestPath(uri: string): string {
   return `${uri}.manifest.json`;
 }
 
-/** Written last: an output with a manifest is complete. */
-export async function writeManifest(files: Destination, uri: string, content: ManifestContent): Promise<void> {
-  const there = await files.identity(uri);
-  if (there === null)
-    throw new CheckpointSourceError(`${uri} is gone before its manifest was written. Does something else remove it?`, uri);
-  const manifest: Manifest = { version: 1, uri, identity: there.identity, created: new Date().toISOString(), ...content };
-  await files.writeLong(manifestPath(uri), piecesOf(manifest));
+/**
+ * Written last: an output with a manifest is complete. Throws `CheckpointSourceError` where the output is not the one that was
+ * published, be it only when its manifest is there, which then goes again.
+ */
+export async function writeManifest(files: Destination, output: Written, content: ManifestContent): Promise<void> {
+  const { uri, token } = output;
+  const { identity } = await pinOwn(files, output);
+  const manifest: Manifest = { version: 1, uri, identity, created: new Date().toISOString(), ...content };
+  const written = { uri: manifestPath(uri), identity: await files.writeLong(manifestPath(uri), piecesOf(manifest)), token };
+  try {
+    await pinOwn(files, output);
+  } catch (error) {
+    // What is wrong with the output says more than why its manifest stays.
+    await removeOwn(files, written).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** `JSON.stringify` of each tensor, which takes its time for so many. Neighbours are often alike. */

@@ -15,10 +15,10 @@ export async function removeIndex(files: Destination, uri: string): Promise<void
   await files.remove(uri);
 }
 
-/** Writes the index and gives its SHA-256. */
-export async function publishIndex(files: Destination, uri: string, text: string): Promise<string> {
-  await files.write(uri, text);
-  return createHash('sha256').update(text).digest('hex');
+/** Writes the index; gives its SHA-256, and what was said of it then. */
+export async function publishIndex(files: Destination, uri: string, text: string): Promise<{ sha256: string; identity: string }> {
+  const identity = await files.write(uri, text);
+  return { sha256: createHash('sha256').update(text).digest('hex'), identity };
 }
 
 /** Shards as the manifest names them, pinned as they are now. */

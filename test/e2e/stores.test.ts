@@ -21,7 +21,7 @@ import { clearWorkspace } from '../../src/io/workspace-gc.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt } from '../support/cli.ts';
-import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
+import { startFaultProxy, type FaultProxy, type Seen } from '../support/fault-proxy.ts';
 import { noise } from '../support/memory-source.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
@@ -277,6 +277,50 @@ test('a workspace in a store serves a run; `gc` clears what is old and spares wh
   expect(stderr).toBe('');
   expect(code).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({ workspace, removed: 0, dry_run: false });
+});
+
+test('a run whose output another one replaces while its manifest is on its way fails, and takes its own manifest back', async () => {
+  const stages = (url: string, name: string) => [
+    { type: 'source.s3', url },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: `s3://${bucket}/race/${name}` },
+  ];
+  const url = await upload(fixture(LIGHTNING), 'race/last.ckpt');
+  const other = await upload(fixture('good/plain.safetensors'), 'race/other.safetensors');
+  const failed = async (name: string, isMeanwhile: (seen: Seen) => boolean) => {
+    let theirs: Promise<PipelineResult> | undefined;
+    proxy.hold((seen) => {
+      if (theirs !== undefined || !seen.url.includes(name) || !isMeanwhile(seen)) return null;
+      return (theirs = execute({ stages: stages(other, name) }));
+    });
+    const failure = await failureOf(execute({ stages: stages(url, name) })).finally(() => proxy.reset());
+    expect(failure.details![0]).toMatchObject({ reason: 'concurrent_write', expected: expect.any(String), got: expect.any(String) });
+    expect(failure.message).toContain('Another run or program has replaced');
+    return theirs!;
+  };
+  const digest = async (Key: string) => {
+    const { Body } = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key }));
+    return createHash('sha256')
+      .update(await Body!.transformToByteArray())
+      .digest('hex');
+  };
+  const keys = async (name: string) =>
+    (await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `race/${name}` }))).Contents?.map(({ Key }) => Key);
+
+  // Its manifest comes after all of theirs.
+  const late = await failed('late.safetensors', ({ method, url: at }) => method === 'PUT' && at.includes('manifest.json'));
+  expect(await digest('race/late.safetensors')).toBe(late.outputs[0]!.sha256);
+  expect(await keys('late')).toEqual(['race/late.safetensors']);
+
+  // Before its manifest is written at all: theirs stays.
+  let isThere = false;
+  const early = await failed('early.safetensors', ({ method, url: at }) => {
+    const isHead = method === 'HEAD' && !at.includes('manifest.json');
+    if (method === 'PUT' && !at.includes('manifest.json')) isThere = true;
+    return isHead && isThere;
+  });
+  expect(await digest('race/early.safetensors')).toBe(early.outputs[0]!.sha256);
+  expect(await keys('early')).toEqual(['race/early.safetensors', 'race/early.safetensors.manifest.json']);
 });
 
 test('shards in a store, read back by their prefix', async () => {

@@ -69,6 +69,12 @@ function publish(uri: string, overwrite: Overwrite, { wrap = (source) => source,
   });
 }
 
+/** Gives what is there its manifest. */
+async function complete(uri: string): Promise<void> {
+  const files = destinationOf(createStorage(), uri);
+  await writeManifest(files, { uri, identity: (await files.identity(uri))!.identity, token: 'token' }, MANIFEST);
+}
+
 async function sha256(path: string): Promise<string> {
   return createHash('sha256')
     .update(await readFile(path))
@@ -114,7 +120,7 @@ describe.each<Overwrite>(['never', 'if_changed', 'always'])('overwrite: %s', (ov
   });
 
   test.each<[string, () => Promise<unknown>]>([
-    ['has its manifest', async () => writeManifest(destinationOf(createStorage(), path()), path(), MANIFEST)],
+    ['has its manifest', () => complete(path())],
     ['is of another run', () => forgetPartials(path(), 'token')],
     ['was replaced', () => writeFile(path(), 'of somebody else')],
   ])('what %s is not taken back', async (_, change) => {
@@ -154,7 +160,7 @@ describe('shards', () => {
     for (const shard of shards()) await writeFile(shard, 'old');
     for (const shard of shards().slice(0, count)) await publish(shard, 'always');
     await files().write(index(), '{}');
-    if (hasManifest) await writeManifest(files(), index(), MANIFEST);
+    if (hasManifest) await complete(index());
     const before = await left();
     await withdrawShards(files(), index(), shards(), 'token');
     expect(await left()).toEqual(before);

@@ -105,7 +105,7 @@ export default defineStage<Options>({
     const published: PublishedFile[] = [];
     // What follows waits for stores and disks, with pieces of work between.
     call.turn.giveBack();
-    for (const [index, { name, layout }] of outputs.files.entries()) {
+    for (const [index, { layout }] of outputs.files.entries()) {
       const copy = (): Promise<PublishedFile> =>
         files.publish({
           uri: places[index]!,
@@ -114,8 +114,7 @@ export default defineStage<Options>({
           open: (file) => services.openPinned(file),
           token,
           content: planSha256,
-          // Shards count for nothing without their index, which is what stands for the set.
-          overwrite: name === null ? overwrite : 'always',
+          overwrite,
           serverSideCopy,
           // Heartbeats of this stage are all made here, by an attempt before this one; they name the file they are about.
           resume: call.resume as unknown as ResumableProgress | undefined,
@@ -129,13 +128,11 @@ export default defineStage<Options>({
     const copied = published.reduce((sum, file) => sum + file.copied, 0);
     const digests = await digestsOf(plan, outputs, published, call);
     let shards: readonly Shard[] | undefined;
+    const own = outputs.index === null ? [] : places.map((place, index) => ({ ...published[index]!, uri: place, token }));
     let { size, sha256, identity } = published[0]!;
     if (outputs.index !== null) {
-      shards = await shardsOf(
-        files,
-        places.map((place, index) => ({ uri: place, ...published[index]! })),
-      );
-      ({ sha256, identity } = await publishIndex(files, target, outputs.index.text));
+      shards = await shardsOf(files, own);
+      ({ sha256, identity } = await publishIndex(files, { uri: target, text: outputs.index.text, token }));
       size = published.reduce((sum, file) => sum + file.size, Buffer.byteLength(outputs.index.text));
     }
     const dropped = [...plan.dropped, ...outputs.dropped];
@@ -161,7 +158,7 @@ export default defineStage<Options>({
       ...(shards === undefined ? {} : { shards }),
       ...(recipe === null ? {} : { recipe }),
     };
-    await writeManifest(files, { uri: target, identity, token }, content);
+    await writeManifest(files, { uri: target, identity, token }, content, own);
     keepPublished(services, run.runId, target, content);
     await settle();
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);

@@ -17,7 +17,7 @@ import { discardPartials, finishedAs, forgetPartials } from './partials.ts';
 import { checkDestination, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, s3Uri } from './s3/location.ts';
-import { checkApart, headOrNull, isOf, type Overwrite } from './s3/conditions.ts';
+import { checkApart, headOrNull, isOf, markOf, type Overwrite } from './s3/conditions.ts';
 import { copyOrder } from './s3/copy-order.ts';
 import { patiently } from './s3/patience.ts';
 import { publishS3 } from './s3/publish-s3.ts';
@@ -83,11 +83,13 @@ export interface Destination {
   settle(uri: string, token: string): Promise<void>;
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
-  /** Gives what was said of it, as `publish` does. */
-  write(uri: string, text: string): Promise<string>;
+  /** Gives what was said of it, as `publish` does. With a token it is known from the same text of another stage. */
+  write(uri: string, text: string, token?: string): Promise<string>;
   /** The same of a text that comes in pieces and is never held as a whole. */
   writeLong(uri: string, chunks: AsyncIterable<string>): Promise<string>;
   remove(uri: string): Promise<void>;
+  /** The same of what was written, unless another has taken its place. */
+  removeWritten(file: Written): Promise<void>;
   /** What pins the file as it is now; null where there is none. */
   identity(uri: string): Promise<Pinned | null>;
   /** The same of a file that is still the one that was written; null where it is gone or another has taken its place. */
@@ -141,6 +143,9 @@ const LOCAL: Destination = {
   write: (uri, text) => rewriteAtomically(localPath(uri), text),
   writeLong: (uri, chunks) => rewriteAtomically(localPath(uri), chunks),
   remove: (uri) => rm(localPath(uri), { force: true }),
+  async removeWritten(file) {
+    if ((await LOCAL.pinned(file)) !== null) await LOCAL.remove(file.uri);
+  },
   async identity(uri) {
     const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
     return stats === null ? null : { size: Number(stats.size), identity: localIdentity(stats) };
@@ -186,9 +191,9 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
       }),
     settle: async () => undefined,
     read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
-    async write(uri, text) {
+    async write(uri, text, token) {
       const body = new TextEncoder().encode(text);
-      const written = { mark: '', condition: { kind: 'any' } } as const;
+      const written = { mark: token === undefined ? '' : markOf({ token, content: '' }), condition: { kind: 'any' } } as const;
       return explaining(uri, 's3:PutObject', 'writing', (port) =>
         patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
       );
@@ -197,6 +202,13 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
       explaining(uri, 's3:PutObject', 'writing', (port) => writeLongS3(port, parseS3(uri), chunks, policy, signal)),
     remove: (uri) =>
       explaining(uri, 's3:DeleteObject', 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
+    removeWritten: ({ uri, identity, token }) =>
+      explaining(uri, 's3:DeleteObject', 'removing', async (port) => {
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
+        // Another stage may have written the same bytes.
+        const isOwn = head?.etag === identity && (!head.mark || isOf(head, token));
+        if (isOwn) await patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner));
+      }),
     identity: (uri) =>
       explaining(uri, 's3:GetObject', 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);

@@ -4,7 +4,7 @@ import { jsonText } from '../model/json-text.ts';
 import type { LeftOut } from '../model/plan.ts';
 import type { JsonObject } from '../errors.ts';
 import type { Destination, Written } from './destination.ts';
-import { pinOwn, removeOwn } from './own-files.ts';
+import { pinOwn } from './own-files.ts';
 
 export interface ManifestContent {
   readonly format: string;
@@ -69,18 +69,24 @@ export function manifestPath(uri: string): string {
 
 /**
  * Written last: an output with a manifest is complete. Throws `CheckpointSourceError` where the output is not the one that was
- * published, be it only when its manifest is there, which then goes again.
+ * published, or one of its shards is not, be it only when its manifest is there: it goes again then, and the index with it, as
+ * the set is a mixture.
  */
-export async function writeManifest(files: Destination, output: Written, content: ManifestContent): Promise<void> {
+export async function writeManifest(
+  files: Destination,
+  output: Written,
+  content: ManifestContent,
+  shards: readonly Written[] = [],
+): Promise<void> {
   const { uri, token } = output;
   const { identity } = await pinOwn(files, output);
   const manifest: Manifest = { version: 1, uri, identity, created: new Date().toISOString(), ...content };
   const written = { uri: manifestPath(uri), identity: await files.writeLong(manifestPath(uri), piecesOf(manifest)), token };
   try {
-    await pinOwn(files, output);
+    await Promise.all([output, ...shards].map((file) => pinOwn(files, file)));
   } catch (error) {
     // What is wrong with the output says more than why its manifest stays.
-    await removeOwn(files, written).catch(() => undefined);
+    for (const file of shards.length === 0 ? [written] : [written, output]) await files.removeWritten(file).catch(() => undefined);
     throw error;
   }
 }

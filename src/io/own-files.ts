@@ -21,8 +21,3 @@ export async function pinOwn(files: Destination, file: Written): Promise<Pinned>
     { retryable: false, details: { reason: 'concurrent_write', expected, got: there.identity } },
   );
 }
-
-/** Removes a file, unless another has taken its place. */
-export async function removeOwn(files: Destination, file: Written): Promise<void> {
-  if ((await files.pinned(file)) !== null) await files.remove(file.uri);
-}

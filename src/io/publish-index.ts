@@ -4,8 +4,9 @@
  * Invariant: while shards are being written there is no index, so that no reader takes a mixture for a set.
  */
 import { createHash } from 'node:crypto';
-import type { Destination } from './destination.ts';
+import type { Destination, Written } from './destination.ts';
 import { manifestPath, type Shard } from './manifest.ts';
+import { pinOwn } from './own-files.ts';
 
 export type { Shard } from './manifest.ts';
 
@@ -16,20 +17,23 @@ export async function removeIndex(files: Destination, uri: string): Promise<void
 }
 
 /** Writes the index; gives its SHA-256, and what was said of it then. */
-export async function publishIndex(files: Destination, uri: string, text: string): Promise<{ sha256: string; identity: string }> {
-  const identity = await files.write(uri, text);
+export async function publishIndex(
+  files: Destination,
+  { uri, text, token }: { readonly uri: string; readonly text: string; readonly token: string },
+): Promise<{ readonly sha256: string; readonly identity: string }> {
+  const identity = await files.write(uri, text, token);
   return { sha256: createHash('sha256').update(text).digest('hex'), identity };
 }
 
-/** Shards as the manifest names them, pinned as they are now. */
+/** Shards as the manifest names them. Throws `CheckpointSourceError` where one is not the very one that was published. */
 export async function shardsOf(
   files: Destination,
-  shards: readonly { readonly uri: string; readonly size: number; readonly sha256: string | null }[],
+  shards: readonly (Written & { readonly sha256: string | null })[],
 ): Promise<readonly Shard[]> {
   return Promise.all(
-    shards.map(async ({ uri, size, sha256 }) => {
-      const there = await files.identity(uri);
-      return { uri, size: there?.size ?? size, ...(sha256 === null ? {} : { sha256 }), identity: there?.identity ?? '' };
+    shards.map(async (shard) => {
+      const { size, identity } = await pinOwn(files, shard);
+      return { uri: shard.uri, size, ...(shard.sha256 === null ? {} : { sha256: shard.sha256 }), identity };
     }),
   );
 }

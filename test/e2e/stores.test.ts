@@ -12,7 +12,7 @@ import {
   ListPartsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -321,6 +321,65 @@ test('a run whose output another one replaces while its manifest is on its way f
   });
   expect(await digest('race/early.safetensors')).toBe(early.outputs[0]!.sha256);
   expect(await keys('early')).toEqual(['race/early.safetensors', 'race/early.safetensors.manifest.json']);
+});
+
+describe('two runs that publish shards of the same names at the same time', () => {
+  const SIZE = 64;
+  type Sink = { readonly overwrite: 'never' | 'if_changed' | 'always' };
+  const stagesOf = (source: string, name: string, sink: Sink) => [
+    { type: 'source.s3', url: `s3://${bucket}/mixed/${source}.safetensors` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: `s3://${bucket}/mixed/${name}/model.safetensors`, shard_size: SIZE, ...sink },
+  ];
+  beforeAll(async () => {
+    for (const [source, byte] of [
+      ['one', 1],
+      ['other', 2],
+    ] as const)
+      await server.client.send(
+        new PutObjectCommand({
+          Bucket: bucket,
+          Key: `mixed/${source}.safetensors`,
+          Body: Buffer.concat([safetensorsHead(SIZE), Buffer.alloc(2 * SIZE, byte)]),
+        }),
+      );
+  });
+  /** `other` runs from end to end when `one` is about to send what `name` says. */
+  async function race(folderName: string, name: string, sink: Sink) {
+    let other: Promise<PipelineResult> | undefined;
+    proxy.hold((seen) => {
+      if (other !== undefined || seen.method !== 'PUT' || !seen.url.includes(`${folderName}/model${name}`)) return null;
+      return (other = execute({ stages: stagesOf('other', folderName, sink) }));
+    });
+    const [one] = await Promise.allSettled([execute({ stages: stagesOf('one', folderName, sink) })]);
+    proxy.reset();
+    const listed = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `mixed/${folderName}/` }));
+    const keys = listed.Contents?.map(({ Key }) => Key!.slice(`mixed/${folderName}/model`.length)) ?? [];
+    const failure = one.status === 'fulfilled' ? null : ((one.reason as WorkflowFailedError).cause as ApplicationFailure);
+    return { one: failure === null ? 'completed' : (failure.details![0] as { reason: string }).reason, other: other!, keys };
+  }
+  const SHARDS = ['-00001-of-00002.safetensors', '-00002-of-00002.safetensors'];
+  const INDEX = '.safetensors.index.json';
+  const WHOLE = [...SHARDS, INDEX, `${INDEX}.manifest.json`];
+
+  test.each<[string, string, Sink['overwrite'], readonly string[]]>([
+    ['a shard on condition: the other set is whole', SHARDS[1]!, 'if_changed', WHOLE],
+    ['a shard without: it goes again', SHARDS[1]!, 'always', WHOLE.filter((name) => name !== SHARDS[1])],
+    ['the index: it goes again, as its shards are the other ones', INDEX, 'if_changed', SHARDS],
+    ['the manifest: it goes again', `${INDEX}.manifest.json`, 'if_changed', [...SHARDS, INDEX]],
+  ])('%s', async (what, name, overwrite, left) => {
+    const { one, other, keys } = await race(what.replace(/\W/g, ''), name, { overwrite });
+    expect(one).toBe('concurrent_write');
+    expect((await other).status).toBe('completed');
+    expect(keys).toEqual(left);
+  });
+
+  test('never: who comes second refuses, and the first set is whole', async () => {
+    const { one, other, keys } = await race('never', SHARDS[1]!, { overwrite: 'never' });
+    expect((await failureOf(other)).details![0]).toMatchObject({ reason: 'exists' });
+    expect(one).toBe('completed');
+    expect(keys).toEqual(WHOLE);
+  });
 });
 
 test('shards in a store, read back by their prefix', async () => {

@@ -72,7 +72,10 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     }
     const held = holding(one);
     if (held === null) forward();
-    else void held.then(forward, forward);
+    else {
+      incoming.pause();
+      void held.then(forward, forward);
+    }
 
     function forward(): void {
       const { hostname, port } = new URL(upstream);

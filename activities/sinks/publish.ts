@@ -1,7 +1,8 @@
 /**
  * `sink.publish`: plan → file, in one pass, atomically, with a manifest beside it.
  *
- * Shards are published one by one, their index last: without it a set is not there. An older index goes before the first shard.
+ * Shards are published one by one, their index last: without it a set is not there. An older index that names one of them goes
+ * before the first shard; one of other files is replaced by the new one.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -25,7 +26,7 @@ import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { LONG_WORK } from '../../src/io/breath.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
-import { publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
+import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
 import { keepPublished } from '../published.ts';
 import { defineStage, type StageCall } from '../stage.ts';
@@ -101,7 +102,10 @@ export default defineStage<Options>({
     // The index of a set that is read goes for nothing, nor do its shards.
     const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
     for (const each of new Set([target, ...places])) await files.checkApart(each, read);
-    if (outputs.index !== null) await replaceIndex(files, target, overwrite === 'never' && !(await wroteAll(files, places, token)));
+    if (outputs.index !== null) {
+      if (overwrite === 'never' && !(await wroteAll(files, places, token))) await refuseExisting(files, target);
+      else await giveWay(files, target, places);
+    }
     const published: PublishedFile[] = [];
     // What follows waits for stores and disks, with pieces of work between.
     call.turn.giveBack();
@@ -193,13 +197,11 @@ async function placesOf({
   return index === null ? null : { index: siblingUri(uri, index.name), shards: files.map(({ name }) => siblingUri(uri, name!)) };
 }
 
-/** An older set goes out of sight, unless it is to be kept. */
-async function replaceIndex(files: Destination, index: string, isKept: boolean): Promise<void> {
-  if (isKept && (await files.identity(index)) !== null)
+async function refuseExisting(files: Destination, index: string): Promise<void> {
+  if ((await files.identity(index)) !== null)
     throw new CheckpointConfigError(`${index} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
       details: { reason: 'exists' },
     });
-  await removeIndex(files, index);
 }
 
 function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options, arrange?: Arrange): Outputs {

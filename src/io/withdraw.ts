@@ -5,6 +5,7 @@
  */
 import type { Destination } from './destination.ts';
 import { isAsPublished, manifestPath, readManifest } from './manifest.ts';
+import { namesAny } from './publish-index.ts';
 
 /** With the manifest of the output whose place it took. */
 export async function withdraw(files: Destination, uri: string, token: string): Promise<void> {
@@ -12,16 +13,20 @@ export async function withdraw(files: Destination, uri: string, token: string): 
 }
 
 /**
- * The same of shards and their index. Where an index is there and not all shards are of this stage, the index is of somebody else,
- * and stays; what this stage has put between the shards of that set goes, so that nobody loads the mixture.
+ * The same of shards and their index. Where an index is there that names none of the shards, or not all shards are of this stage,
+ * the index is of an older set or of somebody else, and stays; what this stage has put beside that set, or between its shards, goes,
+ * so that nobody loads a mixture.
  */
 export async function withdrawShards(files: Destination, index: string, shards: readonly string[], token: string): Promise<void> {
   const own = await written(files, shards, token);
   if (own.length === 0) return;
-  if (own.length === shards.length && (await files.identity(index)) !== null) return removeUnlessPinned(files, index, shards);
-  const manifest = await readManifest(files, index);
-  // Of the same bytes, perhaps: then the set is whole.
-  if (manifest !== null && (await isAsPublished(files, index, manifest))) return;
+  const text = await files.read(index);
+  if (text !== null && namesAny(text, shards)) {
+    if (own.length === shards.length) return removeUnlessPinned(files, index, shards);
+    const manifest = await readManifest(files, index);
+    // Of the same bytes, perhaps: then the set is whole.
+    if (manifest !== null && (await isAsPublished(files, index, manifest))) return;
+  }
   await Promise.all(own.map((shard) => files.remove(shard)));
 }
 

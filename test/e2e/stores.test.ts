@@ -382,6 +382,39 @@ describe('two runs that publish shards of the same names at the same time', () =
   });
 });
 
+test('a sharded run that fails leaves an older set of other files in the store as it was', async () => {
+  await server.client.send(
+    new PutObjectCommand({ Bucket: bucket, Key: 'older/source.safetensors', Body: Buffer.concat([safetensorsHead(64), noise(128)]) }),
+  );
+  const stages = (loader: object) => [
+    { type: 'source.s3', url: `s3://${bucket}/older/source.safetensors` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: `s3://${bucket}/older/set/model.safetensors`, ...loader },
+  ];
+  const keys = async () =>
+    (await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'older/set/' }))).Contents?.map(({ Key }) => Key);
+  const whole = { stages: stages({ shard_size: 64 }) };
+  await execute(whole);
+  const before = await keys();
+  expect(before).toHaveLength(4);
+  await upload(fixture(LIGHTNING), 'older/last.ckpt');
+  const other = { stages: [{ type: 'source.s3', url: `s3://${bucket}/older/last.ckpt` }, ...stages({ shard_size: 100 }).slice(1)] };
+  const sent: string[] = [];
+  proxy.inject(({ method, url }) => {
+    if (method === 'PUT') sent.push(url);
+    return method === 'PUT' && url.includes('-00002-of-00004')
+      ? { kind: 'status', status: 403, body: '<Error><Code>AccessDenied</Code></Error>' }
+      : null;
+  });
+  await failureOf(execute(other)).finally(() => proxy.reset());
+  expect(sent).toContainEqual(expect.stringContaining('-00001-of-00004'));
+  expect(await keys()).toEqual(before);
+  expect((await execute(whole)).status).toBe('unchanged');
+  const replaced = await execute(other);
+  expect(replaced).toMatchObject({ status: 'completed', outputs: [{ uri: expect.stringContaining('index.json') }] });
+  expect((await execute(other)).status).toBe('unchanged');
+});
+
 test('shards in a store, read back by their prefix', async () => {
   const uri = `s3://${bucket}/shards out/model.safetensors`;
   const stages = [

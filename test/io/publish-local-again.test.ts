@@ -10,6 +10,7 @@ import { destinationOf } from '../../src/io/destination.ts';
 import { openLocalFile, openPinned } from '../../src/io/local-file.ts';
 import { writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { forgetPartials, partialsFolder } from '../../src/io/partials.ts';
+import { giveWay } from '../../src/io/publish-index.ts';
 import { publishLocal } from '../../src/io/publish-local.ts';
 import type { Overwrite } from '../../src/io/s3/conditions.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
@@ -151,6 +152,28 @@ describe('shards', () => {
     if (hasIndex) await files().write(index(), '{}');
     await withdrawShards(files(), index(), shards(), 'token');
     expect(await left()).toEqual([]);
+  });
+
+  test('beside an older set of other files: that stays, with its manifest or without', async () => {
+    for (const shard of shards()) await publish(shard, 'always');
+    await files().write(index(), JSON.stringify({ weight_map: { t: 'set-1-of-1.safetensors' } }));
+    await withdrawShards(files(), index(), shards(), 'token');
+    expect(await left()).toEqual(['set.safetensors.index.json']);
+    for (const shard of shards()) await publish(shard, 'always');
+    await complete(index());
+    await withdrawShards(files(), index(), shards(), 'token');
+    expect(await left()).toEqual(['set.safetensors.index.json', 'set.safetensors.index.json.manifest.json']);
+  });
+
+  test.each([
+    ['an index of other files', { weight_map: { a: 'set-1-of-3.safetensors', b: 'set-2-of-3.safetensors' } }, true],
+    ['one that names a shard', { weight_map: { a: 'other.safetensors', b: './SET-2.safetensors' } }, false],
+    ['one that names nothing', {}, false],
+  ])('%s gives way before the first shard, or stays', async (_, text, stays) => {
+    await files().write(index(), JSON.stringify(text));
+    await complete(index());
+    await giveWay(files(), index(), shards());
+    expect((await left()).length).toBe(stays ? 2 : 0);
   });
 
   test.each<[string, number, boolean]>([

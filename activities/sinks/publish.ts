@@ -1,7 +1,8 @@
 /**
  * `sink.publish`: plan → file, in one pass, atomically, with a manifest beside it.
  *
- * Shards are published one by one, their index last: without it a set is not there. An older index goes before the first shard.
+ * Shards are published one by one, their index last: without it a set is not there. An older index that names one of them goes
+ * before the first shard; one of other files is replaced by the new one.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -25,7 +26,7 @@ import type { ResumableProgress } from '../../src/io/heartbeat.ts';
 import { LONG_WORK } from '../../src/io/breath.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
-import { publishIndex, removeIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
+import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
 import { checkOutput } from '../../src/io/storage/storage.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
 import { refusedBy } from '../option-checks.ts';
@@ -105,11 +106,14 @@ export default defineStage<Options>({
     // The index of a set that is read goes for nothing, nor do its shards.
     const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
     for (const each of new Set([target, ...places])) await files.checkApart(each, read);
-    if (outputs.index !== null) await replaceIndex(files, target, overwrite === 'never' && !(await wroteAll(files, places, token)));
+    if (outputs.index !== null) {
+      if (overwrite === 'never' && !(await wroteAll(files, places, token))) await refuseExisting(files, target);
+      else await giveWay(files, target, places);
+    }
     const published: PublishedFile[] = [];
     // What follows waits for stores and disks, with pieces of work between.
     call.turn.giveBack();
-    for (const [index, { name, layout }] of outputs.files.entries()) {
+    for (const [index, { layout }] of outputs.files.entries()) {
       const copy = (): Promise<PublishedFile> =>
         files.publish({
           uri: places[index]!,
@@ -118,8 +122,7 @@ export default defineStage<Options>({
           open: (file) => services.openPinned(file),
           token,
           content: planSha256,
-          // Shards count for nothing without their index, which is what stands for the set.
-          overwrite: name === null ? overwrite : 'always',
+          overwrite,
           serverSideCopy,
           // Heartbeats of this stage are all made here, by an attempt before this one; they name the file they are about.
           resume: call.resume as unknown as ResumableProgress | undefined,
@@ -133,13 +136,11 @@ export default defineStage<Options>({
     const copied = published.reduce((sum, file) => sum + file.copied, 0);
     const digests = await digestsOf(plan, outputs, published, call);
     let shards: readonly Shard[] | undefined;
-    let { size, sha256 } = published[0]!;
+    const own = outputs.index === null ? [] : places.map((place, index) => ({ ...published[index]!, uri: place, token }));
+    let { size, sha256, identity } = published[0]!;
     if (outputs.index !== null) {
-      shards = await shardsOf(
-        files,
-        places.map((place, index) => ({ uri: place, ...published[index]! })),
-      );
-      sha256 = await publishIndex(files, target, outputs.index.text);
+      shards = await shardsOf(files, own);
+      ({ sha256, identity } = await publishIndex(files, { uri: target, text: outputs.index.text, token }));
       size = published.reduce((sum, file) => sum + file.size, Buffer.byteLength(outputs.index.text));
     }
     const dropped = [...plan.dropped, ...outputs.dropped];
@@ -165,7 +166,7 @@ export default defineStage<Options>({
       ...(shards === undefined ? {} : { shards }),
       ...(recipe === null ? {} : { recipe }),
     };
-    await writeManifest(files, target, content);
+    await writeManifest(files, { uri: target, identity, token }, content, own);
     keepPublished(services, run.runId, target, content);
     await settle();
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
@@ -200,13 +201,11 @@ async function placesOf({
   return index === null ? null : { index: siblingUri(uri, index.name), shards: files.map(({ name }) => siblingUri(uri, name!)) };
 }
 
-/** An older set goes out of sight, unless it is to be kept. */
-async function replaceIndex(files: Destination, index: string, isKept: boolean): Promise<void> {
-  if (isKept && (await files.identity(index)) !== null)
+async function refuseExisting(files: Destination, index: string): Promise<void> {
+  if ((await files.identity(index)) !== null)
     throw new CheckpointConfigError(`${index} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
       details: { reason: 'exists' },
     });
-  await removeIndex(files, index);
 }
 
 function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options, arrange?: Arrange): Outputs {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { open, readdir, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { makeFolder, makeNewFolder } from './folders.ts';
+import { localIdentity } from './local-file.ts';
 
 /** Milliseconds after which a file that nobody has written to is one of a killed process: others write without a pause. */
 const STALE = 5000;
@@ -22,26 +23,30 @@ export async function writeAtomically(path: string, content: Content): Promise<v
 
 /**
  * The same, and removes what killed processes left of the file while they wrote it. All of them write in a folder of the file's own,
- * so that nobody has to look for it among its neighbours.
+ * so that nobody has to look for it among its neighbours. Gives the identity of what was written.
  */
-export async function rewriteAtomically(path: string, content: Content): Promise<void> {
+export async function rewriteAtomically(path: string, content: Content): Promise<string> {
   const aside = join(asideFolder(path), randomUUID());
   try {
-    await writeBeside(await openIn(asideFolder(path), aside), aside, path, content);
+    return await writeBeside(await openIn(asideFolder(path), aside), aside, path, content);
   } finally {
     await removeStale(path);
   }
 }
 
-async function writeBeside(handle: FileHandle, aside: string, path: string, content: Content): Promise<void> {
+async function writeBeside(handle: FileHandle, aside: string, path: string, content: Content): Promise<string> {
   try {
+    let identity: string;
     try {
       await writeContent(handle, content);
       await handle.sync();
+      // As the file will have it: renaming changes neither size, nor time, nor inode.
+      identity = localIdentity(await handle.stat({ bigint: true }));
     } finally {
       await handle.close();
     }
     await rename(aside, path);
+    return identity;
   } catch (error) {
     await rm(aside, { force: true });
     throw error;

@@ -17,7 +17,7 @@ import { discardPartials, finishedAs, forgetPartials } from './partials.ts';
 import { checkDestination, publishLocal } from './publish-local.ts';
 import { explainS3 } from './s3/explain.ts';
 import { isS3, parseS3, parseS3Output, s3Uri } from './s3/location.ts';
-import { checkApart, headOrNull, isOf, type Overwrite } from './s3/conditions.ts';
+import { checkApart, headOrNull, isOf, markOf, type Overwrite } from './s3/conditions.ts';
 import { copyOrder } from './s3/copy-order.ts';
 import { patiently } from './s3/patience.ts';
 import { publishS3 } from './s3/publish-s3.ts';
@@ -38,6 +38,21 @@ export interface PublishedFile {
   readonly overflowed: Overflows;
   /** Bytes that the store copied itself. */
   readonly copied: number;
+  /** What the store or the disk said of it when it was written; `pinned` compares. */
+  readonly identity: string;
+}
+
+/** A file as this stage wrote it. */
+export interface Written {
+  readonly uri: string;
+  readonly identity: string;
+  readonly token: string;
+}
+
+/** What pins a file. */
+export interface Pinned {
+  readonly size: number;
+  readonly identity: string;
 }
 
 export interface PublishFile {
@@ -68,12 +83,17 @@ export interface Destination {
   settle(uri: string, token: string): Promise<void>;
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
-  write(uri: string, text: string): Promise<void>;
-  /** A text that comes in pieces and is never held as a whole. */
-  writeLong(uri: string, chunks: AsyncIterable<string>): Promise<void>;
+  /** Gives what was said of it, as `publish` does. With a token it is known from the same text of another stage. */
+  write(uri: string, text: string, token?: string): Promise<string>;
+  /** The same of a text that comes in pieces and is never held as a whole. */
+  writeLong(uri: string, chunks: AsyncIterable<string>): Promise<string>;
   remove(uri: string): Promise<void>;
+  /** The same of what was written, unless another has taken its place. */
+  removeWritten(file: Written): Promise<void>;
   /** What pins the file as it is now; null where there is none. */
-  identity(uri: string): Promise<{ readonly size: number; readonly identity: string } | null>;
+  identity(uri: string): Promise<Pinned | null>;
+  /** The same of a file that is still the one that was written; null where it is gone or another has taken its place. */
+  pinned(file: Written): Promise<Pinned | null>;
 }
 
 /** The place of an output as the manifest names it. */
@@ -123,9 +143,16 @@ const LOCAL: Destination = {
   write: (uri, text) => rewriteAtomically(localPath(uri), text),
   writeLong: (uri, chunks) => rewriteAtomically(localPath(uri), chunks),
   remove: (uri) => rm(localPath(uri), { force: true }),
+  async removeWritten(file) {
+    if ((await LOCAL.pinned(file)) !== null) await LOCAL.remove(file.uri);
+  },
   async identity(uri) {
     const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
     return stats === null ? null : { size: Number(stats.size), identity: localIdentity(stats) };
+  },
+  async pinned({ uri, identity }) {
+    const there = await LOCAL.identity(uri);
+    return there?.identity === identity ? there : null;
   },
 };
 
@@ -145,13 +172,14 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     async publish({ serverSideCopy, ...file }) {
       const { uri } = file;
       const port = await storage.s3(uri);
-      return publishS3({
+      const { etag, ...published } = await publishS3({
         ...file,
         port,
         policy,
         memory: storage.memory,
         isNear: serverSideCopy ? (source) => storage.sameStore(source, uri) : null,
       });
+      return { ...published, identity: etag };
     },
     checkApart: async (uri, sources) => checkApart(uri, sources),
     discard: (uri, token) =>
@@ -163,10 +191,10 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
       }),
     settle: async () => undefined,
     read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
-    async write(uri, text) {
+    async write(uri, text, token) {
       const body = new TextEncoder().encode(text);
-      const written = { mark: '', condition: { kind: 'any' } } as const;
-      await explaining(uri, 's3:PutObject', 'writing', (port) =>
+      const written = { mark: token === undefined ? '' : markOf({ token, content: '' }), condition: { kind: 'any' } } as const;
+      return explaining(uri, 's3:PutObject', 'writing', (port) =>
         patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
       );
     },
@@ -174,10 +202,24 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
       explaining(uri, 's3:PutObject', 'writing', (port) => writeLongS3(port, parseS3(uri), chunks, policy, signal)),
     remove: (uri) =>
       explaining(uri, 's3:DeleteObject', 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
+    removeWritten: ({ uri, identity, token }) =>
+      explaining(uri, 's3:DeleteObject', 'removing', async (port) => {
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
+        // Another stage may have written the same bytes.
+        const isOwn = head?.etag === identity && (!head.mark || isOf(head, token));
+        if (isOwn) await patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner));
+      }),
     identity: (uri) =>
       explaining(uri, 's3:GetObject', 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);
         return head === null ? null : { size: head.size, identity: s3Identity(head) };
+      }),
+    pinned: ({ uri, identity, token }) =>
+      explaining(uri, 's3:GetObject', 'reading', async (port) => {
+        const head = await headOrNull(port, parseS3(uri), policy, signal);
+        // Of the same tag: of the same bytes. The mark is for stores that tell another tag at the end of an upload.
+        const isOwn = head !== null && (head.etag === identity || isOf(head, token));
+        return isOwn ? { size: head.size, identity: s3Identity(head) } : null;
       }),
   };
 }

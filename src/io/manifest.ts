@@ -2,9 +2,10 @@
 import type { PinnedFile } from '../model/byte-source.ts';
 import { jsonText } from '../model/json-text.ts';
 import type { LeftOut } from '../model/plan.ts';
-import { CheckpointSourceError, type JsonObject } from '../errors.ts';
-import type { Destination } from './destination.ts';
+import type { JsonObject } from '../errors.ts';
+import type { Destination, Written } from './destination.ts';
 import { isHttp } from './http/url.ts';
+import { pinOwn } from './own-files.ts';
 
 export interface ManifestContent {
   readonly format: string;
@@ -69,13 +70,28 @@ export function manifestPath(uri: string): string {
   return isHttp(uri) ? uri.replace(/(?=\?|$)/, MANIFEST) : `${uri}${MANIFEST}`;
 }
 
-/** Written last: an output with a manifest is complete. */
-export async function writeManifest(files: Destination, uri: string, content: ManifestContent): Promise<void> {
-  const there = await files.identity(uri);
-  if (there === null)
-    throw new CheckpointSourceError(`${uri} is gone before its manifest was written. Does something else remove it?`, uri);
-  const manifest: Manifest = { version: 1, uri, identity: there.identity, created: new Date().toISOString(), ...content };
-  await files.writeLong(manifestPath(uri), piecesOf(manifest));
+/**
+ * Written last: an output with a manifest is complete. Throws `CheckpointSourceError` where the output is not the one that was
+ * published, or one of its shards is not, be it only when its manifest is there: it goes again then, and the index with it, as
+ * the set is a mixture.
+ */
+export async function writeManifest(
+  files: Destination,
+  output: Written,
+  content: ManifestContent,
+  shards: readonly Written[] = [],
+): Promise<void> {
+  const { uri, token } = output;
+  const { identity } = await pinOwn(files, output);
+  const manifest: Manifest = { version: 1, uri, identity, created: new Date().toISOString(), ...content };
+  const written = { uri: manifestPath(uri), identity: await files.writeLong(manifestPath(uri), piecesOf(manifest)), token };
+  try {
+    await Promise.all([output, ...shards].map((file) => pinOwn(files, file)));
+  } catch (error) {
+    // What is wrong with the output says more than why its manifest stays.
+    for (const file of shards.length === 0 ? [written] : [written, output]) await files.removeWritten(file).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** `JSON.stringify` of each tensor, which takes its time for so many. Neighbours are often alike. */

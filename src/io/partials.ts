@@ -4,10 +4,10 @@
  *
  * Invariant: nothing is found by looking through the output's own folder, which may hold tens of thousands of others.
  */
-import { readdir, readFile, rm, rmdir, unlink, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Copied } from './copy.ts';
-import { identityOf } from './local-file.ts';
+import { identityOf, localIdentity } from './local-file.ts';
 
 const RECORD = 'published.json';
 /** Characters of a SHA-256. */
@@ -17,23 +17,26 @@ export interface Finished {
   /** Digest of all that the bytes follow from. */
   readonly content: string;
   readonly copied: Copied;
+  /** Of the output as it was put in its place. */
+  readonly identity: string;
 }
 
 export function partialsFolder(path: string, token: string): string {
   return join(dirname(path), `.${basename(path)}.${token}.partial`);
 }
 
-/** Says that a partial file is complete and about to become the output; without it a retry would have to write all of it again. */
-export async function recordFinished(folder: string, partial: string, { content, copied }: Finished): Promise<void> {
+/** Says that a partial file is complete and about to become the output; without it a retry would have to write all of it again. Gives its identity. */
+export async function recordFinished(folder: string, partial: string, { content, copied }: Omit<Finished, 'identity'>): Promise<string> {
   const { tensors, ...rest } = copied;
   // As the output will have it: renaming changes neither size, nor time, nor inode.
-  const identity = await identityOf(join(folder, partial));
+  const identity = localIdentity(await stat(join(folder, partial), { bigint: true }));
   // Mostly there is one of each.
   const indexes = tensors.includes(undefined) ? Object.keys(tensors).map(Number) : null;
   // Of very many tensors the digests are one text, as they are. One that is cut counts as none.
   const digests = Buffer.from(tensors.join(''), 'latin1');
   const head = JSON.stringify({ content, identity, ...rest, indexes, length: digests.length });
   await writeFile(join(folder, RECORD), Buffer.concat([Buffer.from(`${head}\n`), digests]));
+  return identity;
 }
 
 /** What an attempt has made the output, if that is what is there; else null. */
@@ -54,7 +57,7 @@ export async function finishedAs(path: string, token: string): Promise<Finished 
     const tensors: string[] = [];
     for (let at = 0; at < length / DIGEST; at++)
       tensors[indexes === null ? at : indexes[at]!] = digests.slice(DIGEST * at, DIGEST * (at + 1));
-    return { content, copied: { ...copied, tensors } };
+    return { content, copied: { ...copied, tensors }, identity };
   } catch {
     return null;
   }

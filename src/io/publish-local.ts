@@ -41,11 +41,16 @@ export interface PublishOptions {
   readonly signal: AbortSignal;
 }
 
-export async function publishLocal(options: PublishOptions): Promise<Copied> {
+export interface LocalPublished extends Copied {
+  /** Of the output as it was put in its place. */
+  readonly identity: string;
+}
+
+export async function publishLocal(options: PublishOptions): Promise<LocalPublished> {
   const { layout, plan, signal, token, content, overwrite } = options;
   const path = localPath(options.uri);
   const finished = await finishedAs(path, token);
-  if (finished?.content === content) return finished.copied;
+  if (finished?.content === content) return { ...finished.copied, identity: finished.identity };
   if (overwrite === 'never' && (await stat(path).catch(() => null)) !== null)
     throw new CheckpointConfigError(
       `${options.uri} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`,
@@ -74,10 +79,10 @@ export async function publishLocal(options: PublishOptions): Promise<Copied> {
       return copy(undefined);
     });
     signal.throwIfAborted();
-    await recordFinished(folder, name, { content, copied });
+    const identity = await recordFinished(folder, name, { content, copied });
     await rename(partial, path);
     await syncFolder(dirname(path));
-    return copied;
+    return { ...copied, identity };
   } catch (error) {
     const explained = explain(error, path, layout.size);
     // What may be tried again goes on from here; after the last attempt the run discards it.

@@ -4,7 +4,8 @@
  * Invariant: removes only what the stage itself wrote, and nothing that a manifest pins as it is.
  */
 import type { Destination } from './destination.ts';
-import { manifestPath, readManifest } from './manifest.ts';
+import { isAsPublished, manifestPath, readManifest } from './manifest.ts';
+import { namesAny } from './publish-index.ts';
 
 /** With the manifest of the output whose place it took. */
 export async function withdraw(files: Destination, uri: string, token: string): Promise<void> {
@@ -12,16 +13,31 @@ export async function withdraw(files: Destination, uri: string, token: string): 
 }
 
 /**
- * The same of shards and their index. Where an index is there and not all shards are of this stage, the set is an older one, and
- * whole: before the first shard is written, an older index goes.
+ * The same of shards and their index. Where an index is there that names none of the shards, or not all shards are of this stage,
+ * the index is of an older set or of somebody else, and stays; what this stage has put beside that set, or between its shards, goes,
+ * so that nobody loads a mixture.
  */
 export async function withdrawShards(files: Destination, index: string, shards: readonly string[], token: string): Promise<void> {
-  if ((await files.identity(index)) === null) await Promise.all(shards.map((shard) => files.remove(shard)));
-  else if (await wroteAll(files, shards, token)) await removeUnlessPinned(files, index, shards);
+  const own = await written(files, shards, token);
+  if (own.length === 0) return;
+  const text = await files.read(index);
+  if (text !== null && namesAny(text, shards)) {
+    if (own.length === shards.length) return removeUnlessPinned(files, index, shards);
+    const manifest = await readManifest(files, index);
+    // Of the same bytes, perhaps: then the set is whole.
+    if (manifest !== null && (await isAsPublished(files, index, manifest))) return;
+  }
+  await Promise.all(own.map((shard) => files.remove(shard)));
 }
 
 export async function wroteAll(files: Destination, uris: readonly string[], token: string): Promise<boolean> {
-  return (await Promise.all(uris.map((uri) => files.wrote(uri, token)))).every(Boolean);
+  return (await written(files, uris, token)).length === uris.length;
+}
+
+/** Those of the files that are of this stage as they are now. */
+async function written(files: Destination, uris: readonly string[], token: string): Promise<readonly string[]> {
+  const own = await Promise.all(uris.map((uri) => files.wrote(uri, token)));
+  return uris.filter((_, index) => own[index]!);
 }
 
 async function removeUnlessPinned(files: Destination, uri: string, shards: readonly string[]): Promise<void> {

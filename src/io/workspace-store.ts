@@ -19,6 +19,7 @@ export function openStoreWorkspace(uri: string, storage: Storage, signal?: Abort
       );
     },
     // Also where it is: who asks first whether it is right has to read it.
-    write: (sha256, text) => files.write(uriOf(sha256), Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8')),
+    write: async (sha256, text) =>
+      void (await files.write(uriOf(sha256), Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'))),
   });
 }

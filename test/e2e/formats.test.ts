@@ -148,6 +148,32 @@ test('a sharded run that fails in the middle leaves no shard', async () => {
   expect(await readdir(folder)).toEqual(['workspace']);
 });
 
+test('a sharded run that fails leaves an older set of other files as it was', async () => {
+  const uri = join(folder, 'model.safetensors');
+  const shards = (shardSize: string) => ({ uri, shard_size: shardSize, overwrite: 'if_changed' });
+  await execute(fixture(LIGHTNING), 'loader.weights_only', shards('100B'));
+  const before = (await readdir(folder)).toSorted();
+  const services = servicesOf(join(folder, 'workspace'));
+  let opened = 0;
+  const failing: Services = {
+    ...services,
+    openPinned: async (file) => {
+      if (++opened > 1) throw new CheckpointLoadError('gone in the middle', file.uri);
+      return services.openPinned(file);
+    },
+  };
+  await expect(execute(fixture(LIGHTNING), 'loader.weights_only', shards('150B'), failing)).rejects.toThrow(WorkflowFailedError);
+  expect(opened).toBeGreaterThan(1);
+  expect((await readdir(folder)).toSorted()).toEqual(before);
+  expect((await execute(fixture(LIGHTNING), 'loader.weights_only', shards('100B'))).status).toBe('unchanged');
+
+  const replaced = await execute(fixture(LIGHTNING), 'loader.weights_only', shards('150B'));
+  const names = (await manifestOf(replaced)).shards!.map((shard) => shard.uri.slice(shard.uri.lastIndexOf('/') + 1));
+  expect(names.length).toBeGreaterThan(1);
+  expect(before).not.toEqual(expect.arrayContaining(names));
+  expect((await execute(fixture(LIGHTNING), 'loader.weights_only', shards('150B'))).status).toBe('unchanged');
+});
+
 test('shards of another format are refused', async () => {
   const run = execute(fixture(LIGHTNING), 'loader.weights_only', { uri: join(folder, 'x.pt'), format: 'pytorch', shard_size: '1GB' });
   await expect(run).rejects.toMatchObject({ cause: { type: 'CheckpointConfigError' } });

@@ -13,7 +13,7 @@ import {
   ListPartsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -22,7 +22,7 @@ import { clearWorkspace } from '../../src/io/workspace-gc.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt } from '../support/cli.ts';
-import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
+import { startFaultProxy, type FaultProxy, type Seen } from '../support/fault-proxy.ts';
 import { noise } from '../support/memory-source.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
@@ -78,6 +78,16 @@ async function failureOf(run: Promise<unknown>): Promise<ApplicationFailure> {
 }
 
 const MIB = 2 ** 20;
+
+/** Of two tensors of bytes. */
+function safetensorsHead(size: number): Buffer {
+  const tensor = (from: number) => ({ dtype: 'U8', shape: [size], data_offsets: [from, from + size] });
+  const text = Buffer.from(JSON.stringify({ a: tensor(0), b: tensor(size) }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text]);
+}
+
 const LIGHTNING = 'good/lightning_trained.ckpt';
 const sha256Of = async (path: string): Promise<string> =>
   createHash('sha256')
@@ -198,6 +208,43 @@ test('from S3 to S3: published, then unchanged, then damaged and published again
   expect(listed.Contents?.map(({ Key }) => Key)).toEqual(['both/out/weights.safetensors', 'both/out/weights.safetensors.manifest.json']);
 });
 
+test('verify tells an object that was replaced after the store had copied it, where nothing was digested', async () => {
+  const source = Buffer.concat([safetensorsHead(12 * MIB), noise(24 * MIB)]);
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'copied/source.safetensors', Body: source }));
+  const stages = (uri: string, more: object = {}) => [
+    { type: 'source.s3', url: `s3://${bucket}/copied/source.safetensors` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri, ...more },
+  ];
+  const env = { ...server.env, XDG_STATE_HOME: join(folder, 'state') };
+  const verify = async (uri: string) => {
+    const { code, stdout } = await ckpt(['verify', uri, '--manifest', '--json'], { cwd: folder, env }).ended;
+    return { code, report: JSON.parse(stdout) as { valid: boolean; findings: readonly { code: string; message: string }[] } };
+  };
+  const uri = `s3://${bucket}/copied/one/model.safetensors`;
+  const shards = { shard_size: '12MiB' };
+  const set = `s3://${bucket}/copied/set/model.safetensors`;
+  expect((await execute({ stages: stages(uri) })).outputs[0]).toMatchObject({ copied_server_side: expect.any(Number) });
+  const [sharded] = (await execute({ stages: stages(set, shards) })).outputs;
+  expect(sharded).toMatchObject({ copied_server_side: expect.any(Number) });
+  const names = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'copied/set/model-0' }));
+  for (const [what, object] of [
+    [uri, uri],
+    [sharded!.uri, `s3://${bucket}/${names.Contents![0]!.Key}`],
+  ] as const) {
+    expect(await verify(what)).toMatchObject({ code: 0, report: { valid: true } });
+    const Key = object.slice(`s3://${bucket}/`.length);
+    const { Body } = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key }));
+    const bytes = await Body!.transformToByteArray();
+    bytes[bytes.length - 1]! ^= 1;
+    await server.client.send(new PutObjectCommand({ Bucket: bucket, Key, Body: bytes }));
+    const { code, report } = await verify(what);
+    expect(code).toBe(1);
+    expect(report).toMatchObject({ valid: false, findings: [{ code: 'identity' }] });
+    expect(report.findings[0]!.message).toContain(`${object} is not the object that was published`);
+  }
+});
+
 test('a workspace in a store serves a run; `gc` clears what is old and spares what an open run may need', async () => {
   const workspace = `s3://${bucket}/workspaces/one`;
   const uri = join(folder, 'by-store-workspace.safetensors');
@@ -231,6 +278,142 @@ test('a workspace in a store serves a run; `gc` clears what is old and spares wh
   expect(stderr).toBe('');
   expect(code).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({ workspace, removed: 0, dry_run: false });
+});
+
+test('a run whose output another one replaces while its manifest is on its way fails, and takes its own manifest back', async () => {
+  const stages = (url: string, name: string) => [
+    { type: 'source.s3', url },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: `s3://${bucket}/race/${name}` },
+  ];
+  const url = await upload(fixture(LIGHTNING), 'race/last.ckpt');
+  const other = await upload(fixture('good/plain.safetensors'), 'race/other.safetensors');
+  const failed = async (name: string, isMeanwhile: (seen: Seen) => boolean) => {
+    let theirs: Promise<PipelineResult> | undefined;
+    proxy.hold((seen) => {
+      if (theirs !== undefined || !seen.url.includes(name) || !isMeanwhile(seen)) return null;
+      return (theirs = execute({ stages: stages(other, name) }));
+    });
+    const failure = await failureOf(execute({ stages: stages(url, name) })).finally(() => proxy.reset());
+    expect(failure.details![0]).toMatchObject({ reason: 'concurrent_write', expected: expect.any(String), got: expect.any(String) });
+    expect(failure.message).toContain('Another run or program has replaced');
+    return theirs!;
+  };
+  const digest = async (Key: string) => {
+    const { Body } = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key }));
+    return createHash('sha256')
+      .update(await Body!.transformToByteArray())
+      .digest('hex');
+  };
+  const keys = async (name: string) =>
+    (await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `race/${name}` }))).Contents?.map(({ Key }) => Key);
+
+  // Its manifest comes after all of theirs.
+  const late = await failed('late.safetensors', ({ method, url: at }) => method === 'PUT' && at.includes('manifest.json'));
+  expect(await digest('race/late.safetensors')).toBe(late.outputs[0]!.sha256);
+  expect(await keys('late')).toEqual(['race/late.safetensors']);
+
+  // Before its manifest is written at all: theirs stays.
+  let isThere = false;
+  const early = await failed('early.safetensors', ({ method, url: at }) => {
+    const isHead = method === 'HEAD' && !at.includes('manifest.json');
+    if (method === 'PUT' && !at.includes('manifest.json')) isThere = true;
+    return isHead && isThere;
+  });
+  expect(await digest('race/early.safetensors')).toBe(early.outputs[0]!.sha256);
+  expect(await keys('early')).toEqual(['race/early.safetensors', 'race/early.safetensors.manifest.json']);
+});
+
+describe('two runs that publish shards of the same names at the same time', () => {
+  const SIZE = 64;
+  type Sink = { readonly overwrite: 'never' | 'if_changed' | 'always' };
+  const stagesOf = (source: string, name: string, sink: Sink) => [
+    { type: 'source.s3', url: `s3://${bucket}/mixed/${source}.safetensors` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: `s3://${bucket}/mixed/${name}/model.safetensors`, shard_size: SIZE, ...sink },
+  ];
+  beforeAll(async () => {
+    for (const [source, byte] of [
+      ['one', 1],
+      ['other', 2],
+    ] as const)
+      await server.client.send(
+        new PutObjectCommand({
+          Bucket: bucket,
+          Key: `mixed/${source}.safetensors`,
+          Body: Buffer.concat([safetensorsHead(SIZE), Buffer.alloc(2 * SIZE, byte)]),
+        }),
+      );
+  });
+  /** `other` runs from end to end when `one` is about to send what `name` says. */
+  async function race(folderName: string, name: string, sink: Sink) {
+    let other: Promise<PipelineResult> | undefined;
+    proxy.hold((seen) => {
+      if (other !== undefined || seen.method !== 'PUT' || !seen.url.includes(`${folderName}/model${name}`)) return null;
+      return (other = execute({ stages: stagesOf('other', folderName, sink) }));
+    });
+    const [one] = await Promise.allSettled([execute({ stages: stagesOf('one', folderName, sink) })]);
+    proxy.reset();
+    const listed = await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `mixed/${folderName}/` }));
+    const keys = listed.Contents?.map(({ Key }) => Key!.slice(`mixed/${folderName}/model`.length)) ?? [];
+    const failure = one.status === 'fulfilled' ? null : ((one.reason as WorkflowFailedError).cause as ApplicationFailure);
+    return { one: failure === null ? 'completed' : (failure.details![0] as { reason: string }).reason, other: other!, keys };
+  }
+  const SHARDS = ['-00001-of-00002.safetensors', '-00002-of-00002.safetensors'];
+  const INDEX = '.safetensors.index.json';
+  const WHOLE = [...SHARDS, INDEX, `${INDEX}.manifest.json`];
+
+  test.each<[string, string, Sink['overwrite'], readonly string[]]>([
+    ['a shard on condition: the other set is whole', SHARDS[1]!, 'if_changed', WHOLE],
+    ['a shard without: it goes again', SHARDS[1]!, 'always', WHOLE.filter((name) => name !== SHARDS[1])],
+    ['the index: it goes again, as its shards are the other ones', INDEX, 'if_changed', SHARDS],
+    ['the manifest: it goes again', `${INDEX}.manifest.json`, 'if_changed', [...SHARDS, INDEX]],
+  ])('%s', async (what, name, overwrite, left) => {
+    const { one, other, keys } = await race(what.replace(/\W/g, ''), name, { overwrite });
+    expect(one).toBe('concurrent_write');
+    expect((await other).status).toBe('completed');
+    expect(keys).toEqual(left);
+  });
+
+  test('never: who comes second refuses, and the first set is whole', async () => {
+    const { one, other, keys } = await race('never', SHARDS[1]!, { overwrite: 'never' });
+    expect((await failureOf(other)).details![0]).toMatchObject({ reason: 'exists' });
+    expect(one).toBe('completed');
+    expect(keys).toEqual(WHOLE);
+  });
+});
+
+test('a sharded run that fails leaves an older set of other files in the store as it was', async () => {
+  await server.client.send(
+    new PutObjectCommand({ Bucket: bucket, Key: 'older/source.safetensors', Body: Buffer.concat([safetensorsHead(64), noise(128)]) }),
+  );
+  const stages = (loader: object) => [
+    { type: 'source.s3', url: `s3://${bucket}/older/source.safetensors` },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: `s3://${bucket}/older/set/model.safetensors`, ...loader },
+  ];
+  const keys = async () =>
+    (await server.client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: 'older/set/' }))).Contents?.map(({ Key }) => Key);
+  const whole = { stages: stages({ shard_size: 64 }) };
+  await execute(whole);
+  const before = await keys();
+  expect(before).toHaveLength(4);
+  await upload(fixture(LIGHTNING), 'older/last.ckpt');
+  const other = { stages: [{ type: 'source.s3', url: `s3://${bucket}/older/last.ckpt` }, ...stages({ shard_size: 100 }).slice(1)] };
+  const sent: string[] = [];
+  proxy.inject(({ method, url }) => {
+    if (method === 'PUT') sent.push(url);
+    return method === 'PUT' && url.includes('-00002-of-00004')
+      ? { kind: 'status', status: 403, body: '<Error><Code>AccessDenied</Code></Error>' }
+      : null;
+  });
+  await failureOf(execute(other)).finally(() => proxy.reset());
+  expect(sent).toContainEqual(expect.stringContaining('-00001-of-00004'));
+  expect(await keys()).toEqual(before);
+  expect((await execute(whole)).status).toBe('unchanged');
+  const replaced = await execute(other);
+  expect(replaced).toMatchObject({ status: 'completed', outputs: [{ uri: expect.stringContaining('index.json') }] });
+  expect((await execute(other)).status).toBe('unchanged');
 });
 
 test('shards in a store, read back by their prefix', async () => {

@@ -35,7 +35,7 @@ test.each([
   const files = destinationOf(await ownStorage(), uri);
   await writeFile(new URL(uri), 'abc');
   const content = contentOf(names);
-  await writeManifest(files, uri, content);
+  await writeManifest(files, { uri, identity: (await files.identity(uri))!.identity, token: 'test' }, content);
   const manifest = await readManifest(files, uri);
   expect(manifest).toEqual({ version: 1, uri, identity: expect.any(String), created: expect.any(String), ...content });
   expect(Object.keys(manifest!)).toEqual(['version', 'uri', 'identity', 'created', ...Object.keys(content)]);
@@ -46,4 +46,16 @@ test.each([
   const recipe = { sha256: 'r', inputs: [] };
   await renewRecipe(files, manifest!, recipe);
   expect(await readManifest(files, uri)).toEqual({ ...manifest, recipe });
+});
+
+test('none is written for an output that another run has replaced, or removed', async () => {
+  const uri = pathToFileURL(join(folder, 'replaced.safetensors')).href;
+  const files = destinationOf(await ownStorage(), uri);
+  const identity = await files.write(uri, 'abc');
+  await files.write(uri, 'def');
+  const writing = (): Promise<void> => writeManifest(files, { uri, identity, token: 'test' }, contentOf(['a']));
+  await expect(writing()).rejects.toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { expected: identity } });
+  await files.remove(uri);
+  await expect(writing()).rejects.toThrow('is gone before its manifest was written');
+  expect(await readManifest(files, uri)).toBeNull();
 });

@@ -10,6 +10,7 @@ import { destinationOf } from '../../src/io/destination.ts';
 import { openLocalFile, openPinned } from '../../src/io/local-file.ts';
 import { writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { forgetPartials, partialsFolder } from '../../src/io/partials.ts';
+import { giveWay } from '../../src/io/publish-index.ts';
 import { publishLocal } from '../../src/io/publish-local.ts';
 import type { Overwrite } from '../../src/io/s3/conditions.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
@@ -69,6 +70,12 @@ function publish(uri: string, overwrite: Overwrite, { wrap = (source) => source,
   });
 }
 
+/** Gives what is there its manifest. */
+async function complete(uri: string): Promise<void> {
+  const files = destinationOf(createStorage(), uri);
+  await writeManifest(files, { uri, identity: (await files.identity(uri))!.identity, token: 'token' }, MANIFEST);
+}
+
 async function sha256(path: string): Promise<string> {
   return createHash('sha256')
     .update(await readFile(path))
@@ -114,7 +121,7 @@ describe.each<Overwrite>(['never', 'if_changed', 'always'])('overwrite: %s', (ov
   });
 
   test.each<[string, () => Promise<unknown>]>([
-    ['has its manifest', async () => writeManifest(destinationOf(createStorage(), path()), path(), MANIFEST)],
+    ['has its manifest', () => complete(path())],
     ['is of another run', () => forgetPartials(path(), 'token')],
     ['was replaced', () => writeFile(path(), 'of somebody else')],
   ])('what %s is not taken back', async (_, change) => {
@@ -147,6 +154,28 @@ describe('shards', () => {
     expect(await left()).toEqual([]);
   });
 
+  test('beside an older set of other files: that stays, with its manifest or without', async () => {
+    for (const shard of shards()) await publish(shard, 'always');
+    await files().write(index(), JSON.stringify({ weight_map: { t: 'set-1-of-1.safetensors' } }));
+    await withdrawShards(files(), index(), shards(), 'token');
+    expect(await left()).toEqual(['set.safetensors.index.json']);
+    for (const shard of shards()) await publish(shard, 'always');
+    await complete(index());
+    await withdrawShards(files(), index(), shards(), 'token');
+    expect(await left()).toEqual(['set.safetensors.index.json', 'set.safetensors.index.json.manifest.json']);
+  });
+
+  test.each([
+    ['an index of other files', { weight_map: { a: 'set-1-of-3.safetensors', b: 'set-2-of-3.safetensors' } }, true],
+    ['one that names a shard', { weight_map: { a: 'other.safetensors', b: './SET-2.safetensors' } }, false],
+    ['one that names nothing', {}, false],
+  ])('%s gives way before the first shard, or stays', async (_, text, stays) => {
+    await files().write(index(), JSON.stringify(text));
+    await complete(index());
+    await giveWay(files(), index(), shards());
+    expect((await left()).length).toBe(stays ? 2 : 0);
+  });
+
   test.each<[string, number, boolean]>([
     ['an older set, of which this run wrote nothing yet', 0, false],
     ['a set that is whole', 2, true],
@@ -154,7 +183,7 @@ describe('shards', () => {
     for (const shard of shards()) await writeFile(shard, 'old');
     for (const shard of shards().slice(0, count)) await publish(shard, 'always');
     await files().write(index(), '{}');
-    if (hasManifest) await writeManifest(files(), index(), MANIFEST);
+    if (hasManifest) await complete(index());
     const before = await left();
     await withdrawShards(files(), index(), shards(), 'token');
     expect(await left()).toEqual(before);

@@ -38,7 +38,9 @@ export interface FaultProxy {
   readonly seen: readonly Seen[];
   /** Judges each request from now on; `index` counts those it was asked about. */
   inject(judge: (seen: Seen, index: number) => Fault | null): void;
-  /** Forgets what was seen and injects nothing more. */
+  /** From now on a request goes on to the store once what this gives for it has ended; null: at once. */
+  hold(until: (seen: Seen) => Promise<unknown> | null): void;
+  /** Forgets what was seen, injects and holds nothing more. */
   reset(): void;
   close(): Promise<void>;
 }
@@ -48,6 +50,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   const timers = new Set<NodeJS.Timeout>();
   let judge: (seen: Seen, index: number) => Fault | null = () => null;
   let judged = 0;
+  let holding: (seen: Seen) => Promise<unknown> | null = () => null;
 
   const server = createServer((incoming, outgoing) => {
     const one: Seen = { method: incoming.method!, url: incoming.url!, headers: incoming.headers, body: 0, answered: false };
@@ -67,13 +70,22 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
       if (fault.kind === 'reset') incoming.socket.resetAndDestroy();
       return;
     }
-    const { hostname, port } = new URL(upstream);
-    const forwarded = send({ hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers }, (answer) => {
-      spoil(fault, answer, outgoing, timers);
-    });
-    forwarded.on('error', () => incoming.socket.destroy());
-    outgoing.on('close', () => forwarded.destroy());
-    incoming.pipe(forwarded);
+    const held = holding(one);
+    if (held === null) forward();
+    else {
+      incoming.pause();
+      void held.then(forward, forward);
+    }
+
+    function forward(): void {
+      const { hostname, port } = new URL(upstream);
+      const forwarded = send({ hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers }, (answer) => {
+        spoil(fault, answer, outgoing, timers);
+      });
+      forwarded.on('error', () => incoming.socket.destroy());
+      outgoing.on('close', () => forwarded.destroy());
+      incoming.pipe(forwarded);
+    }
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 
@@ -84,10 +96,14 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
       judge = next;
       judged = 0;
     },
+    hold(until) {
+      holding = until;
+    },
     reset() {
       seen.length = 0;
       judge = () => null;
       judged = 0;
+      holding = () => null;
     },
     async close() {
       for (const timer of timers) clearInterval(timer);

@@ -58,24 +58,25 @@ function exists(uri: string): CheckpointConfigError {
   });
 }
 
-/** Writes on a condition; a store that knows none is looked at once more before it is written without. */
+/** Writes on a condition, and gives the entity tag; a store that knows none is looked at once more before it is written without. */
 export async function conditionally(
   written: Written,
   target: S3Target,
   condition: WriteCondition,
   write: (condition: WriteCondition) => Promise<string>,
-): Promise<void> {
+): Promise<string> {
   const { port, policy, signal, uri, overwrite } = written;
   try {
-    await write(condition);
+    return await write(condition);
   } catch (error) {
     if (!(error instanceof StoreFault)) throw error;
     if (error.status === 501 && condition.kind !== 'any') {
       const there = await headOrNull(port, target, policy, signal);
-      if ((there?.etag ?? null) === (condition.kind === 'match' ? condition.etag : null)) return void (await write({ kind: 'any' }));
+      if ((there?.etag ?? null) === (condition.kind === 'match' ? condition.etag : null)) return await write({ kind: 'any' });
     } else if (error.status !== 412 && error.status !== 409 && !(error.status === 404 && error.code === 'NoSuchKey')) throw error;
     // A write of ours whose answer was lost meets its own object.
-    if ((await headOrNull(port, target, policy, signal))?.mark === markOf(written)) return;
+    const met = await headOrNull(port, target, policy, signal);
+    if (met?.mark === markOf(written)) return met.etag;
     if (overwrite === 'never') throw exists(uri);
     throw new CheckpointSourceError(
       `${uri} was written by somebody else while it was being published; theirs was kept. Run the pipeline again, or give each run its own \`uri\`.`,

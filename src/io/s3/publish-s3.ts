@@ -36,6 +36,8 @@ export interface S3PublishOptions extends Written, Transfer {
 }
 
 export interface S3Published {
+  /** Of the object, as the store said when it was written. */
+  readonly etag: string;
   readonly size: number;
   /** Null where not all bytes passed through us. */
   readonly sha256: string | null;
@@ -64,7 +66,7 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
     const place = { port, policy, target, token, signal };
     if (there?.mark === markOf(options) && there.size === layout.size) {
       await forgetUpload(place);
-      return { size: layout.size, ...(copied > 0 ? NO_DIGESTS : await digestAll(options)), copied, kept: layout.size };
+      return { etag: there.etag, size: layout.size, ...(copied > 0 ? NO_DIGESTS : await digestAll(options)), copied, kept: layout.size };
     }
     const cut = createHash('sha256')
       .update(JSON.stringify([options.content, parts]))
@@ -75,9 +77,9 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
     const began = sent === null ? copyAndSend(options, parts, begin) : begin();
     const digests = sent === null ? NO_DIGESTS : await sendAll(options, sent, began);
     const sender = await began;
-    await complete(options, target, sender.upload, parts.map(sender.done), condition);
+    const etag = await complete(options, target, sender.upload, parts.map(sender.done), condition);
     await forgetUpload(place);
-    return { size: layout.size, ...digests, copied, kept: sender.kept() };
+    return { etag, size: layout.size, ...digests, copied, kept: sender.kept() };
   } catch (error) {
     const explained =
       error instanceof StoreFault
@@ -113,14 +115,14 @@ async function putWhole(options: S3PublishOptions, target: S3Target, condition: 
     const write = async (bytes: Uint8Array, offset: number): Promise<void> => whole.set(bytes, offset);
     const { sha256, tensors, overflowed } = await copyLayout({ layout, plan, open, signal, write, onProgress: () => undefined });
     signal.throwIfAborted();
-    await conditionally(options, target, condition, (on) =>
+    const etag = await conditionally(options, target, condition, (on) =>
       patiently(policy, signal, whole.length, (inner) =>
         withGrace(inner, (late) => port.put(target, whole, { mark: markOf(options), condition: on }, late)),
       ),
     );
     // It is there now, to be taken back.
     signal.throwIfAborted();
-    return { size: layout.size, sha256, tensors, overflowed, copied: 0, kept: 0 };
+    return { etag, size: layout.size, sha256, tensors, overflowed, copied: 0, kept: 0 };
   } finally {
     release();
   }
@@ -132,11 +134,11 @@ async function complete(
   upload: string,
   parts: readonly S3Part[],
   condition: WriteCondition,
-): Promise<void> {
+): Promise<string> {
   const { port, policy, signal, layout } = options;
   signal.throwIfAborted();
   // An output that is not there yet cannot be taken back.
-  await withGrace(signal, (late) =>
+  const etag = await withGrace(signal, (late) =>
     conditionally(options, target, condition, (on) =>
       patiently(policy, late, layout.size, (inner) => port.completeUpload(target, upload, parts, on, inner)),
     ).catch(async (error: unknown) => {
@@ -144,9 +146,11 @@ async function complete(
       // An answer that was lost: the upload is gone because it has become the object.
       const there = await headOrNull(port, target, policy, signal);
       if (there?.mark !== markOf(options) || there.size !== layout.size) throw error;
+      return there.etag;
     }),
   );
   signal.throwIfAborted();
+  return etag;
 }
 
 /** True where the worker stops and another one is to go on. */

@@ -7,30 +7,28 @@ import type { S3Part, S3Port, S3Target } from './port.ts';
 /** Bytes of a part: with ten thousand of them at most, 80 GB. */
 const PART = 8 * 2 ** 20;
 
-/** Rejects with a `StoreFault`, and what was sent is taken away again. */
+/** Gives the entity tag. Rejects with a `StoreFault`, and what was sent is taken away again. */
 export async function writeLongS3(
   port: S3Port,
   target: S3Target,
   chunks: AsyncIterable<string>,
   policy: RetryPolicy,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<string> {
   const asking = <T>(bytes: number, work: (inner: AbortSignal) => Promise<T>): Promise<T> => patiently(policy, signal, bytes, work);
   const parts: S3Part[] = [];
   let upload: string | null = null;
   try {
     for await (const { body, last } of bodies(chunks)) {
-      if (last && upload === null) {
-        await asking(body.length, (inner) => port.put(target, body, { mark: '', condition: { kind: 'any' } }, inner));
-        return;
-      }
+      if (last && upload === null)
+        return await asking(body.length, (inner) => port.put(target, body, { mark: '', condition: { kind: 'any' } }, inner));
       const open: string = (upload ??= await asking(0, (inner) => port.createUpload(target, { mark: '', sums: 'crc32' }, inner)));
       const number = parts.length + 1;
       parts.push(await asking(body.length, (inner) => port.uploadPart(target, open, number, body, partSum('crc32', body), inner)));
     }
     // There was more than one piece.
     const open = upload!;
-    await asking(0, (inner) => port.completeUpload(target, open, parts, { kind: 'any' }, inner));
+    return await asking(0, (inner) => port.completeUpload(target, open, parts, { kind: 'any' }, inner));
   } catch (error) {
     if (upload !== null) await port.abortUpload(target, upload).catch(() => undefined);
     throw error;

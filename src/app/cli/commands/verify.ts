@@ -10,6 +10,7 @@ import { CheckpointNotFoundError, CheckpointValidationError } from '../../../err
 import { destinationOf, nameOf } from '../../../io/destination.ts';
 import { readSmallHttp } from '../../../io/http/read-small.ts';
 import { isHttp } from '../../../io/http/url.ts';
+import { isS3 } from '../../../io/s3/location.ts';
 import { manifestPath, readManifest, type Manifest } from '../../../io/manifest.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
 import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
@@ -186,10 +187,17 @@ async function againstManifest(
   if (shards.length === 0 && size !== manifest.size) add('size', `the file has ${size} bytes, its manifest says ${manifest.size}`);
   const storage = await configuredStorage({ inputs: 'own' });
   const sibling = siblingsOf(uri, (each) => storage.open(each));
-  for (const file of [{ name: null, sha256: manifest.sha256 }, ...shards.map((shard) => ({ ...shard, name: shardName(shard) }))]) {
-    // What a store copied itself was never digested.
-    if (file.sha256 === undefined) continue;
+  for (const file of [
+    { name: null, sha256: manifest.sha256, identity: manifest.identity },
+    ...shards.map((shard) => ({ ...shard, name: shardName(shard) })),
+  ]) {
     const source = await (file.name === null ? storage.open(uri) : sibling(file.name));
+    if (file.sha256 === undefined) {
+      await source.close();
+      // What a store copied itself was never digested: whether it was replaced, its identity in that store alone tells.
+      if (isS3(uri) && source.identity !== file.identity) add('identity', replaced(source.uri, file.identity, source.identity));
+      continue;
+    }
     const sha256 = await fileDigest(source);
     if (sha256 !== file.sha256) add('digest', `SHA-256 of ${source.uri} is ${sha256}, its manifest says ${file.sha256}`);
   }
@@ -211,6 +219,14 @@ async function againstManifest(
   }
   for (const name of found.keys()) add('unexpected_tensor', `${name} is in the file, not in the manifest`, name);
   return findings;
+}
+
+function replaced(uri: string, expected: string, got: string): string {
+  return (
+    `${uri} is not the object that was published: its identity is ${got}, its manifest says ${expected}, and has no digest of it, as the ` +
+    'store copied it itself. Publish it again, with `server_side_copy: false` for digests that a copy can be verified by, ' +
+    'or compare it with its source (`ckpt diff --values`)'
+  );
 }
 
 /** Closes it, too. */

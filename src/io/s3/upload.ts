@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
+import { explainS3 } from './explain.ts';
 import { parseS3 } from './location.ts';
 import { patiently } from './patience.ts';
 import type { PartSums, S3Part, S3Port, S3Target } from './port.ts';
@@ -82,9 +83,16 @@ export async function discardS3(port: S3Port, uri: string, token: string, policy
   await forgetUpload(place);
 }
 
-/** Of an upload that is complete or aborted. */
+/** Of an upload that is complete or aborted. What the store refuses is told of the marker, which is another key and another permission. */
 export async function forgetUpload(place: UploadPlace): Promise<void> {
-  await patiently(place.policy, place.signal, 0, (inner) => place.port.remove(markerOf(place), inner)).catch(nullIfGone);
+  const { port, policy, signal } = place;
+  const location = markerOf(place);
+  try {
+    await patiently(policy, signal, 0, (inner) => port.remove(location, inner)).catch(nullIfGone);
+  } catch (error) {
+    if (!(error instanceof StoreFault)) throw error;
+    throw await explainS3(error, { port, location, doing: 'removing', permission: 's3:DeleteObject', policy, signal });
+  }
 }
 
 /** Until it is gone: a store may take a part that was under way after all, and then lists the upload as before. */

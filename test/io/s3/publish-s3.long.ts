@@ -585,6 +585,17 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
+  test('who may not delete is told so, of the key that it is about', async () => {
+    proxy.inject((seen) => (seen.method === 'DELETE' && seen.url.includes('.partial') ? { kind: 'status', status: 403 } : null));
+    const error = await errorOf(publishS3(options()));
+    expect(error).toMatchObject({
+      code: 'CheckpointSourceError',
+      retryable: false,
+      details: { status: 403, key: expect.stringMatching(/\.partial$/) },
+    });
+    expect(error.message).toContain('s3:DeleteObject');
+  });
+
   test('nor does one who may not list the parts of an upload', async () => {
     proxy.inject((seen) =>
       seen.url.includes('partNumber=2') || (seen.method === 'GET' && seen.url.includes('uploadId='))

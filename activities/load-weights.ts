@@ -21,6 +21,14 @@ export const loaderOptions = {
       "`target`: take what the source lacks, or what does not fit, from the target checkpoint's own values; `none`: publish what was transferred",
     )
     .optional(),
+  strip_prefix: z
+    .string()
+    .min(1)
+    .describe(
+      "taken away from the source's names that begin with it, before they are compared: `module.` of DataParallel, `model.` of Lightning",
+    )
+    .optional(),
+  add_prefix: z.string().min(1).describe("put in front of all of the source's names, after `strip_prefix`").optional(),
   skip_unsupported: z
     .boolean()
     .default(false)
@@ -38,6 +46,8 @@ export const loaderOptions = {
 export interface LoaderOptions {
   readonly target?: string | Record<string, unknown> | undefined;
   readonly fill?: LoadRules['fill'] | undefined;
+  readonly strip_prefix?: string | undefined;
+  readonly add_prefix?: string | undefined;
   readonly skip_unsupported: boolean;
   readonly refresh_states: boolean;
   readonly refresh_tendencies: boolean;
@@ -83,6 +93,8 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
         refreshStates: options.refresh_states,
         refreshTendencies: options.refresh_tendencies,
         keepTrainingState: rules.keepTrainingState === true,
+        stripPrefix: options.strip_prefix,
+        addPrefix: options.add_prefix,
       },
       earlier,
     ),

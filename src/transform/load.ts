@@ -10,6 +10,7 @@ import { elementCount } from '../model/dtype.ts';
 import { movedBehind, type Header, type Storage, type Tensor } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
+import { textPlaces } from '../model/text-places.ts';
 import { nameToIndex } from './index-metadata.ts';
 import { matchTarget, type Match, type NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
@@ -29,6 +30,10 @@ export interface LoadRules {
   readonly refreshTendencies: boolean;
   /** Take along everything that the source keeps beside its weights. */
   readonly keepTrainingState?: boolean;
+  /** Taken away from names of the source that begin with it, before they are compared with the target's. */
+  readonly stripPrefix?: string | undefined;
+  /** Put in front of all of them after that. */
+  readonly addPrefix?: string | undefined;
 }
 
 export interface Loaded {
@@ -59,10 +64,17 @@ export interface Tie {
 export function loadWeights(header: Header, target: Target | undefined, rules: LoadRules, earlier?: Plan): Loaded {
   const migration = chunkingFix(header);
   const isRefreshed = refreshedNames(rules);
-  const all = header.weights.map(({ name, tensor }): NamedTensor => ({ name: migration.rename(name), tensor: header.tensors[tensor]! }));
+  const named = prefixing(rules);
+  const all = header.weights.map(({ name, tensor }): NamedTensor => ({
+    name: named(migration.rename(name)),
+    tensor: header.tensors[tensor]!,
+  }));
+  const isRenamed = (rules.stripPrefix ?? rules.addPrefix) !== undefined;
+  if (isRenamed) refuseMerged(header, all);
   const source = all.filter(({ name }) => !isRefreshed(name));
   const shapes = new Map(header.nonTensors.length === 0 ? [] : target?.tensors.map(({ name, shape }) => [name, shape]));
-  const nonTensors = header.nonTensors.map(({ name, is }): LeftOut => ({
+  const others = header.nonTensors.map(({ name, is }) => ({ name: named(name), is }));
+  const nonTensors = others.map(({ name, is }): LeftOut => ({
     what: name,
     reason: 'not_a_tensor',
     details: { is, source_shape: null, target_shape: shapes.get(name) ?? null },
@@ -70,13 +82,16 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
   const chosen =
     target === undefined
       ? withoutTarget(header, source, rules)
-      : withTarget(header, source, target, rules, isRefreshed, new Set(header.nonTensors.map(({ name }) => name)));
-  const warnings = [...(migration.warning === undefined ? [] : [migration.warning]), ...chosen.warnings];
+      : withTarget(header, source, target, rules, isRefreshed, new Set(others.map(({ name }) => name)));
+  const warnings = [...(migration.warning === undefined ? [] : [migration.warning]), ...unused(header, rules), ...chosen.warnings];
+  const { stateDictAttributes, ...carried } = carriedAlong(header);
   const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
   const weights: Plan = {
     ...chosen.bytes,
     tensors: chosen.tensors,
-    ...carriedAlong(header),
+    ...carried,
+    // They name modules by their old paths.
+    ...(isRenamed || stateDictAttributes === undefined ? {} : { stateDictAttributes }),
     frozen: earlier?.frozen ?? [],
     skipped: [...chosen.skipped, ...nonTensors],
     dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),
@@ -109,6 +124,34 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
         : [...warnings, `${dropped.length} processor statistics were left out: there is no target to take them from.`],
     nameToIndex: nameToIndex(header),
   };
+}
+
+function prefixing({ stripPrefix, addPrefix = '' }: LoadRules): (name: string) => string {
+  if (stripPrefix === undefined) return addPrefix === '' ? (name) => name : (name) => addPrefix + name;
+  return (name) => addPrefix + (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name);
+}
+
+function refuseMerged(header: Header, all: readonly NamedTensor[]): void {
+  const places = textPlaces(all.length);
+  for (let index = 0; index < all.length; index++) {
+    const { name } = all[index]!;
+    const { name: written } = header.weights[index]!;
+    if (name === '')
+      throw new CheckpointIncompatibleError(`\`strip_prefix\` leaves nothing of the name ${written}.`, {
+        details: { reason: 'empty_name', name: written },
+      });
+    const twin = places.add(name, index);
+    if (twin === undefined) continue;
+    const other = header.weights[twin]!.name;
+    throw new CheckpointIncompatibleError(`${other} and ${written} would both be named ${name} by \`strip_prefix\`.`, {
+      details: { reason: 'rename_collision', names: [other, written], name },
+    });
+  }
+}
+
+function unused(header: Header, { stripPrefix }: LoadRules): readonly string[] {
+  if (stripPrefix === undefined || header.weights.some(({ name }) => name.startsWith(stripPrefix))) return [];
+  return [`strip_prefix \`${stripPrefix}\` fits no name.`];
 }
 
 interface Chosen {

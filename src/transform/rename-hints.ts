@@ -57,10 +57,10 @@ export function hintText(hints: readonly RenameHint[]): string {
   return hints
     .map(({ from, to, count }) =>
       from === ''
-        ? ` With \`${to}\` in front, ${count} names of the source would match (modifier.rename, add_prefix).`
+        ? ` With \`${to}\` in front, ${count} names of the source would match (\`add_prefix: ${to}\` of the loader).`
         : to === ''
-          ? ` Without the leading \`${from}\`, ${count} names of the source would match (modifier.rename, strip_prefix).`
-          : ` With \`${to}\` for the leading \`${from}\`, ${count} names of the source would match.`,
+          ? ` Without the leading \`${from}\`, ${count} names of the source would match (\`strip_prefix: ${from}\` of the loader).`
+          : ` With \`${to}\` for the leading \`${from}\`, ${count} names of the source would match (\`strip_prefix\` and \`add_prefix\` of the loader).`,
     )
     .join('');
 }

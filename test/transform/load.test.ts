@@ -192,3 +192,31 @@ describe('names that are one tensor in the target', () => {
     expect([0, 1, 2, 3].map(uriOf)).toEqual(['file:///source.ckpt', 'file:///1', 'file:///source.ckpt', 'file:///1']);
   });
 });
+
+describe('a prefix of the source that the target has not', () => {
+  const header = headerOf({ 'model.a': ['F32', [2]], 'model.b': ['F32', [3]], other: ['F32', [1]] });
+  const target = targetOf({ a: ['F32', [2]], b: ['F32', [3]], other: ['F32', [1]] });
+
+  test('is taken away before names are compared', () => {
+    const { transferred, missing, unexpected, plan } = loadWeights(header, target, { ...RULES, strict: true, stripPrefix: 'model.' });
+    expect({ transferred, missing, unexpected }).toEqual({ transferred: ['a', 'b', 'other'], missing: [], unexpected: [] });
+    expect(plan.tensors.map(({ name }) => name)).toEqual(['a', 'b', 'other']);
+    const both = loadWeights(header, undefined, { ...RULES, stripPrefix: 'model.', addPrefix: 'net.' });
+    expect(both.transferred).toEqual(['net.a', 'net.b', 'net.other']);
+  });
+
+  test('is what the error without it says', () => {
+    const error = errorOf(() => loadWeights(headerOf({ 'model.a': ['F32', [2]], 'model.b': ['F32', [3]] }), target, RULES));
+    expect(error.message).toContain('`strip_prefix: model.` of the loader');
+  });
+
+  test('two names that become one, or nothing, are refused; a prefix that fits no name is a warning', () => {
+    const strip = (shapes: Shapes, stripPrefix = 'model.') => loadWeights(headerOf(shapes), target, { ...RULES, stripPrefix });
+    expect(errorOf(() => strip({ 'model.a': ['F32', [2]], a: ['F32', [2]] })).details).toMatchObject({
+      reason: 'rename_collision',
+      names: ['model.a', 'a'],
+    });
+    expect(errorOf(() => strip({ 'model.': ['F32', [2]] })).details).toMatchObject({ reason: 'empty_name' });
+    expect(strip({ a: ['F32', [2]] }, 'module.').warnings).toContain('strip_prefix `module.` fits no name.');
+  });
+});

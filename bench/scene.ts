@@ -70,7 +70,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
 }
 
 async function startServer(): Promise<Server & { readonly stop: () => Promise<void> }> {
-  const { address, release } = await acquireDevServer({ log: () => undefined, environment: readEnvironment() });
+  const { address, release } = await acquireDevServer({ log: () => undefined, environment: readEnvironment(), hasWorker: false });
   const connection = await Connection.connect({ address });
   return {
     address,

@@ -344,7 +344,8 @@ describe('server-side copy out of an archive', () => {
     expect(error).toMatchObject({ code: 'CheckpointLoadError', retryable: false });
     expect(error.message).toContain(NAMES[18]);
     expect(copies().length).toBeGreaterThan(0);
-    expect(unanswered).toEqual([0]);
+    // More than once where the store still lists it afterwards.
+    expect([...new Set(unanswered)]).toEqual([0]);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
@@ -377,7 +378,8 @@ describe('server-side copy out of an archive', () => {
     const unanswered = atAbort(() => controller.abort(new Error('cancelled')));
     expect((await errorOf(publish({ signal: controller.signal }))).message).toBe('cancelled');
     expect(copies().length).toBeGreaterThan(0);
-    expect(unanswered).toEqual([0]);
+    // More than once where the store still lists it afterwards.
+    expect([...new Set(unanswered)]).toEqual([0]);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 

@@ -10,12 +10,12 @@ import { elementCount } from '../model/dtype.ts';
 import { movedBehind, type Header, type Storage, type Tensor } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
-import { textPlaces } from '../model/text-places.ts';
 import { nameToIndex } from './index-metadata.ts';
 import { matchTarget, type Match, type NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
 import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
 import { noDenseForm, otherContent } from './left-out.ts';
+import { refuseTwins } from './rename.ts';
 
 export type Fill = 'target' | 'none';
 
@@ -70,7 +70,10 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     tensor: header.tensors[tensor]!,
   }));
   const isRenamed = (rules.stripPrefix ?? rules.addPrefix) !== undefined;
-  if (isRenamed) refuseMerged(header, all);
+  if (isRenamed) {
+    refuseNameless(header, all);
+    refuseTwins(header.weights, all, 'Take away another prefix, or none.');
+  }
   const source = all.filter(({ name }) => !isRefreshed(name));
   const shapes = new Map(header.nonTensors.length === 0 ? [] : target?.tensors.map(({ name, shape }) => [name, shape]));
   const others = header.nonTensors.map(({ name, is }) => ({ name: named(name), is }));
@@ -131,22 +134,13 @@ function prefixing({ stripPrefix, addPrefix = '' }: LoadRules): (name: string) =
   return (name) => addPrefix + (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name);
 }
 
-function refuseMerged(header: Header, all: readonly NamedTensor[]): void {
-  const places = textPlaces(all.length);
-  for (let index = 0; index < all.length; index++) {
-    const { name } = all[index]!;
-    const { name: written } = header.weights[index]!;
-    if (name === '')
-      throw new CheckpointIncompatibleError(`\`strip_prefix\` leaves nothing of the name ${written}.`, {
-        details: { reason: 'empty_name', name: written },
-      });
-    const twin = places.add(name, index);
-    if (twin === undefined) continue;
-    const other = header.weights[twin]!.name;
-    throw new CheckpointIncompatibleError(`${other} and ${written} would both be named ${name} by \`strip_prefix\`.`, {
-      details: { reason: 'rename_collision', names: [other, written], name },
-    });
-  }
+function refuseNameless(header: Header, all: readonly NamedTensor[]): void {
+  const nameless = all.findIndex(({ name }) => name === '');
+  if (nameless === -1) return;
+  const { name } = header.weights[nameless]!;
+  throw new CheckpointIncompatibleError(`\`strip_prefix\` leaves nothing of the name ${name}.`, {
+    details: { reason: 'empty_name', name },
+  });
 }
 
 function unused(header: Header, { stripPrefix }: LoadRules): readonly string[] {

@@ -52,7 +52,7 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
     const { dtype, shape, origin } = tensor;
     return { name: next, dtype, shape, origin };
   });
-  refuseTwins(plan.tensors, tensors);
+  refuseTwins(plan.tensors, tensors, 'Leave one of them out with modifier.select, or make the rules tell them apart.');
   // Attributes of the state dict name modules by their old paths.
   const { stateDictAttributes: _attributes, ...others } = plan;
   return {
@@ -62,17 +62,21 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
   };
 }
 
-function refuseTwins(before: readonly PlannedTensor[], after: readonly PlannedTensor[]): void {
+/** Throws `CheckpointIncompatibleError` where two names become one; both lists are in the same order. */
+export function refuseTwins(
+  before: readonly { readonly name: string }[],
+  after: readonly { readonly name: string }[],
+  advice: string,
+): void {
   const places = textPlaces(after.length);
   const twin = after.findIndex(({ name }, index) => places.add(name, index) !== undefined);
   if (twin === -1) return;
   const { name: next } = after[twin]!;
   const { name } = before[twin]!;
   const other = before[places.get(next)!]!.name;
-  throw new CheckpointIncompatibleError(
-    `${other} and ${name} would both be named ${next}. Leave one of them out with modifier.select, or make the rules tell them apart.`,
-    { details: { reason: 'rename_collision', names: [other, name], name: next } },
-  );
+  throw new CheckpointIncompatibleError(`${other} and ${name} would both be named ${next}. ${advice}`, {
+    details: { reason: 'rename_collision', names: [other, name], name: next },
+  });
 }
 
 interface Step extends Replacement {

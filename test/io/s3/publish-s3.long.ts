@@ -318,6 +318,13 @@ describe('server-side copy out of an archive', () => {
     });
     return unanswered;
   }
+  /** Never while the store is at a copy; once more only after a look that found it there still. */
+  function expectAborts(unanswered: readonly number[]): void {
+    const looks = proxy.seen.filter(({ method, url }) => method === 'GET' && url.includes('uploadId=')).length;
+    expect(unanswered[0]).toBe(0);
+    expect(unanswered).toEqual(unanswered.map(() => 0));
+    expect(unanswered.length).toBeLessThanOrEqual(Math.max(1, looks));
+  }
   const failing =
     (number: number) =>
     (seen: Seen): Fault | null =>
@@ -344,8 +351,7 @@ describe('server-side copy out of an archive', () => {
     expect(error).toMatchObject({ code: 'CheckpointLoadError', retryable: false });
     expect(error.message).toContain(NAMES[18]);
     expect(copies().length).toBeGreaterThan(0);
-    // More than once where the store still lists it afterwards.
-    expect([...new Set(unanswered)]).toEqual([0]);
+    expectAborts(unanswered);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
@@ -378,8 +384,7 @@ describe('server-side copy out of an archive', () => {
     const unanswered = atAbort(() => controller.abort(new Error('cancelled')));
     expect((await errorOf(publish({ signal: controller.signal }))).message).toBe('cancelled');
     expect(copies().length).toBeGreaterThan(0);
-    // More than once where the store still lists it afterwards.
-    expect([...new Set(unanswered)]).toEqual([0]);
+    expectAborts(unanswered);
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 

@@ -30,6 +30,8 @@ export interface Seen {
   body: number;
   /** Whether all of the answer has gone out. */
   answered: boolean;
+  /** What the store said; null: it was not asked, or has not answered. */
+  status: number | null;
 }
 
 export interface FaultProxy {
@@ -53,7 +55,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   let holding: (seen: Seen) => Promise<unknown> | null = () => null;
 
   const server = createServer((incoming, outgoing) => {
-    const one: Seen = { method: incoming.method!, url: incoming.url!, headers: incoming.headers, body: 0, answered: false };
+    const one: Seen = { method: incoming.method!, url: incoming.url!, headers: incoming.headers, body: 0, answered: false, status: null };
     seen.push(one);
     outgoing.on('finish', () => void (one.answered = true));
     incoming.on('data', (chunk: Buffer) => (one.body += chunk.length));
@@ -80,6 +82,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     function forward(): void {
       const { hostname, port } = new URL(upstream);
       const forwarded = send({ hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers }, (answer) => {
+        one.status = answer.statusCode!;
         spoil(fault, answer, outgoing, timers);
       });
       forwarded.on('error', () => incoming.socket.destroy());

@@ -56,11 +56,15 @@ async function writeBeside(handle: FileHandle, aside: string, path: string, cont
 async function writeContent(handle: FileHandle, content: Content): Promise<void> {
   if (typeof content === 'string') return handle.writeFile(content);
   if (content instanceof Uint8Array) return writeWhole(handle, content);
-  // A piece is on its way while the next one is made.
+  // A piece is on its way while the next one is made; its memory is used again for that one.
+  let memory = Buffer.alloc(0);
   let writing = Promise.resolve();
   for await (const piece of content) {
     await writing;
-    writing = writeWhole(handle, Buffer.from(piece));
+    const length = Buffer.byteLength(piece);
+    if (length > memory.length) memory = Buffer.allocUnsafe(length);
+    memory.write(piece);
+    writing = writeWhole(handle, memory.subarray(0, length));
     // Waited for with the next piece, or at the end.
     writing.catch(() => undefined);
   }

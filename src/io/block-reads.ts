@@ -42,7 +42,8 @@ interface Piece {
   readonly tensor: PlannedTensor;
   /** Bytes of the whole tensor. */
   readonly length: number;
-  readonly target: Uint8Array;
+  /** Where in the block. */
+  readonly at: number;
 }
 
 /** Where in its file a piece is read, on the assumption that its storage begins at `start`. */
@@ -53,8 +54,8 @@ interface Aim extends DirectRange {
 export interface BlockReads {
   /** Whether the block may be read while others are. */
   apart(parts: readonly Part[]): boolean;
-  /** Fills what of a block is tensors; `places`: the bytes of each part. */
-  read(parts: readonly Part[], places: readonly Uint8Array[], lane: number, signal: AbortSignal): Promise<readonly Overflow[]>;
+  /** Fills what of a block's `bytes` is tensors; its parts lie there one behind the other. */
+  read(parts: readonly Part[], bytes: Uint8Array, lane: number, signal: AbortSignal): Promise<readonly Overflow[]>;
 }
 
 /** True for files each read of which is a request that takes its time, however few bytes it asks for. */
@@ -127,22 +128,23 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   }
 
   async function lookUpStart(index: number, lane: number, ready: Promise<unknown> | undefined): Promise<number> {
-    const { file, location, length } = storages[index]!;
+    const { file, location } = storages[index]!;
     if (!isInOnePlace(location)) throw new RangeError(`storage ${index} does not lie in one place`);
     await ready;
     const source = await sourceOf(file, lane);
-    return heldStart(source, storages[index]!) ?? storedAt(source, location, length);
+    return heldStart(source, storages[index]!) ?? storedAt(source, location);
   }
 
   /** Where a piece should lie in its file, to be read right into the block; undefined: it is looked for or made in another way. */
-  function aim({ part, tensor, length, target }: Piece): Aim | undefined {
+  function aim(piece: Piece, bytes: Uint8Array): Aim | undefined {
+    const { part, tensor, length } = piece;
     const { origin } = tensor;
     const storage = storages[origin.storage]!;
     if (!isFree(tensor) || !isAsStored(tensor, storage) || (length < DIRECT_FROM && storage.length < DIRECT_FROM)) return undefined;
     const start = told.get(origin.storage) ?? (guesses ? likelyStart(storage) : undefined);
     if (start === undefined) return undefined;
     const offset = start + origin.offset * bytesPerElement(origin.dtype) + part.offset;
-    return offset + part.length > plan.files[storage.file]!.size ? undefined : { start, offset, target };
+    return offset + part.length > plan.files[storage.file]!.size ? undefined : { start, offset, target: targetOf(piece, bytes) };
   }
 
   /** What is right behind what proves where it begins: the proof comes with it, unless somebody has it or asks for it. */
@@ -153,10 +155,10 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   }
 
   /** Reads a piece again whose storage does not begin where it should. */
-  async function prove({ start }: Aim, piece: Piece, lane: number, signal: AbortSignal): Promise<number> {
+  async function prove({ start, target }: Aim, piece: Piece, lane: number, signal: AbortSignal): Promise<number> {
     if ((await startOf(piece.tensor.origin.storage, lane)) === start) return 0;
     guesses = false;
-    return fillTensor(piece, lane, signal);
+    return fillTensor(piece, target, lane, signal);
   }
 
   function fillOf(reader: StorageReader, { origin, dtype }: PlannedTensor, report: CastReport): TensorFill {
@@ -164,7 +166,12 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   }
 
   /** Gives the number of values that overflowed. */
-  async function fillTensor({ part: { segment, offset }, tensor, target }: Piece, lane: number, signal: AbortSignal): Promise<number> {
+  async function fillTensor(
+    { part: { segment, offset }, tensor }: Piece,
+    target: Uint8Array,
+    lane: number,
+    signal: AbortSignal,
+  ): Promise<number> {
     if (isFree(tensor)) {
       const reader = await freeReader(tensor.origin.storage, lane);
       const report = { overflowed: 0 };
@@ -184,11 +191,11 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   }
 
   /** Copies a whole tensor that lies in memory; false where it does not. */
-  function fillHeld(ready: ReadonlyMap<number, CoalescingSource>, { tensor, length, target }: Piece): boolean {
-    if (target.length !== length) return false;
+  function fillHeld(ready: ReadonlyMap<number, CoalescingSource>, { part, tensor, length, at }: Piece, bytes: Uint8Array): boolean {
+    if (part.length !== length) return false;
     const storage = storages[tensor.origin.storage]!;
     const source = ready.get(storage.file);
-    return source !== undefined && copyHeld(source, storage, tensor, target);
+    return source !== undefined && copyHeld(source, storage, tensor, length, bytes, at);
   }
 
   /** The source bytes of a small tensor, what is checked in front of them included; undefined: it is none, or lies in several places. */
@@ -197,16 +204,56 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     return length > small || storage.length > small ? undefined : rangeOf(storage.location, storage.length);
   }
 
-  function piecesOf(parts: readonly Part[], places: readonly Uint8Array[]): readonly Piece[] {
+  function piecesOf(parts: readonly Part[]): readonly Piece[] {
     const pieces: Piece[] = [];
-    for (let at = 0; at < parts.length; at++) {
-      const part = parts[at]!;
+    let at = 0;
+    for (let place = 0; place < parts.length; place++) {
+      const part = parts[place]!;
       const segment = layout.segments[part.segment]!;
-      if (segment.kind !== 'tensor' || part.length === 0) continue;
-      const { index, length } = segment;
-      pieces.push({ part, index, tensor: layout.tensors[index]!, length, target: places[at]! });
+      if (segment.kind === 'tensor' && part.length > 0) {
+        const { index, length } = segment;
+        pieces.push({ part, index, tensor: layout.tensors[index]!, length, at });
+      }
+      at += part.length;
     }
     return pieces;
+  }
+
+  /** What is read of each file before the pieces are filled; `heads`: storages whose proof comes with it. */
+  function askedOf(
+    pieces: readonly Piece[],
+    aims: readonly (Aim | undefined)[],
+  ): { readonly asked: ReadonlyMap<number, readonly (ByteRange | DirectRange)[]>; readonly heads: readonly number[] } {
+    const asked = new Map<number, (ByteRange | DirectRange)[]>();
+    const heads: number[] = [];
+    // By their places: there may be very many in each block.
+    for (let at = 0; at < pieces.length; at++) {
+      const piece = pieces[at]!;
+      const index = piece.tensor.origin.storage;
+      const aimed = aims[at];
+      const proof = aimed === undefined ? undefined : proofOf(aimed, index);
+      if (proof !== undefined) heads.push(index);
+      const range = aimed ?? (pieces.length > 1 ? smallRange(piece) : undefined);
+      if (range === undefined) continue;
+      const { file } = storages[index]!;
+      const ranges = asked.get(file) ?? [];
+      if (ranges.length === 0) asked.set(file, ranges);
+      if (proof !== undefined) ranges.push(proof);
+      ranges.push(range);
+    }
+    return { asked, heads };
+  }
+
+  /** Copies what lies in memory as a whole, and gives the indexes of the other pieces. */
+  function fillAllHeld(
+    ready: ReadonlyMap<number, CoalescingSource>,
+    pieces: readonly Piece[],
+    aims: readonly (Aim | undefined)[],
+    bytes: Uint8Array,
+  ): readonly number[] {
+    const left: number[] = [];
+    for (let at = 0; at < pieces.length; at++) if (aims[at] !== undefined || !fillHeld(ready, pieces[at]!, bytes)) left.push(at);
+    return left;
   }
 
   return {
@@ -216,27 +263,10 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
         const segment = layout.segments[part.segment]!;
         return segment.kind !== 'tensor' || isFree(layout.tensors[segment.index]!);
       }),
-    async read(parts, places, lane, signal) {
-      const pieces = piecesOf(parts, places);
-      const aims = overlapping ? pieces.map(aim) : [];
-      const asked = new Map<number, (ByteRange | DirectRange)[]>();
-      /** Storages whose proof comes with what is read. */
-      const heads: number[] = [];
-      // By their places: there may be very many in each block.
-      for (let at = 0; at < pieces.length; at++) {
-        const piece = pieces[at]!;
-        const index = piece.tensor.origin.storage;
-        const aimed = aims[at];
-        const proof = aimed === undefined ? undefined : proofOf(aimed, index);
-        if (proof !== undefined) heads.push(index);
-        const range = aimed ?? (pieces.length > 1 ? smallRange(piece) : undefined);
-        if (range === undefined) continue;
-        const { file } = storages[index]!;
-        const ranges = asked.get(file) ?? [];
-        if (ranges.length === 0) asked.set(file, ranges);
-        if (proof !== undefined) ranges.push(proof);
-        ranges.push(range);
-      }
+    async read(parts, bytes, lane, signal) {
+      const pieces = piecesOf(parts);
+      const aims = overlapping ? pieces.map((piece) => aim(piece, bytes)) : [];
+      const { asked, heads } = askedOf(pieces, aims);
       const near = settled(
         [...asked].map(async ([file, ranges]) => {
           const source = await sourceOf(file, lane);
@@ -246,17 +276,17 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
       );
       for (const index of heads) void startOf(index, lane, near);
       const ready = new Map(await near);
+      const left = fillAllHeld(ready, pieces, aims, bytes);
       const overflows: Overflow[] = [];
       const reads: Promise<void>[] = [];
       const afterAll = async (error: unknown): Promise<never> => {
         await Promise.allSettled(reads);
         throw error;
       };
-      for (let at = 0; at < pieces.length; at++) {
+      for (const at of left) {
         const piece = pieces[at]!;
         const aimed = aims[at];
-        if (aimed === undefined && fillHeld(ready, piece)) continue;
-        const filled = aimed === undefined ? fillTensor(piece, lane, signal) : prove(aimed, piece, lane, signal);
+        const filled = aimed === undefined ? fillTensor(piece, targetOf(piece, bytes), lane, signal) : prove(aimed, piece, lane, signal);
         const read = filled.then((count) => {
           if (count > 0) overflows.push([piece.index, count]);
         });
@@ -269,6 +299,11 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   };
 }
 
+/** Of a block's bytes those of one piece. */
+function targetOf({ part, at }: Piece, bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(at, at + part.length);
+}
+
 function isInOnePlace(location: StorageLocation): location is Extract<StorageLocation, { kind: 'range' | 'member' }> {
   return location.kind === 'range' || (location.kind === 'member' && location.method === 'stored');
 }
@@ -277,8 +312,7 @@ function isInOnePlace(location: StorageLocation): location is Extract<StorageLoc
 function likelyStart({ location }: Storage): number | undefined {
   if (location.kind === 'range') return location.counted === undefined ? location.offset : undefined;
   if (location.kind !== 'member') return undefined;
-  const { name, flags, stored: compressed, header, end } = location;
-  return likelyDataOffset({ name, flags, compressed, header, end });
+  return likelyDataOffset(location);
 }
 
 /** The bytes of a storage with what is checked in front of them; `undefined` for one in several places. */

@@ -45,12 +45,6 @@ export function blockLength(parts: readonly Part[]): number {
   return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
-/** Of a block's bytes those of each part. */
-export function placesOf(parts: readonly Part[], bytes: Uint8Array): readonly Uint8Array[] {
-  let at = 0;
-  return parts.map(({ length }) => bytes.subarray(at, (at += length)));
-}
-
 /** Cuts inside a segment lie at multiples of this. Dtypes that pack several elements into some bytes are moved as bytes. */
 function grainOf({ tensors }: Layout, segment: Segment): number {
   const size = segment.kind === 'tensor' ? bytesPerElement(tensors[segment.index]!.dtype) : 1;

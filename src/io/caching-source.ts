@@ -5,6 +5,8 @@ const HEAD = 64 * 1024;
 const TAIL = 128 * 1024;
 /** Read behind a request that goes through: what is asked for next mostly lies there. */
 const AHEAD = 64 * 1024;
+/** What is read once and then gone through, as a directory or a pickle: it is given away as it is, and of its window what lies behind it stays. */
+const LARGE = 1024 * 1024;
 
 export interface Requests {
   readonly count: number;
@@ -41,8 +43,10 @@ export function windowed(source: ByteSource): CountedSource {
     const tailOffset = Math.max(0, source.size - TAIL);
     if (offset >= tailOffset && end <= source.size)
       return slice((tail = await fetch(tailOffset, source.size - tailOffset, signal)), offset, length);
-    last = await fetch(offset, Math.max(length, Math.min(length + AHEAD, source.size - offset)), signal);
-    return slice(last, offset, length);
+    const window = await fetch(offset, Math.max(length, Math.min(length + AHEAD, source.size - offset)), signal);
+    const isLarge = length >= LARGE;
+    last = isLarge ? { offset: end, bytes: window.bytes.subarray(length) } : window;
+    return isLarge ? window.bytes.subarray(0, length) : slice(window, offset, length);
   }
 
   return {

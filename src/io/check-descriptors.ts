@@ -19,11 +19,8 @@ export async function checkDescriptors(
   open: (file: PinnedFile) => Promise<ByteSource>,
 ): Promise<void> {
   const described = files.map((): Member[] => []);
-  for (const { file, location, length: size } of storages) {
-    if (location.kind !== 'member' || (location.flags & HAS_DESCRIPTOR) === 0) continue;
-    const { kind: _, stored: compressed, ...member } = location;
-    described[file]?.push({ ...member, compressed, size });
-  }
+  for (const { file, location } of storages)
+    if (location.kind === 'member' && (location.flags & HAS_DESCRIPTOR) !== 0) described[file]?.push(location);
   for (const [index, members] of described.entries()) {
     if (members.length === 0) continue;
     const source = await open(files[index]!);

@@ -5,14 +5,14 @@
  * transfer may go on where an interrupted one stopped. Invariant: when the promise settles, nothing of the transfer runs any more.
  */
 import { setMaxListeners } from 'node:events';
-import { crc32 } from 'node:zlib';
 import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { blockReads, isFar, type Overflow } from './block-reads.ts';
-import { BLOCK, blockLength, blocksOf, placesOf, type Part } from './blocks.ts';
+import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
 import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
-import { inlineDigester, threadDigester, threadDigesters, type Digester, type DigestPiece } from './digest.ts';
+import { crc32Of } from './crc32.ts';
+import { DIGEST_LENGTH, inlineDigester, threadDigester, threadDigesters, type Digester } from './digest.ts';
 import { openFiles } from './open-files.ts';
 import { settled } from './settled.ts';
 import { tensorSums } from './tensor-sums.ts';
@@ -24,10 +24,10 @@ const RING_FAR = 6;
 const BLOCK_FAR = 8 * 1024 * 1024;
 /** Outputs from this size on are digested in threads of their own, which take some 20 ms to start. */
 const THREADS_FROM = 32 * 1024 * 1024;
+/** Of so many tensors, too, however small: their digests are a thread's work, while the next are copied. */
+const THREAD_FROM_TENSORS = 10_000;
 /** Milliseconds between two progress reports with the digest of all so far. */
 const SNAPSHOT_EVERY = 500;
-/** The digester's key of the file itself; tensors have their index. */
-const WHOLE = -1;
 
 /** How far a transfer is: enough to go on from there and to prove that what is there is right. */
 export interface Progress {
@@ -80,16 +80,18 @@ interface Block {
   readonly offset: number;
   readonly parts: readonly Part[];
   readonly bytes: Uint8Array;
-  /** Of these bytes those of each part. */
-  readonly places: readonly Uint8Array[];
   /** It is there already. */
   readonly resumed: boolean;
 }
 
-/** What a block holds of tensors, with the bytes of each piece, and the CRC-32 of all of it. */
+/** What a block holds of tensors, and the CRC-32 of all of it. */
 interface Completed {
-  readonly pieces: readonly DigestPiece[];
-  readonly views: readonly Uint8Array[];
+  /** Of the tensors in it, in order. */
+  readonly indexes: readonly number[];
+  /** Where their bytes begin and end in the block, in turns. */
+  readonly bounds: Uint32Array<ArrayBuffer>;
+  /** The last of them goes on in the next block. */
+  readonly open: boolean;
   readonly sum: number;
 }
 
@@ -115,64 +117,70 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   let whole = '';
   let reported = 0;
 
-  async function read({ parts, bytes, places, offset, slot, resumed }: Block): Promise<readonly Overflow[]> {
-    if (!resumed) return reads.read(parts, places, slot, signal);
+  async function read({ parts, bytes, offset, slot, resumed }: Block): Promise<readonly Overflow[]> {
+    if (!resumed) return reads.read(parts, bytes, slot, signal);
     await resume!.readInto(offset, bytes);
     return [];
   }
 
   /** What a block holds beside bytes that were read, which of them belong to which tensor, and the sum of all. */
-  function complete({ parts, places, resumed }: Block): Completed {
-    const pieces: DigestPiece[] = [];
-    const views: Uint8Array[] = [];
+  function complete({ parts, bytes, resumed }: Block): Completed {
+    const indexes: number[] = [];
+    const bounds = new Uint32Array(2 * parts.length);
+    let open = false;
     let sum = 0;
     let from = 0;
     for (let at = 0; at < parts.length; at++) {
       const { segment: index, offset, length } = parts[at]!;
-      const target = places[at]!;
       const to = from + length;
       const segment = layout.segments[index]!;
       let own: number | undefined;
       if (segment.kind === 'tensor') {
-        own = sums.add(segment, offset, target);
-        pieces.push({ key: segment.index, from, to, ends: offset + length === segment.length });
-        views.push(target);
+        own = sums.add(segment, offset, bytes, from, to);
+        bounds[2 * indexes.length] = from;
+        bounds[2 * indexes.length + 1] = to;
+        indexes.push(segment.index);
+        open = offset + length < segment.length;
       } else if (!resumed) {
         const all = segment.kind === 'bytes' ? segment.bytes : segment.bytes(sums.of);
-        target.set(all.subarray(offset, offset + length));
+        bytes.set(all.subarray(offset, offset + length), from);
       }
-      if (options.sums === true) sum = own !== undefined && length >= JOIN_FROM ? joinCrc32(sum, own, length) : crc32(target, sum);
+      if (options.sums === true)
+        sum = own !== undefined && length >= JOIN_FROM ? joinCrc32(sum, own, length) : crc32Of(bytes, from, to, sum);
       from = to;
     }
-    return { pieces, views, sum };
+    return { indexes, bounds: bounds.slice(0, 2 * indexes.length), open, sum };
   }
 
   /** Digests and writes a block that is read, after the block before it: in an object, so that nobody waits for the end of it. */
   async function startWork(block: Block, filled: Promise<readonly Overflow[]>, before: Promise<unknown>) {
     const [, overflows] = await settled([before, filled]);
     const { slot, offset, bytes, resumed } = block;
-    const { pieces, views, sum } = complete(block);
+    const { indexes, bounds, open, sum } = complete(block);
     const end = offset + bytes.length;
     const last = end === layout.size;
     const due = !resumed && Date.now() - reported >= SNAPSHOT_EVERY;
     if (due) reported = Date.now();
     const all = digesters.whole.update({
       slot,
-      pieces: [{ key: WHOLE, from: 0, to: bytes.length, ends: last }],
+      bounds: Uint32Array.of(0, bytes.length),
+      open: !last,
       snapshot: !last && (due || end === resume?.offset),
     });
-    const each = pieces.length === 0 ? undefined : digesters.tensors.update({ slot, pieces, snapshot: false }, views);
+    const each = indexes.length === 0 ? undefined : digesters.tensors.update({ slot, bounds, open, snapshot: false });
     const work = settled([resumed ? undefined : write(bytes, offset, sum), all, each]);
     work.catch(() => undefined);
-    return { work, overflows, end, last, due };
+    return { work, indexes, overflows, end, last, due };
   }
 
   async function finish(begun: ReturnType<typeof startWork>, before: Promise<void>): Promise<void> {
     const worked = begun.then(async ({ work, ...block }) => ({ ...block, results: await work }));
-    const [, { results, overflows, end, last, due }] = await settled([before, worked]);
+    const [, { results, indexes, overflows, end, last, due }] = await settled([before, worked]);
     const [, sum, digests] = results;
-    for (const { key, sha256 } of digests?.ended ?? []) tensors[key] = sha256;
-    if (last) whole = sum.ended[0]!.sha256;
+    const ended = digests?.ended ?? '';
+    for (let at = 0; at * DIGEST_LENGTH < ended.length; at++)
+      tensors[indexes[at]!] = ended.slice(at * DIGEST_LENGTH, (at + 1) * DIGEST_LENGTH);
+    if (last) whole = sum.ended;
     if (end === resume?.offset && (sum.snapshot ?? whole) !== resume.sha256) throw new ResumeMismatch();
     for (const [index, count] of overflows) overflowed[index] = (overflowed[index] ?? 0) + count;
     if (due && sum.snapshot !== null)
@@ -197,7 +205,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       if (resume !== undefined && offset < resume.offset && end > resume.offset) throw new ResumeMismatch();
       const resumed = resume !== undefined && end <= resume.offset;
       const bytes = memory[slot]!.subarray(0, length);
-      const block = { slot, offset, parts, bytes, places: placesOf(parts, bytes), resumed };
+      const block = { slot, offset, parts, bytes, resumed };
       const alone = resumed || !reads.apart(parts);
       if (alone) await Promise.allSettled(reading);
       const filled = read(block);
@@ -223,21 +231,22 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
 }
 
 /** Bytes that come from afar do not come faster than one thread digests them twice. */
-function digestersOf(
-  { size }: Layout,
-  plan: Plan,
-  memory: readonly Uint8Array[],
-): { readonly whole: Digester; readonly tensors: Digester } {
-  if (size < THREADS_FROM) return { whole: inlineDigester(memory), tensors: inlineDigester(memory) };
+function digestersOf(layout: Layout, plan: Plan, memory: readonly Uint8Array[]): { readonly whole: Digester; readonly tensors: Digester } {
+  if (layout.size < THREADS_FROM)
+    return { whole: inlineDigester(memory), tensors: (hasThread(layout) ? threadDigester : inlineDigester)(memory) };
   if (!isFar(plan)) return { whole: threadDigester(memory), tensors: threadDigester(memory) };
   const [whole, tensors] = threadDigesters(memory, 2);
   return { whole: whole!, tensors: tensors! };
 }
 
+function hasThread({ size, tensors }: Layout): boolean {
+  return size >= THREADS_FROM || tensors.length >= THREAD_FROM_TENSORS;
+}
+
 function ringOf(layout: Layout, plan: Plan): readonly Uint8Array[] {
   const far = isFar(plan);
   const size = Math.min(far ? BLOCK_FAR : BLOCK, layout.size);
-  const block = layout.size >= THREADS_FROM ? sharedBlock : (length: number) => new Uint8Array(length);
+  const block = hasThread(layout) ? sharedBlock : (length: number) => new Uint8Array(length);
   return Array.from({ length: far ? RING_FAR : RING }, () => block(size));
 }
 

@@ -7,18 +7,13 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 
-/** Bytes `from`–`to` of a block belong to the string `key`; `ends` with its last. */
-export interface DigestPiece {
-  readonly key: number;
-  readonly from: number;
-  readonly to: number;
-  readonly ends: boolean;
-}
-
 export interface DigestRequest {
   /** Which of the blocks of memory. */
   readonly slot: number;
-  readonly pieces: readonly DigestPiece[];
+  /** Where in the block each of its strings begins and ends, in turns. The first of them goes on with one that the block before left open. */
+  readonly bounds: Uint32Array<ArrayBuffer>;
+  /** The last of them goes on in the next block. */
+  readonly open: boolean;
   /** Asks for the digest of the unfinished string so far. */
   readonly snapshot: boolean;
 }
@@ -31,36 +26,36 @@ export interface ThreadRequest {
 }
 
 export interface DigestAnswer {
-  /** Strings that ended in this block. */
-  readonly ended: readonly { readonly key: number; readonly sha256: string }[];
+  /** SHA-256 of the strings that ended in this block, in hexadecimal, one right behind the other: there may be very many. */
+  readonly ended: string;
   readonly snapshot: string | null;
 }
 
 export interface Digester {
-  /**
-   * Requests are served in order; the memory may be reused when the promise resolves. `views`: the bytes of each piece, where the caller has
-   * them at hand, as for very many pieces it takes its time to make them.
-   */
-  update(request: DigestRequest, views?: readonly Uint8Array[]): Promise<DigestAnswer>;
+  /** Requests are served in order, and are the digester's own; the memory may be reused when the promise resolves. */
+  update(request: DigestRequest): Promise<DigestAnswer>;
   close(): Promise<void>;
 }
 
+/** Characters of one of the digests in `DigestAnswer.ended`. */
+export const DIGEST_LENGTH = 64;
+
 /** The state of one sequence of requests. */
-export function digestSequence(memory: readonly Uint8Array[]): (request: DigestRequest, views?: readonly Uint8Array[]) => DigestAnswer {
+export function digestSequence(memory: readonly Uint8Array[]): (request: DigestRequest) => DigestAnswer {
   let running: Hash | undefined;
-  return ({ slot, pieces, snapshot }, views) => {
-    const ended: { key: number; sha256: string }[] = [];
-    for (let at = 0; at < pieces.length; at++) {
-      const { key, from, to, ends } = pieces[at]!;
-      const bytes = views?.[at] ?? memory[slot]!.subarray(from, to);
+  return ({ slot, bounds, open, snapshot }) => {
+    let ended = '';
+    for (let at = 0; at < bounds.length; at += 2) {
+      const bytes = memory[slot]!.subarray(bounds[at], bounds[at + 1]);
+      const ends = !open || at + 2 < bounds.length;
       if (running === undefined && ends) {
-        ended.push({ key, sha256: hash('sha256', bytes) });
+        ended += hash('sha256', bytes);
         continue;
       }
       running ??= createHash('sha256');
       running.update(bytes);
       if (ends) {
-        ended.push({ key, sha256: running.digest('hex') });
+        ended += running.digest('hex');
         running = undefined;
       }
     }
@@ -70,7 +65,7 @@ export function digestSequence(memory: readonly Uint8Array[]): (request: DigestR
 
 export function inlineDigester(memory: readonly Uint8Array[]): Digester {
   const step = digestSequence(memory);
-  return { update: async (request, views) => step(request, views), close: async () => undefined };
+  return { update: async (request) => step(request), close: async () => undefined };
 }
 
 /** `memory` must lie in shared buffers. */
@@ -96,7 +91,7 @@ export function threadDigesters(memory: readonly Uint8Array[], count: number): r
       new Promise((resolve, reject) => {
         if (failure !== undefined) return reject(failure);
         waiting.push({ resolve, reject });
-        worker.postMessage({ sequence, request } satisfies ThreadRequest);
+        worker.postMessage({ sequence, request } satisfies ThreadRequest, [request.bounds.buffer]);
       }),
     close,
   }));

@@ -4,25 +4,32 @@
  */
 import { heldDataOffset } from '../formats/zip/archive.ts';
 import { bytesPerElement } from '../model/dtype.ts';
-import type { Storage } from '../model/header.ts';
+import type { Storage, StorageLocation } from '../model/header.ts';
 import type { PlannedTensor } from '../model/plan.ts';
 import type { CoalescingSource, Held } from './coalescing-source.ts';
 import { isAsStored } from './tensor-reader.ts';
 
 /**
- * Copies the tensor's bytes as they are published, all that `target` takes. False, and nothing copied: they are not in memory, or have to
- * be changed on their way. What stands in front of the storage is checked as `openStorage` checks it, and throws the same errors.
+ * Copies the tensor's `length` bytes as they are published into `target`, `at` so many. False, and nothing copied: they are not in memory,
+ * or have to be changed on their way. What stands in front of the storage is checked as `openStorage` checks it, and throws the same errors.
  */
-export function copyHeld(source: CoalescingSource, storage: Storage, tensor: PlannedTensor, target: Uint8Array): boolean {
+export function copyHeld(
+  source: CoalescingSource,
+  storage: Storage,
+  tensor: PlannedTensor,
+  length: number,
+  target: Uint8Array,
+  at: number,
+): boolean {
   const { location } = storage;
   if (!isAsStored(tensor, storage) || (location.kind !== 'range' && location.kind !== 'member')) return false;
   const held = source.held(location.kind === 'range' ? location.offset : location.header);
   if (held === undefined) return false;
-  const start = startIn(source.uri, storage, held);
+  const start = startIn(source.uri, location, held);
   if (start === undefined) return false;
   const from = start + tensor.origin.offset * bytesPerElement(tensor.origin.dtype) - held.offset;
-  if (from + target.length > held.bytes.length) return false;
-  target.set(held.bytes.subarray(from, from + target.length));
+  if (from + length > held.bytes.length) return false;
+  target.set(held.bytes.subarray(from, from + length), at);
   return true;
 }
 
@@ -30,13 +37,12 @@ export function copyHeld(source: CoalescingSource, storage: Storage, tensor: Pla
 export function heldStart(source: CoalescingSource, storage: Storage): number | undefined {
   const { location } = storage;
   const held = location.kind === 'member' ? source.held(location.header) : undefined;
-  return held === undefined ? undefined : startIn(source.uri, storage, held);
+  return held === undefined ? undefined : startIn(source.uri, location, held);
 }
 
 /** Where in the file a storage begins, of which the start, with what stands in front of it, is in memory. */
-function startIn(uri: string, { location, length }: Storage, held: Held): number | undefined {
+function startIn(uri: string, location: StorageLocation, held: Held): number | undefined {
   if (location.kind === 'range') return location.counted === undefined ? location.offset : undefined;
   if (location.kind !== 'member' || location.method !== 'stored') return undefined;
-  const { name, method, flags, crc32, stored: compressed, header, end } = location;
-  return heldDataOffset(uri, { name, method, flags, crc32, compressed, size: length, header, end }, held.bytes, header - held.offset);
+  return heldDataOffset(uri, location, held.bytes, location.header - held.offset);
 }

@@ -8,30 +8,24 @@ import { Readable } from 'node:stream';
 import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
 import { CheckpointLoadError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
+import type { ArchiveMember } from '../model/header.ts';
 import type { StorageReader } from './storage-reader.ts';
 
 const CHUNK = 256 * 1024;
 
-export interface DeflatedMember {
-  readonly name: string;
-  /** Of the compressed bytes in the file. */
-  readonly offset: number;
-  readonly compressed: number;
-  readonly size: number;
-  /** 0: unknown. */
-  readonly crc32: number;
-}
+type DeflatedMember = Pick<ArchiveMember, 'name' | 'stored' | 'size' | 'crc32'>;
 
-export function inflatingReader(source: ByteSource, member: DeflatedMember): StorageReader {
+/** `offset`: of the deflated bytes in the file. */
+export function inflatingReader(source: ByteSource, member: DeflatedMember, offset: number): StorageReader {
   let pass: Pass | undefined;
   return {
     length: member.size,
-    async readInto(offset, target, signal) {
-      if (pass === undefined || offset < pass.position) {
+    async readInto(at, target, signal) {
+      if (pass === undefined || at < pass.position) {
         pass?.stop();
-        pass = startPass(source, member);
+        pass = startPass(source, member, offset);
       }
-      await pass.skip(offset - pass.position, signal);
+      await pass.skip(at - pass.position, signal);
       await pass.fill(target, signal);
     },
     close: () => pass?.stop(),
@@ -45,11 +39,11 @@ interface Pass {
   stop(): void;
 }
 
-function startPass(source: ByteSource, member: DeflatedMember): Pass {
+function startPass(source: ByteSource, member: DeflatedMember, offset: number): Pass {
   const { uri } = source;
   const bad = (what: string): CheckpointLoadError =>
     new CheckpointLoadError(`${uri} is no sound zip archive: member ${member.name}: ${what}.`, uri);
-  const compressed = Readable.from(compressedChunks(source, member), { objectMode: true });
+  const compressed = Readable.from(compressedChunks(source, offset, member.stored), { objectMode: true });
   const inflate: InflateRaw = compressed.pipe(createInflateRaw({ chunkSize: CHUNK }));
   compressed.on('error', (error) => inflate.destroy(error));
   const chunks = inflate[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
@@ -79,8 +73,8 @@ function startPass(source: ByteSource, member: DeflatedMember): Pass {
 
   async function checkEnd(): Promise<void> {
     if (used < chunk.length || (await chunks.next()).done !== true) throw bad(`it inflates to more than its ${member.size} bytes`);
-    if (inflate.bytesWritten !== member.compressed)
-      throw bad(`its deflate stream ends after ${inflate.bytesWritten} of ${member.compressed} bytes`);
+    if (inflate.bytesWritten !== member.stored)
+      throw bad(`its deflate stream ends after ${inflate.bytesWritten} of ${member.stored} bytes`);
     if (member.crc32 !== 0 && sum !== member.crc32)
       throw bad(`its CRC-32 is ${sum.toString(16)}, expected ${member.crc32.toString(16)}: the bytes are damaged`);
   }
@@ -106,8 +100,6 @@ function startPass(source: ByteSource, member: DeflatedMember): Pass {
   };
 }
 
-async function* compressedChunks(source: ByteSource, member: DeflatedMember): AsyncGenerator<Uint8Array> {
-  for (let done = 0; done < member.compressed; done += CHUNK) {
-    yield await source.read(member.offset + done, Math.min(CHUNK, member.compressed - done));
-  }
+async function* compressedChunks(source: ByteSource, offset: number, length: number): AsyncGenerator<Uint8Array> {
+  for (let done = 0; done < length; done += CHUNK) yield await source.read(offset + done, Math.min(CHUNK, length - done));
 }

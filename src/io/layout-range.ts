@@ -3,7 +3,7 @@ import { segmentLength, type Layout } from '../formats/layout.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
 import { blockReads } from './block-reads.ts';
-import { placesOf, type Part } from './blocks.ts';
+import type { Part } from './blocks.ts';
 import type { OpenFiles } from './open-files.ts';
 import { isAsStored } from './tensor-reader.ts';
 
@@ -72,7 +72,7 @@ export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSou
     let from = 0;
     let at = 0;
     const flush = async (): Promise<void> => {
-      if (together.length > 0) await reads.read(together, placesOf(together, target.subarray(from, at)), lane, signal);
+      if (together.length > 0) await reads.read(together, target.subarray(from, at), lane, signal);
       together = [];
     };
     for (const part of parts) {
@@ -83,7 +83,7 @@ export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSou
       if (wide !== null) {
         await flush();
         const bytes = new Uint8Array(wide.length);
-        await reads.read([wide], [bytes], lane, signal);
+        await reads.read([wide], bytes, lane, signal);
         target.set(bytes.subarray(part.offset - wide.offset, part.offset - wide.offset + part.length), at);
         from = at + part.length;
       } else together.push(part);

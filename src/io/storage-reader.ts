@@ -34,24 +34,18 @@ export async function openStorage(source: ByteSource, storage: Storage, access?:
   const { location, length } = storage;
   if (location.kind === 'archive') return archivedReader(source, location, length);
   if (location.kind === 'blocks') return blocksReader(source, storage.file, location, access);
-  const start = await storedAt(source, location, length);
+  const start = await storedAt(source, location);
   if (location.kind === 'range' || location.method === 'stored') return ranged(source, start, length);
-  const { name, stored: compressed, crc32 } = location;
-  return inflatingReader(source, { name, offset: start, compressed, size: length, crc32 });
+  return inflatingReader(source, location, start);
 }
 
 /** Where in its file the bytes of a storage begin, once what stands in front of them is checked. */
-export async function storedAt(
-  source: ByteSource,
-  location: Extract<StorageLocation, { kind: 'range' | 'member' }>,
-  length: number,
-): Promise<number> {
+export async function storedAt(source: ByteSource, location: Extract<StorageLocation, { kind: 'range' | 'member' }>): Promise<number> {
   if (location.kind === 'range') {
     if (location.counted !== undefined) await checkCount(source, location.counted.at, location.counted.elements);
     return location.offset;
   }
-  const { name, method, flags, stored: compressed, crc32, header, end } = location;
-  return dataOffset(source, { name, method, flags, crc32, compressed, size: length, header, end });
+  return dataOffset(source, location);
 }
 
 /** Bytes that lie in one place as they are. */

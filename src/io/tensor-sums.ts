@@ -1,17 +1,23 @@
 /** CRC-32 of the tensors as they pass, for those whose archive says what it should be and for layouts that write it. */
-import { crc32 } from 'node:zlib';
 import { CheckpointLoadError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
 import type { Plan } from '../model/plan.ts';
 import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
+import { crc32Of } from './crc32.ts';
 import { isWholeStorage } from './tensor-reader.ts';
 
 export interface TensorSums {
   /**
-   * Takes a segment's bytes in order; throws `CheckpointLoadError` with the last of a damaged one. Gives the CRC-32 of these bytes alone
+   * Takes a segment's bytes, those `from`–`to` of `bytes`, in order; throws `CheckpointLoadError` with the last of a damaged one. Gives the CRC-32 of these bytes alone
    * where it was found out, as it is of all that are not few.
    */
-  add(segment: { readonly index: number; readonly length: number }, offset: number, bytes: Uint8Array): number | undefined;
+  add(
+    segment: { readonly index: number; readonly length: number },
+    offset: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): number | undefined;
   /** Of a tensor that has passed, where the layout has late segments. */
   of(index: number): number;
 }
@@ -32,15 +38,16 @@ export function tensorSums(layout: Layout, plan: Plan): TensorSums {
   }
 
   return {
-    add(segment, offset, bytes) {
+    add(segment, offset, bytes, from, to) {
       if (offset === 0) {
         sum = 0;
         expected = expectedOf(segment);
       }
       if (expected === 0 && !wanted) return undefined;
-      const own = offset === 0 || bytes.length >= JOIN_FROM ? crc32(bytes) : undefined;
-      sum = own === undefined ? crc32(bytes, sum) : offset === 0 ? own : joinCrc32(sum, own, bytes.length);
-      if (offset + bytes.length < segment.length) return own;
+      const length = to - from;
+      const own = offset === 0 || length >= JOIN_FROM ? crc32Of(bytes, from, to) : undefined;
+      sum = own === undefined ? crc32Of(bytes, from, to, sum) : offset === 0 ? own : joinCrc32(sum, own, length);
+      if (offset + length < segment.length) return own;
       if (wanted) found.set(segment.index, sum);
       if (expected === 0 || sum === expected) return own;
       const { name, origin } = layout.tensors[segment.index]!;

@@ -41,27 +41,30 @@ export type StorageLocation =
    * before the data is believed, as a member's local header is.
    */
   | { readonly kind: 'range'; readonly offset: number; readonly counted?: { readonly at: number; readonly elements: number } }
-  /**
-   * A zip member, known from the central directory only: `header` is the offset of its local header, which is read and
-   * compared just before the data, where a reader passes it anyway. `stored` is the length in the file.
-   */
-  | {
-      readonly kind: 'member';
-      readonly name: string;
-      readonly header: number;
-      readonly method: 'stored' | 'deflated';
-      readonly stored: number;
-      /** CRC-32 of the uncompressed bytes; 0 where torch was told not to compute it. */
-      readonly crc32: number;
-      /** General purpose bit flag, which the local header must repeat. */
-      readonly flags: number;
-      /** Offset of what follows in the file: the member's bytes end before it. */
-      readonly end: number;
-    }
+  | ArchiveMember
   /** The contiguous bytes of the one tensor in an archive of `torch.save` inside the file, which is looked into when it is read. */
   | ({ readonly kind: 'archive'; readonly dtype: Dtype; readonly shape: readonly number[] } & EmbeddedArchive)
   /** The contiguous bytes of a tensor that is cut into blocks, which fill it without overlap; they may lie in several files. */
   | { readonly kind: 'blocks'; readonly dtype: Dtype; readonly shape: readonly number[]; readonly blocks: readonly Block[] };
+
+/** A zip member, known from the central directory only: its local header is read and compared just before the data, where a reader passes it anyway. */
+export interface ArchiveMember {
+  readonly kind: 'member';
+  readonly name: string;
+  /** Offset of the local header. */
+  readonly header: number;
+  readonly method: 'stored' | 'deflated';
+  /** Bytes in the file. */
+  readonly stored: number;
+  /** Uncompressed bytes. */
+  readonly size: number;
+  /** CRC-32 of the uncompressed bytes; 0 where the writer did not compute it, as torch when told not to. */
+  readonly crc32: number;
+  /** General purpose bit flag, which the local header must repeat. */
+  readonly flags: number;
+  /** Offset of what follows in the file, the next member or the directory: nothing of the member lies at or behind it. */
+  readonly end: number;
+}
 
 /** `stored` bytes from `offset` of a file are a zip archive of their own. */
 export interface EmbeddedArchive {

@@ -24,11 +24,7 @@ async function copied(members: readonly Member[], block: number) {
   const parts = members.map(({ name, bytes, more }) => ({ name: `a/${name}`, data: CONTENT.subarray(at, (at += bytes)), ...more }));
   const source = memorySource(zip(parts));
   const { members: found } = await readArchive(source);
-  const stored = found.map(({ compressed, size, ...member }) => ({
-    file: 0,
-    location: { kind: 'member' as const, ...member, stored: compressed },
-    length: size,
-  }));
+  const stored = found.map((location) => ({ file: 0, location, length: location.size }));
   const plan: Plan = {
     files: [pin(source)],
     storages: stored,

@@ -96,6 +96,20 @@ test('a window that failed once is asked for again', async () => {
   expect(await header.read(299_990, 10)).toEqual(await source.read(299_990, 10));
 });
 
+test('what is read belongs to who asked, however large, and what lies behind it comes with it', async () => {
+  const bytes = noise(3_000_000);
+  for (const length of [1000, 900_000, 1_500_000]) {
+    const source = windowed(memorySource(bytes));
+    const first = await source.read(400_000, length);
+    const behind = await source.read(400_000 + length, 10_000);
+    expect(source.requests.count).toBe(1);
+    first.fill(0);
+    behind.fill(0);
+    expect(Buffer.compare(await source.read(400_000, length), bytes.subarray(400_000, 400_000 + length))).toBe(0);
+    expect(Buffer.compare(await source.read(400_000 + length, 10_000), bytes.subarray(400_000 + length, 410_000 + length))).toBe(0);
+  }
+});
+
 function expectHeld(held: Held | undefined, offset: number, file: Uint8Array): void {
   if (held === undefined) return;
   expect(held.offset <= offset && offset < held.end && held.bytes.length === held.end - held.offset).toBe(true);

@@ -7,8 +7,8 @@ const plain = Uint8Array.from({ length: 3_000_000 }, (_, index) => (index * inde
 const deflated = deflateRawSync(plain);
 
 function memberOf(bytes: Uint8Array, change: Partial<Parameters<typeof inflatingReader>[1]> = {}) {
-  const member = { name: 'archive/data/0', offset: 5, compressed: bytes.length, size: plain.length, crc32: crc32(plain), ...change };
-  return inflatingReader(memorySource(Buffer.concat([Buffer.alloc(5), bytes, Buffer.alloc(9)])), member);
+  const member = { name: 'archive/data/0', stored: bytes.length, size: plain.length, crc32: crc32(plain), ...change };
+  return inflatingReader(memorySource(Buffer.concat([Buffer.alloc(5), bytes, Buffer.alloc(9)])), member, 5);
 }
 
 test('any range, forward and back', async () => {

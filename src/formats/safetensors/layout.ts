@@ -48,15 +48,18 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
     header.add(`${jsonText(name)}${fields}${end},${(end += length)}]}`);
     segments.push({ kind: 'tensor', index, length });
   }
-  const json = header.bytes();
-  const padded = Math.ceil(json.length / 8) * 8;
+  const pieces = header.pieces();
+  const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+  const padded = Math.ceil(bytes / 8) * 8;
   if (padded > HEADER_MAX)
     throw new CheckpointIncompatibleError(
       `The header would have ${padded} bytes; safetensors allows ${HEADER_MAX}. Publish fewer tensors per file.`,
     );
-  const start = Buffer.alloc(8 + padded, ' ');
+  const start = Buffer.allocUnsafe(8 + padded);
   start.writeBigUInt64LE(BigInt(padded), 0);
-  json.copy(start, 8);
+  let at = 8;
+  for (const piece of pieces) at += piece.copy(start, at);
+  start.fill(' ', at);
   segments[0] = { kind: 'bytes', bytes: start };
   return {
     format: 'safetensors',
@@ -67,7 +70,7 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
 }
 
 /** Entries of an object, turned into bytes as they come: many thousand strings are more than their bytes. */
-function headerText(): { readonly add: (entry: string) => void; readonly bytes: () => Buffer } {
+function headerText(): { readonly add: (entry: string) => void; readonly pieces: () => readonly Buffer[] } {
   const pieces: Buffer[] = [];
   let text = '{';
   let entries = 0;
@@ -78,7 +81,7 @@ function headerText(): { readonly add: (entry: string) => void; readonly bytes: 
       pieces.push(Buffer.from(text));
       text = '';
     },
-    bytes: () => Buffer.concat([...pieces, Buffer.from(`${text}}`)]),
+    pieces: () => [...pieces, Buffer.from(`${text}}`)],
   };
 }
 

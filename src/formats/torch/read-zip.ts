@@ -148,8 +148,8 @@ function membersIn(folder: string, members: readonly Member[]): (name: string) =
   };
 }
 
-function storageOf({ name, header, method, compressed: stored, crc32, flags, end, size: length }: Member): Storage {
-  return { file: 0, location: { kind: 'member', name, header, method, stored, crc32, flags, end }, length };
+function storageOf(member: Member): Storage {
+  return { file: 0, location: member, length: member.size };
 }
 
 async function isBigEndian(source: ByteSource, member: Member | undefined): Promise<boolean> {

@@ -42,11 +42,14 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       blamed,
     );
   // What a module's `get_extra_state` gives stands among its tensors.
-  const others = root.entries.filter(([, value]) => !isTensor(nodes[value]));
+  const others = root.entries.filter((entry) => !isTensor(nodes[entry[1]]));
   const raw = others.length < root.entries.length && others.every(([key]) => EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
   const top = new Map<string, NodeId>();
+  // Where there may be very many, pairs are taken by their places: to take them apart goes through an iterator for each.
   for (let at = 0; at < root.entries.length; at++) {
-    const [key, value] = root.entries[at]!;
+    const entry = root.entries[at]!;
+    const key = entry[0];
+    const value = entry[1];
     const text = keyText(nodes[key]) ?? `<${describe(nodes[key])}>`;
     // A raw state dict may have very many keys: only those count that mark a format.
     if (!raw || FORMAT_MARKS.has(text)) top.set(text, value);
@@ -72,9 +75,11 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   const weights: Weight[] = [];
   const nonTensors: { name: string; is: string }[] = [];
   // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
-  const names = dict.entries.every(([id]) => typeof nodes[id] === 'string') ? null : new Set<string>();
+  const names = dict.entries.every((entry) => typeof nodes[entry[0]] === 'string') ? null : new Set<string>();
   for (let at = 0; at < dict.entries.length; at++) {
-    const [id, value] = dict.entries[at]!;
+    const entry = dict.entries[at]!;
+    const id = entry[0];
+    const value = entry[1];
     const name = keyText(nodes[id]);
     if (name === undefined)
       throw new CheckpointValidationError(`${uri}: the state dict has a key that is ${describe(nodes[id])}, expected a name.`, [
@@ -133,7 +138,7 @@ export function withoutWeights(tree: ValueTree, { stateDictKey, container }: Pic
   if (root === undefined || container === 'torchscript') return tree;
   const nodes = [...tree.nodes];
   const without = ({ entries, ...dict }: Dict): NodeId =>
-    nodes.push({ ...dict, entries: entries.filter(([, value]) => !isTensor(nodes[value])) }) - 1;
+    nodes.push({ ...dict, entries: entries.filter((entry) => !isTensor(nodes[entry[1]])) }) - 1;
   if (stateDictKey === null) return { root: without(root), nodes };
   const entries = root.entries.map(([key, value]): Dict['entries'][number] => {
     const dict = nodes[key] === stateDictKey ? dictAt(nodes, value) : undefined;

@@ -8,25 +8,10 @@
 import { crc32, inflateRawSync } from 'node:zlib';
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
-import type { Finding } from '../../model/header.ts';
+import type { ArchiveMember, Finding } from '../../model/header.ts';
 import { isSafeName, plainDigest, twinsAmong } from './names.ts';
 
-export interface Member {
-  readonly name: string;
-  readonly method: 'stored' | 'deflated';
-  /** General purpose bit flag. */
-  readonly flags: number;
-  /** Of the uncompressed bytes; 0 where the writer did not compute it. */
-  readonly crc32: number;
-  /** Bytes in the file. */
-  readonly compressed: number;
-  /** Uncompressed bytes. */
-  readonly size: number;
-  /** Offset of the local header. */
-  readonly header: number;
-  /** Offset of what follows in the file: the next member, or the directory. Nothing of the member lies at or behind it. */
-  readonly end: number;
-}
+export type Member = ArchiveMember;
 
 export interface Archive {
   readonly members: readonly Member[];
@@ -109,7 +94,7 @@ function oddities(members: readonly Member[]): readonly Finding[] {
     });
   for (let index = 0; index < members.length; index++) {
     const member = members[index]!;
-    const room = member.end - member.header - LOCAL_HEADER_SIZE - member.compressed;
+    const room = member.end - member.header - LOCAL_HEADER_SIZE - member.stored;
     if (room <= LARGEST_EXTRA + DESCRIPTOR64_SIZE) continue;
     const rest = room - Buffer.byteLength(member.name);
     if (rest > LARGEST_EXTRA + DESCRIPTOR64_SIZE)
@@ -232,22 +217,23 @@ function parseDirectory(
     const extra = extraLength === 0 ? NOTHING : bytes.subarray(extraAt, extraAt + extraLength);
     if (extraLength > 0) checkUnicodePath(extra, bytes, nameAt, extraAt, bad);
     let size = view.getUint32(at + 24, true);
-    let compressed = view.getUint32(at + 20, true);
+    let stored = view.getUint32(at + 20, true);
     let header = view.getUint32(at + 42, true);
-    if (extraLength > 0 || size === SATURATED || compressed === SATURATED || header === SATURATED)
-      ({ size, compressed, header } = zip64Fields(extra, size, compressed, header, bad));
+    if (extraLength > 0 || size === SATURATED || stored === SATURATED || header === SATURATED)
+      ({ size, stored, header } = zip64Fields(extra, size, stored, header, bad));
     if (view.getUint16(at + 34, true) !== 0) throw bad(`${name}: disk number ${view.getUint16(at + 34, true)}, expected 0`);
     if (size > 0 && ((view.getUint32(at + 38, true) & IS_FOLDER) !== 0 || name.endsWith('/')))
       throw bad(`${name}: it says it is a folder, and has ${size} bytes`);
-    if (method === 0 && size !== compressed) throw bad(`${name}: stored, but its sizes are ${size} and ${compressed}`);
+    if (method === 0 && size !== stored) throw bad(`${name}: stored, but its sizes are ${size} and ${stored}`);
     members.push({
+      kind: 'member',
       name,
-      method: method === 0 ? 'stored' : 'deflated',
-      flags,
-      crc32: view.getUint32(at + 16, true),
-      compressed,
-      size,
       header,
+      method: method === 0 ? 'stored' : 'deflated',
+      stored,
+      size,
+      crc32: view.getUint32(at + 16, true),
+      flags,
       end: directory.offset,
     });
     at = next;
@@ -263,13 +249,13 @@ type Bad = (what: string) => CheckpointLoadError;
 function zip64Fields(
   extra: Buffer,
   size: number,
-  compressed: number,
+  stored: number,
   header: number,
   bad: Bad,
-): { size: number; compressed: number; header: number } {
+): { size: number; stored: number; header: number } {
   const field = extraField(extra, ZIP64_EXTRA, bad);
-  const wanted = [size === SATURATED, compressed === SATURATED, header === SATURATED] as const;
-  if (!wanted.includes(true)) return { size, compressed, header };
+  const wanted = [size === SATURATED, stored === SATURATED, header === SATURATED] as const;
+  if (!wanted.includes(true)) return { size, stored, header };
   if (field === undefined) throw bad('a size of 0xffffffff without a zip64 extra field');
   let read = 0;
   const take = (narrow: number, isWanted: boolean | undefined): number => {
@@ -278,7 +264,7 @@ function zip64Fields(
     read += 8;
     return safe(field.readBigUInt64LE(read - 8), 'zip64 field', bad);
   };
-  return { size: take(size, wanted[0]), compressed: take(compressed, wanted[1]), header: take(header, wanted[2]) };
+  return { size: take(size, wanted[0]), stored: take(stored, wanted[1]), header: take(header, wanted[2]) };
 }
 
 /** The one extra field of that id: two of them are refused, because readers take either. */
@@ -326,13 +312,13 @@ function placeEnds(uri: string, members: readonly Placed[], directoryOffset: num
     throw corrupt(uri, `its first member begins at ${inOrder[0]!.header}, expected 0: there are bytes before the archive`);
   for (let index = 0; index < inOrder.length; index++) {
     const member = inOrder[index]!;
+    if (index > 0) inOrder[index - 1]!.end = member.header;
     if (member.header < end)
       throw corrupt(uri, `member ${member.name} at ${member.header} overlaps ${before}, which ends at ${end} or later`);
-    end = member.header + LOCAL_HEADER_SIZE + lengthOf(member.name) + member.compressed;
+    end = member.header + LOCAL_HEADER_SIZE + lengthOf(member.name) + member.stored;
     before = member.name;
   }
   if (end > directoryOffset) throw corrupt(uri, `member ${before} ends at ${end}, past the central directory at ${directoryOffset}`);
-  for (let index = 1; index < inOrder.length; index++) inOrder[index - 1]!.end = inOrder[index]!.header;
 }
 
 /** Bytes of a local header's extra field that are read with it: torch fills it up so that data begins at multiples of 64. */
@@ -373,7 +359,7 @@ export function heldDataOffset(uri: string, member: Member, bytes: Uint8Array, a
  * what they mean. Undefined: it takes the long way to say.
  */
 function plainDataOffset(
-  { name, flags, method, crc32, compressed, size, header, end }: Member,
+  { name, flags, method, crc32, stored, size, header, end }: Member,
   bytes: Uint8Array,
   at: number,
 ): number | undefined {
@@ -383,14 +369,14 @@ function plainDataOffset(
   const packed = u32(bytes, at + 18);
   const unpacked = u32(bytes, at + 22);
   if (sum !== crc32 && !(isLater && sum === 0)) return undefined;
-  if (packed !== compressed && !(isLater && packed === 0)) return undefined;
+  if (packed !== stored && !(isLater && packed === 0)) return undefined;
   if (unpacked !== size && !(isLater && unpacked === 0)) return undefined;
   if (u16(bytes, at + 26) !== name.length) return undefined;
   const named = at + LOCAL_HEADER_SIZE;
   const extra = named + name.length;
   const data = extra + u16(bytes, at + 28);
   // Of the descriptor, the signature may be missing.
-  if (data > bytes.length || header + data - at + compressed + (isLater ? DESCRIPTOR_SIZE - 4 : 0) > end) return undefined;
+  if (data > bytes.length || header + data - at + stored + (isLater ? DESCRIPTOR_SIZE - 4 : 0) > end) return undefined;
   for (let index = 0; index < name.length; index++) {
     const code = name.charCodeAt(index);
     if (code !== bytes[named + index] || code >= 0x80) return undefined;
@@ -433,7 +419,7 @@ function checkStart(uri: string, member: Member, fixed: Buffer): LocalStart {
   const nameLength = fixed.readUInt16LE(26);
   const data = member.header + LOCAL_HEADER_SIZE + nameLength + fixed.readUInt16LE(28);
   const room = member.end - data;
-  if (member.compressed > room) throw bad(`its ${member.compressed} bytes from ${data} run into what begins at ${member.end}`);
+  if (member.stored > room) throw bad(`its ${member.stored} bytes from ${data} run into what begins at ${member.end}`);
   return { flags, nameLength, data, room };
 }
 
@@ -454,7 +440,7 @@ function checkLocal(uri: string, member: Member, local: Buffer, { flags, nameLen
   const later = (flags & HAS_DESCRIPTOR) !== 0;
   for (const [field, got, expected, at] of [
     ['CRC-32', local.readUInt32LE(14), member.crc32, -1],
-    ['compressed size', local.readUInt32LE(18), member.compressed, 8],
+    ['compressed size', local.readUInt32LE(18), member.stored, 8],
     ['size', local.readUInt32LE(22), member.size, 0],
   ] as const) {
     if (later && got === 0) continue;
@@ -465,15 +451,14 @@ function checkLocal(uri: string, member: Member, local: Buffer, { flags, nameLen
   }
   const wide = zip64 !== undefined;
   const descriptor = later ? (wide ? DESCRIPTOR64_SIZE : DESCRIPTOR_SIZE) : 0;
-  if (member.compressed + descriptor - (later ? 4 : 0) > room)
-    throw bad(`its data and data descriptor run into what begins at ${member.end}`);
-  return { data, descriptor: Math.min(descriptor, room - member.compressed), wide };
+  if (member.stored + descriptor - (later ? 4 : 0) > room) throw bad(`its data and data descriptor run into what begins at ${member.end}`);
+  return { data, descriptor: Math.min(descriptor, room - member.stored), wide };
 }
 
 /** Bytes behind a member and its data descriptor that belong to none. The descriptor is compared with the directory. */
 export async function strayBytes(source: ByteSource, member: Member): Promise<{ readonly offset: number; readonly length: number }> {
   const { data, descriptor, wide } = await readLocal(source, member);
-  const offset = data + member.compressed + descriptor;
+  const offset = data + member.stored + descriptor;
   if (descriptor > 0)
     checkDescriptor(bufferOf(await source.read(offset - descriptor, descriptor)), member, wide, (what) =>
       corrupt(source.uri, `member ${member.name}: ${what}`),
@@ -486,7 +471,7 @@ function checkDescriptor(bytes: Buffer, member: Member, wide: boolean, bad: Bad)
   const at = bytes.length >= (wide ? DESCRIPTOR64_SIZE : DESCRIPTOR_SIZE) && bytes.readUInt32LE(0) === DESCRIPTOR ? 4 : 0;
   for (const [field, got, expected] of [
     ['CRC-32', bytes.readUInt32LE(at), member.crc32],
-    ['compressed size', wide ? safe(bytes.readBigUInt64LE(at + 4), 'size', bad) : bytes.readUInt32LE(at + 4), member.compressed],
+    ['compressed size', wide ? safe(bytes.readBigUInt64LE(at + 4), 'size', bad) : bytes.readUInt32LE(at + 4), member.stored],
     ['size', wide ? safe(bytes.readBigUInt64LE(at + 12), 'size', bad) : bytes.readUInt32LE(at + 8), member.size],
   ] as const)
     if (got !== expected) throw bad(`its data descriptor says ${field} ${got}, the directory ${expected}`);
@@ -496,9 +481,9 @@ function checkDescriptor(bytes: Buffer, member: Member, wide: boolean, bad: Bad)
  * Where a member's data should begin: its data descriptor, where it has one, and what follows stand right behind. Undefined: it would
  * have no local header. Only the local header tells.
  */
-export function likelyDataOffset({ name, flags, compressed, header, end }: Omit<Member, 'method' | 'crc32' | 'size'>): number | undefined {
-  const descriptor = (flags & HAS_DESCRIPTOR) === 0 ? 0 : compressed < 0xffffffff ? DESCRIPTOR_SIZE : DESCRIPTOR64_SIZE;
-  const data = end - descriptor - compressed;
+export function likelyDataOffset({ name, flags, stored, header, end }: Member): number | undefined {
+  const descriptor = (flags & HAS_DESCRIPTOR) === 0 ? 0 : stored < 0xffffffff ? DESCRIPTOR_SIZE : DESCRIPTOR64_SIZE;
+  const data = end - descriptor - stored;
   const least = header + LOCAL_HEADER_SIZE + Buffer.byteLength(name);
   return data >= least && data <= least + LARGEST_EXTRA ? data : undefined;
 }
@@ -514,12 +499,12 @@ export async function dataOffset(source: ByteSource, member: Member): Promise<nu
 /** All bytes of a member, inflated and verified; refuses more than `limit` bytes. */
 export async function readMember(source: ByteSource, member: Member, limit: number): Promise<Uint8Array> {
   const bad = (what: string): CheckpointLoadError => corrupt(source.uri, `member ${member.name}: ${what}`);
-  if (member.size > limit || member.compressed > limit) throw bad(`it has ${member.size} bytes, at most ${limit} are read here`);
+  if (member.size > limit || member.stored > limit) throw bad(`it has ${member.size} bytes, at most ${limit} are read here`);
   const local = await readLocal(source, member);
-  const read = await source.read(local.data, member.compressed + local.descriptor);
-  const data = read.subarray(0, member.compressed);
+  const read = await source.read(local.data, member.stored + local.descriptor);
+  const data = read.subarray(0, member.stored);
   if (local.descriptor > 0)
-    checkDescriptor(Buffer.from(read.buffer, read.byteOffset + member.compressed, local.descriptor), member, local.wide, bad);
+    checkDescriptor(Buffer.from(read.buffer, read.byteOffset + member.stored, local.descriptor), member, local.wide, bad);
   const bytes = member.method === 'stored' ? data : inflate(data, member, bad);
   const sum = crc32(bytes);
   if (member.crc32 !== 0 && sum !== member.crc32)

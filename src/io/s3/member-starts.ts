@@ -20,9 +20,9 @@ export function memberStarts({ storages }: Plan, open: (file: number) => Promise
   const starts = new Map<number, Promise<number>>();
 
   async function lookUp(index: number): Promise<number> {
-    const { file, location, length } = storages[index]!;
+    const { file, location } = storages[index]!;
     if (location.kind !== 'member') throw new RangeError(`storage ${index} is no member of an archive`);
-    return storedAt(await open(file), location, length);
+    return storedAt(await open(file), location);
   }
 
   return {

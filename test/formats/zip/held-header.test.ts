@@ -27,7 +27,7 @@ function archive(name: string, where: 'header' | 'descriptor' = 'header'): { rea
   const bytes = Buffer.concat([header, raw, padding, Buffer.alloc(DATA, 1), descriptor]);
   return {
     bytes,
-    member: { name, method: 'stored', flags, crc32: 0xcafe, compressed: DATA, size: DATA, header: 0, end: bytes.length },
+    member: { kind: 'member', name, method: 'stored', flags, crc32: 0xcafe, stored: DATA, size: DATA, header: 0, end: bytes.length },
   };
 }
 

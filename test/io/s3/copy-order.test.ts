@@ -63,7 +63,11 @@ test('views that lie side by side in a member of an archive are copied as one', 
     ['d', 0, 4],
   ]);
   const member = { kind: 'member', name: 'm', method: 'stored', flags: 0, crc32: 0, header: 0 } as const;
-  const storages = [12 * MIB, 4].map((length) => ({ file: 0, location: { ...member, stored: length, end: 13 * MIB }, length }));
+  const storages = [12 * MIB, 4].map((length) => ({
+    file: 0,
+    location: { ...member, stored: length, size: length, end: 13 * MIB },
+    length,
+  }));
   const tensors = plan.tensors.map((tensor, index) => ({
     ...tensor,
     origin: { ...tensor.origin, storage: index < 3 ? 0 : 1, offset: index < 3 ? index * MIB : 0 },

@@ -291,11 +291,7 @@ describe('server-side copy out of an archive', () => {
         source,
         members.map(({ size }) => size),
       ),
-      storages: members.map(({ compressed: stored, size, ...member }) => ({
-        file: 0,
-        location: { kind: 'member', ...member, stored },
-        length: size,
-      })),
+      storages: members.map((location) => ({ file: 0, location, length: location.size })),
     };
     const start = layoutSafetensors(archive).segments[0]!;
     bytes = Buffer.concat([start.kind === 'bytes' ? start.bytes : Buffer.alloc(0), ...NAMES.map((_, index) => data(index))]);

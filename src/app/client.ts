@@ -3,8 +3,14 @@
  *
  * Invariant: neither a worker nor a storage SDK is loaded from here; what crossed Temporal comes out as our own errors again.
  */
-import { Client, WorkflowUpdateFailedError, type ConnectionLike, type WorkflowExecutionDescription } from '@temporalio/client';
-import { errorOf } from '../errors.ts';
+import {
+  Client,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  type ConnectionLike,
+  type WorkflowExecutionDescription,
+} from '@temporalio/client';
+import { CheckpointConfigError, errorOf } from '../errors.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
@@ -16,7 +22,7 @@ import {
   type TransferProgress,
 } from '../pipeline/contract.ts';
 import { CheckpointBatches } from './batch-client.ts';
-import { rejectNotFound, reportOfCause } from './failures.ts';
+import { reportOfCause } from './failures.ts';
 import { Runs, type Ended } from './runs.ts';
 import { CheckpointSchedules } from './schedule-client.ts';
 import { idOf, type Run, type Work } from './start.ts';
@@ -77,9 +83,18 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
         this.handle(run).executeUpdate<Resolved, [Resolution]>(RESOLVE_UPDATE, { args: [resolution] }),
       );
     } catch (error) {
-      if (!(error instanceof WorkflowUpdateFailedError)) return rejectNotFound(idOf(run))(error);
+      if (error instanceof WorkflowNotFoundError) throw await this.noAnswer(run, error);
+      if (!(error instanceof WorkflowUpdateFailedError)) throw error;
       throw errorOf(reportOfCause(error.cause, error.message), error);
     }
+  }
+
+  /** A run that has ended takes no answer, and the server says of it no more than of one that never was. */
+  private async noAnswer(run: Run, cause: WorkflowNotFoundError): Promise<CheckpointConfigError> {
+    const { status } = await this.describe(run);
+    return new CheckpointConfigError(`${idOf(run)} has ended (${status.name.toLowerCase()}): it waits for no answer.`, undefined, {
+      cause,
+    });
   }
 
   /** Bytes of the transfer that is under way, as its worker last said; null where there is none. */

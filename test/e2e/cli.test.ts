@@ -83,6 +83,25 @@ describe('validate', () => {
   });
 });
 
+describe('a command that is none', () => {
+  test.each([
+    ['an unknown option', ['convert', 'a', 'b', '--bogus'], "unknown option '--bogus'"],
+    ['a missing argument', ['run'], "missing required argument 'pipeline'"],
+    ['an unknown command', ['frobnicate'], "unknown command 'frobnicate'"],
+    ['a value that is not among those', ['convert', 'a', 'b', '--format', 'gguf'], "argument 'gguf' is invalid"],
+    ['a group without one of its commands', ['batch', 'frobnicate'], "unknown command 'frobnicate'"],
+  ])('%s: exit 2, and under --json one document on stdout', async (_name, args, message) => {
+    const plain = await ckpt(...args);
+    expect(plain).toMatchObject({ code: 2, stdout: '' });
+    expect(plain.stderr).toContain(message);
+    const { code, stdout } = await ckpt(...args, '--json');
+    expect(code).toBe(2);
+    const { error } = JSON.parse(stdout) as { error: { type: string; message: string } };
+    expect(error.type).toBe('CheckpointConfigError');
+    expect(error.message).toContain(message);
+  });
+});
+
 describe('inspect', () => {
   test('says what is in a training checkpoint, in a few requests', async () => {
     const path = 'good/lightning_trained.ckpt';

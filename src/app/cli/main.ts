@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
 import { Argument, Command, CommanderError, Option } from 'commander';
+import { CheckpointConfigError, reportOf } from '../../errors.ts';
 import { FORMATS } from '../../model/header.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins, seconds } from './options.ts';
-import { printError, exitCodeOf } from './output.ts';
+import { printError, printJson, exitCodeOf } from './output.ts';
 import { addSchedule } from './schedule-commands.ts';
 import { packageVersion } from '../../io/package-version.ts';
 
@@ -287,8 +288,12 @@ process.removeAllListeners('warning');
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-  else {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+    // The line for people is on stderr already; who reads stdout gets the document that every other error is.
+    if (error.exitCode !== 0 && process.argv.includes('--json'))
+      printJson({ error: reportOf(new CheckpointConfigError(error.message.replace(/^error: /, ''))) });
+  } else {
     const group = [batch, schedule].find((one) => process.argv.includes(one.name())) ?? program;
     const options: Common = group.commands.find((command) => process.argv.includes(command.name()))?.optsWithGlobals() ?? program.opts();
     printError(error, options);

@@ -2,7 +2,7 @@
  * The embedded Temporal server: the official dev server on a database file in the user's state folder, shared by all `ckpt`
  * processes of the user.
  *
- * Each process holds a lease (a file named by its pid); the last one to leave stops the server, and a lease of a process that
+ * Each process holds a lease (a file named by its pid); the last one to leave tells the server to end, and a lease of a process that
  * is gone counts for nothing, also where its pid is taken again. So a killed CLI leaves a server that the next one finds, uses and finally stops.
  */
 import { spawn } from 'node:child_process';
@@ -24,6 +24,7 @@ const UI_PORT = 8243;
 /** Milliseconds. */
 const READY_TIMEOUT = 60_000;
 const STOP_TIMEOUT = 5000;
+const ENDING_LONGEST = 60_000;
 const START_ATTEMPTS = 3;
 /** What the server prints once it serves. */
 const READY = 'Temporal Server:';
@@ -60,6 +61,8 @@ interface ServerRecord {
   readonly pid: number;
   readonly port: number;
   readonly uiPort: number;
+  /** Unix time in milliseconds at which it was told to end: it takes a second, which only the next command that brings a server up waits for. */
+  readonly endingSince?: number;
 }
 
 /** In a lease beside the process: it keeps a worker, too, until somebody stops it. */
@@ -103,17 +106,27 @@ export async function acquireDevServer({ log, environment, keeps = false, hasWor
         const all = await leases(folder);
         for (const { path, living } of all) if (!living) await rm(path, { force: true });
         if (all.some(({ living }) => living)) return;
-        await stop(server.pid);
-        await rm(join(folder, 'server.json'), { force: true });
+        const { pid, port, uiPort } = server;
+        if (!(await isTemporal(pid))) return rm(join(folder, 'server.json'), { force: true });
+        process.kill(pid, 'SIGTERM');
+        await writeRecord(folder, { pid, port, uiPort, endingSince: Date.now() });
       }),
   };
 }
 
-/** The server of a record whose process lives; null otherwise, a damaged record included. */
+/** The server of a record whose process lives and is to go on; null otherwise, a damaged record included. */
 export async function runningServer(folder: string): Promise<ServerRecord | null> {
+  const record = await readRecord(folder);
+  return record !== null && record.endingSince === undefined && (await isTemporal(record.pid)) ? record : null;
+}
+
+async function readRecord(folder: string): Promise<ServerRecord | null> {
   const text = await readFile(join(folder, 'server.json'), 'utf8').catch(() => null);
-  const record = text === null ? null : parseRecord(text);
-  return record !== null && (await isTemporal(record.pid)) ? record : null;
+  return text === null ? null : parseRecord(text);
+}
+
+function writeRecord(folder: string, record: ServerRecord): Promise<void> {
+  return writeAtomically(join(folder, 'server.json'), JSON.stringify(record));
 }
 
 /** A process keeps the server of this folder up until somebody stops it. */
@@ -138,13 +151,14 @@ function parseRecord(text: string): ServerRecord | null {
 async function start({ log, environment }: BringUp): Promise<ServerRecord> {
   const program = await findTemporalBinary({ log, environment });
   const folder = environment.stateFolder;
+  await waitForEnd(folder);
   for (let attempt = 1; ; attempt++) {
     // Between looking for a free port and taking it, another process may take it: then the server ends at once.
     const [port, uiPort] = attempt === 1 ? [await freePort(PORT), await freePort(UI_PORT)] : [await freePort(0), await freePort(0)];
     const { pid, failure } = await startAt(program, { folder, port, uiPort });
     if (failure === null) {
       const record: ServerRecord = { pid, port, uiPort };
-      await writeAtomically(join(folder, 'server.json'), JSON.stringify(record));
+      await writeRecord(folder, record);
       log(`temporal: server ${pid} up at 127.0.0.1:${port}, UI at ${uiPort}`);
       return record;
     }
@@ -154,6 +168,13 @@ async function start({ log, environment }: BringUp): Promise<ServerRecord> {
         retryable: false,
       });
   }
+}
+
+/** Two servers on one database would take each other's work: one that was told to end is gone before the next begins. */
+async function waitForEnd(folder: string): Promise<void> {
+  const record = await readRecord(folder);
+  // Long after, the pid may be that of any program.
+  if (record?.endingSince !== undefined && Date.now() - record.endingSince < ENDING_LONGEST) await stop(record.pid);
 }
 
 /** Waits for the server's own word that it is up: that something answers at the port proves nothing, it may be another's. */

@@ -7,12 +7,18 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { readEnvironment, type Environment } from '../../../src/app/environment.ts';
 import { acquireDevServer, answers, isKept, runningServer } from '../../../src/app/temporal/dev-server.ts';
+import { processMark } from '../../../src/app/temporal/process-mark.ts';
 import { compiled } from '../../support/project.ts';
 
 let folder: string;
 let environment: Environment;
 let state: string;
 const holders: ChildProcess[] = [];
+
+/** What is told to end takes a moment. */
+async function gone(pid: number): Promise<void> {
+  while (processMark(pid) !== null) await new Promise((resolve) => setTimeout(resolve, 20));
+}
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ckpt-lease-'));
@@ -23,6 +29,9 @@ afterEach(async () => {
   for (const holder of holders.splice(0)) holder.kill('SIGKILL');
   const left = await runningServer(state);
   if (left !== null) process.kill(left.pid, 'SIGKILL');
+  const record = await readFile(join(state, 'server.json'), 'utf8').catch(() => '');
+  const ending = /"pid":(\d+).*"endingSince"/.exec(record)?.[1];
+  if (ending !== undefined) await gone(Number(ending));
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -76,8 +85,32 @@ test('two commands share one server, and the last one ends it', async () => {
   await second.release();
   expect(await leases()).toEqual([]);
   expect(await runningServer(state)).toBeNull();
+  await gone(record!.pid);
   expect(await answers(`127.0.0.1:${record!.port}`)).toBe(false);
-  expect(await readdir(state)).not.toContain('server.json');
+});
+
+test('a server that was told to end is none any more; the next command brings up another when it is gone', async () => {
+  const first = await acquireDevServer({ log: () => undefined, environment });
+  await first.release();
+  expect(await runningServer(state)).toBeNull();
+  const second = await acquireDevServer({ log: () => undefined, environment });
+  expect(processMark(first.pid)).toBeNull();
+  expect(second.pid).not.toBe(first.pid);
+  expect(await answers(second.address)).toBe(true);
+  expect((await runningServer(state))?.pid).toBe(second.pid);
+  await second.release();
+});
+
+test('of a record from long ago the pid may be that of any program, which is left alone', async () => {
+  await mkdir(state, { recursive: true });
+  // What the system says of it is what it says of a server of ours.
+  const other = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', 'start-dev'], { stdio: 'ignore' });
+  holders.push(other);
+  const record = { pid: other.pid, port: 1, uiPort: 2, endingSince: Date.now() - 3_600_000 };
+  await writeFile(join(state, 'server.json'), JSON.stringify(record));
+  const server = await acquireDevServer({ log: () => undefined, environment });
+  expect(processMark(other.pid!)).not.toBeNull();
+  await server.release();
 });
 
 test('two commands that start at once bring up one server', async () => {
@@ -132,6 +165,7 @@ test('the lease of a killed command counts for nothing: the next one finds its s
   await next.release();
   expect(await leases()).toEqual([]);
   expect(await runningServer(state)).toBeNull();
+  await gone(next.server);
   expect(await answers(`127.0.0.1:${port}`)).toBe(false);
 });
 

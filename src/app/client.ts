@@ -10,7 +10,7 @@ import {
   type ConnectionLike,
   type WorkflowExecutionDescription,
 } from '@temporalio/client';
-import { CheckpointConfigError, errorOf } from '../errors.ts';
+import { CheckpointNotFoundError, errorOf } from '../errors.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
@@ -76,7 +76,7 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
     return made;
   }
 
-  /** Answers a run that waits. Throws what the run says of the answer: `CheckpointConfigError` where none is waited for. */
+  /** Answers a run that waits. Throws what the run says of the answer: `CheckpointConfigError` where none is waited for; `CheckpointNotFoundError` once it has ended. */
   async resolveFailure(run: Run, resolution: Resolution): Promise<Resolved> {
     try {
       return await this.access.client.withDeadline(Date.now() + ANSWER_DEADLINE, () =>
@@ -90,9 +90,9 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
   }
 
   /** A run that has ended takes no answer, and the server says of it no more than of one that never was. */
-  private async noAnswer(run: Run, cause: WorkflowNotFoundError): Promise<CheckpointConfigError> {
+  private async noAnswer(run: Run, cause: WorkflowNotFoundError): Promise<CheckpointNotFoundError> {
     const { status } = await this.describe(run);
-    return new CheckpointConfigError(`${idOf(run)} has ended (${status.name.toLowerCase()}): it waits for no answer.`, undefined, {
+    return new CheckpointNotFoundError(`${idOf(run)} has ended (${status.name.toLowerCase()}): it waits for no answer.`, idOf(run), {
       cause,
     });
   }

@@ -302,7 +302,9 @@ describe('on_error: wait', () => {
     });
     expect(result).toMatchObject({ status: 'cancelled', waiting: null });
     expect(result.stages.map(({ status }) => status)).toEqual(['cancelled', 'pending', 'pending']);
-    expect(await refusal(resolve(ended!, { action: 'retry' }))).toBeInstanceOf(CheckpointNotFoundError);
+    const refused = await refusal(resolve(ended!, { action: 'retry' }));
+    expect(refused).toBeInstanceOf(CheckpointNotFoundError);
+    expect(refused.message).toContain('has ended (cancelled)');
   });
 
   test('a run that does not wait takes no answer', async () => {

@@ -105,7 +105,7 @@ test(
       expect(seen.map(({ status }) => status)).toEqual(expect.arrayContaining(['waiting', 'completed']));
       expect(seen.at(-1)).toMatchObject({ status: 'completed', transfer: null });
       const notWaiting = await thrown(client.resolveFailure(run, { action: 'skip' }));
-      expect(notWaiting).toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('has ended (completed)') });
+      expect(notWaiting).toMatchObject({ code: 'CheckpointNotFoundError', message: expect.stringContaining('has ended (completed)') });
       expect(await thrown(client.resolveFailure('nobody', { action: 'skip' }))).toBeInstanceOf(CheckpointNotFoundError);
     });
   },

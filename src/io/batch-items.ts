@@ -17,6 +17,7 @@ import { compileRegex } from '../transform/patterns.ts';
 import { objectsIn, type FileBelow } from './files-below.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
+import { refuseCredential } from './http/url.ts';
 import { isS3 } from './s3/location.ts';
 import type { Storage } from './storage/storage.ts';
 
@@ -103,11 +104,23 @@ async function* rowsOf(manifest: string, { storage }: ItemPlaces): AsyncGenerato
     const rows = /\.(jsonl|ndjson)$/i.test(manifest) ? jsonRows(source, manifest) : csvRows(source, manifest);
     for await (const { row, place } of rows) {
       const item = itemOf(row, place);
+      refuseCredentials(item, place);
       // What is relative lies beside the manifest.
       yield /^[a-z][a-z0-9+.-]*:\/\//i.test(item.uri) || item.uri.startsWith('/') ? item : { ...item, uri: `${folder}${item.uri}` };
     }
   } finally {
     await source.close();
+  }
+}
+
+/** Pages of items, and what is made of them, stay in histories. */
+function refuseCredentials({ uri, key, columns }: BatchItem, place: string): void {
+  for (const [name, value] of Object.entries({ ...columns, uri, key })) {
+    try {
+      refuseCredential(value, 'items.manifest');
+    } catch (error) {
+      throw isCheckpointError(error) ? new CheckpointConfigError(`${place}, \`${name}\`: ${error.message}`, 'items.manifest') : error;
+    }
   }
 }
 

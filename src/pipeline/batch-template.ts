@@ -11,10 +11,7 @@ const MOST_ITEM = 16 * 1024;
 export function itemOf(given: unknown, place: string): BatchItem {
   const { uri, key, ...columns } = typeof given === 'string' ? { uri: given } : isObject(given) ? given : {};
   if (typeof uri !== 'string' || uri === '')
-    throw new CheckpointConfigError(
-      `${place}: an item is a URI, or has one under \`uri\`; got ${JSON.stringify(given)?.slice(0, 100)}.`,
-      place,
-    );
+    throw new CheckpointConfigError(`${place}: an item is a URI, or has one under \`uri\`; got ${described(given)}.`, place);
   if (JSON.stringify(given).length > MOST_ITEM)
     throw new CheckpointConfigError(
       `${place}: the item has ${JSON.stringify(given).length} characters, at most ${MOST_ITEM}. Leave out columns that the template does not use.`,
@@ -58,6 +55,18 @@ export function expand(template: PipelineInput, item: BatchItem): PipelineInput 
   };
   // A document is plain JSON and keeps its shape.
   return ofValue(template as unknown as Json) as unknown as PipelineInput;
+}
+
+/** Without values of a row, which may be none for a history. */
+function described(given: unknown): string {
+  if (isObject(given))
+    return `an object of ${
+      Object.keys(given)
+        .slice(0, 10)
+        .map((name) => `\`${name.slice(0, 40)}\``)
+        .join(', ') || 'no fields'
+    }`;
+  return Array.isArray(given) ? 'a list' : typeof given === 'string' ? 'an empty text' : String(given);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -84,6 +84,25 @@ describe('manifests', () => {
     expect(await refused(manifest('g.jsonl', '{"uri":"x"}\n7\n'))).toContain('g.jsonl, line 2');
   });
 
+  test('a credential in a row is refused with its place, and not repeated: what is listed stays in histories', async () => {
+    const rows: readonly (readonly [string, string])[] = [
+      ['uri', '{"uri":"https://user:hunter2@host/x.ckpt"}'],
+      ['uri', '{"uri":"https://host/x.ckpt?X-Amz-Signature=hunter2"}'],
+      ['uri', '"s3://AKIA:hunter2@bucket/x.ckpt"'],
+      ['target', '{"uri":"x","target":"https://host/base.pt?api_token=hunter2"}'],
+      ['key', '{"uri":"x","key":"https://user:hunter2@host/x"}'],
+    ];
+    for (const [column, row] of rows) {
+      const message = await refused(manifest('a.jsonl', `{"uri":"y"}\n${row}\n`));
+      expect(message).toContain(`a.jsonl, line 2, \`${column}\``);
+      expect(message).not.toContain('hunter2');
+    }
+    expect(await refused(manifest('b.csv', 'uri\nhttps://user:hunter2@host/x\n'))).toMatch(/^(?!.*hunter2).*b\.csv, line 2, `uri`/);
+    const misnamed = await refused(manifest('c.jsonl', '{"url":"https://user:hunter2@host/x"}\n'));
+    expect(misnamed).toContain('got an object of `url`');
+    expect(misnamed).not.toContain('hunter2');
+  });
+
   test('results of a batch: what failed or was cancelled', async () => {
     const line = (index: number, status: string): string =>
       JSON.stringify({ index, item: `k${index}`, uri: `/x/${index}`, columns: { n: `${index}` }, status });

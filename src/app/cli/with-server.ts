@@ -3,7 +3,7 @@
  * process's that is up will do.
  */
 import { CheckpointConfigError } from '../../errors.ts';
-import { CheckpointClient } from '../client.ts';
+import type { CheckpointClient } from '../client.ts';
 import { connectTemporal, type TemporalAccess } from '../temporal/connect.ts';
 import { logger, note, type OutputOptions } from './output.ts';
 
@@ -13,7 +13,7 @@ export interface Server {
 }
 
 export async function withServer<T>(options: OutputOptions, act: (server: Server) => Promise<T>): Promise<T> {
-  const temporal = await connectTemporal({ log: logger(options) });
+  const temporal = await connectTemporal({ log: logger(options), meanwhile: loadSdk });
   try {
     const worker =
       temporal.kind === 'configured' || temporal.differsIn.length > 0
@@ -22,7 +22,7 @@ export async function withServer<T>(options: OutputOptions, act: (server: Server
             await import('../worker.ts')
           ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, oneRun: true });
     try {
-      return await act({ client: clientOf(temporal), temporal });
+      return await act({ client: await clientOf(temporal), temporal });
     } finally {
       await worker?.stop();
     }
@@ -31,8 +31,14 @@ export async function withServer<T>(options: OutputOptions, act: (server: Server
   }
 }
 
-export function clientOf({ connection, namespace }: TemporalAccess): CheckpointClient {
-  return new CheckpointClient({ connection, namespace }, { note });
+/** The modules of clients and workers are most of what a command loads: not before they are needed, or there is time. */
+export function loadSdk(): void {
+  for (const module of [import('../client.ts'), import('../worker.ts')]) module.catch(() => undefined);
+}
+
+export async function clientOf({ connection, namespace }: TemporalAccess): Promise<CheckpointClient> {
+  const { CheckpointClient: Client } = await import('../client.ts');
+  return new Client({ connection, namespace }, { note });
 }
 
 /** What is left to others needs a server, and a worker, that outlive this command. */

@@ -1,10 +1,9 @@
 /** Which Temporal server: the configured one, one on the default local port, or the embedded one. */
-import { Connection, type ConnectionOptions } from '@temporalio/client';
+import type { Connection, ConnectionOptions } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { readEnvironment, type Environment } from '../environment.ts';
-import { registerAttributes } from './search-attributes.ts';
 import { acquireDevServer, answers, isKept, placesOf, runningServer, type DevServer } from './dev-server.ts';
 
 const LOCAL_ADDRESS = '127.0.0.1:7233';
@@ -33,6 +32,8 @@ interface Search {
   readonly keeps?: boolean;
   /** This command runs a worker of its own, where the server is ours; default: true. */
   readonly hasWorker?: boolean;
+  /** Called where a server is coming up, which takes as long as to load the SDK: who needs its modules loads them then. */
+  readonly meanwhile?: () => void;
   readonly environment?: Environment;
 }
 
@@ -41,18 +42,20 @@ export async function connectTemporal({
   log,
   keeps = false,
   hasWorker = true,
+  meanwhile,
   environment = readEnvironment(),
 }: Search): Promise<TemporalAccess> {
   const found = await connectOther(log, environment);
   if (found !== null) return found;
   const { namespace = 'default' } = configuration();
-  const server: DevServer = await acquireDevServer({ log, environment, keeps, hasWorker });
+  const server: DevServer = await acquireDevServer({ log, environment, keeps, hasWorker, meanwhile });
   try {
     const uiUrl = environment.uiUrl ?? server.uiUrl;
     const access = await accessOf(
       { kind: 'embedded', stays: server.stays, address: server.address, uiUrl, namespace, differsIn: server.differsIn },
       () => server.release(),
     );
+    const { registerAttributes } = await import('./search-attributes.ts');
     // Runs do without them.
     await registerAttributes(access.connection, namespace).catch((error: unknown) => log(`temporal: ${textOf(error)}`));
     return access;
@@ -134,6 +137,7 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
 
 async function connect(options: ConnectionOptions, address: string): Promise<Connection> {
   try {
+    const { Connection } = await import('@temporalio/client');
     return await Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT });
   } catch (cause) {
     throw new CheckpointConfigError(

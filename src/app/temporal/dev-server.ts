@@ -11,7 +11,6 @@ import { link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'nod
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Connection } from '@temporalio/client';
 import { CheckpointError } from '../../errors.ts';
 import { writeAtomically } from '../../io/atomic-file.ts';
 import { differencesOf, type Environment, type Reach } from '../environment.ts';
@@ -49,6 +48,8 @@ const SERVER_ARGS = [
 interface BringUp {
   readonly log: (line: string) => void;
   readonly environment: Environment;
+  /** Called when a server has been started and is not up yet. */
+  readonly meanwhile?: (() => void) | undefined;
 }
 
 interface Acquisition extends BringUp {
@@ -80,13 +81,13 @@ export interface DevServer {
   release(): Promise<void>;
 }
 
-export async function acquireDevServer({ log, environment, keeps = false, hasWorker = true }: Acquisition): Promise<DevServer> {
+export async function acquireDevServer({ log, environment, meanwhile, keeps = false, hasWorker = true }: Acquisition): Promise<DevServer> {
   const folder = environment.stateFolder;
   await mkdir(join(folder, 'leases'), { recursive: true });
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);
-    const found = living ?? (await start({ log, environment }));
+    const found = living ?? (await start({ log, environment, meanwhile }));
     const stays = await isKept(folder);
     const others = (await leases(folder)).filter(({ living, reach }) => living && reach !== null);
     const differsIn = [...new Set(others.flatMap(({ reach }) => differencesOf(environment.reach, reach!)))];
@@ -148,14 +149,14 @@ function parseRecord(text: string): ServerRecord | null {
   }
 }
 
-async function start({ log, environment }: BringUp): Promise<ServerRecord> {
+async function start({ log, environment, meanwhile = () => undefined }: BringUp): Promise<ServerRecord> {
   const program = await findTemporalBinary({ log, environment });
   const folder = environment.stateFolder;
   await waitForEnd(folder);
   for (let attempt = 1; ; attempt++) {
     // Between looking for a free port and taking it, another process may take it: then the server ends at once.
     const [port, uiPort] = attempt === 1 ? [await freePort(PORT), await freePort(UI_PORT)] : [await freePort(0), await freePort(0)];
-    const { pid, failure } = await startAt(program, { folder, port, uiPort });
+    const { pid, failure } = await startAt(program, { folder, port, uiPort, meanwhile });
     if (failure === null) {
       const record: ServerRecord = { pid, port, uiPort };
       await writeRecord(folder, record);
@@ -180,7 +181,12 @@ async function waitForEnd(folder: string): Promise<void> {
 /** Waits for the server's own word that it is up: that something answers at the port proves nothing, it may be another's. */
 async function startAt(
   program: string,
-  { folder, port, uiPort }: { readonly folder: string; readonly port: number; readonly uiPort: number },
+  {
+    folder,
+    port,
+    uiPort,
+    meanwhile,
+  }: { readonly folder: string; readonly port: number; readonly uiPort: number; readonly meanwhile: () => void },
 ): Promise<{ readonly pid: number; readonly failure: string | null }> {
   const output = await open(join(folder, 'server.log'), 'a+');
   const { size: before } = await output.stat();
@@ -191,6 +197,7 @@ async function startAt(
   let ended: string | null = null;
   child.on('error', (error) => (ended = error.message)).on('exit', (code) => (ended = `it ended with code ${code}`));
   child.unref();
+  meanwhile();
   const said = async (): Promise<string> => {
     const { size } = await output.stat();
     const { buffer } = await output.read(Buffer.alloc(size - before), 0, size - before, before);
@@ -214,6 +221,7 @@ async function startAt(
 export async function answers(address: string): Promise<boolean> {
   // A refusal costs a millisecond here; the client would try again until its deadline.
   if (!(await listens(address))) return false;
+  const { Connection } = await import('@temporalio/client');
   const connection = Connection.lazy({ address, connectTimeout: 2000 });
   try {
     await connection.withDeadline(Date.now() + 2000, () => connection.workflowService.describeNamespace({ namespace: 'default' }));

@@ -8,7 +8,7 @@ import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, print, printJson, type OutputOptions } from '../output.ts';
-import { checkAlike, checkStays, clientOf, linkOf, passingLinkOf, withServer } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, linkOf, loadSdk, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -33,11 +33,11 @@ function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
 }
 
 async function go(options: BatchOptions, start: (batches: CheckpointBatches) => Promise<StartedRun>): Promise<void> {
-  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true, meanwhile: loadSdk });
   try {
     if (options.detach === true) checkStays(temporal, '`--detach`');
     else checkAlike(temporal);
-    const { batch } = clientOf(temporal);
+    const { batch } = await clientOf(temporal);
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
     const worker = local
       ? await (

@@ -9,7 +9,7 @@ import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
-import { checkAlike, checkStays, clientOf, linkOf, passingLinkOf } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, linkOf, loadSdk, passingLinkOf } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -26,29 +26,25 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 /** Runs a document that was checked against the catalog. */
 export async function runDocument(given: PipelineInput, options: RunOptions): Promise<void> {
   const document = { ...given, report: options.report !== false && given.report !== false };
-  // Loading the worker's code takes as long as bringing up a server: both at once. Where it is not wanted after all, so be it.
-  const workerModule = options.detach === true ? undefined : import('../../worker.ts');
-  workerModule?.catch(() => undefined);
-  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true });
+  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true, meanwhile: loadSdk });
   try {
     if (options.detach === true) checkStays(temporal, '`--detach`');
     else checkAlike(temporal);
-    const client = clientOf(temporal);
-    const local = temporal.kind !== 'configured' || options.worker === true;
+    const client = await clientOf(temporal);
+    const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
     const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });
     starting.catch(() => undefined);
-    const worker =
-      workerModule === undefined || !local
-        ? null
-        : await (
-            await workerModule
-          ).startWorker({
-            connection: temporal.nativeOptions,
-            namespace: temporal.namespace,
-            plugins: options.plugins ?? [],
-            oneRun: true,
-            scaleOut: temporal.kind === 'configured',
-          });
+    const worker = local
+      ? await (
+          await import('../../worker.ts')
+        ).startWorker({
+          connection: temporal.nativeOptions,
+          namespace: temporal.namespace,
+          plugins: options.plugins ?? [],
+          oneRun: true,
+          scaleOut: temporal.kind === 'configured',
+        })
+      : null;
     try {
       const started = await starting;
       const { workflowId } = started;

@@ -157,7 +157,7 @@ async function withSchedules(
   const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {
     checkStays(temporal, 'A schedule');
-    await act(clientOf(temporal).schedules, temporal);
+    await act((await clientOf(temporal)).schedules, temporal);
   } finally {
     await temporal.close();
   }

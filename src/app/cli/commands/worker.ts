@@ -11,7 +11,7 @@ import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../wor
 import { serveHealth, type WorkerHealth } from '../../health.ts';
 import type { RunningWorker } from '../../worker.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
-import { checkAlike } from '../with-server.ts';
+import { checkAlike, loadSdk } from '../with-server.ts';
 
 const STARTING: WorkerHealth = { queues: [], server: 'the worker is starting' };
 
@@ -30,7 +30,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
   const health = settings.health === null ? null : await serveHealth(settings.health, async (look) => running?.health(look) ?? STARTING);
   try {
     const environment = withStorageFile(readEnvironment(), options.storage);
-    const temporal = await connectTemporal({ log: logger(options), keeps: true, environment });
+    const temporal = await connectTemporal({ log: logger(options), keeps: true, environment, meanwhile: loadSdk });
     try {
       checkAlike(temporal);
       running = await start(temporal, options, settings);

@@ -5,6 +5,7 @@
 import { CheckpointConfigError } from '../../errors.ts';
 import type { CheckpointClient } from '../client.ts';
 import { connectTemporal, type TemporalAccess } from '../temporal/connect.ts';
+import type { RunningWorker, WorkerOptions } from '../worker.ts';
 import { logger, note, type OutputOptions } from './output.ts';
 
 export interface Server {
@@ -15,12 +16,7 @@ export interface Server {
 export async function withServer<T>(options: OutputOptions, act: (server: Server) => Promise<T>): Promise<T> {
   const temporal = await connectTemporal({ log: logger(options), meanwhile: loadSdk });
   try {
-    const worker =
-      temporal.kind === 'configured' || temporal.differsIn.length > 0
-        ? null
-        : await (
-            await import('../worker.ts')
-          ).startWorker({ connection: temporal.nativeOptions, namespace: temporal.namespace, oneRun: true });
+    const worker = temporal.kind === 'configured' || temporal.differsIn.length > 0 ? null : await ownWorker(temporal, { oneRun: true });
     try {
       return await act({ client: await clientOf(temporal), temporal });
     } finally {
@@ -34,6 +30,15 @@ export async function withServer<T>(options: OutputOptions, act: (server: Server
 /** The modules of clients and workers are most of what a command loads: not before they are needed, or there is time. */
 export function loadSdk(): void {
   for (const module of [import('../client.ts'), import('../worker.ts')]) module.catch(() => undefined);
+}
+
+/** A worker in this process, for what the command asks of the server. */
+export async function ownWorker(
+  { kind, nativeOptions: connection, namespace }: TemporalAccess,
+  options: Pick<WorkerOptions, 'plugins' | 'oneRun'>,
+): Promise<RunningWorker> {
+  const { startWorker } = await import('../worker.ts');
+  return startWorker({ ...options, connection, namespace, scaleOut: kind === 'configured' });
 }
 
 export async function clientOf({ connection, namespace }: TemporalAccess): Promise<CheckpointClient> {

@@ -8,7 +8,7 @@ import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, print, printJson, type OutputOptions } from '../output.ts';
-import { checkAlike, checkStays, clientOf, linkOf, loadSdk, passingLinkOf, withServer } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -39,16 +39,7 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
     else checkAlike(temporal);
     const { batch } = await clientOf(temporal);
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
-    const worker = local
-      ? await (
-          await import('../../worker.ts')
-        ).startWorker({
-          connection: temporal.nativeOptions,
-          namespace: temporal.namespace,
-          plugins: options.plugins ?? [],
-          scaleOut: temporal.kind === 'configured',
-        })
-      : null;
+    const worker = local ? await ownWorker(temporal, { plugins: options.plugins ?? [] }) : null;
     try {
       const started = await start(batch);
       const { workflowId } = started;

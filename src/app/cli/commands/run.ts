@@ -9,7 +9,7 @@ import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
-import { checkAlike, checkStays, clientOf, linkOf, loadSdk, passingLinkOf } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -34,17 +34,7 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
     const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });
     starting.catch(() => undefined);
-    const worker = local
-      ? await (
-          await import('../../worker.ts')
-        ).startWorker({
-          connection: temporal.nativeOptions,
-          namespace: temporal.namespace,
-          plugins: options.plugins ?? [],
-          oneRun: true,
-          scaleOut: temporal.kind === 'configured',
-        })
-      : null;
+    const worker = local ? await ownWorker(temporal, { plugins: options.plugins ?? [], oneRun: true }) : null;
     try {
       const started = await starting;
       const { workflowId } = started;

@@ -106,7 +106,7 @@ async function takeProfile(row: Row): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await row.profile({
     ...scene,
-    ckpt: (...args) => scene.node('--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${folder}`, CKPT, ...args),
+    ckpt: (...args) => scene.node('--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${folder}`, ...CKPT, ...args),
   });
   process.stdout.write(`${await profileSummary(folder)}\n`);
   say(`profiles: ${folder}`);

@@ -1,5 +1,5 @@
 /** Where the project lies, whichever folder the compiled bench runs from. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,4 +10,6 @@ function findRoot(): string {
 }
 
 export const PROJECT_ROOT = findRoot();
-export const CKPT = join(PROJECT_ROOT, 'dist', 'src', 'app', 'cli', 'main.js');
+const BIN = join(PROJECT_ROOT, 'bin', 'ckpt.js');
+/** Node's arguments for the command, as the system starts it: with the flags of its first line. */
+export const CKPT: readonly string[] = [...(/^#!.* node ?(.*)$/m.exec(readFileSync(BIN, 'utf8'))?.[1]?.split(' ') ?? []), BIN];

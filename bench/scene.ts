@@ -60,7 +60,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
     env,
     input: (name) => provideInput(options.inputs, RECIPES[options.quick ? 'quick' : 'full'][name], options.say),
     server: () => (server ??= startServer()),
-    ckpt: (...args) => runProgram(process.execPath, [CKPT, ...args], { env, cwd: scratch }),
+    ckpt: (...args) => runProgram(process.execPath, [...CKPT, ...args], { env, cwd: scratch }),
     node: (...args) => runProgram(process.execPath, args, { env, cwd: scratch }),
     async close() {
       await server?.then(({ stop }) => stop());

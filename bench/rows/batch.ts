@@ -140,7 +140,7 @@ async function sharing(scene: Scene, items: number): Promise<readonly Measuremen
 }
 
 function startWorker(scene: Scene): Promise<StartedProgram> {
-  return startProgram([CKPT, 'worker'], /^Worker polls/m, { env: scene.env });
+  return startProgram([...CKPT, 'worker'], /^Worker polls/m, { env: scene.env });
 }
 
 /** Milliseconds for an item. */

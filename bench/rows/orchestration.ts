@@ -21,7 +21,7 @@ const SHARE = 1.3;
 export async function orchestrationRows(scene: Scene): Promise<readonly Measurement[]> {
   const input = await scene.input('tiny');
   const { address, client } = await scene.server();
-  const worker = await startProgram([CKPT, 'worker'], /^Worker polls/m, { env: scene.env });
+  const worker = await startProgram([...CKPT, 'worker'], /^Worker polls/m, { env: scene.env });
   const noopWorker = await startProgram([NOOP_WORKER, address, NOOP_QUEUE], /^ready$/m, { env: scene.env });
   const memory = watchMemory(worker.pid);
   const target = join(scene.scratch, 'tiny.safetensors');

@@ -63,7 +63,7 @@ async function laidOut(scene: Scene, server: S3TestServer): Promise<Place> {
 function reaching(scene: Scene, server: S3TestServer, endpoint: string): Scene {
   const env = { ...scene.env, ...server.env, AWS_ENDPOINT_URL_S3: endpoint };
   const node = (...args: readonly string[]): Promise<Finished> => runProgram(process.execPath, args, { env, cwd: scene.scratch });
-  return { ...scene, env, node, ckpt: (...args) => node(CKPT, ...args) };
+  return { ...scene, env, node, ckpt: (...args) => node(...CKPT, ...args) };
 }
 
 interface Series {

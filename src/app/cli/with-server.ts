@@ -37,7 +37,8 @@ export async function ownWorker(
   { kind, nativeOptions: connection, namespace }: TemporalAccess,
   options: Pick<WorkerOptions, 'plugins' | 'oneRun'>,
 ): Promise<RunningWorker> {
-  const { startWorker } = await import('../worker.ts');
+  const [{ startWorker }, { boundHeapGrowth }] = await Promise.all([import('../worker.ts'), import('../heap.ts')]);
+  if (options.oneRun !== true) boundHeapGrowth();
   return startWorker({ ...options, connection, namespace, scaleOut: kind === 'configured' });
 }
 

@@ -221,22 +221,25 @@ function bytesOf(size: number | string): number {
 /** SHA-256 of each of the plan's tensors: known from writing it, or for a view of a larger one read again; of none that a store copied. */
 async function digestsOf(
   plan: Plan,
-  { places }: Outputs,
+  { placeOf }: Outputs,
   published: readonly { readonly tensors: TensorDigests }[],
   { services, signal }: StageCall<Options>,
 ): Promise<readonly (string | undefined)[]> {
-  const views = plan.tensors.filter((_, index) => places[index] === null);
+  const views = plan.tensors.filter((_, index) => placeOf(index) === null);
   const read = await digestTensors({ tensors: views, plan, open: (file) => services.openPinned(file), signal });
   let next = 0;
-  return places.map((place) => (place === null ? read[next++]! : published[place.file]!.tensors[place.tensor]));
+  return plan.tensors.map((_, index) => {
+    const place = placeOf(index);
+    return place === null ? read[next++]! : published[place.file]!.tensors[place.tensor];
+  });
 }
 
 /** Tensors of which a cast found values beyond the range of the new dtype. */
-function overflowsOf(plan: Plan, { places }: Outputs, published: readonly PublishedFile[]): readonly { name: string; values: number }[] {
+function overflowsOf(plan: Plan, { placeOf }: Outputs, published: readonly PublishedFile[]): readonly { name: string; values: number }[] {
   if (published.every(({ overflowed }) => Object.keys(overflowed).length === 0)) return [];
   return plan.tensors.flatMap(({ name }, index) => {
-    const place = places[index];
-    const values = place === null || place === undefined ? 0 : (published[place.file]!.overflowed[place.tensor] ?? 0);
+    const place = placeOf(index);
+    const values = place === null ? 0 : (published[place.file]!.overflowed[place.tensor] ?? 0);
     return values === 0 ? [] : [{ name, values }];
   });
 }

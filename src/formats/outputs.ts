@@ -23,8 +23,8 @@ export interface Outputs {
   readonly files: readonly OutputFile[];
   /** The index of shards, to be written when they are there. */
   readonly index: { readonly name: string; readonly text: string } | null;
-  /** For each of the plan's tensors: its file and place among the layout's tensors; null: a view of one of them. */
-  readonly places: readonly ({ readonly file: number; readonly tensor: number } | null)[];
+  /** Of one of the plan's tensors, by its index: its file and place among the layout's tensors; null: a view of one of them. */
+  readonly placeOf: (index: number) => { readonly file: number; readonly tensor: number } | null;
   /** What the format leaves out, beside what the plan has left out before. */
   readonly dropped: readonly LeftOut[];
   /** Names of one tensor that the format had to write under each of them. */
@@ -54,15 +54,16 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
       ...trainingKeys(plan).map((what) => ({ what, reason: 'safetensors holds tensors only; lightning and pytorch keep it' })),
       ...(plan.attachments ?? []).map(({ name: what }) => ({ what, reason: 'safetensors has no place for members of an archive' })),
     ];
-    const sharded = shardSize === null ? [plan.tensors.map((_, index) => index)] : shards(plan, shardSize);
-    return { ...safetensors(plan, sharded, options), dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
+    const sharded = shardSize === null ? [] : shards(plan, shardSize);
+    const written = sharded.length > 1 ? safetensorsShards(plan, sharded, options) : safetensorsFile(plan, options);
+    return { ...written, dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
   }
   checkShards(format, shardSize);
   const layout = layoutTorch(plan, format);
   return {
     files: [{ name: null, layout }],
     index: null,
-    places: layout.heldBy.map((tensor) => (tensor === null ? null : { file: 0, tensor })),
+    placeOf: (index) => (layout.heldBy[index] === null ? null : { file: 0, tensor: layout.heldBy[index]! }),
     dropped: [...left, ...layout.dropped],
     tied: [],
   };
@@ -74,28 +75,30 @@ export function checkShards(format: Format, shardSize: unknown): void {
     throw new CheckpointConfigError(`\`shard_size\` is for safetensors; ${format} is written as one file.`, 'shard_size');
 }
 
-function safetensors(
+function safetensorsFile(plan: Plan, { arrange }: OutputOptions): Pick<Outputs, 'files' | 'index' | 'placeOf'> {
+  const layout = layoutSafetensors(plan, arrange);
+  return { files: [{ name: null, layout }], index: null, placeOf: (tensor) => ({ file: 0, tensor }) };
+}
+
+function safetensorsShards(
   plan: Plan,
   sharded: readonly (readonly number[])[],
   { name, arrange }: OutputOptions,
-): Pick<Outputs, 'files' | 'index' | 'places'> {
+): Pick<Outputs, 'files' | 'index' | 'placeOf'> {
   const places: { file: number; tensor: number }[] = [];
   const stem = name.replace(/\.safetensors$/i, '');
   const nameOf = (shard: number): string => `${stem}-${number5(shard + 1)}-of-${number5(sharded.length)}.safetensors`;
   const files = sharded.map((members, shard): OutputFile => {
     for (let tensor = 0; tensor < members.length; tensor++) places[members[tensor]!] = { file: shard, tensor };
-    const part = sharded.length === 1 ? plan : { ...plan, tensors: members.map((index) => plan.tensors[index]!) };
-    const layout = layoutSafetensors(part, arrange);
-    return { name: sharded.length === 1 ? null : nameOf(shard), layout };
+    return { name: nameOf(shard), layout: layoutSafetensors({ ...plan, tensors: members.map((index) => plan.tensors[index]!) }, arrange) };
   });
-  if (sharded.length === 1) return { files, index: null, places };
   const total = plan.tensors.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0);
   const names = plan.tensors.map((tensor, index) => [tensor.name, nameOf(places[index]!.file)] as const);
   names.sort(([a], [b]) => (a < b ? -1 : 1));
   // Written by hand: as an object, a tensor named __proto__ or 7 would be lost or moved.
   const map = names.map(([tensor, file]) => `    ${JSON.stringify(tensor)}: ${JSON.stringify(file)}`);
   const text = `{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${map.join(',\n')}\n  }\n}\n`;
-  return { files, index: { name: `${stem}.safetensors.index.json`, text }, places };
+  return { files, index: { name: `${stem}.safetensors.index.json`, text }, placeOf: (index) => places[index]! };
 }
 
 /** In the plan's order; a tensor larger than the limit has a file of its own. */

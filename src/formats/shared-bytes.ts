@@ -47,7 +47,9 @@ export function tiedNames(tensors: readonly PlannedTensor[], storages: readonly 
   const groups = new Map<number, string[]>();
   // Only what shares its storage can be tied.
   const uses = new Uint32Array(storages.length);
-  for (let index = 0; index < tensors.length; index++) uses[tensors[index]!.origin.storage]!++;
+  let isShared = false;
+  for (let index = 0; index < tensors.length; index++) if (++uses[tensors[index]!.origin.storage]! > 1) isShared = true;
+  if (!isShared) return [];
   const sharing = tensors.filter(({ origin }) => uses[origin.storage]! > 1);
   for (const [index, { holder }] of shareBytes(sharing, storages).entries()) {
     const { name, shape } = sharing[index]!;

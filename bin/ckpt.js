@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --initial-heap-size=300
+#!/usr/bin/env -S node --initial-heap-size=200
 /**
  * The command: sets up a fresh clone first; an installed package is ready.
  *

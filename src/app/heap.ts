@@ -6,14 +6,11 @@
  * which a quarter was nothing any more. Looked for at half as much again as lives, it costs no CPU time that could be measured.
  */
 import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 
 /** Of what lives: so much more, and the old objects are gone through. */
 const GROWTH_PERCENT = 50;
 
-/** For the whole process, with the thread of its workflows; from now on, as old objects are gone through once, and limits count from there. */
+/** For the whole process, with the thread of its workflows. */
 export function boundHeapGrowth(): void {
   setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
 }

@@ -13,6 +13,8 @@ import { setFlagsFromString } from 'node:v8';
 
 // What a command makes mostly stays until it ends: room for new objects that grows by doubling is gone through a dozen times meanwhile.
 setFlagsFromString('--semi-space-growth-factor=16');
+// Of this heap alone: those of threads to come hold little, and have the limits that V8 finds for them.
+setFlagsFromString('--initial-heap-size=0');
 
 const setup = new URL('../scripts/setup.mjs', import.meta.url);
 if (existsSync(fileURLToPath(setup))) await import(setup.href);

@@ -22,9 +22,7 @@ RUN node scripts/setup.mjs
 FROM ${NODE_IMAGE}
 LABEL org.opencontainers.image.title="checkpoint-pipeline" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Node 24 lets the space of new objects grow to 128 MiB in a busy process, and the worker's memory with it; 16 is what Node 20 has.
 ENV NODE_ENV=production \
-    NODE_OPTIONS=--max-semi-space-size=16 \
     CKPT_WORKSPACE=/var/lib/ckpt/workspace \
     XDG_STATE_HOME=/var/lib/ckpt/state \
     XDG_CACHE_HOME=/var/lib/ckpt/cache \

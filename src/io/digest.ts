@@ -37,6 +37,9 @@ export interface Digester {
   close(): Promise<void>;
 }
 
+/** A thread makes little that lives; room for new objects would grow to 32 MiB, each page of it taken into use. */
+const THREAD_LIMITS = { maxYoungGenerationSizeMb: 3 };
+
 /** Characters of one of the digests in `DigestAnswer.ended`. */
 export const DIGEST_LENGTH = 64;
 
@@ -75,7 +78,7 @@ export function threadDigester(memory: readonly Uint8Array[]): Digester {
 
 /** Several that share one thread, which takes some 15 MiB: it ends with the first of them that is closed. */
 export function threadDigesters(memory: readonly Uint8Array[], count: number): readonly Digester[] {
-  const worker = new Worker(new URL('./digest-thread.js', import.meta.url), { workerData: memory });
+  const worker = new Worker(new URL('./digest-thread.js', import.meta.url), { workerData: memory, resourceLimits: THREAD_LIMITS });
   const waiting: { resolve: (answer: DigestAnswer) => void; reject: (error: unknown) => void }[] = [];
   let failure: unknown;
   const fail = (error: unknown): void => {

@@ -1,5 +1,6 @@
 /** How far the heap of a process grows whose objects become old and are then done with, as those of runs do. */
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
@@ -24,13 +25,45 @@ const PROGRAM = `
   console.log(most, runInNewContext('typeof gc'));
 `;
 
-test('old garbage is looked for before there is several times as much as lives', async () => {
-  // As the command is started: below the limit that its heap begins with, V8 by itself looks for nothing.
-  const flags = ['--initial-heap-size=200', '--input-type=module'];
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [...flags, '-e', PROGRAM, HEAP]);
+/** What `bin/ckpt.js` gives to Node. */
+const FLAGS = /^#!.* node (.*)\n/.exec(readFileSync(join(PROJECT_ROOT, 'bin', 'ckpt.js'), 'utf8'))![1]!.split(' ');
+
+/** Prints the most MiB of new objects, of which many live for a while. */
+const BUSY = `
+  const { getHeapSpaceStatistics } = await import('node:v8');
+  const living = Array.from({ length: 400_000 }, () => null);
+  let most = 0;
+  for (let at = 0; at < 6_000_000; at++) {
+    living[at % living.length] = { at, list: [at, at + 1, at + 2] };
+    if (at % 10_000 !== 0) continue;
+    const young = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space');
+    most = Math.max(most, young.space_size / 2 ** 20);
+  }
+  console.log(most);
+`;
+
+async function run(program: string, ...args: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [...FLAGS, '--input-type=module', '-e', program, ...args]);
   // An unknown flag would be told there.
   expect(stderr).toBe('');
-  const [most, collects] = stdout.trim().split(' ');
+  return stdout.trim();
+}
+
+test('`npm start` gives Node the same flags as the command does', () => {
+  const { scripts } = JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } };
+  expect(scripts.start).toBe(`node ${FLAGS.join(' ')} bin/ckpt.js`);
+});
+
+test('new objects take no more room with a newer Node', async () => {
+  const most = Number(await run(BUSY));
+  expect(most).toBeGreaterThan(10);
+  // Two halves of 16; Node 24 by itself 128.
+  expect(most).toBeLessThanOrEqual(36);
+});
+
+test('old garbage is looked for before there is several times as much as lives', async () => {
+  // Below the limit that the command's heap begins with, V8 by itself looks for nothing.
+  const [most, collects] = (await run(PROGRAM, HEAP)).split(' ');
   expect(collects).toBe('undefined');
   // Bounded 103 to 111; by itself mostly 182.
   expect(Number(most)).toBeGreaterThan(10);

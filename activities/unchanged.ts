@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import type { Json } from '../src/errors.ts';
 import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
 import { localUri } from '../src/io/local-file.ts';
+import { isHttp } from '../src/io/http/url.ts';
 import { isAsPublished, readManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
 import { reportPath } from '../src/io/report-file.ts';
 import { isS3, parseS3Source, s3Uri } from '../src/io/s3/location.ts';
@@ -123,7 +124,8 @@ function placesIn(pipeline: Stages): readonly string[] {
 
 /** As what was read is called once it is pinned: the version is part of its identity. */
 function inputUri(uri: string): string {
-  return isS3(uri) ? s3Uri(parseS3Source(uri)) : localUri(uri);
+  if (isS3(uri)) return s3Uri(parseS3Source(uri));
+  return isHttp(uri) ? uri : localUri(uri);
 }
 
 function indexOf(name: string): string {

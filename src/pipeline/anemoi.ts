@@ -50,8 +50,14 @@ export function aliasesOf(type: string): { readonly aliases: readonly string[]; 
 const ANNOUNCED = /^(lora|lo_ra|quanti[sz]e|prune)(_?modifier)?(_?stage)?$/i;
 
 const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: execution is always asynchronous.';
-const PIPELINE_SETTINGS = ['stages', 'async_execution', 'continue_on_error', 'cache_dir', 'max_retries', 'timeout'];
-const BLOCK_SETTINGS = ['source', 'loading', 'modifiers', 'async_execution', 'continue_on_error', 'cache_dir', 'max_retries', 'timeout'];
+const ANEMOI_SETTINGS = ['async_execution', 'continue_on_error', 'cache_dir', 'max_retries', 'timeout'];
+/** Of ours, which say as much in its form. */
+const OUR_SETTINGS = ['name', 'retry', 'on_error', 'report', 'workspace'];
+const BLOCKS = ['source', 'loading', 'modifiers'];
+const PIPELINE_SETTINGS = ['stages', ...ANEMOI_SETTINGS, ...OUR_SETTINGS];
+const BLOCK_SETTINGS = [...BLOCKS, ...ANEMOI_SETTINGS, ...OUR_SETTINGS];
+/** How Hydra would make an object of a mapping: nothing is made here. */
+const HYDRA_KEYS = ['_convert_', '_recursive_', '_partial_'];
 /** Keys of ours that go with any form: where the run's checkpoint lies, what it must fit, where to publish. */
 export const RUN_KEYS = ['checkpoint_path', 'target', 'output'] as const;
 
@@ -90,7 +96,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
   const forms = [
     ...('stages' in given ? ['stages'] : []),
     ...(pipeline === undefined ? [] : [pipelineAt]),
-    ...(isMapping(blocks) && BLOCK_SETTINGS.some((key) => key in blocks) ? ['training.checkpoint'] : []),
+    ...(isMapping(blocks) && [...BLOCKS, ...ANEMOI_SETTINGS].some((key) => key in blocks) ? ['training.checkpoint'] : []),
   ];
   if (forms.length > 1)
     throw new CheckpointConfigError(
@@ -112,7 +118,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
       async_execution: asynchronous,
       ...others
     } = given;
-    settings = training === undefined ? withoutExtensions(others) : onlyKnown(others);
+    settings = training === undefined ? withoutExtensions(others) : { ...ofRoot(others), stages: given['stages'] };
     if (asynchronous !== undefined) notes.push(ASYNCHRONOUS);
     if (!Array.isArray(given['stages'])) return { document: settings, origins: [], notes };
     drafts = [
@@ -124,13 +130,14 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
     const stages = known['stages'] ?? [];
     if (!Array.isArray(stages)) throw new CheckpointConfigError('`stages` must be a list.', `${pipelineAt}.stages`);
     drafts = stages.map((stage: unknown, index) => ({ stage, origin: `${pipelineAt}.stages[${index}]` }));
-    settings = known;
+    settings = { ...ofRoot(given), ...known };
   } else if (forms[0] === 'training.checkpoint') {
     const known = settingsOf(blocks, BLOCK_SETTINGS, 'training.checkpoint', notes);
     drafts = blockStages(known);
-    settings = known;
+    settings = { ...ofRoot(given), ...known };
   } else if (training !== undefined) {
-    drafts = legacyStages(given, training);
+    settings = ofRoot(given);
+    drafts = legacyStages(given, training, { resolve: surroundings.resolve ?? ((text) => text), checkpointPath: run.checkpoint_path });
     if (drafts.length === 0)
       throw new CheckpointConfigError(
         'This looks like an Anemoi configuration, but `training` has neither `checkpoint_pipeline`, nor `checkpoint` with `source` and `loading`, nor a legacy key such as `load_weights_only`.',
@@ -138,8 +145,9 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
       );
   } else return { document: given, origins: [], notes };
 
-  const { source: _source, loading: _loading, modifiers: _modifiers, stages: _stages, ...rest } = settings;
-  const flags = refreshFlags(training);
+  const { source: _source, loading: _loading, modifiers: _modifiers, stages: _stages, ...others } = settings;
+  const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
+  const flags = refreshFlags(training, surroundings.resolve ?? ((text) => text));
   const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
   const origins = drafts.map(({ origin }) => origin);
   if (run.output !== undefined && !stages.some(({ type }) => String(type).startsWith('sink.'))) {
@@ -169,13 +177,13 @@ function runKeys(
 
 /** Keys that begin with `x-` hold what anchors name, and nothing else. */
 function withoutExtensions(others: Mapping): Mapping {
-  return Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith('x-')));
+  return Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith('x-') && key !== '_target_'));
 }
 
-/** Beside a bare `stages:`, an Anemoi configuration has many keys that are not ours. */
-function onlyKnown(others: Mapping): Mapping {
-  const ours = ['name', 'stages', 'max_retries', 'timeout', 'retry', 'continue_on_error', 'on_error', 'workspace'];
-  return Object.fromEntries(Object.entries(others).filter(([key]) => ours.includes(key)));
+/** Settings of ours at the root of an Anemoi configuration, which has many other keys there. */
+function ofRoot(given: Mapping): Mapping {
+  const ours = ['max_retries', 'timeout', 'continue_on_error', ...OUR_SETTINGS];
+  return Object.fromEntries(Object.entries(given).filter(([key]) => ours.includes(key)));
 }
 
 /** Settings of a pipeline; what has no effect here becomes a note. */
@@ -183,6 +191,8 @@ function settingsOf(given: unknown, known: readonly string[], at: string, notes:
   if (!isMapping(given)) throw new CheckpointConfigError(`\`${at}\` must be a mapping.`, at);
   const kept: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(given)) {
+    // Beside the settings it names a class of Anemoi that would take them.
+    if (key === '_target_' || HYDRA_KEYS.includes(key)) continue;
     if (!known.includes(key))
       throw new CheckpointConfigError(
         `\`${at}\` has no setting \`${key}\`.${didYouMean(key, known)} It knows: ${known.join(', ')}.`,
@@ -210,9 +220,16 @@ function blockStages(blocks: Mapping): readonly Draft[] {
   ];
 }
 
+interface LegacySurroundings {
+  readonly resolve: NonNullable<Surroundings['resolve']>;
+  /** Where the run's checkpoint lies, if that is said: it goes before what follows from ids and folders. */
+  readonly checkpointPath: unknown;
+}
+
 /** What `training` said before there were pipelines. */
-function legacyStages(given: Mapping, training: Mapping): readonly Draft[] {
-  const place = legacyPath(given, training);
+function legacyStages(given: Mapping, training: Mapping, surroundings: LegacySurroundings): readonly Draft[] {
+  const { resolve } = surroundings;
+  const place = legacyPath(given, training, surroundings);
   const source: readonly Draft[] = [
     { stage: { type: 'local', ...(place === undefined ? {} : { path: place.path }) }, origin: place?.origin ?? 'training' },
   ];
@@ -221,8 +238,9 @@ function legacyStages(given: Mapping, training: Mapping): readonly Draft[] {
     freeze === undefined || freeze === null || (Array.isArray(freeze) && freeze.length === 0)
       ? []
       : [{ stage: { type: 'freezing', submodules_to_freeze: freeze, prefix: 'model.model.' }, origin: 'training.submodules_to_freeze' }];
-  if (training['load_weights_only'] === true) {
-    const type = training['transfer_learning'] === true ? 'transfer_learning' : 'weights_only';
+  const transfers = flagIn(training, 'transfer_learning', 'training', resolve) === true;
+  if (flagIn(training, 'load_weights_only', 'training', resolve) === true) {
+    const type = transfers ? 'transfer_learning' : 'weights_only';
     return [...source, { stage: { type }, origin: 'training.load_weights_only' }, ...freezing];
   }
   if (place !== undefined) return [...source, { stage: { type: 'warm_start' }, origin: place.origin }, ...freezing];
@@ -234,37 +252,70 @@ function legacyStages(given: Mapping, training: Mapping): readonly Draft[] {
   return [];
 }
 
-/** `<checkpoints>/<run_id or fork_run_id>/<warm_start or last.ckpt>`, or a whole warm-start path. */
-function legacyPath(given: Mapping, training: Mapping): { readonly path: string; readonly origin: string } | undefined {
-  const at = (...path: readonly string[]): unknown =>
-    path.reduce<unknown>((value, key) => (isMapping(value) ? value[key] : undefined), given);
-  const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-  const file = text(at('hardware', 'files', 'warm_start')) ?? text(at('system', 'input', 'warm_start'));
-  const folder = text(at('hardware', 'paths', 'checkpoints')) ?? text(at('system', 'output', 'checkpoints', 'root'));
-  for (const key of ['fork_run_id', 'run_id']) {
-    const id = text(training[key]);
-    if (id === undefined) continue;
-    if (folder === undefined)
-      throw new CheckpointConfigError(
-        `\`training.${key}\` names a run, but \`hardware.paths.checkpoints\` does not say where runs lie. Set it, or give \`checkpoint_path\`.`,
-        `training.${key}`,
-      );
-    return { path: `${folder.replace(/\/+$/, '')}/${id}/${file ?? 'last.ckpt'}`, origin: `training.${key}` };
-  }
-  return file === undefined
-    ? undefined
-    : { path: file, origin: at('hardware', 'files', 'warm_start') === file ? 'hardware.files.warm_start' : 'system.input.warm_start' };
+/**
+ * A warm-start file of its own, or else `last.ckpt` in the folder of the run. A bare file name is, as it was once, one in that folder.
+ */
+function legacyPath(
+  given: Mapping,
+  training: Mapping,
+  { resolve, checkpointPath }: LegacySurroundings,
+): { readonly path: string; readonly origin: string } | undefined {
+  const at = (...path: readonly string[]): string | undefined => {
+    const value = path.reduce<unknown>((each, key) => (isMapping(each) ? each[key] : undefined), given);
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  };
+  const under = (folder: string, name: string): string => `${folder.replace(/\/+$/, '')}/${name}`;
+  const whole = at('system', 'input', 'warm_start');
+  const file = at('hardware', 'files', 'warm_start');
+  const id = ['fork_run_id', 'run_id'].find((key) => idIn(training, key) !== undefined);
+  const isPlace = (text: string): boolean => /^(\/|~|[a-z][a-z0-9+.-]*:\/\/)/i.test(resolve(text, 'hardware.files.warm_start'));
+  if (typeof checkpointPath === 'string' && (id ?? whole ?? file) !== undefined)
+    return { path: checkpointPath, origin: id === undefined ? 'checkpoint_path' : `training.${id}` };
+  if (whole !== undefined) return { path: whole, origin: 'system.input.warm_start' };
+  const folder = at('hardware', 'paths', 'warm_start');
+  if (file !== undefined && (folder !== undefined || id === undefined || isPlace(file)))
+    return { path: folder === undefined || isPlace(file) ? file : under(folder, file), origin: 'hardware.files.warm_start' };
+  if (id === undefined) return undefined;
+  const runs = at('hardware', 'paths', 'checkpoints') ?? at('system', 'output', 'checkpoints', 'root');
+  if (runs === undefined)
+    throw new CheckpointConfigError(
+      `\`training.${id}\` names a run, but \`hardware.paths.checkpoints\` does not say where runs lie. Set it, or give \`checkpoint_path\`.`,
+      `training.${id}`,
+    );
+  return { path: under(under(runs, idIn(training, id)!), file ?? 'last.ckpt'), origin: `training.${id}` };
+}
+
+/** YAML takes an id of digits for a number. */
+function idIn(training: Mapping, key: string): string | undefined {
+  const id = training[key];
+  return typeof id === 'string' && id !== '' ? id : typeof id === 'number' ? String(id) : undefined;
+}
+
+/** What Anemoi's reader of YAML, which is of version 1.1, takes for a boolean; undefined: it is left out. */
+function flagIn(mapping: Mapping, key: string, at: string, resolve: NonNullable<Surroundings['resolve']>): boolean | undefined {
+  const given = mapping[key];
+  const place = `${at}.${key}`;
+  const value = typeof given === 'string' ? resolve(given, place) : given;
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === 'boolean') return value;
+  if (typeof value === 'string' && /^(true|yes|on)$/i.test(value)) return true;
+  if (typeof value === 'string' && /^(false|no|off)$/i.test(value)) return false;
+  throw new CheckpointConfigError(`\`${place}\` is true or false; got ${shown(given)}.`, place);
 }
 
 /** Where the setting is there, Anemoi's own defaults count for what it leaves out; without it both are off. */
-function refreshFlags(training: Mapping | undefined): Readonly<Record<string, boolean>> {
-  const flags = training?.['update_ds_stats_on_ckpt_load'];
-  if (!isMapping(flags)) return {};
-  const { states = false, tendencies = true } = flags;
-  return {
-    ...(states === true ? { refresh_states: true } : {}),
-    ...(tendencies === true ? { refresh_tendencies: true } : {}),
-  };
+function refreshFlags(training: Mapping | undefined, resolve: NonNullable<Surroundings['resolve']>): Readonly<Record<string, boolean>> {
+  const key = 'update_ds_stats_on_ckpt_load';
+  const flags = training?.[key];
+  if (flags === undefined || flags === null) return {};
+  if (!isMapping(flags))
+    throw new CheckpointConfigError(
+      `\`training.${key}\` is a mapping of \`states\` and \`tendencies\`; got ${shown(flags)}.`,
+      `training.${key}`,
+    );
+  const states = flagIn(flags, 'states', `training.${key}`, resolve) ?? false;
+  const tendencies = flagIn(flags, 'tendencies', `training.${key}`, resolve) ?? true;
+  return { ...(states ? { refresh_states: true } : {}), ...(tendencies ? { refresh_tendencies: true } : {}) };
 }
 
 /** One stage with its type as ours is; options are left as they are. */
@@ -272,7 +323,9 @@ function stageOf(given: unknown, origin: string, surroundings: Surroundings): Re
   const { types } = surroundings;
   if (!isMapping(given))
     throw new CheckpointConfigError(`A stage must be a mapping with a \`type\` or \`_target_\`; got ${shown(given)}.`, origin);
-  const { _target_: target, type, ...options } = given;
+  const { _target_: target, type, ...all } = given;
+  // An option that is null counts as left out, as Anemoi's defaults are written; Hydra's own keys make nothing here.
+  const options = Object.fromEntries(Object.entries(all).filter(([key, value]) => value !== null && !HYDRA_KEYS.includes(key)));
   if ('source' in options && target === undefined && type === undefined) return sourceOf(options, origin, surroundings);
   if (target !== undefined && type !== undefined)
     throw new CheckpointConfigError(`A stage has either \`_target_\` or \`type\`, not both: ${shown(given)}.`, origin);

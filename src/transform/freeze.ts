@@ -93,7 +93,9 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
 function prefixed(rules: FreezeRules, names: Iterable<string>): FreezeRules {
   const { prefix, submodules } = rules;
   if (prefix === undefined || prefix === '') return rules;
-  for (const name of names) if (name.startsWith(prefix)) return { ...rules, submodules: submodules.map((path) => prefix + path) };
+  // Of the whole model it is the module itself.
+  const behind = (path: string): string => (path === '' ? prefix.replace(/\.$/, '') : prefix + path);
+  for (const name of names) if (name.startsWith(prefix)) return { ...rules, submodules: submodules.map(behind) };
   return rules;
 }
 

@@ -141,6 +141,50 @@ describe('forms of the document', () => {
 });
 
 describe('legacy keys', () => {
+  test.each([
+    ['a whole path before the run', { system: { input: { warm_start: '/ws/a.ckpt' } } }, '/ws/a.ckpt'],
+    [
+      'a file in the folder of warm starts before the run',
+      { hardware: { paths: { checkpoints: '/ckpt', warm_start: '/ws/' }, files: { warm_start: 'a.ckpt' } } },
+      '/ws/a.ckpt',
+    ],
+    ['an absolute file, too', { hardware: { paths: { checkpoints: '/ckpt' }, files: { warm_start: '/ws/a.ckpt' } } }, '/ws/a.ckpt'],
+    [
+      'a bare name in the folder of the run',
+      { hardware: { paths: { checkpoints: '/ckpt/' }, files: { warm_start: 'a.ckpt' } } },
+      '/ckpt/17/a.ckpt',
+    ],
+    ['what is said before all of them', { checkpoint_path: '/x.ckpt', hardware: { paths: { checkpoints: '/ckpt' } } }, '/x.ckpt'],
+    ['which needs no folder of runs', { checkpoint_path: '/x.ckpt' }, '/x.ckpt'],
+  ])('where a run begins: %s', (_name, others, path) => {
+    const stages = stagesOf({ training: { run_id: 17 }, ...others });
+    expect(stages).toEqual([{ type: 'source.local', path }, { type: 'loader.warm_start' }]);
+  });
+
+  test.each([
+    [true, 'loader.weights_only'],
+    ['yes', 'loader.weights_only'],
+    ['True', 'loader.weights_only'],
+    ['${flag}', 'loader.weights_only'],
+    ['off', 'loader.warm_start'],
+    [null, 'loader.warm_start'],
+  ])('load_weights_only: %j is %s', (given, type) => {
+    const document = { training: { run_id: 'abc', load_weights_only: given }, hardware: { paths: { checkpoints: '/ckpt' } } };
+    const resolve = (text: string): string => (text === '${flag}' ? 'on' : text);
+    const { stages } = understandDocument(document, { types: TYPES, parameters: {}, resolve }).document as { stages: { type: string }[] };
+    expect(stages[1]!.type).toBe(type);
+  });
+
+  test.each([
+    [{ load_weights_only: 'maybe', run_id: 'a' }, 'training.load_weights_only'],
+    [{ load_weights_only: true, update_ds_stats_on_ckpt_load: true }, 'training.update_ds_stats_on_ckpt_load'],
+    [{ load_weights_only: true, update_ds_stats_on_ckpt_load: { states: 2 } }, 'training.update_ds_stats_on_ckpt_load.states'],
+  ])('%j: what is neither true nor false is no guess', (training, path) => {
+    const error = errorOf({ training, checkpoint_path: '/x.ckpt' });
+    expect(error.code).toBe('CheckpointConfigError');
+    expect(error.details['config_path']).toBe(path);
+  });
+
   const hardware = { paths: { checkpoints: '/ckpt/' }, files: {} };
   test.each<[string, unknown, readonly string[]]>([
     ['load_weights_only', { load_weights_only: true }, ['source.local', 'loader.weights_only']],
@@ -224,4 +268,20 @@ test('the guide for people who migrate names every class, short name and target 
   const guide = readFileSync(join(PROJECT_ROOT, 'docs', 'migrating-from-anemoi.md'), 'utf8');
   const words = Object.entries(ANEMOI_CLASSES).flatMap(([className, { type, names }]) => [className, type, ...names]);
   expect(words.filter((word) => !guide.includes(word))).toEqual([]);
+});
+
+test('options and settings that are null count as left out, as Anemoi writes its defaults', () => {
+  const source = { _target_: `${ROOT}.sources.http.HTTPSource`, url: 'https://x/y.ckpt', expected_checksum: null, _convert_: 'all' };
+  const { document } = understand({ training: { checkpoint: { source, timeout: null, loading: { type: 'weights_only', strict: null } } } });
+  expect(document).toEqual({ stages: [{ type: 'source.http', url: 'https://x/y.ckpt' }, { type: 'loader.weights_only' }] });
+  const local = { stages: [{ type: 'local', path: null }], max_retries: null, training: { checkpoint_path: '/a.ckpt' } };
+  expect(understand(local).document).toEqual({ stages: [{ type: 'source.local', path: '/a.ckpt' }] });
+});
+
+test('settings of ours go with any form: in the block, or at the root', () => {
+  const stages = [{ _target_: `${ROOT}.sources.S3Source`, url: 's3://b/k' }];
+  const inside = understand({ training: { checkpoint_pipeline: { on_error: 'wait', stages } } }).document;
+  expect(inside).toEqual({ on_error: 'wait', stages: [{ type: 'source.s3', url: 's3://b/k' }] });
+  const beside = { name: 'n', on_error: 'fail', data: {}, training: { checkpoint_pipeline: { on_error: 'wait', stages } } };
+  expect(understand(beside).document).toEqual({ name: 'n', on_error: 'wait', stages: [{ type: 'source.s3', url: 's3://b/k' }] });
 });

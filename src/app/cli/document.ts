@@ -4,7 +4,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document, type YAMLError } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
-import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
+import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
@@ -38,8 +38,13 @@ export function documentSettings({ param, plugins }: DocumentOptions, note: (lin
   return { ...(param === undefined ? {} : { parameters: param }), ...(plugins === undefined ? {} : { plugins }), note };
 }
 
-/** A location that begins with a parameter or variable counts from where the user stands. */
-const FROM_OUTSIDE = /^\$\{(param\.|oc\.env:|[A-Za-z_]\w*\})/;
+/** A location that begins with a parameter or variable counts from where the user stands; one of the document's own values does not. */
+const FROM_OUTSIDE = /^\$\{(?:param\.|oc\.env:|([A-Za-z_]\w*)\})/;
+
+function isFromOutside(location: unknown, root: unknown): boolean {
+  const found = FROM_OUTSIDE.exec(String(location));
+  return found !== null && (found[1] === undefined || typeof root !== 'object' || root === null || !Object.hasOwn(root, found[1]));
+}
 
 /** Settings of a pipeline that may come from the environment; all others say how it runs. */
 const OPEN_SETTINGS = ['name', 'workspace'];
@@ -148,9 +153,12 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
   return inPlace(understood, () => {
     const input = checkDocument(resolved(understood, values));
     const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
-    const folderOf = (index: number) => (option: string) => (FROM_OUTSIDE.test(String(written[index]?.[option])) ? callerFolder() : folder);
+    const folderOf = (index: number) => (option: string) => (isFromOutside(written[index]?.[option], given) ? callerFolder() : folder);
+    const readingsOf = (index: number) => (option: string) => readings(written[index]?.[option], values, `stages[${index}].${option}`);
     const problems: CheckpointError[] = [];
-    const stages = input.stages.map((stage, index) => checkStage(catalog, stage, index, { folderOf: folderOf(index), problems }));
+    const stages = input.stages.map((stage, index) =>
+      checkStage(catalog, stage, index, { folderOf: folderOf(index), readingsOf: readingsOf(index), problems }),
+    );
     const plain = stages.map((stage) => ({ type: stage.type, options: optionsOf(stage) }));
     problems.push(...outputClashes(plain).map(({ error }) => error));
     if (problems.length > 0) throw together(problems);
@@ -192,16 +200,21 @@ function resolved({ document }: Understood, values: Values): unknown {
   if (typeof document !== 'object' || document === null || Array.isArray(document)) return document;
   return Object.fromEntries(
     Object.entries(document).map(([key, value]: [string, unknown]) => {
-      if (OPEN_SETTINGS.includes(key)) return [key, interpolate(value, values, key)];
+      if (OPEN_SETTINGS.includes(key)) return [key, interpolate(value, { ...values, asTexts: true }, key)];
       if (key !== 'stages' || !Array.isArray(value)) return [key, value];
       const stages = value.map((stage: unknown, index) =>
         typeof stage === 'object' && stage !== null && !Array.isArray(stage)
-          ? interpolateStage(stage as Readonly<Record<string, unknown>>, values, `stages[${index}]`)
+          ? withoutNulls(interpolateStage(stage as Readonly<Record<string, unknown>>, values, `stages[${index}]`))
           : stage,
       );
       return [key, stages];
     }),
   );
+}
+
+/** What a reference comes to may be no value: `${oc.env:NAME,null}`. */
+function withoutNulls(stage: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(stage).filter(([, value]) => value !== null));
 }
 
 /** Errors about `stages[2].strict` say where that stands in the document as it was written. */
@@ -221,14 +234,23 @@ function inPlace<T>({ origins }: Understood, act: () => T): T {
 interface StageCheck {
   /** Where the location in an option counts from. */
   readonly folderOf: (option: string) => string;
+  /** What else the value of an option with references may mean. */
+  readonly readingsOf: (option: string) => readonly unknown[];
   /** Takes what is wrong: the other stages are looked at all the same. */
   readonly problems: CheckpointError[];
 }
 
-function checkStage(catalog: Catalog, stage: StageSpec, index: number, { folderOf, problems }: StageCheck): StageSpec {
+function checkStage(catalog: Catalog, given: StageSpec, index: number, { folderOf, readingsOf, problems }: StageCheck): StageSpec {
+  let stage = given;
   try {
     const definition = stageOfType(catalog, stage.type, index);
     const locations = definition.locations ?? [];
+    const problemsOf = (each: StageSpec): number => optionProblems(definition, optionsOf(each), index).length;
+    // `--param run=17` is a text where the option wants one, and a number where it wants that.
+    for (const key of problemsOf(stage) === 0 ? [] : Object.keys(optionsOf(stage))) {
+      const better = readingsOf(key).find((value) => problemsOf({ ...stage, [key]: value as Json }) < problemsOf(stage));
+      if (better !== undefined) stage = { ...stage, [key]: better as Json };
+    }
     const absolute = Object.entries(stage).map(
       ([key, value]) =>
         [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
@@ -242,6 +264,13 @@ function checkStage(catalog: Catalog, stage: StageSpec, index: number, { folderO
     problems.push(error);
     return stage;
   }
+}
+
+function readings(written: unknown, values: Values, configPath: string): readonly unknown[] {
+  if (written === undefined || !JSON.stringify(written).includes('${')) return [];
+  const text = interpolate(written, { ...values, asTexts: true }, configPath);
+  const number = typeof text === 'string' && text.trim() !== '' ? Number(text) : NaN;
+  return Number.isFinite(number) ? [text, number] : [text];
 }
 
 function absoluteLocation(location: string, folder: string): string {

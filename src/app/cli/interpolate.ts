@@ -15,6 +15,8 @@ export interface Values {
   readonly root: unknown;
   /** How many references may still be resolved: those that lead to others multiply. */
   readonly budget: { left: number };
+  /** What is nothing but a reference stays the text that it stands for, be it that of a number. */
+  readonly asTexts?: boolean;
 }
 
 export const MOST_REFERENCES = 10_000;
@@ -26,13 +28,17 @@ const LONGEST = 64 * 1024;
 const SECRET = /SECRET|TOKEN|PASSW|CREDENTIAL|PRIVATE|ACCESS_KEY|API_?KEY/i;
 /** Keys of a stage that say what runs. */
 const PLAIN_KEYS = ['type', '_target_'];
-const REFERENCE = /\$\$\{|\$\{([^{}]*)\}/g;
 
 /** A stage with its references resolved; `configPath` is that of the stage, for errors. */
 export function interpolateStage(stage: Readonly<Record<string, unknown>>, values: Values, configPath: string): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(stage).map(([key, value]) => {
       const path = `${configPath}.${key}`;
+      if (value === '???')
+        throw new CheckpointConfigError(
+          `\`${key}\` is still to be given: \`???\` stands for a value that somebody has yet to write.`,
+          path,
+        );
       if (!PLAIN_KEYS.includes(key)) return [key, interpolate(value, values, path)];
       if (typeof value === 'string' && value.includes('${'))
         throw new CheckpointConfigError(
@@ -45,23 +51,27 @@ export function interpolateStage(stage: Readonly<Record<string, unknown>>, value
 }
 
 /** Strings inside mappings and lists; keys stay as they are. */
-export function interpolate(value: unknown, values: Values, configPath: string): unknown {
-  if (typeof value === 'string') return ofText(value, values, configPath, 0);
-  if (Array.isArray(value)) return value.map((item, index) => interpolate(item, values, `${configPath}[${index}]`));
+export function interpolate(value: unknown, values: Values, configPath: string, depth = 0): unknown {
+  if (typeof value === 'string') return ofText(value, values, configPath, depth);
+  if (Array.isArray(value)) return value.map((item, index) => interpolate(item, values, `${configPath}[${index}]`, depth));
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, interpolate(item, values, `${configPath}.${key}`)]));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, interpolate(item, values, `${configPath}.${key}`, depth)]));
 }
+
+/** A text is literal characters and references; what a reference says may have references in it, what it comes to has none. */
+type Parts = readonly (string | { readonly reference: Parts })[];
 
 function ofText(text: string, values: Values, configPath: string, depth: number): unknown {
   if (!text.includes('${')) return text;
   if (depth > DEEPEST)
     throw new CheckpointConfigError(`References lead to references more than ${DEEPEST} deep: \`${text.slice(0, 200)}\`.`, configPath);
-  const whole = /^\$\{([^{}]*)\}$/.exec(text);
-  if (whole !== null) return scalar(resolve(whole[1]!, values, configPath, depth));
-  const result = text.replaceAll(REFERENCE, (_match: string, name: string | undefined) =>
-    name === undefined ? '${' : String(resolve(name, values, configPath, depth)),
-  );
-  if (result.length > LONGEST)
+  const parts = partsOf(text, configPath);
+  const only = parts.length === 1 ? parts[0]! : '';
+  const result =
+    typeof only === 'string'
+      ? joined(parts, values, configPath, depth)
+      : scalar(resolved(only.reference, values, configPath, depth), values);
+  if (typeof result === 'string' && result.length > LONGEST)
     throw new CheckpointConfigError(
       `The value has ${result.length} characters once its references are resolved; at most ${LONGEST} are taken.`,
       configPath,
@@ -69,10 +79,50 @@ function ofText(text: string, values: Values, configPath: string, depth: number)
   return result;
 }
 
-function resolve(reference: string, values: Values, configPath: string, depth: number): unknown {
+/** `$${` stands for the characters themselves, and so does a `${` that nothing closes. */
+function partsOf(text: string, configPath: string): Parts {
+  const open: (string | { readonly reference: Parts })[][] = [[]];
+  const add = (part: string): void => {
+    const level = open.at(-1)!;
+    if (typeof level.at(-1) === 'string') level[level.length - 1] = `${level.at(-1) as string}${part}`;
+    else if (part !== '') level.push(part);
+  };
+  for (const token of text.split(/(\$\$\{|\$\{|\})/)) {
+    if (token === '$${') add('${');
+    else if (token === '${') open.push([]);
+    else if (token === '}' && open.length > 1) open.at(-2)!.push({ reference: open.pop()! });
+    else add(token);
+    if (open.length > DEEPEST) throw new CheckpointConfigError(`References stand in references more than ${DEEPEST} deep.`, configPath);
+  }
+  while (open.length > 1) {
+    const [first = '', ...rest] = open.pop()!;
+    add('${');
+    if (typeof first === 'string') add(first);
+    else open.at(-1)!.push(first);
+    open.at(-1)!.push(...rest);
+  }
+  return open[0]!;
+}
+
+function joined(parts: Parts, values: Values, configPath: string, depth: number): string {
+  return parts
+    .map((part) => {
+      if (typeof part === 'string') return part;
+      const value = resolved(part.reference, values, configPath, depth);
+      if (typeof value !== 'object') return String(value);
+      throw new CheckpointConfigError(
+        `\`\${${joined(part.reference, values, configPath, depth)}}\` is ${value === null ? 'null' : Array.isArray(value) ? 'a list' : 'a mapping'}, which cannot be a part of a text.`,
+        configPath,
+      );
+    })
+    .join('');
+}
+
+/** What a reference stands for; a list or mapping of the document is one, too. */
+function resolved(parts: Parts, values: Values, configPath: string, depth: number): unknown {
   const { environment, parameters, root, budget } = values;
-  if (--budget.left < 0)
-    throw new CheckpointConfigError(`The document takes more than ${MOST_REFERENCES} references to resolve.`, configPath);
+  spend(budget, 1, configPath);
+  const reference = joined(parts, values, configPath, depth);
   if (reference.startsWith('param.')) {
     const name = reference.slice('param.'.length);
     const value = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
@@ -82,28 +132,57 @@ function resolve(reference: string, values: Values, configPath: string, depth: n
       configPath,
     );
   }
-  // `${oc.env:NAME}` and `${oc.env:NAME,default}` are OmegaConf's way to say it.
-  const omega = /^oc\.env:\s*([A-Za-z_]\w*)\s*(?:,(.*))?$/.exec(reference);
-  const name = omega?.[1] ?? (/^[A-Za-z_]\w*$/.test(reference) ? reference : undefined);
+  // `${oc.env:NAME}` and `${oc.env:NAME,default}` are OmegaConf's way to say it; `oc.decode` makes of a text what it says.
+  const decoded = /^oc\.decode:(.*)$/s.exec(reference)?.[1]?.trim();
+  if (decoded !== undefined) return decoded;
+  const omega = /^oc\.env:\s*([A-Za-z_]\w*)\s*(?:,(.*))?$/s.exec(reference);
+  const bare = /^[A-Za-z_]\w*$/.test(reference) && !isIn(root, reference) ? reference : undefined;
+  const name = omega?.[1] ?? bare;
   if (name !== undefined) {
     if (SECRET.test(name))
       throw new CheckpointConfigError(
         `\`\${${reference}}\` looks like a credential. Values of a document go into the run's history; set ${name} in the environment of the worker, which finds it there by itself.`,
         configPath,
       );
-    const value = environment[name] ?? omega?.[2];
+    const value = environment[name] ?? defaultOf(omega?.[2]);
     if (value !== undefined) return value;
     // Not those that are merely a part of the name: PATH would be near to every …_PATH.
     const near = Object.keys(environment).filter((each) => !SECRET.test(each) && (!name.includes(each) || name.length - each.length <= 2));
     throw new CheckpointConfigError(`The environment variable ${name} is not set.${didYouMean(name, near)}`, configPath);
   }
-  const found = /^[\w-]+(\.[\w-]+)+$/.test(reference) ? inDocument(root, reference.split('.')) : undefined;
-  if (typeof found === 'string') return ofText(found, values, configPath, depth + 1);
-  if (typeof found === 'number' || typeof found === 'boolean') return found;
+  const found = /^[\w-]+(\.[\w-]+|\[\d+\])*$/.test(reference)
+    ? inDocument(
+        root,
+        reference.split(/[.[\]]+/).filter((step) => step !== ''),
+      )
+    : undefined;
+  if (found !== undefined && found !== null) {
+    // What is found is gone through again wherever it is referred to.
+    if (typeof found === 'object') spend(budget, JSON.stringify(found).length / 100, configPath);
+    return interpolate(found, values, configPath, depth + 1);
+  }
   throw new CheckpointConfigError(
     `\`\${${reference.slice(0, 100)}}\` is neither an environment variable (\`\${NAME}\`), nor a parameter (\`\${param.name}\`), nor the place of a value in this document. Write \`$\${\` for the characters themselves.`,
     configPath,
   );
+}
+
+function spend(budget: Values['budget'], references: number, configPath: string): void {
+  budget.left -= references;
+  if (budget.left < 0)
+    throw new CheckpointConfigError(`The document takes more than ${MOST_REFERENCES} references to resolve.`, configPath);
+}
+
+/** As OmegaConf reads it: without the spaces and quotes around it; `null` is no value. */
+function defaultOf(given: string | undefined): string | null | undefined {
+  if (given === undefined) return undefined;
+  const text = given.trim();
+  const quoted = /^(["'])(.*)\1$/s.exec(text);
+  return quoted === null ? (text === 'null' ? null : text) : quoted[2]!;
+}
+
+function isIn(root: unknown, key: string): boolean {
+  return typeof root === 'object' && root !== null && Object.hasOwn(root, key);
 }
 
 function inDocument(root: unknown, path: readonly string[]): unknown {
@@ -114,8 +193,9 @@ function inDocument(root: unknown, path: readonly string[]): unknown {
   );
 }
 
-/** A value that is nothing but a reference may be meant as a boolean or number. */
-function scalar(value: unknown): unknown {
+/** A value that is nothing but a reference may be meant as a boolean or number: as one where nothing of the text is lost. */
+function scalar(value: unknown, { asTexts = false }: Values): unknown {
+  if (asTexts) return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value;
   if (value === 'true' || value === 'false') return value === 'true';
-  return typeof value === 'string' && /^-?(0|[1-9]\d{0,14})(\.\d+)?$/.test(value) ? Number(value) : value;
+  return typeof value === 'string' && /^-?\d[\d.]*$/.test(value) && String(Number(value)) === value ? Number(value) : value;
 }

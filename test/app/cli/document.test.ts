@@ -221,3 +221,34 @@ test('a document that is nested deeper than the parser goes is refused in words'
   const deep = `stages: ${'['.repeat(20_000)}`;
   await expect(read(deep)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('nested too deeply') });
 });
+
+describe('what stands for a reference is read as its option wants it', () => {
+  const pipeline = (stage: string): string => `stages:\n  - {type: local, path: /a.ckpt}\n  - {type: weights_only}\n  - ${stage}\n`;
+
+  test.each<[string, string, unknown]>([
+    ['{type: modifier.metadata, values: {x: "${param.v}"}}', '1.10', { values: { x: '1.10' } }],
+    ['{type: modifier.rename, add_prefix: "${param.v}"}', '17', { add_prefix: '17' }],
+    ['{type: publish, uri: /x.safetensors, shard_size: "${param.v}"}', '1000', { uri: '/x.safetensors', shard_size: 1000 }],
+    ['{type: publish, uri: /x.safetensors, overwrite: "${oc.env:NOT_THERE,null}"}', '', { uri: '/x.safetensors' }],
+  ])('%s with %j', async (stage, v, options) => {
+    const { stages } = await read(pipeline(stage), { parameters: { v } });
+    expect(stages[2]).toEqual({ type: expect.any(String), ...(options as object) });
+  });
+
+  test('the name of a pipeline is text', async () => {
+    const { name } = await read(`name: "\${param.run}"\n${pipeline('{type: publish, uri: /x.safetensors}')}`, {
+      parameters: { run: '17' },
+    });
+    expect(name).toBe('17');
+  });
+
+  test('a value that is still to be written is an error at its place', async () => {
+    const error = read(pipeline('{type: publish, uri: ???}'));
+    await expect(error).rejects.toMatchObject({ details: { config_path: 'stages[2].uri', line: 4 } });
+  });
+
+  test('a location that begins with one of the document counts from there', async () => {
+    const { stages } = await read(`base: sub\ntraining: {}\n${pipeline('{type: publish, uri: "${base}/x.safetensors"}')}`);
+    expect(stages[2]).toEqual({ type: 'sink.publish', uri: join(folder, 'sub/x.safetensors') });
+  });
+});

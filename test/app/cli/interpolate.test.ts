@@ -3,11 +3,13 @@ import { interpolate, interpolateStage, type Values } from '../../../src/app/cli
 import type { CheckpointError } from '../../../src/errors.ts';
 
 const values = (): Values => ({
-  environment: { HOME_DIR: '/home/x', FLAG: 'true', AWS_SECRET_ACCESS_KEY: 'hunter2', N: '12' },
+  environment: { HOME_DIR: '/home/x', FLAG: 'true', VERSION: '1.10', INJECTED: '${N}', AWS_SECRET_ACCESS_KEY: 'hunter2', N: '12' },
   parameters: { run: 'r1', 'with.dot': 'd' },
   root: {
     hardware: { paths: { output: '${HOME_DIR}/out', loop: '${hardware.paths.loop}' } },
     n: { count: 3 },
+    list: ['${HOME_DIR}', 2],
+    base: '/base',
     big: { a: '${big.b}${big.b}', b: 'x'.repeat(60_000) },
   },
   budget: { left: 100 },
@@ -25,6 +27,19 @@ test.each<[unknown, unknown]>([
   ['${hardware.paths.output}/x', '/home/x/out/x'],
   ['${n.count}', 3],
   ['$${HOME_DIR}', '${HOME_DIR}'],
+  ['${oc.env:NOT_THERE,${oc.env:HOME_DIR}}/x', '/home/x/x'],
+  ['${oc.env:NOT_THERE,${oc.env:NEITHER,${N}}}', 12],
+  ['${oc.env:NOT_THERE, "/a b"}/x', '/a b/x'],
+  ['${oc.env:NOT_THERE,null}', null],
+  ['${oc.decode:${oc.env:FLAG}}', true],
+  ['${list}', ['/home/x', 2]],
+  ['${list[0]}/${list.1}', '/home/x/2'],
+  ['${n}', { count: 3 }],
+  ['${base}/x', '/base/x'],
+  ['a${b', 'a${b'],
+  ['a{2}${N}{3}', 'a{2}12{3}'],
+  ['${VERSION}', '1.10'],
+  ['${INJECTED}', '${N}'],
   ['^a$', '^a$'],
   [{ deep: ['${param.run}', 3, null] }, { deep: ['r1', 3, null] }],
 ])('%j → %j', (value, expected) => {
@@ -34,6 +49,8 @@ test.each<[unknown, unknown]>([
 describe('errors say where', () => {
   test.each<[unknown, string, string]>([
     ['${NOT_THERE}', 'p', 'NOT_THERE is not set'],
+    ['a${list}', 'p', 'a list, which cannot be a part of a text'],
+    ['${'.repeat(20) + '}'.repeat(20), 'p', 'more than 8 deep'],
     ['${HOME_DIRR}', 'p', '`HOME_DIR`'],
     [{ a: ['${param.rum}'] }, 'p.a[0]', '--param rum=…'],
     ['${AWS_SECRET_ACCESS_KEY}', 'p', 'credential'],

@@ -108,7 +108,12 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
       plan: await workspace.putJson(plan),
       planned: plannedOf(plan),
       ...(target === undefined ? {} : { target: await workspace.putJson(target) }),
-      metadata: { ...context.metadata, ...briefRecord(loaded, rules), ...more, ...(warnings.length === 0 ? {} : { warnings }) },
+      metadata: {
+        ...withoutLists(context.metadata),
+        ...briefRecord(loaded, rules),
+        ...more,
+        ...(warnings.length === 0 ? {} : { warnings }),
+      },
       weightsLoaded: context.weightsLoaded || loaded.transferred.length > 0,
     },
     summary: summaryOf(loaded, header.weights.length),
@@ -161,8 +166,8 @@ function completeRecord(loaded: Loaded): JsonObject {
 }
 
 function briefRecord(loaded: Loaded, rules: LoaderRules): Record<string, Json> {
-  const list = (key: string, count: string, entries: readonly Json[]): JsonObject =>
-    entries.length === 0 ? {} : briefList(key, count, entries);
+  const list = (key: keyof typeof LISTS, entries: readonly Json[]): JsonObject =>
+    entries.length === 0 ? {} : briefList(key, LISTS[key], entries);
   return {
     loading_strategy: rules.strategy,
     ...(loaded.transferred.length > 0 ? { weights_initialized: true } : {}),
@@ -176,15 +181,30 @@ function briefRecord(loaded: Loaded, rules: LoaderRules): Record<string, Json> {
       ]),
     ),
     num_skipped: loaded.skipped.length,
-    ...list('missing_keys', 'num_missing', loaded.missing),
-    ...list('unexpected_keys', 'num_unexpected', loaded.unexpected),
-    ...list('casts', 'num_casts', loaded.casts),
-    ...list('filled_params', 'num_filled', loaded.filled),
-    ...list('tied_params', 'num_tied', loaded.tied.map(tieRecord)),
-    ...list('refreshed_params', 'num_refreshed', loaded.refreshed),
+    ...list('missing_keys', loaded.missing),
+    ...list('unexpected_keys', loaded.unexpected),
+    ...list('casts', loaded.casts),
+    ...list('filled_params', loaded.filled),
+    ...list('tied_params', loaded.tied.map(tieRecord)),
+    ...list('refreshed_params', loaded.refreshed),
     ...(loaded.migrated === 0 ? {} : { migrations_applied: { chunking_fix: loaded.migrated } }),
     ...(loaded.nameToIndex === undefined ? {} : { ckpt_model_name_to_index: briefMap(Object.entries(loaded.nameToIndex)) }),
   };
+}
+
+/** Lists that a loader writes where it has any: those of one before it are not its own. */
+const LISTS = {
+  missing_keys: 'num_missing',
+  unexpected_keys: 'num_unexpected',
+  casts: 'num_casts',
+  filled_params: 'num_filled',
+  tied_params: 'num_tied',
+  refreshed_params: 'num_refreshed',
+};
+
+function withoutLists(metadata: Readonly<Record<string, Json>>): Readonly<Record<string, Json>> {
+  const keys = new Set(Object.entries(LISTS).flat());
+  return Object.fromEntries(Object.entries(metadata).filter(([key]) => !keys.has(key)));
 }
 
 function tieRecord({ name, to }: Tie): JsonObject {

@@ -24,6 +24,7 @@ export const FINDING_CODES = [
   'modifiers_only',
   'training_state_without_target',
   'no_target',
+  'target_required',
   'format_unlike_name',
   'training_state_not_written',
 ] as const;
@@ -138,8 +139,29 @@ export function adviseComposition(stages: readonly Pick<StageSpec, 'type'>[]): r
 export function adviseTargets(stages: readonly StageSpec[]): readonly CompositionFinding[] {
   const without = stages.flatMap(({ type, target }, index) => (type.startsWith('loader.') && target === undefined ? [index] : []));
   const resumed = without.filter((index) => stages[index]!.type === 'loader.warm_start');
-  const others = without.filter((index) => !resumed.includes(index));
+  // Without one these fail, whatever the source holds.
+  const failing = without.filter((index) => {
+    const { type, strict, fill } = stages[index]!;
+    return type === 'loader.transfer_learning' || (type !== 'loader.warm_start' && strict === true) || fill === 'target';
+  });
+  const others = without.filter((index) => !resumed.includes(index) && !failing.includes(index));
   return [
+    ...(failing.length === 0
+      ? []
+      : [
+          warning(
+            'target_required',
+            failing,
+            `${failing
+              .map((index) =>
+                named(
+                  stages.map(({ type }) => type),
+                  index,
+                ),
+              )
+              .join(', ')} will fail: say with \`target\` which model the weights must fit.`,
+          ),
+        ]),
     ...(resumed.length === 0
       ? []
       : [

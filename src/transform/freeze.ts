@@ -1,6 +1,7 @@
 /**
  * Freezing by module path: which parameters whoever loads the file should not train. Weights stay as they are; no file format
- * keeps the flag, so the names go into plan, manifest and the published file's metadata. Pure, O(names).
+ * keeps the flag, so the names go into plan, manifest and the published file's metadata. Names that are one tensor are frozen
+ * together and count once, as in a model that ties them. Pure, O(names).
  */
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { dtypeKind, type Dtype } from '../model/dtype.ts';
@@ -8,6 +9,7 @@ import type { Plan } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
 import { nearNames } from '../pipeline/suggestions.ts';
 import { withFrozen } from './frozen.ts';
+import { tiesOf } from './ties.ts';
 
 /** What batch normalisation keeps beside its parameters. */
 const BUFFER_NAMES = /(^|\.)(running_mean|running_var|num_batches_tracked)$/;
@@ -60,7 +62,7 @@ export function freezeModules(plan: Plan, target: Target | undefined, given: Fre
     let newly = 0;
     for (let index = 0; index < names.length; index++) {
       if (isFrozen[index] || !model.isParameter[index] || !names[index]!.startsWith(inside)) continue;
-      isFrozen[index] = true;
+      for (const tied of model.ties.get(index) ?? [index]) isFrozen[tied] = true;
       newly++;
     }
     return { name, frozen_params: newly };
@@ -111,8 +113,14 @@ function isModule(path: string, names: Iterable<string>): boolean {
   return false;
 }
 
-/** All names of the model, target's first, and whether each is a parameter. */
-function namesOf(plan: Plan, target: Target | undefined): { readonly names: readonly string[]; readonly isParameter: readonly boolean[] } {
+interface Model {
+  readonly names: readonly string[];
+  readonly isParameter: readonly boolean[];
+  readonly ties: ReadonlyMap<number, readonly number[]>;
+}
+
+/** All names of the model, target's first, whether each is a parameter, and which are one. */
+function namesOf(plan: Plan, target: Target | undefined): Model {
   const known = new Set(target?.tensors.map(({ name }) => name));
   const others = known.size === 0 ? plan.tensors : plan.tensors.filter(({ name }) => !known.has(name));
   const tensors: readonly Pick<TargetTensor, 'name' | 'dtype' | 'buffer'>[] =
@@ -120,6 +128,8 @@ function namesOf(plan: Plan, target: Target | undefined): { readonly names: read
   return {
     names: tensors.map(({ name }) => name),
     isParameter: tensors.map(({ name, dtype, buffer }) => !(buffer ?? looksLikeBuffer(name, dtype))),
+    // Storages of target and plan count each from 0, and a target's spec says of none which are one.
+    ties: target === undefined ? tiesOf(others.map(({ origin }) => origin)) : tiesOf(target.tensors.map(({ origin }) => origin)),
   };
 }
 

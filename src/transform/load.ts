@@ -6,16 +6,17 @@
  */
 import { CheckpointConfigError, CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
-import { elementCount } from '../model/dtype.ts';
+import { elementCount, isCastable } from '../model/dtype.ts';
 import { movedBehind, type Header, type Storage, type Tensor } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
-import { matchTarget, type Match, type NamedTensor } from './match.ts';
+import { matchTarget, sameShape, type Match, type NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
 import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
 import { noDenseForm, otherContent } from './left-out.ts';
 import { refuseTwins } from './rename.ts';
+import { placeOf } from './ties.ts';
 
 export type Fill = 'target' | 'none';
 
@@ -101,15 +102,21 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     metadata: header.metadata,
   };
   const fresh = rules.keepTrainingState === true ? keepTrainingState(header, weights) : weights;
-  const skipped = fresh.skipped;
+  const won = new Set([...chosen.transferred, ...chosen.tied.map(({ name }) => name)]);
+  const plan = earlier === undefined ? fresh : overlaid(earlier, fresh, won, target);
+  // Behind the earlier load's storages lie those of this one: what it filled in counts only where nothing was before.
+  const own =
+    earlier === undefined
+      ? null
+      : new Set(plan.tensors.flatMap(({ name, origin }) => (origin.storage < earlier.storages.length ? [] : [name])));
+  const isOwn = (name: string): boolean => own === null || own.has(name);
   return {
-    plan:
-      earlier === undefined ? fresh : overlaid(earlier, fresh, new Set([...chosen.transferred, ...chosen.tied.map(({ name }) => name)])),
+    plan,
     transferred: chosen.transferred,
-    skipped,
+    skipped: plan.skipped,
     missing: chosen.missing,
     unexpected: chosen.unexpected,
-    casts: chosen.tensors
+    casts: plan.tensors
       .filter(({ dtype, shape, origin }) => dtype !== origin.dtype || shape.length !== origin.shape.length)
       .map(({ name, dtype, shape, origin }) => ({
         name,
@@ -117,9 +124,9 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
         to: dtype,
         ...(shape.length === origin.shape.length ? {} : { from_shape: origin.shape, to_shape: shape }),
       })),
-    filled: chosen.filled,
+    filled: chosen.filled.filter(isOwn),
     tied: chosen.tied,
-    refreshed: chosen.refreshed,
+    refreshed: chosen.refreshed.filter(isOwn),
     migrated: migration.count,
     warnings:
       dropped.length === 0
@@ -260,11 +267,6 @@ function tiesAmong(untaken: readonly TargetTensor[], target: Target, { selected 
   });
 }
 
-/** Equal for views that are one tensor. */
-function placeOf({ dtype, shape, storage, offset, stride, conjugate, negative }: Tensor): string {
-  return JSON.stringify([storage, offset, dtype, shape, stride, conjugate, negative]);
-}
-
 /** Files and storages of both; storages of the second count from the first's length. */
 function appended(
   first: { readonly files: readonly PinnedFile[]; readonly storages: readonly Storage[] },
@@ -275,30 +277,49 @@ function appended(
 }
 
 /**
- * What successive loads into one model leave: the later one's transferred tensors win, its fillings only where nothing was.
+ * What successive loads into one model leave: the later one's transferred tensors win, its fillings only where nothing was. The model is
+ * what the later load was judged by: what the earlier one left and does not fit in there is skipped.
  * Training state is the later loader's: weights and optimizer of different loads do not go together.
  */
-function overlaid(earlier: Plan, later: Plan, transferred: ReadonlySet<string>): Plan {
-  const before = new Map(earlier.tensors.map((tensor) => [tensor.name, tensor]));
+function overlaid(earlier: Plan, later: Plan, transferred: ReadonlySet<string>, target: Target | undefined): Plan {
   const moved = (tensor: PlannedTensor): PlannedTensor => ({
     ...tensor,
     origin: { ...tensor.origin, storage: tensor.origin.storage + earlier.storages.length },
   });
-  const names = new Set(later.tensors.map(({ name }) => name));
-  const tensors = [
-    ...later.tensors.map((tensor) => (transferred.has(tensor.name) ? moved(tensor) : (before.get(tensor.name) ?? moved(tensor)))),
-    ...earlier.tensors.filter(({ name }) => !names.has(name)),
+  const before = new Map(earlier.tensors.map((tensor) => [tensor.name, tensor]));
+  const own = new Map(later.tensors.map((tensor) => [tensor.name, tensor]));
+  const wanted: readonly Pick<PlannedTensor, 'name' | 'dtype' | 'shape'>[] = target?.tensors ?? [
+    ...later.tensors,
+    ...earlier.tensors.filter(({ name }) => !own.has(name)),
   ];
+  const skipped: LeftOut[] = [];
+  const tensors = wanted.flatMap(({ name, dtype, shape }): readonly PlannedTensor[] => {
+    const fresh = own.get(name);
+    const old = transferred.has(name) ? undefined : before.get(name);
+    // Without a target they are as they come, each for itself.
+    if (old !== undefined && target === undefined) return [old];
+    if (old !== undefined && sameShape(old.shape, shape) && isCastable(old.origin.dtype, dtype)) return [{ ...old, dtype, shape }];
+    if (old !== undefined) skipped.push(leftBehind(old, sameShape(old.shape, shape) ? 'other_kind' : 'shape_mismatch', shape));
+    return fresh === undefined ? [] : [moved(fresh)];
+  });
   const covered = new Set(tensors.map(({ name }) => name));
+  const names = new Set(wanted.map(({ name }) => name));
+  for (const tensor of earlier.tensors) if (!names.has(tensor.name)) skipped.push(leftBehind(tensor, 'not_in_target', null));
   return {
     ...later,
     ...appended(earlier, later),
     tensors,
     ...(later.stateTensors === undefined ? {} : { stateTensors: later.stateTensors.map(moved) }),
     ...attachmentsOf(earlier, later),
-    skipped: later.skipped.filter(({ what }) => !covered.has(what)),
+    skipped: [...later.skipped.filter(({ what }) => !covered.has(what)), ...skipped],
     metadata: { ...earlier.metadata, ...later.metadata },
+    ...(earlier.record === undefined ? {} : { record: earlier.record }),
   };
+}
+
+/** A tensor of the earlier load. */
+function leftBehind({ name, shape }: PlannedTensor, reason: string, wanted: readonly number[] | null): LeftOut {
+  return { what: name, reason, details: { source_shape: shape, target_shape: wanted } };
 }
 
 /** Those of the later load, or else of the earlier one. */

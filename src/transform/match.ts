@@ -97,7 +97,7 @@ export function matchTarget(source: readonly NamedTensor[], target: Target, rule
 }
 
 /** Equal, or one element for a scalar. */
-function sameShape(source: readonly number[], target: readonly number[]): boolean {
+export function sameShape(source: readonly number[], target: readonly number[]): boolean {
   if (target.length === 0 && source.length === 1) return source[0] === 1;
   return source.length === target.length && source.every((size, axis) => size === target[axis]);
 }

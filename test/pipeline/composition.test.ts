@@ -80,3 +80,19 @@ describe('outputs', () => {
     );
   });
 });
+
+test('a loader that needs a target and has none is said before it fails', () => {
+  const loaders: readonly StageSpec[] = [
+    { type: 'loader.transfer_learning' },
+    { type: 'loader.weights_only', strict: true },
+    { type: 'loader.cold_start', fill: 'target' },
+    { type: 'loader.weights_only' },
+    { type: 'loader.transfer_learning', target: 't.pt' },
+  ];
+  const found = advise(loaders).filter(({ code }) => code === 'target_required' || code === 'no_target');
+  expect(found.map(({ code, level, positions }) => [code, level, positions])).toEqual([
+    ['target_required', 'warning', [0, 1, 2]],
+    ['no_target', 'info', [3]],
+  ]);
+  expect(found[0]!.message).toContain('loader.transfer_learning (stages[0])');
+});

@@ -75,8 +75,41 @@ test('a loader after a loader overlays: what it transferred wins, what it filled
   expect(whence).toEqual([
     ['a', 'file:///2'],
     ['b', 'file:///1'],
-    ['c', 'file:///1'],
   ]);
+  // Of this load alone: `b` was there, and `c` has no place in the model.
+  expect(second.filled).toEqual([]);
+  expect(second.skipped).toEqual([{ what: 'c', reason: 'not_in_target', details: { source_shape: [1], target_shape: null } }]);
+});
+
+test('a loader after a loader leaves what the last target says, in its order', () => {
+  const shapes: Shapes = { k: ['I64', [2]], y: ['F32', [3]], x: ['F32', [2]], w: ['F64', [1]], n: ['F32', [1]] };
+  const first = loadWeights(headerOf(shapes, {}, 'file:///1'), undefined, RULES);
+  const target = targetOf({ n: ['F32', [1]], w: ['F32', []], x: ['F16', [2]], y: ['F32', [4]], k: ['F32', [2]], z: ['F32', [2]] });
+  for (const fill of ['target', 'none'] as const) {
+    const { plan, filled, casts } = loadWeights(headerOf({ n: ['F32', [1]] }, {}, 'file:///2'), target, { ...TRANSFER, fill }, first.plan);
+    const uriOf = (storage: number): string => plan.files[plan.storages[storage]!.file]!.uri.slice(8);
+    const own =
+      fill === 'target'
+        ? [
+            ['y', 'target.ckpt'],
+            ['k', 'target.ckpt'],
+            ['z', 'target.ckpt'],
+          ]
+        : [];
+    expect(plan.tensors.map(({ name, origin }) => [name, uriOf(origin.storage)])).toEqual([['n', '2'], ['w', '1'], ['x', '1'], ...own]);
+    expect(
+      plan.tensors.every(({ name, dtype, shape }) => {
+        const wanted = target.tensors.find((each) => each.name === name)!;
+        return dtype === wanted.dtype && String(shape) === String(wanted.shape);
+      }),
+    ).toBe(true);
+    expect(filled).toEqual(fill === 'target' ? ['y', 'k', 'z'] : []);
+    expect(casts.map(({ name }) => name)).toEqual(['w', 'x']);
+    expect(plan.skipped.map(({ what, reason }) => [what, reason])).toEqual([
+      ['y', 'shape_mismatch'],
+      ['k', 'other_kind'],
+    ]);
+  }
 });
 
 test('renamed modules are hinted at', () => {

@@ -8,6 +8,7 @@ import { compileGlob, compileRegex } from '../../src/transform/patterns.ts';
 import { renameTensors } from '../../src/transform/rename.ts';
 import { chooseTensors } from '../../src/transform/select-tensors.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
+import { targetOfHeader } from '../../src/transform/target.ts';
 import { headerOf, targetOf, type Shapes } from '../support/headers.ts';
 
 function planOf(shapes: Shapes): Plan {
@@ -212,6 +213,39 @@ describe('freeze', () => {
     const frozen = freezeModules(planOf({ 'c.w': ['F32', [1]] }), marked, { ...rules, submodules: ['a'] }, 's');
     expect(frozen.plan.frozen).toEqual(['a.w']);
   });
+});
+
+describe('names that are one tensor', () => {
+  const shapes: Shapes = { 'emb.weight': ['F32', [4, 3]], 'head.weight': ['F32', [4, 3]], 'head.bias': ['F32', [4]] };
+  const header = headerOf(shapes);
+  const tied = { ...header, tensors: header.tensors.map((tensor, index) => (index === 1 ? { ...tensor, storage: 0 } : tensor)) };
+  const rules = { strict: false, validateGradients: true };
+
+  test('are frozen together and count once, as a model ties them', () => {
+    const plan = selectWeights(tied, { skipUnsupported: false });
+    const frozen = freezeModules(plan, undefined, { ...rules, submodules: ['head', 'emb'] }, 's');
+    expect(frozen.plan.frozen).toEqual(['emb.weight', 'head.weight', 'head.bias']);
+    expect(frozen.entry).toMatchObject({
+      frozen_modules: [
+        { name: 'head', frozen_params: 2 },
+        { name: 'emb', frozen_params: 0 },
+      ],
+      total_frozen_params: 2,
+    });
+  });
+
+  test('as the target has them, where there is one', () => {
+    const plan = selectWeights(header, { skipUnsupported: false });
+    const submodules = ['head'];
+    expect(freezeModules(plan, undefined, { ...rules, submodules }, 's').plan.frozen).toEqual(['head.weight', 'head.bias']);
+    const target = targetOfHeader(tied, 'file:///t');
+    expect(freezeModules(plan, target, { ...rules, submodules }, 's').plan.frozen).toEqual(['emb.weight', 'head.weight', 'head.bias']);
+  });
+});
+
+test('the whole model below a prefix', () => {
+  const frozen = freezeModules(planOf(NET), undefined, { submodules: [''], prefix: 'model.', strict: true, validateGradients: true }, 's');
+  expect(frozen.plan.frozen.length).toBeGreaterThan(2);
 });
 
 test('100 000 tensors through rename, select and freezing', () => {

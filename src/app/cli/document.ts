@@ -9,6 +9,7 @@ import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/an
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
 import { refuseCredential } from '../../io/http/url.ts';
+import { didYouMean } from '../../pipeline/suggestions.ts';
 import { interpolate, interpolateStage, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
 import { withHome } from '../../io/local-file.ts';
@@ -143,7 +144,8 @@ function valueOf(yaml: Document): unknown {
 export async function checkInput(given: unknown, folder: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
   const catalog = await loadCatalog(settings.plugins);
   const parameters = settings.parameters ?? {};
-  const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES } };
+  const used = new Set<string>(RUN_KEYS);
+  const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES }, used };
   const understood = understandDocument(given, {
     types: [...catalog.keys()],
     parameters: fromCaller(parameters),
@@ -162,6 +164,10 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
     const plain = stages.map((stage) => ({ type: stage.type, options: optionsOf(stage) }));
     problems.push(...outputClashes(plain).map(({ error }) => error));
     if (problems.length > 0) throw together(problems);
+    for (const name of Object.keys(parameters).filter((each) => !used.has(each)))
+      settings.note?.(
+        `\`--param ${name}=…\` is not used: nothing in the document says \`\${param.${name}}\`.${didYouMean(name, [...used])}`,
+      );
     return { ...input, stages };
   });
 }

@@ -15,6 +15,8 @@ export interface Values {
   readonly root: unknown;
   /** How many references may still be resolved: those that lead to others multiply. */
   readonly budget: { left: number };
+  /** Takes the parameters that are referred to. */
+  readonly used?: Set<string>;
   /** What is nothing but a reference stays the text that it stands for, be it that of a number. */
   readonly asTexts?: boolean;
 }
@@ -126,6 +128,7 @@ function resolved(parts: Parts, values: Values, configPath: string, depth: numbe
   if (reference.startsWith('param.')) {
     const name = reference.slice('param.'.length);
     const value = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+    values.used?.add(name);
     if (value !== undefined) return value;
     throw new CheckpointConfigError(
       `\`\${${reference}}\` needs \`--param ${name}=…\`.${didYouMean(name, Object.keys(parameters))}`,

@@ -7,6 +7,7 @@ import { CheckpointValidationError } from '../../errors.ts';
 import type { Format, Header, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { judge } from '../pickle/globals.ts';
+import { numpyValue } from './numpy.ts';
 
 const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
@@ -109,8 +110,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
     );
   const filled = (...keys: string[]): boolean => keys.some((each) => isFilled(nodes, top.get(each)));
   const integer = (each: string): number | null => {
-    const value = nodes[top.get(each) ?? -1];
-    return typeof value === 'number' ? value : null;
+    const value = numberOf(nodes, nodes[top.get(each) ?? -1]);
+    return value !== undefined && Number.isSafeInteger(value) ? value : null;
   };
   const version = nodes[top.get('pytorch-lightning_version') ?? -1];
   return {
@@ -129,6 +130,14 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       lightning_version: typeof version === 'string' ? version : null,
     },
   };
+}
+
+/** A count as training loops keep it: an int, a float, a scalar of numpy. */
+function numberOf(nodes: readonly ValueNode[], node: ValueNode | undefined): number | undefined {
+  if (typeof node === 'number') return node;
+  if (typeof node !== 'object' || node === null) return undefined;
+  const value = node.kind === 'float' ? node.value : numpyValue(nodes, node, 1)?.values?.[0];
+  return typeof value === 'number' ? value : undefined;
 }
 
 /** A tree whose state dict holds no tensors any more, as the header names them as its weights; what it shares with others stays there. */

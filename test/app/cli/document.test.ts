@@ -252,3 +252,11 @@ describe('what stands for a reference is read as its option wants it', () => {
     expect(stages[2]).toEqual({ type: 'sink.publish', uri: join(folder, 'sub/x.safetensors') });
   });
 });
+
+test('a parameter that nothing uses is said', async () => {
+  const notes: string[] = [];
+  const text = 'stages:\n  - {type: local, path: "${param.name}"}\n  - {type: weights_only}\n';
+  await read(text, { parameters: { name: '/a.ckpt', nmae: '/b.ckpt' }, note: (line) => notes.push(line) });
+  expect(notes).toEqual([expect.stringContaining('`--param nmae=…` is not used')]);
+  expect(notes[0]).toContain('Did you mean `name`?');
+});

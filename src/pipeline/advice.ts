@@ -5,6 +5,7 @@ const BY_REASON: Readonly<Record<string, string>> = {
   weights_never_loaded: 'Put a loader after the source, and look at the stages that failed before it.',
   unsupported_tensors: 'Leave them out with `skip_unsupported: true`.',
   out_of_memory: 'Give the worker more memory, or let it do less at once; the run can be started again.',
+  no_state_dict: 'Save it with the dict of tensors under `state_dict`, or that dict by itself: `torch.save(checkpoint[key], file)`.',
   not_waiting: 'Look at the run with `ckpt status`.',
   missing_fields: 'Put a source before loaders, and a loader before modifiers and sinks.',
 };

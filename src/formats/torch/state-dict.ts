@@ -63,7 +63,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
         : 'state_dict';
   // A raw state dict may have a parameter of such a name: a tensor is no wrapper.
   const key = raw ? undefined : STATE_DICT_KEYS.find((each) => top.has(each));
-  if (key === undefined && !raw) throw noStateDict([...top.keys()], uri);
+  if (key === undefined && !raw) throw noStateDict(nodes, top, uri);
   const dict = key === undefined ? root : dictAt(nodes, top.get(key));
   if (dict === undefined) {
     const value = nodes[top.get(key ?? '') ?? -1];
@@ -156,19 +156,40 @@ export function withoutWeights(tree: ValueTree, { stateDictKey, container }: Pic
   return { root: nodes.push({ ...root, entries }) - 1, nodes };
 }
 
-function noStateDict(keys: readonly string[], uri: string): CheckpointValidationError {
+/** Keys of the root that are told of. */
+const TOLD = 10;
+
+function noStateDict(nodes: readonly ValueNode[], top: ReadonlyMap<string, NodeId>, uri: string): CheckpointValidationError {
+  const keys = [...top.keys()];
+  const tensors = keys.filter((key) => isTensor(nodes[top.get(key)!]));
+  const odd = keys.filter((key) => !isTensor(nodes[top.get(key)!]));
+  const dicts = odd.filter((key) => dictAt(nodes, top.get(key))?.entries.some(([, value]) => isTensor(nodes[value])) === true);
+  const listed = (each: readonly string[]): string => each.slice(0, TOLD).join(', ');
   const hint =
     keys.length === 0
       ? ''
-      : keys.some((key) => /model/i.test(key))
-        ? ' The layout is non-standard: a key names a model.'
-        : keys.some((key) => key.endsWith('_dict'))
-          ? ' The state dict may be nested differently.'
-          : ' It is probably no model checkpoint.';
+      : dicts.length > 0
+        ? ` Tensors are in ${listed(dicts)}: save one of them by itself, or under \`state_dict\`.`
+        : tensors.length > 0
+          ? ` Beside ${tensors.length} tensors there is what is none: ${odd
+              .slice(0, TOLD)
+              .map((key) => `${key} (${describe(nodes[top.get(key)!])})`)
+              .join(', ')}. Under \`state_dict\` it would be left out.`
+          : keys.some((key) => /model/i.test(key))
+            ? ' The layout is non-standard: a key names a model.'
+            : keys.some((key) => key.endsWith('_dict'))
+              ? ' The state dict may be nested differently.'
+              : ' It is probably no model checkpoint.';
   return new CheckpointValidationError(
     `${uri} has no state dict: expected one of ${STATE_DICT_KEYS.join(', ')}, or nothing but tensors; found ${keys.slice(0, 10).join(', ') || 'no keys'}.${hint}`,
     ['no state dict'],
-    { details: { available_keys: keys.slice(0, 10) } },
+    {
+      details: {
+        reason: 'no_state_dict',
+        available_keys: keys.slice(0, TOLD),
+        ...(dicts.length === 0 ? {} : { keys_with_tensors: dicts.slice(0, TOLD) }),
+      },
+    },
   );
 }
 

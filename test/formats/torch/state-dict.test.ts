@@ -1,0 +1,60 @@
+/** Where a file keeps its state dict and how far its training had come, in files that no well-behaved trainer wrote. */
+import { describe, expect, test } from '@jest/globals';
+import { reportOf, type CheckpointError } from '../../../src/errors.ts';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { suggestionFor } from '../../../src/pipeline/advice.ts';
+import { memorySource } from '../../support/memory-source.ts';
+import type { Pickled } from '../../support/pickle.ts';
+import { dict, tensor, torchFile } from '../../support/torch-file.ts';
+
+const BYTES = { '0': new Uint8Array(8), '1': new Uint8Array(8) };
+
+function read(root: Pickled) {
+  return readHeader(memorySource(torchFile(root, BYTES)));
+}
+
+async function errorOf(root: Pickled): Promise<CheckpointError> {
+  return read(root).then(
+    () => Promise.reject(new Error('it should have failed')),
+    (error: unknown) => error as CheckpointError,
+  );
+}
+
+describe('no state dict', () => {
+  test('keys that hold tensors are named, with what to do', async () => {
+    const error = await errorOf(dict({ net: dict({ a: tensor(0) }), step: 3, ema: dict({ a: tensor(1) }) }));
+    expect(error.message).toContain('Tensors are in net, ema: save one of them');
+    expect(error.details).toMatchObject({
+      reason: 'no_state_dict',
+      available_keys: ['net', 'step', 'ema'],
+      keys_with_tensors: ['net', 'ema'],
+    });
+    expect(suggestionFor(reportOf(error))).toContain('under `state_dict`');
+  });
+
+  test('what is no tensor among tensors is named', async () => {
+    const error = await errorOf(dict({ a: tensor(0), bias: null, b: tensor(1) }));
+    expect(error.message).toContain('Beside 2 tensors there is what is none: bias (None)');
+  });
+});
+
+describe('epoch and step', () => {
+  const whole = (dtype: string, bytes: string): Pickled => ({
+    call: 'numpy._core.multiarray.scalar',
+    args: [
+      { call: 'numpy.dtype', args: [dtype, false, true] },
+      { call: '_codecs.encode', args: [bytes, 'latin1'] },
+    ],
+  });
+
+  test.each<[string, Pickled, number | null]>([
+    ['an int', 7, 7],
+    ['a scalar of numpy', whole('i8', '\x07\0\0\0\0\0\0\0'), 7],
+    ['a large one', 2n ** 60n, null],
+    ['None', null, null],
+    ['a text', '7', null],
+  ])('%s', async (_name, value, expected) => {
+    const { training } = await read(dict({ state_dict: dict({ a: tensor(0) }), epoch: value, global_step: value }));
+    expect([training.epoch, training.global_step]).toEqual([expected, expected]);
+  });
+});

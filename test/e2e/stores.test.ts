@@ -580,6 +580,19 @@ test('from a web server without ranges, by way of the cache; private networks ar
     expect(result.status).toBe('completed');
     expect(result.outputs[0]).toMatchObject({ sha256: await sha256Of(uri) });
     expect(await readdir(join(folder, 'http'))).toEqual([await sha256Of(fixture(LIGHTNING))]);
+    // A local source judged by a target from there: nothing of the web is proven unchanged, which is no fault of the output.
+    const judged = [
+      { type: 'source.local', path: fixture(LIGHTNING) },
+      { type: 'loader.weights_only', target: url, strict: true },
+    ];
+    const other = join(folder, 'judged.safetensors');
+    const fitting = await execute(
+      { stages: [...judged, { type: 'sink.publish', uri: other }] },
+      servicesOf(join(folder, 'workspace'), opened),
+    );
+    expect(fitting.status).toBe('completed');
+    expect(await sha256Of(other)).toBe(await sha256Of(uri));
+    expect(JSON.parse(await readFile(`${other}.manifest.json`, 'utf8'))).not.toHaveProperty('recipe');
   } finally {
     web.closeAllConnections();
     await new Promise((resolve) => web.close(resolve));

@@ -129,7 +129,7 @@ function namesOf(plan: Plan, target: Target | undefined): Model {
     names: tensors.map(({ name }) => name),
     isParameter: tensors.map(({ name, dtype, buffer }) => !(buffer ?? looksLikeBuffer(name, dtype))),
     // Storages of target and plan count each from 0, and a target's spec says of none which are one.
-    ties: target === undefined ? tiesOf(others.map(({ origin }) => origin)) : tiesOf(target.tensors.map(({ origin }) => origin)),
+    ties: target === undefined ? tiesOf(others, plan.storages.length) : tiesOf(target.tensors, target.storages.length),
   };
 }
 

@@ -8,6 +8,7 @@
 import type { Json } from '../../errors.ts';
 import type { Storage, Tensor } from '../../model/header.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { MAX_DIMENSIONS } from '../limits-pickle.ts';
 import { numpyValue } from './numpy.ts';
 
 export const RENDER_LIMITS = {
@@ -141,11 +142,11 @@ export function renderTree(
       if (content !== undefined) return render(content, depth + 1);
     }
     const array = numpyValue(nodes, node, Math.min(left, limits.elements));
-    if (array !== undefined) {
+    if (array !== undefined && isShape(array.shape)) {
       left -= array.values?.length ?? 0;
       const { dtype, shape, values } = array;
       if (shape.length === 0 && values?.[0] !== undefined) return values[0];
-      return { $array: { dtype, shape, ...(values === null ? {} : { values: nested(values, shape) }) } };
+      return { $array: { dtype, shape, ...(values === null || values.length === 0 ? {} : { values: nested(values, shape) }) } };
     }
     if (name === 'uuid.UUID') {
       const value = at(field(node.state, 'int'));
@@ -241,7 +242,12 @@ function keyText(node: ValueNode | undefined): string | undefined {
   return undefined;
 }
 
-/** Values in C order as lists within lists. */
+/** Whether a shape is one that NumPy can have: what is none is shown as the object that it is. */
+function isShape(shape: readonly number[]): boolean {
+  return shape.length <= MAX_DIMENSIONS && shape.every((size) => size >= 0);
+}
+
+/** Values in C order as lists within lists: at least one, as a shape without elements has no bound on its other sizes. */
 function nested(values: readonly Json[], shape: readonly number[]): Json {
   const [, ...rest] = shape;
   if (rest.length === 0) return values;

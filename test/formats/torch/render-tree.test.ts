@@ -149,16 +149,33 @@ describe('bounds', () => {
     expect(shown([1, '1', { kind: 'dict', entries: [[0, 0], [1, 1]] }])).toEqual({ $dict: [[1, 1], ['1', '1']] }); // prettier-ignore
   });
 
+  const array = (shape: readonly number[], base64: string): readonly ValueNode[] => [
+    'f8', '<', 3, null, false, { kind: 'bytes', base64 }, // 0 to 5
+    { kind: 'tuple', items: [0] }, { kind: 'tuple', items: [2, 1] }, // 6, 7
+    { kind: 'object', module: 'numpy', name: 'dtype', args: 6, state: 7 }, // 8
+    { kind: 'tuple', items: shape.map((_, index) => 11 + index) }, { kind: 'tuple', items: [2, 9, 8, 4, 5] }, // 9, 10
+    ...shape,
+    { kind: 'object', module: 'numpy._core.multiarray', name: '_reconstruct', state: 10 },
+  ]; // prettier-ignore
+
   test('a NumPy array whose bytes do not match its shape has no values', () => {
-    const array = (shape: number, base64: string): readonly ValueNode[] => [
-      'f8', '<', 3, shape, false, { kind: 'bytes', base64 }, // 0 to 5
-      { kind: 'tuple', items: [0] }, { kind: 'tuple', items: [2, 1] }, // 6, 7
-      { kind: 'object', module: 'numpy', name: 'dtype', args: 6, state: 7 }, // 8
-      { kind: 'tuple', items: [3] }, { kind: 'tuple', items: [2, 9, 8, 4, 5] }, // 9, 10
-      { kind: 'object', module: 'numpy._core.multiarray', name: '_reconstruct', state: 10 },
-    ]; // prettier-ignore
-    expect(shown(array(1, 'AAAAAAAA8D8='))).toEqual({ $array: { dtype: 'f8', shape: [1], values: [1] } });
-    expect(shown(array(2, 'AAAAAAAA8D8='))).toEqual({ $array: { dtype: 'f8', shape: [2] } });
-    expect(shown(array(2 ** 40, 'AAAAAAAA8D8='))).toEqual({ $array: { dtype: 'f8', shape: [2 ** 40] } });
+    expect(shown(array([1], 'AAAAAAAA8D8='))).toEqual({ $array: { dtype: 'f8', shape: [1], values: [1] } });
+    expect(shown(array([2], 'AAAAAAAA8D8='))).toEqual({ $array: { dtype: 'f8', shape: [2] } });
+    expect(shown(array([2 ** 40], 'AAAAAAAA8D8='))).toEqual({ $array: { dtype: 'f8', shape: [2 ** 40] } });
+  });
+
+  test.each([[[0]], [[3, 0]], [[2 ** 40, 0]], [[20_000_000, 0, 3]], [[0, 2 ** 40]]])(
+    'a NumPy array of %j has no elements to list',
+    (shape) => {
+      expect(shown(array(shape, ''))).toEqual({ $array: { dtype: 'f8', shape } });
+    },
+  );
+
+  test.each([
+    ['a size below 0', [-5, 0], ''],
+    ['sizes below 0 whose product is not', [-1, -1], 'AAAAAAAA8D8='],
+    ['more dimensions than NumPy has', Array.from({ length: 20_000 }, () => 1), 'AAAAAAAA8D8='],
+  ])('a NumPy array with %s is shown as an object', (_, shape, base64) => {
+    expect(shown(array(shape, base64))).toMatchObject({ $class: 'numpy._core.multiarray._reconstruct' });
   });
 });

@@ -8,10 +8,13 @@
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
 import { NO_TRAINING, movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
+import { beyondJsonLimits } from '../json-bounds.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
 
 /** Bytes of an index: 100 000 tensors take about 12 MB. */
 const INDEX_MAX = 64 * 2 ** 20;
+/** Tensors of a whole set: as many as one file may have. */
+const TENSORS_MAX = 600_000;
 /** Shards of one set; the largest public models have about 200. */
 const SHARDS_MAX = 10_000;
 /** Shards whose headers are read at once: hides latency, keeps memory at a few headers. */
@@ -65,13 +68,18 @@ async function readIndex(source: ByteSource): Promise<ReadonlyMap<string, string
   let found = false;
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await source.read(0, source.size));
+    const beyond = beyondJsonLimits(text);
+    if (beyond !== undefined) throw unsound(source.uri, beyond);
     JSON.parse(text);
     // Valid JSON so far; a name that stands twice is lost on JSON.parse.
     const json = new JsonScanner(text);
     json.object((key) => {
       if (key !== 'weight_map') return json.skip();
       found = true;
-      json.object((name) => void weightMap.set(name, json.string()));
+      json.object((name) => {
+        if (weightMap.size === TENSORS_MAX) throw unsound(source.uri, `its weight_map has more than ${TENSORS_MAX} tensors`);
+        weightMap.set(name, json.string());
+      });
     });
   } catch (cause) {
     if (isCheckpointError(cause)) throw cause;

@@ -8,6 +8,7 @@ import { CheckpointLoadError, CheckpointValidationError, type JsonObject } from 
 import { pin, type ByteSource } from '../../model/byte-source.ts';
 import type { Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
+import { beyondJsonLimits } from '../json-bounds.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
 import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
@@ -16,6 +17,8 @@ import { torchHost } from './tensors.ts';
 import { findModuleWeights } from './torchscript.ts';
 
 const METADATA_LIMIT = 64 * 2 ** 20;
+/** The same where it is deflated: what is read is then bounded by nothing that the file has. Anemoi's has some megabytes. */
+const INFLATED_METADATA_LIMIT = 16 * 2 ** 20;
 const METADATA_FOLDER = 'anemoi-metadata/';
 /** Members beside the storages: each costs a look at its local header. TorchScript of large models has some hundreds. */
 const OTHERS_MAX = 10_000;
@@ -180,8 +183,12 @@ async function readAnemoiMetadata(
 }
 
 async function readJson(source: ByteSource, member: Member): Promise<JsonObject> {
+  const bytes = await readMember(source, member, member.method === 'stored' ? METADATA_LIMIT : INFLATED_METADATA_LIMIT);
   try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(await readMember(source, member, METADATA_LIMIT)));
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    const beyond = beyondJsonLimits(text);
+    if (beyond !== undefined) throw new CheckpointLoadError(`${source.uri}: ${member.name} is too much JSON: ${beyond}.`, source.uri);
+    const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject; // JSON.parse gives JSON.
   } catch (cause) {
     if (!(cause instanceof SyntaxError) && !(cause instanceof TypeError)) throw cause;

@@ -76,6 +76,22 @@ describe('sharded sets', () => {
     await expect(read(index)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
   });
 
+  test.each([
+    ['more values than are read', `${'[],'.repeat(500_000)}1`, 'at most 1000000 are read'],
+    ['a list that nests too deep', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, 'at most 200 are read'],
+  ])('an index with %s is refused before it is parsed', async (_, metadata, message) => {
+    const index = join(folder, 'model.safetensors.index.json');
+    await writeFile(index, `{"metadata": [${metadata}], "weight_map": {"a": "1"}}`);
+    await writeFile(join(folder, '1'), safetensors('a'));
+    await expect(read(index)).rejects.toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining(message) });
+  });
+
+  test('an index of more tensors than any set has is refused', async () => {
+    const index = await set(`{${Array.from({ length: 600_001 }, (_, each) => `"${each}":"1"`).join()}}`, { 1: safetensors('a') });
+    const refused = { code: 'CheckpointLoadError', message: expect.stringContaining('more than 600000 tensors') };
+    await expect(read(index)).rejects.toMatchObject(refused);
+  });
+
   test('a shard that is an index itself is refused', async () => {
     const index = await set('{"a": "1"}', { 1: Buffer.from('{"weight_map": {"a": "1"}}') });
     await expect(read(index)).rejects.toMatchObject({ code: 'CheckpointLoadError' });

@@ -6,10 +6,16 @@ import type { Header } from '../../../src/model/header.ts';
 import { isCheckpointError } from '../../../src/errors.ts';
 import { readTorchZip } from '../../../src/formats/torch/read-zip.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
+import { pickle } from '../../support/pickle.ts';
 import { EXPECTED, fixture } from '../../support/project.ts';
+import { dict, tensor } from '../../support/torch-file.ts';
+import { zip } from '../../support/zip.ts';
 
 function open(path: string): ByteSource {
-  const bytes = new Uint8Array(readFileSync(fixture(path)));
+  return held(path, new Uint8Array(readFileSync(fixture(path))));
+}
+
+function held(path: string, bytes: Uint8Array): ByteSource {
   const read = async (offset: number, length: number): Promise<Uint8Array> => bytes.slice(offset, offset + length);
   return {
     uri: `file:///${path}`,
@@ -72,5 +78,33 @@ describe('bad archives', () => {
     const unsafeOnly = entry.verdict === 'unsafe' && !(entry.also_ok ?? []).includes('corrupt');
     expect(unsafeOnly ? ['CheckpointValidationError'] : ['CheckpointValidationError', 'CheckpointLoadError']).toContain(error.code);
     if (unsafeOnly) for (const name of entry.globals ?? []) expect(JSON.stringify(error.toJSON())).toContain(name.split('.').at(-1));
+  });
+});
+
+describe('metadata of Anemoi', () => {
+  async function metadataOf(text: string, deflated = true): Promise<unknown> {
+    const data = Buffer.from(text);
+    const bytes = zip([
+      { name: 'a/data.pkl', data: pickle(dict({ w: tensor(0) })) },
+      { name: 'a/data/0', data: new Uint8Array(8) },
+      { name: 'a/anemoi-metadata/anemoi.json', data, deflated },
+    ]);
+    const source = held('a.pt', bytes);
+    return (await readTorchZip(source, await readArchive(source))).anemoiMetadata;
+  }
+
+  test.each([
+    ['lists', `{"a":[${'[],'.repeat(500_000)}1]}`, 'at most 1000000 are read'],
+    ['objects', `{"a":[${'{},'.repeat(500_000)}1]}`, 'at most 1000000 are read'],
+    ['levels', `{"a":${'['.repeat(200)}${']'.repeat(200)}}`, 'at most 200 are read'],
+    ['bytes from few', `{"a":"${' '.repeat(16 * 2 ** 20)}"}`, `at most ${16 * 2 ** 20} are read`],
+  ])('with too many %s is refused', async (_, text, message) => {
+    await expect(metadataOf(text)).rejects.toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining(message) });
+  });
+
+  test('may be longer where it is not deflated, and is read up to its limits', async () => {
+    const long = ' '.repeat(16 * 2 ** 20);
+    expect(await metadataOf(JSON.stringify({ long }), false)).toEqual({ long });
+    expect(await metadataOf(`{"a":${'['.repeat(199)}${']'.repeat(199)}}`)).toHaveProperty('a');
   });
 });

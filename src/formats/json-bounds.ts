@@ -1,0 +1,46 @@
+/**
+ * What a foreign JSON text would make, counted before `JSON.parse` makes it: three bytes (`[],`) become fifty of memory, and a
+ * deflated text a thousand times its file.
+ *
+ * Invariant: one pass without recursion or memory; what is no JSON may be counted wrongly, never without end.
+ */
+
+export const JSON_LIMITS = {
+  /**
+   * Values, as its commas and brackets count them: metadata of Anemoi has some 10 000, an index of shards one for each tensor. A
+   * million take 100 MB at most.
+   */
+  values: 1_000_000,
+  /** Nesting; metadata of Anemoi reaches about 20. */
+  depth: 200,
+} as const;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+/** Why the text is not to be parsed: what, where, and the limit; undefined where it is within them. */
+export function beyondJsonLimits(
+  text: string,
+  limits: { readonly [name in keyof typeof JSON_LIMITS]: number } = JSON_LIMITS,
+): string | undefined {
+  let values = 1;
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      for (at++; at < text.length; at++) {
+        const inside = text.charCodeAt(at);
+        if (inside === QUOTE) break;
+        if (inside === BACKSLASH) at++;
+      }
+    } else if (code === COMMA) values++;
+    else if (code === OPEN_LIST || code === OPEN_OBJECT) {
+      values++;
+      if (++depth > limits.depth) return `it nests ${depth} levels deep at character ${at}, at most ${limits.depth} are read`;
+    } else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--;
+    if (values > limits.values) return `it has ${values} values or more by character ${at}, at most ${limits.values} are read`;
+  }
+  return undefined;
+}

@@ -9,7 +9,8 @@ import { pin, type ByteSource, type OpenSibling, type PinnedFile } from '../../m
 import { tensorBytes } from '../../model/dtype.ts';
 import type { Finding, Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
-import { PICKLE_LIMITS } from '../limits-pickle.ts';
+import { PICKLE_LIMITS, pickleMemory } from '../limits-pickle.ts';
+import { weigh, WEIGHTS } from '../pickle/weight.ts';
 import type { TorchObject } from '../torch/read-zip.ts';
 import { findStateDict } from '../torch/state-dict.ts';
 import { readArchived } from './archived.ts';
@@ -20,6 +21,8 @@ import { buildTree, graft } from './tree.ts';
 const FILES_MAX = 10_000;
 /** Bytes of one value: a tensor-free object. */
 const VALUE_MAX = 64 * 2 ** 20;
+/** Bytes of all values: each is read and unpickled. A rank's state beside its tensors has some kilobytes. */
+const VALUES_MAX = 2 ** 30;
 /** Bytes of one read of neighbouring values, and of the gaps that are read along. */
 const SPAN = 4 * 2 ** 20;
 const GAP = 64 * 1024;
@@ -49,6 +52,10 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
     if (item.kind === 'value') noted(item).values.push(item);
     else item.chunks.forEach(noted);
   if (byFile.size > FILES_MAX) throw bad(`it lies in ${byFile.size} files, at most ${FILES_MAX} are read`);
+  for (const [name, { places }] of byFile) checkOverlap(name, places, bad);
+  const stored = items.reduce((sum, item) => sum + (item.kind === 'value' ? item.stored : 0), 0);
+  if (stored > VALUES_MAX) throw bad(`its values have ${stored} bytes, at most ${VALUES_MAX} are read`);
+  const spend = budget(stored, bad);
 
   const files: PinnedFile[] = [];
   const nodes: ValueNode[] = [];
@@ -77,7 +84,9 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
         if (offset + stored > file.size)
           throw bad(`${name} should hold ${stored} bytes at ${offset}, but ends at ${file.size}: it is truncated`);
       for await (const { value, held } of neighbours(file, values, bad)) {
-        leaves.set(value.name, take(await readArchived(held, value, at), `${name}/${value.name}`));
+        const object = await readArchived(held, value, at);
+        spend(object);
+        leaves.set(value.name, take(object, `${name}/${value.name}`));
       }
     } finally {
       await file.close();
@@ -115,6 +124,34 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
     metadata: {},
     globals,
     findings,
+  };
+}
+
+/** Every item has its own bytes, as every member of an archive has: else a small folder would describe what is as large as it says. */
+function checkOverlap(file: string, places: readonly Place[], bad: (what: string) => CheckpointLoadError): void {
+  let end = 0;
+  for (const { offset, stored } of places.toSorted((a, b) => a.offset - b.offset || a.stored - b.stored)) {
+    if (offset < end) throw bad(`two of its items overlap in ${file}: one begins at ${offset}, where another ends at ${end}`);
+    end = offset + stored;
+  }
+}
+
+/**
+ * Takes what each value keeps of memory from what all may take: as much as one pickle of their bytes. An archive's own limit holds
+ * for it alone, and its pickle may be deflated.
+ */
+function budget(stored: number, bad: (what: string) => CheckpointLoadError): (object: TorchObject) => void {
+  const memory = pickleMemory(stored, PICKLE_LIMITS);
+  let spent = 0;
+  return ({ tree, storages, tensors, globals }) => {
+    spent += (2 * storages.length + 2 * tensors.length + globals.length) * WEIGHTS.object;
+    for (const node of tree.nodes) {
+      spent += weigh(node);
+      // What was appended to an object, or set on it.
+      if (typeof node === 'object' && node?.kind === 'object')
+        spent += (node.items?.length ?? 0) * WEIGHTS.slot + (node.entries?.length ?? 0) * WEIGHTS.entry;
+    }
+    if (spent > memory) throw bad(`its values would take more than ${memory} bytes of memory together`);
   };
 }
 

@@ -217,10 +217,11 @@ describe('hostile index', () => {
     items: readonly (readonly [string, Pickled])[],
     places: readonly (readonly [Pickled, Pickled])[],
     planner: Pickled = null,
+    file = Buffer.alloc(64),
   ): Promise<Header> {
     const index = record('Metadata', { state_dict_metadata: { dict: items }, storage_data: { dict: places }, planner_data: planner });
     await writeFile(join(folder, '.metadata'), pickle(index));
-    await writeFile(join(folder, '__0_0.distcp'), Buffer.alloc(64));
+    await writeFile(join(folder, '__0_0.distcp'), file);
     return headerOf(folder);
   }
 
@@ -243,8 +244,20 @@ describe('hostile index', () => {
     ['chunks that leave a hole', [['a', tensor([3], [chunk([0], [2])])]], [place('a', [0])], null, 'do not fill'],
     ['an unknown dtype', [['a', tensor([2], [chunk([0], [2])], 'torch.Tensor')]], [place('a', [0])], null, 'dtype'],
     ['a huge tensor', [['a', tensor([2 ** 50], [chunk([0], [2 ** 50])])]], [place('a', [0])], null, 'too large'],
-    ['a path through an entry', [...one, ['b', one[0]![1]]], [place('a', [0]), place('b', [0])], { b: ['a', 'b'] }, 'through an entry'],
-    ['one path twice', [...one, ['b', one[0]![1]]], [place('a', [0]), place('b', [0])], { b: ['a'] }, 'two entries'],
+    [
+      'a path through an entry',
+      [...one, ['b', one[0]![1]]],
+      [place('a', [0]), place('b', [0], '__0_0.distcp', { offset: 8 })],
+      { b: ['a', 'b'] },
+      'through an entry',
+    ],
+    [
+      'one path twice',
+      [...one, ['b', one[0]![1]]],
+      [place('a', [0]), place('b', [0], '__0_0.distcp', { offset: 8 })],
+      { b: ['a'] },
+      'two entries',
+    ],
     ['a position beyond all bounds', one, [place('a', [0])], { a: ['x', 2 ** 40] }, 'position'],
     ['a path that begins with a number', one, [place('a', [0])], { a: [0] }, 'path'],
   ] as const)('%s', async (_, items, places, planner, said) => {
@@ -253,6 +266,90 @@ describe('hostile index', () => {
     const refused = await refusal(read(items as typeof one, places, paths));
     expect(['CheckpointLoadError', 'CheckpointValidationError']).toContain(refused.code);
     expect(refused.message).toContain(said);
+  });
+
+  const value: Pickled = record('BytesStorageMetadata', {});
+  const valueAt = (name: string, offset: number, length: number) =>
+    [
+      record('MetadataIndex', { fqn: name, offset: null, index: null }),
+      record('torch.distributed.checkpoint.filesystem._StorageInfo', { relative_path: '__0_0.distcp', offset, length }),
+    ] as const;
+
+  test.each([
+    [
+      'two values of one place',
+      [
+        ['a', value],
+        ['b', value],
+      ],
+      [valueAt('a', 0, 8), valueAt('b', 0, 8)],
+      0,
+      8,
+    ],
+    [
+      'two values of overlapping places',
+      [
+        ['a', value],
+        ['b', value],
+      ],
+      [valueAt('a', 20, 9), valueAt('b', 4, 17)],
+      20,
+      21,
+    ],
+    [
+      'a value inside another',
+      [
+        ['a', value],
+        ['b', value],
+      ],
+      [valueAt('a', 0, 60), valueAt('b', 1, 2)],
+      1,
+      60,
+    ],
+    ['a value and a chunk', [...one, ['b', value]], [place('a', [0]), valueAt('b', 7, 9)], 7, 8],
+    ['two tensors', [...one, ['b', one[0]![1]]], [place('a', [0]), place('b', [0])], 0, 8],
+  ] as const)('%s are refused: they overlap', async (_, items, places, begins, ends) => {
+    expect(await refusal(read(items, places))).toMatchObject({
+      code: 'CheckpointLoadError',
+      message: expect.stringContaining(`overlap in __0_0.distcp: one begins at ${begins}, where another ends at ${ends}`),
+    });
+  });
+
+  test('values that are too many bytes together are refused before one of them is read', async () => {
+    const length = 64 * 2 ** 20;
+    const names = Array.from({ length: 17 }, (__, index) => `v${index}`);
+    const refused = await refusal(
+      read(
+        names.map((name) => [name, value]),
+        names.map((name, index) => valueAt(name, index * length, length)),
+      ),
+    );
+    expect(refused).toMatchObject({
+      code: 'CheckpointLoadError',
+      message: expect.stringContaining(`${17 * length} bytes, at most ${2 ** 30}`),
+    });
+  });
+
+  test('values of a few bytes each that take much memory together are refused', async () => {
+    const data = Buffer.alloc(52 * 2 ** 20, 'a');
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(data.length);
+    const long = zip([
+      { name: 'a/data.pkl', deflated: true, data: Buffer.concat([Buffer.from('\x80\x02X', 'latin1'), length, data, Buffer.from('.')]) },
+    ]);
+    const all = (count: number): Promise<Header> => {
+      const names = Array.from({ length: count }, (__, index) => `v${index}`);
+      const end = count * long.length;
+      return read(
+        [...one, ...names.map((name) => [name, value] as const)],
+        [place('a', [0], '__0_0.distcp', { offset: end }), ...names.map((name, index) => valueAt(name, index * long.length, long.length))],
+        { dict: [['a', { tuple: ['state_dict', 'a'] }]] },
+        Buffer.concat([...names.map(() => long), Buffer.alloc(8)]),
+      );
+    };
+    expect((await all(2)).tree!.nodes.filter((node) => typeof node === 'string' && node.length === data.length)).toHaveLength(2);
+    const refused = await refusal(all(3));
+    expect(refused).toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('of memory together') });
   });
 
   test('a name that could run code', async () => {

@@ -26,3 +26,8 @@ test('JSON keeps its value, and has none of them', () => {
 test('a name stays in its line', () => {
   expect(oneLine('os\n  safe: nothing to see\r\nx')).toBe('os\\n  safe: nothing to see\\x0d\\nx');
 });
+
+test('a name has no colours of its own, in text that we paint', () => {
+  expect(oneLine('\u001b[31mred\u001b[39m')).toBe('\\x1b[31mred\\x1b[39m');
+  expect(visible(`\u001b[32m✔\u001b[39m ${oneLine('\u001b[31mred')}`)).toBe('\u001b[32m✔\u001b[39m \\x1b[31mred');
+});

@@ -13,10 +13,22 @@ const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
 /** The absolute path of a path (`~/` is the home of whoever runs this) or `file://` URI; other schemes are a `CheckpointConfigError`. */
 export function localPath(uri: string): string {
-  if (uri.startsWith('file://')) return fileURLToPath(uri);
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(uri))
+  const path = uri.startsWith('file://') ? pathOf(uri) : uri;
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path))
     throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
-  return isAbsolute(uri) ? uri : resolve(withHome(uri));
+  if (path.includes('\0')) throw new CheckpointConfigError(`${JSON.stringify(uri)} is not a local path: it has a NUL character in it.`);
+  return isAbsolute(path) ? path : resolve(withHome(path));
+}
+
+function pathOf(uri: string): string {
+  try {
+    return fileURLToPath(uri);
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw new CheckpointConfigError(`${uri} is no URI of a local file (${why}). Expected file:// and an absolute path.`, undefined, {
+      cause,
+    });
+  }
 }
 
 /** `~` and `~/…` as shells take them. */

@@ -4,7 +4,7 @@ import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { openLocalFile, regularText } from '../../src/io/local-file.ts';
+import { localPath, openLocalFile, regularText } from '../../src/io/local-file.ts';
 import { checkWritable } from '../../src/io/places.ts';
 import { checkDestination } from '../../src/io/publish-local.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
@@ -39,4 +39,21 @@ test('a pipe or a device is not replaced by what is published', async () => {
     await expect(checkDestination(path, [])).rejects.toThrow('a device, a pipe or a socket');
   }
   expect((await stat(pipe)).isFIFO()).toBe(true);
+});
+
+test.each([
+  ['file:///a/..%2fb', 'encoded /'],
+  ['file://evil/x.pt', 'host'],
+  ['file:///%zz', 'malformed'],
+  ['file:///a%00b', 'NUL'],
+  ['/a\0b', 'NUL'],
+])('%j is no local path', async (uri, message) => {
+  const refused = { code: 'CheckpointConfigError', message: expect.stringContaining(message) };
+  expect(() => localPath(uri)).toThrow(expect.objectContaining(refused));
+  await expect(openLocalFile(uri)).rejects.toMatchObject(refused);
+});
+
+test('a file URI says its path', () => {
+  expect(localPath('file:///a%20b/c')).toBe('/a b/c');
+  expect(localPath('file://localhost/a')).toBe('/a');
 });

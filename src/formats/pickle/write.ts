@@ -6,9 +6,11 @@
  *
  * Opcodes and names are those of torch 2.15, `torch/_weights_only_unpickler.py`: no LONG4, no POP, no frozenset, no defaultdict.
  */
+import { CheckpointIncompatibleError } from '../../errors.ts';
 import { DTYPES } from '../../model/dtype.ts';
 import type { LeftOut } from '../../model/plan.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { isWellFormed } from '../unicode.ts';
 import { encodeLong } from './integers.ts';
 
 /** How a tensor stands in the pickle. */
@@ -682,6 +684,12 @@ function byteBuffer(): ByteBuffer {
       // No character takes more than three bytes for each of its code units.
       room(4 + 3 * value.length);
       const length = memory.write(value, at + 4, 'utf8');
+      // More than ASCII. Each lone surrogate would become the same character, and one of two such keys be lost.
+      if (length > value.length && !isWellFormed(value))
+        throw new CheckpointIncompatibleError(
+          `The text ${JSON.stringify(value.slice(0, 200))} holds a lone surrogate, for which UTF-8 has no form. Rename it or leave it out.`,
+          { details: { reason: 'lone_surrogate' } },
+        );
       memory.writeUInt32LE(length, at);
       at += 4 + length;
       return buffer;

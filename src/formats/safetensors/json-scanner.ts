@@ -4,6 +4,8 @@
  * Reads just what the header's grammar allows (objects of objects, strings, arrays of unsigned integers), so nothing nests
  * deeper than its callers ask for and no input makes it recurse.
  */
+import { isWellFormed } from '../unicode.ts';
+
 export class JsonSyntaxError extends Error {}
 
 const QUOTE = 0x22;
@@ -50,11 +52,15 @@ export class JsonScanner {
       if (code === QUOTE) break;
     }
     if (isPlain && this.#at - start - 2 <= COPIED) return this.#text.slice(start + 1, this.#at - 1);
+    let text: string;
     try {
-      return JSON.parse(this.#text.slice(start, this.#at)) as string;
+      text = JSON.parse(this.#text.slice(start, this.#at)) as string;
     } catch {
       throw this.error('a string is not valid JSON');
     }
+    // Written as an escape; the reference refuses it, too.
+    if (!isPlain && !isWellFormed(text)) throw this.error(`the string ${JSON.stringify(text.slice(0, 200))} holds a lone surrogate`);
+    return text;
   }
 
   /** A whole number from 0, spelled in digits, up to 2^53 − 1. */

@@ -7,6 +7,7 @@ import { DTYPES, tensorBytes, type Dtype } from '../../model/dtype.ts';
 import { jsonText } from '../../model/json-text.ts';
 import { publishedMetadata, type Plan, type PlannedTensor } from '../../model/plan.ts';
 import type { Layout, Segment } from '../layout.ts';
+import { isWellFormed } from '../unicode.ts';
 
 /** The reference refuses longer headers. */
 export const HEADER_MAX = 100_000_000;
@@ -29,6 +30,7 @@ export function layoutSafetensors(plan: Plan, arrange: Arrange = (_, order) => o
   // The header comes first, and is known last.
   const segments: Segment[] = [{ kind: 'bytes', bytes: NO_HEADER }];
   const metadata = Object.entries(publishedMetadata(plan)).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  checkTexts(metadata.flat(), 'texts of the metadata');
   if (metadata.length > 0)
     header.add(`"${RESERVED}":{${metadata.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
   let end = 0;
@@ -96,7 +98,9 @@ function orderOf(tensors: readonly PlannedTensor[]): readonly (readonly number[]
   }
   const names = tensors.map(({ name }) => name);
   // At once: a text for each of very many names takes its time to be looked through.
-  const inOrder = SURROGATES.test(names.join('')) ? byteOrder : textOrder;
+  const hasSurrogates = SURROGATES.test(names.join(''));
+  if (hasSurrogates) checkTexts(names, 'names');
+  const inOrder = hasSurrogates ? byteOrder : textOrder;
   const ranked = [...byDtype].sort(([a], [b]) => RANK.get(b)! - RANK.get(a)!);
   return ranked.map(([, group]) => group.sort((a, b) => inOrder(names[a]!, names[b]!)));
 }
@@ -145,6 +149,17 @@ function checkTensors(tensors: readonly PlannedTensor[]): void {
       `A tensor is named ${RESERVED}, which safetensors reserves for metadata. Rename it or leave it out.`,
       { details: { reason: 'reserved_name', name: RESERVED } },
     );
+}
+
+/** JSON's escapes would write them, and no reader of safetensors takes them. */
+function checkTexts(texts: readonly string[], what: string): void {
+  const bad = texts.filter((text) => !isWellFormed(text));
+  if (bad.length === 0) return;
+  const shown = bad.slice(0, 5).map((text) => JSON.stringify(text.slice(0, 200)));
+  throw new CheckpointIncompatibleError(
+    `safetensors has no form for ${bad.length} of the ${what}, which hold lone surrogates: ${shown.join(', ')}. Rename them or leave them out.`,
+    { details: { reason: 'lone_surrogate', texts: shown } },
+  );
 }
 
 function twinsError(tensors: readonly PlannedTensor[]): CheckpointIncompatibleError {

@@ -229,6 +229,16 @@ describe('left out or replaced, and said', () => {
   });
 });
 
+describe('is refused', () => {
+  test('a text with a lone surrogate, as two of them would be one', () => {
+    const nodes: readonly ValueNode[] = ['\ud800', '\ud801', 1, { kind: 'dict', entries: [[0, 2], [1, 2]] }]; // prettier-ignore
+    const refused = { code: 'CheckpointIncompatibleError', message: expect.stringContaining('"\\ud800" holds a lone surrogate') };
+    expect(() => write(nodes)).toThrow(expect.objectContaining(refused));
+    const read = readBack(write(['\u{1f600}']).bytes);
+    expect(read.nodes[read.root]).toBe('\u{1f600}');
+  });
+});
+
 function floatNode(value: number): ValueNode {
   if (Number.isNaN(value)) return { kind: 'float', value: 'nan' };
   if (!Number.isFinite(value)) return { kind: 'float', value: value > 0 ? 'inf' : '-inf' };

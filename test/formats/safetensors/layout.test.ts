@@ -55,11 +55,25 @@ test.each(cases)('$title', async (golden) => {
   expect(header.metadata).toEqual(golden.metadata);
 });
 
-test('a name that two tensors have is refused, whatever their dtypes and characters', () => {
-  const named = (names: readonly (readonly [name: string, dtype: Dtype])[]): Plan => ({
-    ...planOf({ title: '', file: '', tensors: [], metadata: {} }),
+function named(names: readonly (readonly [name: string, dtype: Dtype])[], metadata: Readonly<Record<string, string>> = {}): Plan {
+  return {
+    ...planOf({ title: '', file: '', tensors: [], metadata }),
     tensors: names.map(([name, dtype]) => ({ name, dtype, shape: [], origin: { dtype, shape: [], storage: 0, offset: 0 } })),
-  });
+  };
+}
+
+test.each([
+  ['a name', named([['a\ud800', 'F32']]), 'names', '"a\\ud800"'],
+  ['names that would be one pair', named([['a\ud83d', 'F32'], ['\ude00b', 'F32']]), 'names', '"a\\ud83d", "\\ude00b"'], // prettier-ignore
+  ['a key of the metadata', named([['a', 'F32']], { '\udfff': 'x' }), 'metadata', '"\\udfff"'],
+  ['a value of the metadata', named([['a', 'F32']], { x: '\u{1f600}\ud83d' }), 'metadata', '"\u{1f600}\\ud83d"'],
+])('%s with a lone surrogate is refused', (_, plan, what, shown) => {
+  const refused = { code: 'CheckpointIncompatibleError', message: expect.stringContaining(what) };
+  expect(() => layoutSafetensors(plan)).toThrow(expect.objectContaining(refused));
+  expect(() => layoutSafetensors(plan)).toThrow(shown);
+});
+
+test('a name that two tensors have is refused, whatever their dtypes and characters', () => {
   const all = (dtype: Dtype): (readonly [string, Dtype])[] => ['b', '\u{1f600}', 'a', '\ufb00', 'c'].map((name) => [name, dtype]);
   expect(layoutSafetensors(named(all('F32'))).segments).toHaveLength(6);
   for (const name of ['a', 'b', 'c', '\u{1f600}', '\ufb00'])

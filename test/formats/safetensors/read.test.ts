@@ -4,7 +4,7 @@ import { readSafetensors } from '../../../src/formats/safetensors/read.ts';
 import { memorySource } from '../../support/memory-source.ts';
 
 function file(header: unknown, data = 0): Uint8Array {
-  const json = Buffer.from(JSON.stringify(header));
+  const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   return Buffer.concat([length, json, Buffer.alloc(data)]);
@@ -28,4 +28,19 @@ test.each([
   await expect(readSafetensors(memorySource(file(tensor(shape))))).rejects.toThrow(
     expect.objectContaining({ code: 'CheckpointLoadError', message: expect.stringMatching(/tensor a: its shape .* overflows 64 bits/) }),
   );
+});
+
+test.each([
+  ['a name', '{"\\ud800":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'],
+  ['a key of the metadata', '{"__metadata__":{"a\\udfff":""}}'],
+  ['a value of the metadata', '{"__metadata__":{"k":"\\ude00\\ud83d"}}'],
+])('refused: %s with a lone surrogate', async (_, header) => {
+  await expect(readSafetensors(memorySource(file(header, 1)))).rejects.toMatchObject({
+    code: 'CheckpointLoadError',
+    message: expect.stringMatching(/the string ".*" holds a lone surrogate at character/),
+  });
+});
+
+test('accepted: a pair of surrogates in two escapes', async () => {
+  expect((await readSafetensors(memorySource(file('{"__metadata__":{"k":"\\ud83d\\ude00"}}')))).metadata).toEqual({ k: '\u{1f600}' });
 });

@@ -10,6 +10,7 @@ import { CheckpointIncompatibleError } from '../../errors.ts';
 import { DTYPES } from '../../model/dtype.ts';
 import type { LeftOut } from '../../model/plan.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { MAX_DIMENSIONS } from '../limits-pickle.ts';
 import { isWellFormed } from '../unicode.ts';
 import { encodeLong } from './integers.ts';
 
@@ -135,6 +136,11 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
   };
 
   const tensor = (given: PickledTensor): void => {
+    if (given.shape.length > MAX_DIMENSIONS)
+      throw new CheckpointIncompatibleError(
+        `${where('')} has ${given.shape.length} dimensions; torch allows ${MAX_DIMENSIONS}. Leave it out, or publish as safetensors.`,
+        { details: { reason: 'too_many_dimensions', tensor: where(''), dimensions: given.shape.length } },
+      );
     if (given.parameter) global('torch._utils', '_rebuild_parameter');
     const typed = given.storageClass !== null;
     global('torch._utils', typed ? '_rebuild_tensor_v2' : '_rebuild_tensor_v3');

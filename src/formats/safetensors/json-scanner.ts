@@ -75,11 +75,12 @@ export class JsonScanner {
     return value;
   }
 
-  unsignedList(): readonly number[] {
+  /** At most so many. */
+  unsignedList(most: number): readonly number[] {
     this.expect('[');
     const values: number[] = [];
     if (this.accept(']')) return values;
-    do values.push(this.unsigned());
+    do if (values.push(this.unsigned()) > most) throw this.error(`a list of more than ${most} numbers`);
     while (this.accept(','));
     this.expect(']');
     return values;

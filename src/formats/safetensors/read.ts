@@ -10,6 +10,8 @@ import { HEADER_MAX } from './layout.ts';
 const LENGTH_SIZE = 8;
 /** The reference has no such limit but that of the header's bytes; the largest public models have some 10,000 in a file. */
 const TENSORS_MAX = 600_000;
+/** The reference has no such limit, torch and NumPy have 64. */
+const DIMENSIONS_MAX = 1000;
 const MAX_U64 = 2n ** 64n - 1n;
 
 interface Entry {
@@ -93,8 +95,8 @@ function parseEntry(json: JsonScanner, name: string, before: Entry | undefined):
       const text = json.string();
       if (!isDtype(text) || !DTYPES[text].safetensors) throw json.error(`tensor ${name}: unknown dtype ${JSON.stringify(text)}`);
       dtype = text;
-    } else if (field === 'shape') shape = json.unsignedList();
-    else if (field === 'data_offsets') offsets = json.unsignedList();
+    } else if (field === 'shape') shape = json.unsignedList(DIMENSIONS_MAX);
+    else if (field === 'data_offsets') offsets = json.unsignedList(2);
     else throw json.error(`tensor ${name}: unknown field ${JSON.stringify(field)}`);
   });
   if (dtype === undefined || shape === undefined || offsets === undefined)

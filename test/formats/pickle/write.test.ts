@@ -230,12 +230,36 @@ describe('left out or replaced, and said', () => {
 });
 
 describe('is refused', () => {
+  const written = (shape: readonly number[]): WrittenPickle =>
+    writePickle(
+      { root: 2, nodes: ['w', { kind: 'tensor', tensor: 0 }, { kind: 'dict', entries: [[0, 1]] }] },
+      {
+        tensor: () => ({
+          key: '0',
+          storageClass: 'FloatStorage',
+          numel: 1,
+          dtype: 'float32',
+          offset: 0,
+          shape,
+          stride: shape,
+          requiresGrad: false,
+          parameter: false,
+        }),
+      },
+    );
+
   test('a text with a lone surrogate, as two of them would be one', () => {
     const nodes: readonly ValueNode[] = ['\ud800', '\ud801', 1, { kind: 'dict', entries: [[0, 2], [1, 2]] }]; // prettier-ignore
     const refused = { code: 'CheckpointIncompatibleError', message: expect.stringContaining('"\\ud800" holds a lone surrogate') };
     expect(() => write(nodes)).toThrow(expect.objectContaining(refused));
     const read = readBack(write(['\u{1f600}']).bytes);
     expect(read.nodes[read.root]).toBe('\u{1f600}');
+  });
+
+  test('a tensor of more dimensions than torch has', () => {
+    expect(written(Array.from({ length: 64 }, () => 1)).dropped).toEqual([]);
+    const refused = { code: 'CheckpointIncompatibleError', message: expect.stringContaining('w has 65 dimensions; torch allows 64') };
+    expect(() => written(Array.from({ length: 65 }, () => 1))).toThrow(expect.objectContaining(refused));
   });
 });
 

@@ -44,3 +44,14 @@ test.each([
 test('accepted: a pair of surrogates in two escapes', async () => {
   expect((await readSafetensors(memorySource(file('{"__metadata__":{"k":"\\ud83d\\ude00"}}')))).metadata).toEqual({ k: '\u{1f600}' });
 });
+
+test.each([
+  ['shape', 'shape', 1000],
+  ['offsets', 'data_offsets', 2],
+])('refused: %s longer than any has', async (_, field, most) => {
+  const header = { a: { dtype: 'F32', shape: [], data_offsets: [0, 4], [field]: Array.from({ length: most + 1 }, () => 1) } };
+  await expect(readSafetensors(memorySource(file(header, 4)))).rejects.toMatchObject({
+    code: 'CheckpointLoadError',
+    message: expect.stringContaining(`a list of more than ${most} numbers`),
+  });
+});

@@ -55,7 +55,8 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
       ...(plan.attachments ?? []).map(({ name: what }) => ({ what, reason: 'safetensors has no place for members of an archive' })),
     ];
     const sharded = shardSize === null ? [] : shards(plan, shardSize);
-    const written = sharded.length > 1 ? safetensorsShards(plan, sharded, options) : safetensorsFile(plan, options);
+    const named = withFormat(plan);
+    const written = sharded.length > 1 ? safetensorsShards(named, sharded, options) : safetensorsFile(named, options);
     return { ...written, dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
   }
   checkShards(format, shardSize);
@@ -67,6 +68,13 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
     dropped: [...left, ...layout.dropped],
     tied: [],
   };
+}
+
+/** Readers of models take a file without any metadata for torch's, and refuse one that has some and does not say whose it is. */
+function withFormat(plan: Plan): Plan {
+  const { metadata, frozen } = plan;
+  const isSilent = Object.keys(metadata).length === 0 && frozen.length === 0;
+  return isSilent || Object.hasOwn(metadata, 'format') ? plan : { ...plan, metadata: { ...metadata, format: 'pt' } };
 }
 
 /** Shards are of safetensors alone. */

@@ -276,3 +276,20 @@ function shifted(node: ValueNode, by: number): ValueNode {
   if (node.kind === 'plain') return { ...node, value: node.value + by };
   return node.kind === 'object' && node.state !== undefined ? { ...node, state: node.state + by } : node;
 }
+
+test('what a configuration of OmegaConf has not resolved stays text, and is named', () => {
+  const node = (value: string): ValueNode[] => [value, '_val'];
+  const nodes: ValueNode[] = [...node('${n}'), ...node('???'), ...node('plain')];
+  const wrapped = [0, 2, 4].map((value) => {
+    nodes.push({ kind: 'dict', entries: [[1, value]] });
+    return nodes.push({ kind: 'object', module: 'omegaconf.nodes', name: 'AnyNode', state: nodes.length - 1 }) - 1;
+  });
+  const keys = ['a', 'b', 'c', '_content'].map((key) => nodes.push(key) - 1);
+  nodes.push({ kind: 'dict', entries: wrapped.map((value, at) => [keys[at]!, value] as const) });
+  nodes.push({ kind: 'dict', entries: [[keys[3]!, nodes.length - 1]] });
+  nodes.push({ kind: 'object', module: 'omegaconf.dictconfig', name: 'DictConfig', state: nodes.length - 1 });
+  const { bytes, dropped } = write(nodes);
+  expect(unfold(readBack(bytes), readBack(bytes).root)).toEqual(['dict', ['a', '${n}'], ['b', '???'], ['c', 'plain']]);
+  const why = 'kept as its text: interpolations of OmegaConf are not resolved';
+  expect(dropped.filter(({ reason }) => reason === why).map(({ what }) => what)).toEqual(['a', 'b']);
+});

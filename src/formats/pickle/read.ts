@@ -306,8 +306,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         return setItems(top(), made.entries.flat());
       }
       // A tensor refers to no node: what was made for its arguments alone goes again, nine tenths of a checkpoint's values.
-      if (typeof made === 'object' && made?.kind === 'tensor' && args === tuple && args === nodes.length - 1 && tupleFrom >= kept)
+      if (typeof made === 'object' && made?.kind === 'tensor' && args === tuple && args === nodes.length - 1 && tupleFrom >= kept) {
         nodes.length = tupleFrom;
+        // The next node of that number is another.
+        tuple = -1;
+      }
       if (made !== undefined) return push(made);
     }
     push({ kind: 'object', module, name, args, ...(kwargs === undefined ? {} : { kwargs }) });

@@ -1,11 +1,12 @@
 /**
- * Places of the keys of dicts, and of the items of sets: texts as they are, which most are, and all others as `keyReader` tells them.
+ * Places of the keys of dicts, and of the items of sets: short texts as they are, which most are, and all others as `keyReader` tells them.
  *
  * Invariant: linear in the keys. Few are compared one by one: a pickle may hold very many small dicts, and an index of each would take
  * several times what it holds.
  */
 import { textPlaces, type TextPlaces } from '../../model/text-places.ts';
 import type { NodeId, ValueNode } from '../../model/value.ts';
+import { isLong } from './keys.ts';
 
 const FEW = 8;
 /** Bytes of memory that an index takes beside its entries. */
@@ -24,21 +25,25 @@ export interface KeyPlaces {
 export function keyPlaces(nodes: readonly ValueNode[], keyOf: (id: NodeId) => string, charge: (bytes: number) => void): KeyPlaces {
   const indexes = new Map<NodeId, Index>();
 
+  /** A text that may be compared as it is. */
+  const shortText = (id: NodeId): string | undefined => {
+    const text = nodes[id];
+    return typeof text === 'string' && !isLong(text) ? text : undefined;
+  };
+
   function amongFew(key: NodeId, count: number, keyAt: (place: number) => NodeId): number | undefined {
-    const text = nodes[key];
-    const isText = typeof text === 'string';
-    const name = isText ? text : keyOf(key);
+    const text = shortText(key);
+    const name = text ?? keyOf(key);
     for (let place = 0; place < count; place++) {
       const other = keyAt(place);
-      const known = nodes[other];
-      if (isText ? known === text : typeof known !== 'string' && keyOf(other) === name) return place;
+      if (text === undefined ? shortText(other) === undefined && keyOf(other) === name : nodes[other] === text) return place;
     }
     return undefined;
   }
 
   function addTo({ texts, others }: Index, key: NodeId, place: number): number | undefined {
-    const text = nodes[key];
-    if (typeof text === 'string') return texts.add(text, place);
+    const text = shortText(key);
+    if (text !== undefined) return texts.add(text, place);
     const name = keyOf(key);
     const known = others.get(name);
     if (known === undefined) others.set(name, place);

@@ -288,6 +288,16 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (module === 'torch._utils' && name === '_rebuild_tensor_v2' && verdict === 'safe') builder = top();
     keepAll();
   };
+  /** How many entries of a dict have been seen to have texts as keys: one may be handed to very many calls, and grow in between. */
+  const keywords = new Map<object, number>();
+  const checkKeywords = (entries: readonly (readonly [NodeId, NodeId])[]): void => {
+    const checked = keywords.get(entries) ?? 0;
+    // A key that is set again stays what it was.
+    for (let at = checked; at < entries.length; at++) if (typeof nodes[entries[at]![0]] !== 'string') fail('a keyword that is no text');
+    if (checked === entries.length) return;
+    if (checked === 0) charge(WEIGHTS.memo);
+    keywords.set(entries, entries.length);
+  };
   const call = (callee: NodeId, args: NodeId, isNew: boolean, kwargs?: NodeId): void => {
     const target = node(callee);
     const given = node(args);
@@ -300,8 +310,13 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (kwargs === undefined && isSafe) {
       const made = plainCall(table, module, name, given.items) ?? host.call?.(module, name, given.items, at);
       if (typeof made === 'number') return pushId(made);
-      if (typeof made === 'object' && (made?.kind === 'set' || made?.kind === 'frozenset')) return pushSet(made.kind, made.items);
+      // What is copied is charged as a copy: of items that are equal only one stays.
+      if (typeof made === 'object' && (made?.kind === 'set' || made?.kind === 'frozenset')) {
+        charge(WEIGHTS.slot * made.items.length);
+        return pushSet(made.kind, made.items);
+      }
       if (typeof made === 'object' && made?.kind === 'dict') {
+        charge(WEIGHTS.slot * made.entries.length);
         push({ ...made, entries: [] });
         return setItems(top(), made.entries.flat());
       }
@@ -648,6 +663,8 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           break;
         }
         pushGlobal(module, name);
+        // Texts of the memo are named again without being written again, and names are gone through each time.
+        if (module.length + name.length > limits.line) fail(`a global whose name has ${module.length + name.length} characters`);
         break;
       }
       case 0x69: {
@@ -681,7 +698,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           fail('keyword arguments that are no dict');
           break;
         }
-        if (!named.entries.every(([key]) => typeof nodes[key] === 'string')) fail('a keyword that is no text');
+        checkKeywords(named.entries);
         call(callee, args, true, named.entries.length === 0 ? undefined : kwargs);
         break;
       }

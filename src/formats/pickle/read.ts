@@ -312,11 +312,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       if (typeof made === 'number') return pushId(made);
       // What is copied is charged as a copy: of items that are equal only one stays.
       if (typeof made === 'object' && (made?.kind === 'set' || made?.kind === 'frozenset')) {
-        charge(WEIGHTS.slot * made.items.length);
+        charge(WEIGHTS.growing * made.items.length);
         return pushSet(made.kind, made.items);
       }
       if (typeof made === 'object' && made?.kind === 'dict') {
-        charge(WEIGHTS.slot * made.entries.length);
+        charge(WEIGHTS.object * made.entries.length);
         push({ ...made, entries: [] });
         return setItems(top(), made.entries.flat());
       }

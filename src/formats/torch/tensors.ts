@@ -12,6 +12,12 @@ import { PickleSyntaxError } from '../pickle/cursor.ts';
 import type { DenseTensor } from '../pickle/read.ts';
 import { isTensorClass, TORCH_DTYPES } from '../pickle/globals.ts';
 
+/** Entries of a tensor's metadata: torch writes two, `conj` and `neg`, and devices of others may add theirs. */
+const METADATA_MOST = 8;
+/** Entries of what a DTensor and its spec hold: some ten. Very many tensors may share them. */
+const FIELDS_MOST = 256;
+/** Characters of a storage's key: torch writes numbers. */
+const KEY_MOST = 1024;
 /** Up to here sums and products of elements and bytes are exact. */
 const PLAIN_MOST = 2 ** 48;
 
@@ -114,6 +120,7 @@ export function torchHost(table: TensorTable): TensorHost {
       throw new PickleSyntaxError('a persistent id that is no storage', position);
     const className = storageClass(type, position);
     const key = text(keyId, 'a storage key', position);
+    if (key.length > KEY_MOST) throw new PickleSyntaxError(`a storage key of ${key.length} characters, at most ${KEY_MOST}`, position);
     const device = text(location, 'a storage location', position);
     const numel = count(numelId, 'the length of a storage', position);
     return { kind: 'storage', storage: storageAt(className, key, device, numel, view, position) };
@@ -160,6 +167,7 @@ export function torchHost(table: TensorTable): TensorHost {
     if (table.view === undefined) throw new PickleSyntaxError('a storage that is a view of another', position);
     const [keyId, offsetId, lengthId, more] = tupleOf(view, 'a storage view', position);
     const key = text(keyId, 'the key of a storage view', position);
+    if (key.length > KEY_MOST) throw new PickleSyntaxError(`a storage key of ${key.length} characters, at most ${KEY_MOST}`, position);
     const offset = count(offsetId, 'the offset of a storage view', position);
     const length = count(lengthId, 'the length of a storage view', position);
     if (more !== undefined || offset + length > numel)
@@ -203,6 +211,7 @@ export function torchHost(table: TensorTable): TensorHost {
       const found = TORCH_DTYPES[String(nodes[value.value])];
       if (found === undefined || found === '') return unsupported('quantized');
       dtype = found as Dtype; // The table holds our own names.
+      if (isTurnedOtherwise(held.storage, dtype)) return unsupported('big_endian_dtype');
     } else {
       dtype = dtypeOf(held.storage, position);
       if (dtype === undefined) return unsupported('quantized');
@@ -238,6 +247,12 @@ export function torchHost(table: TensorTable): TensorHost {
     return kind === 'quantized' ? undefined : kind;
   };
 
+  /** torch turns the bytes of a big-endian archive as the numbers of their storage's class, whatever numbers a tensor sees in them. */
+  const isTurnedOtherwise = (storage: number, dtype: Dtype): boolean => {
+    const kind = kinds[storage] ?? 'quantized';
+    return storages[storage]?.byteOrder === 'big' && (kind === 'quantized' || bytesPerNumber(kind) !== bytesPerNumber(dtype));
+  };
+
   const checkRank = (shape: readonly number[], stride: readonly number[], position: number): void => {
     if (shape.length !== stride.length || shape.length > MAX_DIMENSIONS)
       throw new PickleSyntaxError(`${shape.length} sizes and ${stride.length} strides, at most ${MAX_DIMENSIONS}`, position);
@@ -267,31 +282,44 @@ export function torchHost(table: TensorTable): TensorHost {
     if (id === undefined || nodes[id] === null) return {};
     const node = objectAt(id);
     if (node?.kind !== 'dict') throw new PickleSyntaxError('tensor metadata is no dict', position);
+    if (node.entries.length > METADATA_MOST)
+      throw new PickleSyntaxError(`tensor metadata of ${node.entries.length} entries, at most ${METADATA_MOST}`, position);
     const bits: { conjugate?: true; negative?: true } = {};
     for (const [key, value] of node.entries) {
       const name = text(key, 'a key of tensor metadata', position);
       if (typeof nodes[value] !== 'boolean') throw new PickleSyntaxError(`tensor metadata ${name.slice(0, 40)} is no bool`, position);
-      if (name === 'conj' && nodes[value] === true) bits.conjugate = true;
-      else if (name === 'neg' && nodes[value] === true) bits.negative = true;
+      if (name !== 'conj' && name !== 'neg') continue;
+      // torch sets the bit whatever the value is, and writes none that is not set.
+      if (nodes[value] !== true) throw new PickleSyntaxError(`tensor metadata ${name} is False`, position);
+      if (name === 'conj') bits.conjugate = true;
+      else bits.negative = true;
     }
     return bits;
   };
 
-  const copyOf = (id: NodeId | undefined, extra: Partial<Tensor>, position: number): ValueNode => {
+  const tensorAt = (id: NodeId | undefined, position: number): Tensor => {
     const node = objectAt(id);
     const tensor = node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
     if (tensor === undefined) throw new PickleSyntaxError('a parameter of something that is no tensor', position);
-    return { kind: 'tensor', tensor: tensors.push({ ...tensor, ...extra }) - 1 };
+    return tensor;
   };
+  const copyOf = (id: NodeId | undefined, extra: Partial<Tensor>, position: number): ValueNode => ({
+    kind: 'tensor',
+    tensor: tensors.push({ ...tensorAt(id, position), ...extra }) - 1,
+  });
 
   const parameterOf = (data: NodeId | undefined, grad: NodeId | undefined, hooks: NodeId | undefined, position: number): ValueNode => {
     const requiresGrad = grad === undefined ? undefined : nodes[grad];
     if (typeof requiresGrad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
     checkHooks(hooks, position);
-    const node = objectAt(data);
-    const tensor = node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
-    if (requiresGrad && tensor !== undefined && tensor.unsupported === undefined) checkGradient(tensor.dtype, position);
-    return copyOf(data, { parameter: true, ...(requiresGrad ? { requiresGrad: true } : {}) }, position);
+    return parameter(data, requiresGrad, position);
+  };
+
+  /** What it asks for counts, not what its tensor did. */
+  const parameter = (data: NodeId | undefined, requiresGrad: boolean, position: number): ValueNode => {
+    const { requiresGrad: _, ...tensor } = tensorAt(data, position);
+    if (requiresGrad && tensor.unsupported === undefined) checkGradient(tensor.dtype, position);
+    return { kind: 'tensor', tensor: tensors.push({ ...tensor, parameter: true, ...(requiresGrad ? { requiresGrad: true } : {}) }) - 1 };
   };
 
   /**
@@ -304,24 +332,34 @@ export function torchHost(table: TensorTable): TensorHost {
     // The values of its slots, which Python keeps apart from an instance's dict.
     const state = objectAt(stateId);
     const slots = state?.kind === 'tuple' ? state.items[1] : stateId;
-    const local = objectAt(fieldAt(slots, '_local_tensor'));
+    const localId = fieldAt(slots, '_local_tensor', position);
+    const local = objectAt(localId);
     const tensor = local?.kind === 'tensor' ? tensors[local.tensor] : undefined;
-    const spec = objectAt(fieldAt(slots, '_spec'));
+    const spec = objectAt(fieldAt(slots, '_spec', position));
     if (tensor === undefined || spec?.kind !== 'object')
       throw new PickleSyntaxError('a DTensor without a local tensor and a spec', position);
-    const placements = tupleOf(fieldAt(spec.state, 'placements'), 'the placements of a DTensor', position).map(objectAt);
+    const placements = few(fieldAt(spec.state, 'placements', position), 'the placements of a DTensor', position).map(objectAt);
     const [, , sizeId] = tupleOf(argsId, 'builder arguments', position);
-    const size = tupleOf(sizeId, 'a size', position).map((id) => count(id, 'a size', position));
+    const size = few(sizeId, 'a size', position).map((id) => count(id, 'a size', position));
     if (tensor.unsupported !== undefined) return unsupported(tensor.unsupported);
     // Parts of a sum have the shape of the whole.
     if (placements.some((each) => each?.kind !== 'object' || /partial/i.test(each.name))) return unsupported('dtensor_partial');
     const isWhole = tensor.shape.length === size.length && tensor.shape.every((each, axis) => each === size[axis]);
-    return isWhole ? copyOf(fieldAt(slots, '_local_tensor'), {}, position) : unsupported('dtensor_shard');
+    return isWhole ? copyOf(localId, {}, position) : unsupported('dtensor_shard');
   };
 
-  const fieldAt = (id: NodeId | undefined, name: string): NodeId | undefined => {
+  const fieldAt = (id: NodeId | undefined, name: string, position: number): NodeId | undefined => {
     const node = objectAt(id);
-    return node?.kind === 'dict' ? node.entries.find(([key]) => nodes[key] === name)?.[1] : undefined;
+    if (node?.kind !== 'dict') return undefined;
+    if (node.entries.length > FIELDS_MOST)
+      throw new PickleSyntaxError(`a DTensor with a dict of ${node.entries.length} entries, at most ${FIELDS_MOST}`, position);
+    return node.entries.find(([key]) => nodes[key] === name)?.[1];
+  };
+  /** A tuple with a place for each dimension, of a tensor or of the devices. */
+  const few = (id: NodeId | undefined, what: string, position: number): readonly NodeId[] => {
+    const items = tupleOf(id, what, position);
+    if (items.length > MAX_DIMENSIONS) throw new PickleSyntaxError(`${what} of ${items.length} items, at most ${MAX_DIMENSIONS}`, position);
+    return items;
   };
 
   const call = (module: string, name: string, args: readonly NodeId[], position: number): ValueNode | NodeId | undefined => {
@@ -348,8 +386,14 @@ export function torchHost(table: TensorTable): TensorHost {
       if (builder.name === '_rebuild_wrapper_subclass') return distributed(args, position);
       return call(builder.module, builder.name, tupleOf(args[2], 'builder arguments', position), position);
     }
-    if (module === 'torch.nn.parameter')
-      return objectAt(args[0])?.kind === 'tensor' ? copyOf(args[0], { parameter: true }, position) : undefined;
+    if (module === 'torch.nn.parameter') {
+      if (objectAt(args[0])?.kind !== 'tensor') return undefined;
+      if (name !== 'Parameter') return copyOf(args[0], { parameter: true }, position);
+      // As `Parameter(data, requires_grad=True)`.
+      const grad = args[1] === undefined ? true : nodes[args[1]];
+      if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+      return parameter(args[0], grad, position);
+    }
     return undefined;
   };
 
@@ -403,10 +447,15 @@ function numberIn(key: string): number {
   return number;
 }
 
-/** torch loads no tensor of whole numbers that should have a gradient. */
+/** Half of an element's for complex kinds. */
+function bytesPerNumber(dtype: Dtype): number {
+  return bytesPerElement(dtype) / (dtypeKind(dtype) === 'complex' ? 2 : 1);
+}
+
+/** torch loads none that should have a gradient but those of floats and complex numbers. */
 function checkGradient(dtype: Dtype, position: number): void {
   const kind = dtypeKind(dtype);
-  if (kind === 'integer' || kind === 'bool') throw new PickleSyntaxError(`a gradient for a tensor of ${dtype}`, position);
+  if (kind !== 'float' && kind !== 'complex') throw new PickleSyntaxError(`a gradient for a tensor of ${dtype}`, position);
 }
 
 function checkBounds(

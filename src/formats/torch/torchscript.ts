@@ -3,7 +3,8 @@
  *
  * Which tensor attributes are parameters and buffers is written in the archive's code, which is not read. The pickle tells it
  * as well: torch writes a module's attributes in the order of its slots, parameters and buffers first, then `training`, then
- * all others. Invariant: the walk is bounded in modules, names and their length, whatever the module tree shares or contains.
+ * all others. Invariant: the walk is bounded in modules, tensors and the length of names, whatever the module tree shares or contains;
+ * each object's attributes are looked through once.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import { NO_TRAINING } from '../../model/header.ts';
@@ -13,6 +14,8 @@ import type { StateDict } from './state-dict.ts';
 
 /** Modules met, a shared one each time: `state_dict()` names its tensors each time, too. */
 const MODULES_MAX = 1_000_000;
+/** Tensors met in them, as many as a safetensors header may name. */
+const TENSORS_MAX = 600_000;
 /** Characters of all names together. */
 const NAMES_MAX = 64 * 2 ** 20;
 /** Names that a finding lists. */
@@ -29,35 +32,37 @@ export function findModuleWeights(
   const attributes: string[] = [];
   let characters = 0;
   let modules = 0;
-  const named = (list: (name: string) => void, prefix: string, name: string): void => {
-    characters += prefix.length + name.length;
-    if (characters > NAMES_MAX) throw tooLarge(uri, `names of more than ${NAMES_MAX} characters`);
-    list(`${prefix}${name}`);
-  };
-  // Modules still to be walked; `holders` are those on the way to one, which it may not be itself.
-  const open: { readonly id: NodeId; readonly prefix: string; readonly holders: Path | undefined }[] = [
-    { id: tree.root, prefix: '', holders: undefined },
-  ];
-  for (let module = open.pop(); module !== undefined; module = open.pop()) {
-    const { id, prefix, holders } = module;
+  /** What each object holds: a shared one is looked through once, however often it is met. */
+  const contents = new Map<NodeId, Content>();
+  /** The modules on the way to one, which it may not be itself. */
+  const holders = new Set<NodeId>();
+  const open: { readonly id: NodeId; readonly prefix: string; readonly modules: Content['modules']; next: number }[] = [];
+  const enter = (id: NodeId, prefix: string): void => {
     if (++modules > MODULES_MAX) throw tooLarge(uri, `more than ${MODULES_MAX} modules`);
-    const slots = slotsOf(tree.nodes, id);
-    const own = slots.findIndex(([name]) => name === 'training');
-    const children: typeof open = [];
-    for (const [position, [name, value]] of slots.entries()) {
-      const node = tree.nodes[value];
-      if (typeof node !== 'object' || node === null) continue;
-      if (node.kind === 'tensor') {
-        const isState = own === -1 || position < own;
-        if (isState) named((full) => weights.push({ name: full, tensor: node.tensor }), prefix, name);
-        else named((full) => attributes.push(full), prefix, name);
-      } else if (node.kind === 'object' && node.state !== undefined) {
-        if (value === id || isOn(holders, value))
-          throw new CheckpointLoadError(`${uri}: the module ${JSON.stringify(`${prefix}${name}`.slice(0, 200))} contains itself.`, uri);
-        children.push({ id: value, prefix: `${prefix}${name}.`, holders: { id, before: holders } });
-      }
+    let content = contents.get(id);
+    if (content === undefined) contents.set(id, (content = contentOf(tree.nodes, id)));
+    for (const { name, tensor, isState } of content.tensors) {
+      characters += prefix.length + name.length;
+      if (characters > NAMES_MAX) throw tooLarge(uri, `names of more than ${NAMES_MAX} characters`);
+      if (weights.length + attributes.length >= TENSORS_MAX) throw tooLarge(uri, `more than ${TENSORS_MAX} tensors`);
+      if (isState) weights.push({ name: `${prefix}${name}`, tensor });
+      else attributes.push(`${prefix}${name}`);
     }
-    open.push(...children.toReversed());
+    holders.add(id);
+    open.push({ id, prefix, modules: content.modules, next: 0 });
+  };
+  enter(tree.root, '');
+  for (let at = open.at(-1); at !== undefined; at = open.at(-1)) {
+    const module = at.modules[at.next++];
+    if (module === undefined) {
+      holders.delete(at.id);
+      open.pop();
+      continue;
+    }
+    const path = `${at.prefix}${module.name}`;
+    if (holders.has(module.id))
+      throw new CheckpointLoadError(`${uri}: the module ${JSON.stringify(path.slice(0, 200))} contains itself.`, uri);
+    enter(module.id, `${path}.`);
   }
   if (weights.length === 0)
     throw new CheckpointValidationError(
@@ -91,14 +96,24 @@ export function findModuleWeights(
   };
 }
 
-interface Path {
-  readonly id: NodeId;
-  readonly before: Path | undefined;
+/** What of an object's attributes matters here, in order. */
+interface Content {
+  /** `isState`: a parameter or a buffer. */
+  readonly tensors: readonly { readonly name: string; readonly tensor: number; readonly isState: boolean }[];
+  readonly modules: readonly { readonly name: string; readonly id: NodeId }[];
 }
 
-function isOn(path: Path | undefined, id: NodeId): boolean {
-  for (let at = path; at !== undefined; at = at.before) if (at.id === id) return true;
-  return false;
+function contentOf(nodes: readonly ValueNode[], id: NodeId): Content {
+  const slots = slotsOf(nodes, id);
+  const own = slots.findIndex(([name]) => name === 'training');
+  const content = { tensors: [] as Content['tensors'][number][], modules: [] as Content['modules'][number][] };
+  for (const [position, [name, value]] of slots.entries()) {
+    const node = nodes[value];
+    if (typeof node !== 'object' || node === null) continue;
+    if (node.kind === 'tensor') content.tensors.push({ name, tensor: node.tensor, isState: own === -1 || position < own });
+    else if (node.kind === 'object' && node.state !== undefined) content.modules.push({ name, id: value });
+  }
+  return content;
 }
 
 /** The attributes of an object, in order. */

@@ -9,7 +9,7 @@ export const PICKLE_LIMITS = {
    * `weight.ts` counts them. 100 000 tensors take about two thirds. The process then stays below 512 MiB.
    */
   memory: 288 * 2 ** 20,
-  /** A larger pickle may take this many times its own bytes, up to `memoryMost`; tensors take 17 times theirs at most. */
+  /** A larger pickle may take this many times its own bytes, or those it was deflated to, up to `memoryMost`; tensors take 17 times theirs at most. */
   memoryTimes: 20,
   /** 500 000 tensors take three quarters of it. */
   memoryMost: 1_200 * 2 ** 20,
@@ -36,6 +36,11 @@ const SHARE_OF_HEAP = 0.5;
 export function pickleMemory(size: number, limits: PickleLimits, heap = getHeapStatistics().heap_size_limit): number {
   const most = Math.min(limits.memoryMost, SHARE_OF_HEAP * heap);
   return Math.max(limits.memory, Math.min(limits.memoryTimes * size, most));
+}
+
+/** The limits of a pickle that inflates to `size` bytes from `stored` ones: what a file brings is what it stores. */
+export function limitsOfStored({ stored, size }: { readonly stored: number; readonly size: number }): PickleLimits {
+  return stored < size ? { ...PICKLE_LIMITS, memoryTimes: (PICKLE_LIMITS.memoryTimes * stored) / size } : PICKLE_LIMITS;
 }
 
 /** torch allows 64 dimensions in its serialised form. */

@@ -6,7 +6,7 @@
  */
 import { constants, inflateRawSync } from 'node:zlib';
 import type { ByteSource } from '../../model/byte-source.ts';
-import { PICKLE_LIMITS } from '../limits-pickle.ts';
+import { limitsOfStored, PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readArchive, readMember, readUncheckedMembers, strayBytes, type Member } from '../zip/archive.ts';
 import { containerOf } from './containers.ts';
 import { asWholePickle, dangerousOf, scanPickles } from './pickles.ts';
@@ -85,7 +85,8 @@ async function scanBehind(source: ByteSource, member: Member, tally: Tally): Pro
 async function scanMember(source: ByteSource, member: Member, tally: Tally): Promise<ReadonlySet<string>> {
   const { name } = member;
   const none: ReadonlySet<string> = new Set();
-  if (PICKLE_NAME.test(name)) return scanPickles(await readMember(source, member, PICKLE_LIMITS.bytes), name, tally).storages;
+  if (PICKLE_NAME.test(name))
+    return scanPickles(await readMember(source, member, PICKLE_LIMITS.bytes), name, tally, limitsOfStored(member)).storages;
   if (name.endsWith('/') && member.size === 0) return none;
   if (STORAGE_NAME.test(name) && member.method === 'deflated' && member.size <= UNKNOWN_MAX) {
     await readMember(source, member, UNKNOWN_MAX);
@@ -104,9 +105,10 @@ async function scanMember(source: ByteSource, member: Member, tally: Tally): Pro
     tally.broken('nested_container', `it is ${container}, which is not opened here`, name);
   else if (container === 'a NumPy array' && /'descr': '\|O'/.test(Buffer.from(bytes.subarray(0, 512)).toString('latin1')))
     tally.broken('object_array', 'a NumPy array of objects is a pickle', name);
-  const { whole, globals } = asWholePickle(bytes, name, tally.uri);
+  const { whole, excess, globals } = asWholePickle(bytes, name, tally.uri, limitsOfStored(member));
   if (whole && bytes.length > 1 && bytes[0] === 0x80)
     tally.doubt('pickle_by_content', 'by its bytes it is a pickle, whatever its name says', name);
+  if (excess !== undefined) tally.doubt('unread_member', `by its bytes it may be a pickle, and ${excess}`, name);
   tally.addGlobals(whole ? globals : dangerousOf(globals));
   return none;
 }
@@ -134,7 +136,8 @@ async function searchLocalHeaders(source: ByteSource, tally: Tally): Promise<voi
       if ((left -= stored.length) < 0) return;
       const content = bytes.readUInt16LE(at + 8) === 8 ? inflated(stored, left) : stored;
       left -= content.length;
-      const { globals } = asWholePickle(content, `${name}@${offset + at}`, tally.uri);
+      const limits = limitsOfStored({ stored: stored.length, size: content.length });
+      const { globals } = asWholePickle(content, `${name}@${offset + at}`, tally.uri, limits);
       tally.addGlobals(isPickle ? globals : dangerousOf(globals));
     }
   }

@@ -4,6 +4,8 @@
  * Invariant: goes on after a broken pickle and after STOP, so nothing behind either is unread.
  */
 import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
+import type { PickleLimits } from '../limits-pickle.ts';
+import { PickleLimitError } from '../pickle/cursor.ts';
 import { tryPickle } from '../pickle/read.ts';
 import type { Tally } from './tally.ts';
 
@@ -21,8 +23,8 @@ export interface Scanned {
   readonly storages: ReadonlySet<string>;
 }
 
-/** Scans one pickle; what follows it is the caller's business. */
-export function scanPickle(bytes: Uint8Array, member: string, tally: Tally, start = 0): Scanned {
+/** Scans one pickle; what follows it is the caller's business. `limits`: others than those of bytes that are stored as they are. */
+export function scanPickle(bytes: Uint8Array, member: string, tally: Tally, start = 0, limits?: PickleLimits): Scanned {
   const nodes: ValueNode[] = [];
   const storages = new Set<string>();
   const persistent = (id: NodeId): ValueNode => {
@@ -32,32 +34,42 @@ export function scanPickle(bytes: Uint8Array, member: string, tally: Tally, star
     // torch before 1.6 wraps the class of a whole module into one, together with its source.
     return tag === 'module' && typeof type === 'object' && type?.kind === 'global' ? type : null;
   };
-  const options = { member, uri: tally.uri, start, more: true, host: { nodes, globals: tally.globals, persistent } };
+  const options = {
+    member,
+    uri: tally.uri,
+    start,
+    more: true,
+    ...(limits && { limits }),
+    host: { nodes, globals: tally.globals, persistent },
+  };
   const { result, failure } = tryPickle(bytes, options);
   if (failure !== undefined) tally.broken('malformed_pickle', (failure as Error).message, member);
-  scanNested(nodes, member, tally);
+  scanNested(nodes, member, tally, limits);
   if (result === undefined) return { nodes, end: bytes.length, storages };
   return { nodes, root: result.root, end: start + result.consumed, storages };
 }
 
 /** Scans bytes that should be one pickle; further ones behind it are read too, and refused for being there. */
-export function scanPickles(bytes: Uint8Array, member: string, tally: Tally): Scanned {
-  const first = scanPickle(bytes, member, tally);
+export function scanPickles(bytes: Uint8Array, member: string, tally: Tally, limits?: PickleLimits): Scanned {
+  const first = scanPickle(bytes, member, tally, 0, limits);
   let at = first.end;
   if (at < bytes.length) tally.broken('bytes_after_stop', `${bytes.length - at} bytes follow the end of the pickle`, member);
-  for (let more = 1; at < bytes.length && more < NESTED_MAX; more++) at = scanPickle(bytes, `${member}+${more}`, tally, at).end;
+  for (let more = 1; at < bytes.length && more < NESTED_MAX; more++) at = scanPickle(bytes, `${member}+${more}`, tally, at, limits).end;
   return first;
 }
 
-/** Whether bytes are one whole pickle, with what it names. */
+/** Whether bytes are one whole pickle, with what it names. `excess`: what of it is too much to be read, though it may be one. */
 export function asWholePickle(
   bytes: Uint8Array,
   member: string,
   uri: string,
-): { readonly whole: boolean; readonly globals: readonly GlobalUse[] } {
+  limits?: PickleLimits,
+): { readonly whole: boolean; readonly excess?: string; readonly globals: readonly GlobalUse[] } {
   const globals: GlobalUse[] = [];
-  const { result, failure } = tryPickle(bytes, { member, uri, more: true, host: { nodes: [], globals, persistent: () => null } });
-  return { whole: failure === undefined && result?.consumed === bytes.length, globals };
+  const host = { nodes: [], globals, persistent: () => null };
+  const { result, failure } = tryPickle(bytes, { member, uri, more: true, ...(limits && { limits }), host });
+  const excess = failure instanceof PickleLimitError ? { excess: failure.message } : {};
+  return { whole: failure === undefined && result?.consumed === bytes.length, ...excess, globals };
 }
 
 /** Dangerous names among what bytes give that may be no pickle at all: text makes odd names of its lines. */
@@ -67,12 +79,12 @@ export function dangerousOf(globals: readonly GlobalUse[]): readonly GlobalUse[]
 }
 
 /** Bytes are data, and nothing here unpickles them; a pickle among them that names dangerous things is worth knowing of. */
-function scanNested(nodes: readonly ValueNode[], member: string, tally: Tally): void {
+function scanNested(nodes: readonly ValueNode[], member: string, tally: Tally, limits?: PickleLimits): void {
   let looked = 0;
   for (const node of nodes) {
     const bytes = bytesOf(node);
     if (bytes === undefined || looked++ >= NESTED_MAX) continue;
-    const { globals } = asWholePickle(bytes, member, tally.uri);
+    const { globals } = asWholePickle(bytes, member, tally.uri, limits);
     const names = dangerousOf(globals).map(({ module, name }) => `${module}.${name}`);
     if (names.length > 0)
       tally.doubt(

@@ -9,7 +9,7 @@ import { pin, type ByteSource } from '../../model/byte-source.ts';
 import type { Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
-import { PICKLE_LIMITS } from '../limits-pickle.ts';
+import { limitsOfStored, PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
 import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
 import { findStateDict, type StateDict } from './state-dict.ts';
@@ -88,7 +88,7 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   for (const member of aside) {
     if (member === main || !isPickle(member.name)) continue;
     const bytes = await readMember(source, member, PICKLE_LIMITS.bytes);
-    readPickle(bytes, { member: member.name, uri, host: { nodes: [], globals, persistent: () => null } });
+    readPickle(bytes, { member: member.name, uri, limits: limitsOfStored(member), host: { nodes: [], globals, persistent: () => null } });
   }
   if (main === undefined || pickle === undefined) {
     const names = archive.members.slice(0, 10).map(({ name }) => name);
@@ -127,7 +127,7 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
     return bigEndian ? { ...storageOf(member), byteOrder: 'big' } : storageOf(member);
   };
   const host = torchHost({ nodes, storages, tensors, locate });
-  const { root: top } = readPickle(pickle, { member: main.name, uri, host: { nodes, globals, ...host } });
+  const { root: top } = readPickle(pickle, { member: main.name, uri, limits: limitsOfStored(main), host: { nodes, globals, ...host } });
   return { tree: { root: top, nodes }, storages, tensors, globals, root, others };
 }
 

@@ -1,11 +1,15 @@
 /** What a pickle may take of memory, by what it brings: honest ones of any size, and no small one that would cost much. */
 import { expect, test } from '@jest/globals';
 import { ordered, writePickle, type PickleValue } from '../../../bench/inputs/pickle.ts';
-import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../../../src/formats/limits-pickle.ts';
+import { limitsOfStored, PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../../../src/formats/limits-pickle.ts';
 import { tryPickle } from '../../../src/formats/pickle/read.ts';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { scanFile } from '../../../src/formats/scan/scan.ts';
 import { torchHost } from '../../../src/formats/torch/tensors.ts';
 import type { Storage, Tensor } from '../../../src/model/header.ts';
 import type { ValueNode } from '../../../src/model/value.ts';
+import { memorySource } from '../../support/memory-source.ts';
+import { zip } from '../../support/zip.ts';
 
 const MIB = 2 ** 20;
 /** Only the multiple of its bytes is left to a pickle. */
@@ -36,6 +40,27 @@ test('a pickle of any size may take some, a large one more, none more than the p
   expect(pickleMemory(PICKLE_LIMITS.bytes, PICKLE_LIMITS, heap)).toBe(PICKLE_LIMITS.memoryMost);
   expect(pickleMemory(PICKLE_LIMITS.bytes, PICKLE_LIMITS, 1024 * MIB)).toBe(512 * MIB);
   expect(pickleMemory(PICKLE_LIMITS.bytes, PICKLE_LIMITS, 256 * MIB)).toBe(PICKLE_LIMITS.memory);
+});
+
+test('a deflated one brings what it is stored as', () => {
+  const heap = 4096 * MIB;
+  const memoryOf = (stored: number, size: number): number => pickleMemory(size, limitsOfStored({ stored, size }), heap);
+  expect(memoryOf(100 * MIB, 100 * MIB)).toBe(pickleMemory(100 * MIB, PICKLE_LIMITS, heap));
+  expect(memoryOf(20 * MIB, 100 * MIB)).toBe(400 * MIB);
+  expect(memoryOf(MIB, 100 * MIB)).toBe(PICKLE_LIMITS.memory);
+});
+
+test.each(['data.pkl', 'other.pkl', 'other.bin'])('a deflated %s of an archive is bounded by what it is stored as', async (name) => {
+  const large = Buffer.concat([Buffer.from('\x80\x02(', 'latin1'), Buffer.alloc(16 * MIB, 'N'), Buffer.from('t.')]);
+  const parts = [{ name: `a/${name}`, data: large, deflated: true }];
+  if (name !== 'data.pkl') parts.unshift({ name: 'a/data.pkl', data: Buffer.from('\x80\x02}.', 'latin1'), deflated: false });
+  const file = memorySource(zip(parts));
+  const [scan] = await scanFile(file);
+  const refused = { message: expect.stringContaining(`would take more than ${PICKLE_LIMITS.memory} bytes`) };
+  expect(scan?.findings).toContainEqual(expect.objectContaining(refused));
+  // What is no pickle by its name is none to a reader; nobody knows all of what it names.
+  if (name === 'other.bin') expect(scan?.verdict).toBe('unknown');
+  else await expect(readHeader(file)).rejects.toMatchObject(refused);
 });
 
 test.each([

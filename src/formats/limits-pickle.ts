@@ -26,6 +26,12 @@ export const PICKLE_LIMITS = {
 } as const;
 export type PickleLimits = { readonly [name in keyof typeof PICKLE_LIMITS]: number };
 
+/**
+ * Bytes of all pickles of an archive: the largest one allowed, and half as many again. Beside its data.pkl, TorchScript of large models
+ * has some hundreds for debugging, of some MB together.
+ */
+export const PICKLES_MAX = 1.5 * PICKLE_LIMITS.bytes;
+
 /** Share of its heap that a process spends on one pickle above `memory`: running out of heap ends the process, whatever else it does. */
 const SHARE_OF_HEAP = 0.5;
 

@@ -226,6 +226,39 @@ describe('containers', () => {
     });
   });
 
+  describe('C6: what members inflate to is counted before it is read', () => {
+    // By its directory, of so many bytes.
+    const deflated = (name: string, size: number): Part => ({ name, data: bytes('\x80\x02N.'), deflated: true, central: { size } });
+    const findingsOf = async (parts: readonly Part[]) => (await scanFile(memorySource(zip(parts))))[0]!.findings;
+    const several = (count: number, suffix: string, size: number): readonly Part[] =>
+      Array.from({ length: count }, (_, index) => deflated(`a/${index}.${suffix}`, size));
+
+    test.each(['a/', 'a/data/'])('pickles under %s', async (folder) => {
+      const parts = [good, storage, ...several(4, 'pkl', 60 * 2 ** 20).map((part) => ({ ...part, name: folder + part.name.slice(2) }))];
+      await expect(readHeader(memorySource(zip(parts)))).rejects.toMatchObject({
+        code: CORRUPT,
+        message: expect.stringContaining('has 5 pickles of'),
+      });
+      const unread = (await findingsOf(parts)).filter(({ code }) => code === 'unread_pickle');
+      expect(unread.map(({ member }) => member)).toEqual([`${folder}3.pkl`]);
+    });
+
+    test('very many pickles', async () => {
+      const parts = [good, storage, ...Array.from({ length: 10_000 }, (_, index) => ({ name: `a/${index}.pkl`, data: bytes('N.') }))];
+      await expect(readHeader(memorySource(zip(parts)))).rejects.toMatchObject({
+        code: CORRUPT,
+        message: expect.stringContaining('has 10001 pickles'),
+      });
+      const files = await scanFile(memorySource(zip(parts)));
+      expect(files[0]).toMatchObject({ verdict: 'corrupt', findings: [{ code: 'unread_pickle', member: 'a/9999.pkl' }] });
+    });
+
+    test('members that are no pickles by their names', async () => {
+      const unread = (await findingsOf([good, storage, ...several(5, 'bin', 60 * 2 ** 20)])).filter(({ code }) => code === 'unread_member');
+      expect(unread.map(({ member }) => member)).toEqual(['a/3.bin', 'a/4.bin']);
+    });
+  });
+
   test('C6: a header length that lies', async () => {
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(2n ** 40n);

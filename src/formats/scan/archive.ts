@@ -6,12 +6,14 @@
  */
 import { constants, inflateRawSync } from 'node:zlib';
 import type { ByteSource } from '../../model/byte-source.ts';
-import { limitsOfStored, PICKLE_LIMITS } from '../limits-pickle.ts';
+import { limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
 import { readArchive, readMember, readUncheckedMembers, strayBytes, type Member } from '../zip/archive.ts';
 import { containerOf } from './containers.ts';
 import { asWholePickle, dangerousOf, scanPickles } from './pickles.ts';
 import { isOfContent, type Tally } from './tally.ts';
 
+/** Pickles of one archive that are read, as many as a reader takes; more are named. */
+const PICKLES_READ = 10_000;
 /** Members of unknown role are read up to this size; larger ones are named. */
 const UNKNOWN_MAX = 64 * 2 ** 20;
 /** Bytes of a file with a broken directory in which local headers are looked for, from its start and before its end. */
@@ -42,10 +44,11 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
   }
   const used = new Set<string>();
   let roots = new Set<string>();
+  const budget = budgetOf();
   for (const member of members) {
     roots = roots.add(member.name.split('/')[0] ?? '');
     try {
-      for (const key of await scanMember(source, member, tally)) used.add(key);
+      for (const key of await scanMember(source, member, tally, budget)) used.add(key);
       await scanBehind(source, member, tally);
     } catch (error) {
       if (!isOfContent(error)) throw error;
@@ -81,12 +84,38 @@ async function scanBehind(source: ByteSource, member: Member, tally: Tally): Pro
     tally.broken('unlisted_member', `${length} bytes behind it hold a member that the directory does not list`, member.name);
 }
 
+/** What of an archive is still looked through: a small file can hold members that inflate to more than anybody waits for. */
+interface Budget {
+  /** Whether the member is; counts it. */
+  readonly takes: (member: Member, isPickle: boolean) => boolean;
+}
+
+function budgetOf(): Budget {
+  let pickles = 0;
+  let bytes = 0;
+  return {
+    takes({ size, method }, isPickle) {
+      // What is no pickle by its name and lies there as it is costs no more than what it brings.
+      if (!isPickle && method === 'stored') return true;
+      if (isPickle) pickles++;
+      if (pickles > PICKLES_READ || bytes + size > PICKLES_MAX) return false;
+      bytes += size;
+      return true;
+    },
+  };
+}
+
 /** Gives the keys of the storages that the member names. */
-async function scanMember(source: ByteSource, member: Member, tally: Tally): Promise<ReadonlySet<string>> {
+async function scanMember(source: ByteSource, member: Member, tally: Tally, budget: Budget): Promise<ReadonlySet<string>> {
   const { name } = member;
   const none: ReadonlySet<string> = new Set();
-  if (PICKLE_NAME.test(name))
+  if (PICKLE_NAME.test(name)) {
+    if (!budget.takes(member, true)) {
+      tally.broken('unread_pickle', `of an archive at most ${PICKLES_READ} pickles of ${PICKLES_MAX} bytes together are read`, name);
+      return none;
+    }
     return scanPickles(await readMember(source, member, PICKLE_LIMITS.bytes), name, tally, limitsOfStored(member)).storages;
+  }
   if (name.endsWith('/') && member.size === 0) return none;
   if (STORAGE_NAME.test(name) && member.method === 'deflated' && member.size <= UNKNOWN_MAX) {
     await readMember(source, member, UNKNOWN_MAX);
@@ -95,6 +124,14 @@ async function scanMember(source: ByteSource, member: Member, tally: Tally): Pro
   if (STORAGE_NAME.test(name)) return none;
   if (member.size > UNKNOWN_MAX) {
     tally.doubt('unread_member', `a member of unknown role has ${member.size} bytes, at most ${UNKNOWN_MAX} are looked through`, name);
+    return none;
+  }
+  if (!budget.takes(member, false)) {
+    tally.doubt(
+      'unread_member',
+      `deflated members and pickles have more than ${PICKLES_MAX} bytes together, which are not all looked through`,
+      name,
+    );
     return none;
   }
   const bytes = await readMember(source, member, UNKNOWN_MAX);

@@ -9,7 +9,7 @@ import { pin, type ByteSource } from '../../model/byte-source.ts';
 import type { Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
-import { limitsOfStored, PICKLE_LIMITS } from '../limits-pickle.ts';
+import { limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
 import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
 import { findStateDict, type StateDict } from './state-dict.ts';
@@ -20,7 +20,7 @@ const METADATA_LIMIT = 64 * 2 ** 20;
 /** The same where it is deflated: what is read is then bounded by nothing that the file has. Anemoi's has some megabytes. */
 const INFLATED_METADATA_LIMIT = 16 * 2 ** 20;
 const METADATA_FOLDER = 'anemoi-metadata/';
-/** Members beside the storages: each costs a look at its local header. TorchScript of large models has some hundreds. */
+/** Members beside the storages, and pickles wherever they lie: each costs a look at its local header. TorchScript of large models has some hundreds. */
 const OTHERS_MAX = 10_000;
 
 /** What torch writes beside the storages: some bytes each, read whole so that their sums are compared. */
@@ -81,12 +81,13 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
     if (isInside) inside.push(member);
     if (!isInside || isPickle(member.name)) aside.push(member);
   }
+  const pickles = aside.filter((member) => member !== main && isPickle(member.name));
+  checkPickles(uri, main === undefined ? pickles : [main, ...pickles]);
   const globals: GlobalUse[] = [];
   // The pickle first: read whole, it brings the small members behind it along. Others are judged before it, though: whatever
   // else is wrong with the file, its dangerous names are what its owner must know.
   const pickle = main === undefined ? undefined : await readMember(source, main, PICKLE_LIMITS.bytes);
-  for (const member of aside) {
-    if (member === main || !isPickle(member.name)) continue;
+  for (const member of pickles) {
     const bytes = await readMember(source, member, PICKLE_LIMITS.bytes);
     readPickle(bytes, { member: member.name, uri, limits: limitsOfStored(member), host: { nodes: [], globals, persistent: () => null } });
   }
@@ -129,6 +130,18 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const host = torchHost({ nodes, storages, tensors, locate });
   const { root: top } = readPickle(pickle, { member: main.name, uri, limits: limitsOfStored(main), host: { nodes, globals, ...host } });
   return { tree: { root: top, nodes }, storages, tensors, globals, root, others };
+}
+
+/** Before any of them is read: each may be small, and all of them more than anybody waits for. */
+function checkPickles(uri: string, pickles: readonly Member[]): void {
+  if (pickles.length > OTHERS_MAX)
+    throw new CheckpointLoadError(`${uri} has ${pickles.length} pickles, at most ${OTHERS_MAX} are read.`, uri);
+  const bytes = pickles.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > PICKLES_MAX)
+    throw new CheckpointLoadError(
+      `${uri} has ${pickles.length} pickles of ${bytes} bytes together, at most ${PICKLES_MAX} are read. Save the state dict by itself.`,
+      uri,
+    );
 }
 
 /** Most names are told by their last letter. */

@@ -14,6 +14,7 @@ import { likelyDataOffset } from '../formats/zip/archive.ts';
 import { bytesPerElement } from '../model/dtype.ts';
 import { castFill, type CastReport } from './cast.ts';
 import { coalescing, type ByteRange, type CoalescingSource, type DirectRange } from './coalescing-source.ts';
+import { inflateBudget } from './inflate-budget.ts';
 import { copyHeld, heldStart } from './held-tensor.ts';
 import { OPEN_MAX, type OpenFiles } from './open-files.ts';
 import { settled } from './settled.ts';
@@ -28,6 +29,8 @@ const SMALL_FAR = 1024 * 1024;
 const CHUNK_FAR = 2 * 1024 * 1024;
 /** Parts of this size and more are read right into the block, whatever stands beside them in the file; smaller ones come out of memory. */
 const DIRECT_FROM = 64 * 1024;
+/** Readers of deflated storages that are kept: tensors may take turns between some of them, which cost much to begin again. */
+const KEPT = 4;
 /** Bytes of a zip member's local header beside its name; torch pads it to 64. */
 const LOCAL_HEADER = 30 + 128;
 
@@ -72,7 +75,10 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   const overlapping = far && plan.files.length <= OPEN_MAX;
   const lanes: WeakMap<ByteSource, CoalescingSource>[] = [];
   let held: { readonly segment: number; readonly fill: TensorFill; readonly report: CastReport } | undefined;
-  let storage: { readonly index: number; readonly reader: Promise<StorageReader> } | undefined;
+  /** By storage, of one file; the one that was used last comes last. All but that one are of deflated members. */
+  const readers = new Map<number, Promise<StorageReader>>();
+
+  const inflate = inflateBudget(layout, plan);
 
   /** Where storages begin that are read in any order, by their index: each is asked for once. Those that have been told, apart. */
   const starts = new Map<number, Promise<number>>();
@@ -97,12 +103,23 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   }
 
   function readerOf(index: number, lane: number): Promise<StorageReader> {
-    if (storage?.index === index) return storage.reader;
+    const known = readers.get(index);
+    readers.delete(index);
+    for (const [other, kept] of readers) {
+      const { file, location } = storages[other]!;
+      const isKept = location.kind === 'member' && location.method === 'deflated' && file === storages[index]!.file;
+      if (isKept && readers.size < KEPT) continue;
+      readers.delete(other);
+      kept.then((reader) => reader.close()).catch(() => undefined);
+    }
+    if (known !== undefined) {
+      readers.set(index, known);
+      return known;
+    }
     const open = (file: number): Promise<CoalescingSource> => sourceOf(file, lane);
     const place = storages[index]!;
-    storage?.reader.then((reader) => reader.close()).catch(() => undefined);
-    const reader = open(place.file).then((source) => openStorage(source, place, { files: plan.files, open }));
-    storage = { index, reader };
+    const reader = open(place.file).then((source) => openStorage(source, place, { files: plan.files, open, inflate }));
+    readers.set(index, reader);
     return reader;
   }
 

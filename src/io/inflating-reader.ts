@@ -1,6 +1,9 @@
 /**
  * A deflated storage by offset, in constant memory: inflated forward, from the start again where a reader goes back.
  *
+ * Tensors of one storage are mostly read in a few runs that each go forward, as by name a bias comes before the weight that it lies
+ * behind: each run goes on where it was.
+ *
  * torch never writes such members, people who re-zip checkpoints do. Invariant: whoever reads to the end has the length and the
  * CRC-32 of the archive checked.
  */
@@ -12,23 +15,49 @@ import type { ArchiveMember } from '../model/header.ts';
 import type { StorageReader } from './storage-reader.ts';
 
 const CHUNK = 256 * 1024;
+/** Runs through one storage that are kept, each with some hundred kilobytes. */
+const RUNS = 8;
 
 type DeflatedMember = Pick<ArchiveMember, 'name' | 'stored' | 'size' | 'crc32'>;
 
+export interface Inflating {
+  /** Told of bytes before they are inflated; may refuse. */
+  readonly inflate?: (bytes: number) => void;
+  /** Runs that are kept, where very many storages are read at a time. */
+  readonly runs?: number;
+}
+
 /** `offset`: of the deflated bytes in the file. */
-export function inflatingReader(source: ByteSource, member: DeflatedMember, offset: number): StorageReader {
-  let pass: Pass | undefined;
+export function inflatingReader(
+  source: ByteSource,
+  member: DeflatedMember,
+  offset: number,
+  { inflate: spend, runs = RUNS }: Inflating = {},
+): StorageReader {
+  /** The one that was used last comes last. */
+  const passes: Pass[] = [];
+
+  /** The pass that has the least to skip. */
+  function passTo(at: number): Pass {
+    let best: Pass | undefined;
+    for (const pass of passes) if (pass.position <= at && pass.position >= (best?.position ?? 0)) best = pass;
+    if (best !== undefined) passes.splice(passes.indexOf(best), 1);
+    else if (passes.length >= runs) passes.shift()!.stop();
+    passes.push((best ??= startPass(source, member, offset)));
+    return best;
+  }
+
   return {
     length: member.size,
     async readInto(at, target, signal) {
-      if (pass === undefined || at < pass.position) {
-        pass?.stop();
-        pass = startPass(source, member, offset);
-      }
+      const pass = passTo(at);
+      spend?.(at - pass.position + target.length);
       await pass.skip(at - pass.position, signal);
       await pass.fill(target, signal);
     },
-    close: () => pass?.stop(),
+    close: () => {
+      for (const pass of passes) pass.stop();
+    },
   };
 }
 

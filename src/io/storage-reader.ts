@@ -13,7 +13,7 @@ import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import { bytesPerElement, tensorBytes } from '../model/dtype.ts';
 import type { Storage, StorageLocation } from '../model/header.ts';
 import { blockReader } from './block-reader.ts';
-import { inflatingReader } from './inflating-reader.ts';
+import { inflatingReader, type Inflating } from './inflating-reader.ts';
 import { isWholeStorage, tensorFill } from './tensor-reader.ts';
 
 export interface StorageReader {
@@ -24,7 +24,7 @@ export interface StorageReader {
 }
 
 /** The files of a header or plan, for storages that lie in several. Each is opened anew when its bytes are wanted. */
-export interface FileAccess {
+export interface FileAccess extends Inflating {
   readonly files: readonly PinnedFile[];
   readonly open: (file: number) => Promise<ByteSource>;
 }
@@ -32,11 +32,11 @@ export interface FileAccess {
 /** `source` is the storage's file; `access` opens the other files of one that is cut into blocks. */
 export async function openStorage(source: ByteSource, storage: Storage, access?: FileAccess): Promise<StorageReader> {
   const { location, length } = storage;
-  if (location.kind === 'archive') return archivedReader(source, location, length);
+  if (location.kind === 'archive') return archivedReader(source, location, length, access);
   if (location.kind === 'blocks') return blocksReader(source, storage.file, location, access);
   const start = await storedAt(source, location);
   if (location.kind === 'range' || location.method === 'stored') return ranged(source, start, length);
-  return inflatingReader(source, location, start);
+  return inflatingReader(source, location, start, access);
 }
 
 /** Where in its file the bytes of a storage begin, once what stands in front of them is checked. */
@@ -58,9 +58,11 @@ async function archivedReader(
   source: ByteSource,
   location: Extract<StorageLocation, { kind: 'archive' }>,
   length: number,
+  access: FileAccess | undefined,
 ): Promise<StorageReader> {
   const { storage, tensor } = await readArchivedTensor(source, location, location);
-  const reader = await openStorage(source, storage);
+  // It is read from its start to its end, and a tensor may have a thousand of them.
+  const reader = await openStorage(source, storage, access && { ...access, runs: 1 });
   const fill = tensorFill(reader, storage, tensor);
   const inner = storage.location;
   const told = inner.kind === 'member' && inner.method === 'stored' && isWholeStorage(storage, tensor, length) ? inner.crc32 : 0;
@@ -98,7 +100,7 @@ function blocksReader(
       const block = blocks[index]!;
       const { offset, stored, shape: extent } = block;
       const held = access === undefined && block.file === file ? source : late(access, block.file);
-      return archivedReader(held, { kind: 'archive', dtype, shape: extent, offset, stored }, tensorBytes(dtype, extent));
+      return archivedReader(held, { kind: 'archive', dtype, shape: extent, offset, stored }, tensorBytes(dtype, extent), access);
     },
   });
 }

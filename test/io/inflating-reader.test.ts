@@ -40,3 +40,36 @@ test.each<[string, Uint8Array, { size?: number; crc32?: number }, RegExp]>([
   await expect(reader.readInto(0, target)).rejects.toThrow(message);
   reader.close();
 });
+
+test('a few runs through a storage, each forward, inflate it a few times', async () => {
+  let inflated = 0;
+  const member = { name: 'archive/data/0', stored: deflated.length, size: plain.length, crc32: crc32(plain) };
+  const inflate = (bytes: number): void => void (inflated += bytes);
+  const reader = inflatingReader(memorySource(Buffer.from(deflated)), member, 0, { inflate });
+  const read = async (from: number, length: number): Promise<void> => {
+    const target = new Uint8Array(length);
+    await reader.readInto(from, target);
+    expect(Buffer.compare(target, plain.subarray(from, from + length))).toBe(0);
+  };
+  // Weights lie before their biases, which come first by name.
+  for (let layer = 0; layer < 300; layer++) {
+    await read(layer * 10_000 + 9_000, 1_000);
+    await read(layer * 10_000, 9_000);
+  }
+  expect(inflated).toBeLessThan(2 * plain.length);
+  for (let at = 40; at > 0; at--) await read(at * 70_000, 1);
+  // Nothing of use is kept for one that goes backward.
+  expect(inflated).toBeGreaterThan(10 * plain.length);
+  reader.close();
+});
+
+test('what is too much is refused before it is inflated', async () => {
+  const source = memorySource(Buffer.from(deflated));
+  const member = { name: 'archive/data/0', stored: deflated.length, size: plain.length, crc32: crc32(plain) };
+  const refuse = (): void => {
+    throw new Error('too much');
+  };
+  const reader = inflatingReader(source, member, 0, { inflate: refuse });
+  await expect(reader.readInto(0, new Uint8Array(10))).rejects.toThrow('too much');
+  reader.close();
+});

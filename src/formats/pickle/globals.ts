@@ -172,6 +172,24 @@ const EXCEPTIONS = new Set([
   'torch.distributed._mesh_layout _MeshLayout',
   'torch.distributed._mesh_layout _FlatLayout',
 ]);
+/**
+ * Inside dangerous modules, and no way to run code: functions of tensors, which `torch.nn.functional` gives under its own name (`F.gelu`,
+ * `F.softplus`, `F.logsigmoid`), and the generator of random numbers. Hyper-parameters name them.
+ */
+const HARMLESS_UNKNOWN = new Set([
+  'torch._C Generator',
+  ...(
+    'adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d avg_pool2d avg_pool3d binary_cross_entropy col2im conv_depthwise3d cross_entropy_loss ' +
+    'elu elu_ flatten_dense_tensors fractional_max_pool2d fractional_max_pool3d gelu gelu_ glu hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ huber_loss im2col ' +
+    'l1_loss leaky_relu leaky_relu_ linear log_sigmoid max_pool2d_with_indices max_pool3d_with_indices max_unpool2d max_unpool3d mish mish_ mse_loss multi_margin_loss ' +
+    'multilabel_margin_loss nll_loss nll_loss2d nll_loss_nd one_hot pad pad_sequence reflection_pad1d reflection_pad2d reflection_pad3d relu6 relu6_ replication_pad1d ' +
+    'replication_pad2d replication_pad3d rrelu_with_noise rrelu_with_noise_ scaled_dot_product_attention silu silu_ slow_conv3d slow_conv_dilated2d slow_conv_dilated3d ' +
+    'slow_conv_transpose2d slow_conv_transpose3d smooth_l1_loss soft_margin_loss softplus softshrink thnn_conv2d unflatten_dense_tensors upsample_bicubic2d upsample_bilinear2d ' +
+    'upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d'
+  )
+    .split(' ')
+    .map((name) => `torch._C._nn ${name}`),
+]);
 const DANGEROUS_PAIRS = new Set([
   'torch load',
   'torch save',
@@ -264,6 +282,7 @@ export function judge(module: string, name: string): Verdict {
   if (SAFE_PAIRS.has(pair) || EXCEPTIONS.has(pair)) return 'safe';
   if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) return 'safe';
   if (/^(builtins|exceptions)$/.test(module) && EXCEPTION_CLASS.test(name)) return 'unknown';
+  if (HARMLESS_UNKNOWN.has(pair)) return 'unknown';
   if (DANGEROUS_PAIRS.has(pair) || CLOSED_MODULES.has(module)) return 'dangerous';
   if (DANGEROUS_NAMES.has(name) || /^__(builtins|import|loader|spec|globals|subclasses|reduce_ex|reduce|getattribute)__$/.test(name))
     return 'dangerous';

@@ -21,13 +21,16 @@ const DANGEROUS = `
   torch.serialization.load torch.storage._load_from_bytes torch.utils.cpp_extension.load torch.utils.data.datapipes.utils.decoder.basichandlers
   torch.utils.model_zoo.load_url torch.utils._config_module.ConfigModule torch._inductor.codecache.compile_file torch._dynamo.guards.GuardBuilder
   torch.distributed.launcher.api.launch_agent torch.fx.experimental.symbolic_shapes.ShapeEnv torch.jit.unsupported_tensor_ops.execWrapper torch.jit.load
-  torch.package.PackageImporter torch.export.load torch.compiler.compile torch.func.vmap torch.cuda.jiterator._create_jit_fn torchvision.io.read_file
+  torch.package.PackageImporter torch.export.load torch.compiler.compile torch.func.vmap torch._C._parse_to torch._C._nn._parse_to torch._C._nn.anything torch._C._nn.sub.gelu torch._C.import_ir_module
+  operator.itemgetter torch._C._VariableFunctionsClass torch._C.PyTorchFileReader
+  torch.cuda.jiterator._create_jit_fn torchvision.io.read_file
   anything.at_all.eval anything.at_all.read_pickle weakref.finalize
 `;
 const UNKNOWN = `
   __main__.Config my.package.Thing pytorch_lightning.utilities.parsing.AttributeDict lightning_fabric.utilities.data.AttributeDict torch.nn.modules.linear.Linear
   torch.optim.adam.Adam torch.nn.functional.relu deepspeed.runtime.fp16.loss_scaler.LossScaler bitsandbytes.nn.modules.Params4bit pandas.core.frame.DataFrame
   transformers.training_args.TrainingArguments numpy.random._pickle.__generator_ctor numpy.random.bit_generator.__pyx_unpickle_SeedSequence
+  torch._C._nn.gelu torch._C._nn.softplus torch._C._nn.log_sigmoid torch._C._nn.scaled_dot_product_attention torch._C.Generator
   numpy.ma.MaskedArray builtins.ValueError exceptions.KeyError builtins.KeyboardInterrupt collections.ChainMap optparse.Values
 `;
 const SAFE = `

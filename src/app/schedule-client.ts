@@ -32,6 +32,7 @@ import {
 } from '../pipeline/schedule.ts';
 import type { CheckpointBatches } from './batch-client.ts';
 import type { CheckpointClient } from './client.ts';
+import { describedDigest, saysTheSame } from './schedule-digest.ts';
 import { knownAttributes, startOptions, type Access, type Work } from './start.ts';
 
 /** gRPC's code for what the server finds wrong with a request. */
@@ -206,7 +207,7 @@ export class CheckpointSchedules {
     }
     const before = await this.#describe(id);
     const said = saidOf(before);
-    if (said.digest === digest && said.described === describedDigest(before)) return { id, outcome: 'unchanged' };
+    if (said.digest === digest && saysTheSame(before, said.described)) return { id, outcome: 'unchanged' };
     if (!change) return null;
     await this.#write(id, input, { digest, ...definition });
     return { id, outcome: 'updated' };
@@ -321,13 +322,6 @@ function saidOf({ action }: ScheduleDescription): Said {
     timing: said?.timing ?? {},
     ...(said?.described === undefined ? {} : { described: said.described }),
   };
-}
-
-/** All that a schedule says but for its state, which people change as they go, and what `Said` adds. */
-function describedDigest({ spec, policies, action: { memo: _memo, ...action } }: ScheduleDescription): string {
-  // Functions and dates have no place there, or become texts.
-  const plain = JSON.parse(JSON.stringify({ spec, policies, action })) as Json;
-  return createHash('sha256').update(canonical(plain)).digest('hex');
 }
 
 function timingOf(input: ScheduleInput): Timing {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Worker } from '@temporalio/worker';
+import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { CheckpointClient, type ScheduleEntry, type ScheduleInput, type ScheduleState } from '../../src/index.ts';
 import { TASK_QUEUE, type PipelineInput } from '../../src/pipeline/contract.ts';
 import { ckpt, type Ended } from '../support/cli.ts';
@@ -23,6 +24,8 @@ let working: Promise<void>;
 
 beforeAll(async () => {
   environment = await devServer();
+  // What the server tells of a schedule has them in any order.
+  await registerAttributes(environment.connection, 'default');
   client = new CheckpointClient({ client: environment.client });
   const workspace = await mkdtemp(join(tmpdir(), 'ckpt-schedules-'));
   worker = await workerOf(environment, TASK_QUEUE, servicesOf(workspace));
@@ -124,6 +127,17 @@ test('create is idempotent; another one of that id is refused; apply changes it 
   expect(spec).toMatchObject({ intervals: [{ every: 6 * 3600_000, offset: 3600_000 }], calendars: [] });
   expect(policies).toMatchObject({ overlap: 'BUFFER_ONE', catchupWindow: 24 * 3600_000 });
   expect(action).toMatchObject({ workflowType: 'checkpointPipeline', taskQueue: TASK_QUEUE, args: [pipeline()] });
+});
+
+test('whatever is said again is unchanged, each time', async () => {
+  const { schedules } = client;
+  await schedules.create('s', yearly());
+  const { action } = await environment.client.schedule.getHandle('s').describe();
+  expect(Object.keys(action.searchAttributes ?? {}).sort()).toEqual(['CheckpointSource', 'CheckpointStatus']);
+  const outcomes: string[] = [];
+  for (let time = 0; time < 20; time++)
+    for (const act of ['create', 'apply'] as const) outcomes.push((await schedules[act]('s', yearly())).outcome);
+  expect(new Set(outcomes)).toEqual(new Set(['unchanged']));
 });
 
 test('apply notices what another program has changed, but for a pause; what it then writes is its own again', async () => {

@@ -52,6 +52,18 @@ describe('run', () => {
     expect((await readFile(join(folder, 'out/weights.safetensors'))).length).toBe(result.outputs[0]!.size);
   });
 
+  test('a warning about its composition, once, on stderr; what is only worth knowing is left to `validate`', async () => {
+    await copyFile(fixture('good/state_dict.pt'), join(folder, 'weights.pt'));
+    const file = await pipeline(
+      'misnamed.yaml',
+      'stages:\n  - {type: source.local, path: weights.pt}\n  - type: loader.weights_only\n  - {type: sink.publish, uri: out/fm.pt}\n',
+    );
+    const { code, stdout, stderr } = await ckpt('run', file, '--json');
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^warning format_unlike_name: sink\.publish \(stages\[2\]\) writes safetensors to fm\.pt, [^\n]*\n$/);
+    expect(JSON.parse(stdout)).toMatchObject({ status: 'completed' });
+  });
+
   test('a missing file fails with exit 1, its near names and the stage', async () => {
     await copyFile(fixture('good/state_dict.pt'), join(folder, 'model.ckpt'));
     const file = await pipeline(

@@ -11,6 +11,7 @@ import { readDocument } from '../../src/app/cli/document.ts';
 import type { Manifest } from '../../src/io/manifest.ts';
 import type { Header } from '../../src/model/header.ts';
 import { openLocalFile } from '../../src/io/local-file.ts';
+import { advise } from '../../src/pipeline/composition.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
@@ -58,6 +59,19 @@ async function published(): Promise<Record<string, unknown>> {
   const plan = selectWeights(await headerOf(output), { skipUnsupported: false });
   return Object.fromEntries(await digestsOf(plan, plan.tensors, () => openLocalFile(output)));
 }
+
+test('the commands that the templates name give no warning', async () => {
+  const commands: string[] = [];
+  for (const path of (await readdir(EXAMPLES, { recursive: true })).filter((name) => name.endsWith('.yaml')))
+    commands.push(...((await readFile(join(EXAMPLES, path), 'utf8')).match(/(?<=^# )ckpt run .*/m) ?? []));
+  expect(commands.length).toBeGreaterThan(4);
+  for (const command of commands) {
+    const file = /\S+\.yaml/.exec(command)![0];
+    const parameters = Object.fromEntries([...command.matchAll(/--param (\w+)=(\S+)/g)].map(([, name, value]) => [name!, value!]));
+    const { stages } = await readDocument(join(PROJECT_ROOT, file), { parameters });
+    expect([command, advise(stages).filter(({ level }) => level === 'warning')]).toEqual([command, []]);
+  }
+});
 
 test('scrub.yaml: the weights as safetensors, with a label', async () => {
   const { result } = await runExample('scrub.yaml', { source: fixture(TRAINED) });

@@ -1,6 +1,7 @@
 /** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
 import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
-import type { PipelineResult } from '../../pipeline/contract.ts';
+import { advise } from '../../pipeline/composition.ts';
+import type { PipelineInput, PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
 import { oneLine, visible, visibleJson } from './visible.ts';
 import { indented, widthOf } from './wrap.ts';
@@ -27,6 +28,11 @@ export function print(text: string | readonly string[]): void {
 
 export function note(line: string): void {
   process.stderr.write(`${visible(line)}\n`);
+}
+
+/** What is probably not meant, before it is run; `ckpt validate` also tells what is only worth knowing. */
+export function noteWarnings({ stages }: PipelineInput): void {
+  for (const { level, code, message } of advise(stages)) if (level === 'warning') note(`${level} ${code}: ${message}`);
 }
 
 export function logger(options: OutputOptions): (line: string) => void {

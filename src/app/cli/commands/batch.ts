@@ -7,7 +7,7 @@ import { readBatch } from '../batch-document.ts';
 import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
-import { errorText, logger, note, print, printJson, type OutputOptions } from '../output.ts';
+import { errorText, logger, note, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
@@ -20,6 +20,7 @@ interface BatchOptions extends OutputOptions, DocumentOptions {
 
 export async function runBatch(file: string, options: BatchOptions): Promise<void> {
   const given = await readBatch(file, documentSettings(options, note));
+  noteWarnings(given.pipeline);
   const input = { ...given, report: options.report !== false && given.report !== false };
   await go(options, (batches) => batches.start(input, settingsOf(options)));
 }

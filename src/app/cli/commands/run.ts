@@ -6,7 +6,7 @@ import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
-import { errorText, logger, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
+import { errorText, logger, note, noteWarnings, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf } from '../with-server.ts';
@@ -20,7 +20,9 @@ export interface RunOptions extends OutputOptions, DocumentOptions {
 }
 
 export async function run(file: string, options: RunOptions): Promise<void> {
-  await runDocument(await readDocument(file, documentSettings(options, note)), options);
+  const document = await readDocument(file, documentSettings(options, note));
+  noteWarnings(document);
+  await runDocument(document, options);
 }
 
 /** Runs a document that was checked against the catalog. */

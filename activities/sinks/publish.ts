@@ -47,7 +47,9 @@ const options = z
     overwrite: z
       .enum(['never', 'if_changed', 'always'])
       .default('if_changed')
-      .describe('what happens to an output that is there: fail, replace it unless it is what would be published, or replace it'),
+      .describe(
+        'what happens to an output that is there: `always` replaces it; the others leave what would be published anyway, as `unchanged`, and else fail (`never`) or replace it',
+      ),
     server_side_copy: z
       .boolean()
       .default(true)

@@ -46,6 +46,17 @@ describe('checkDocument', () => {
   });
 });
 
+test.each<[unknown, string]>([
+  [{ stages: {} }, 'got a mapping.'],
+  [{ stages: [{ type: {} }] }, 'got a mapping.'],
+  [{ stages: 'none' }, 'got a string.'],
+  [{ stages: [[]] }, 'got a list.'],
+  [{}, 'got nothing.'],
+  [7, 'not a number.'],
+])('%j: what was given is named', (document, words) => {
+  expect(() => checkDocument(document)).toThrow(words);
+});
+
 test('optionsOf leaves the controls out', () => {
   expect(
     optionsOf({ type: 'sink.publish', uri: '/x', timeout: 3, max_retries: 2, continue_on_error: true, on_error: 'wait', retry: {} }),

@@ -21,16 +21,18 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
     await this.#signal(batch, RESUME_SIGNAL);
   }
 
-  /** Starts a new batch of what failed or was cancelled in one that has ended. */
+  /** Starts a new batch of what failed or was cancelled in one that has ended; where nothing did, that is a `CheckpointConfigError`. */
   async retry(batch: Run, { report, ...settings }: RetrySettings = {}): Promise<StartedRun> {
     const workflowId = settings.workflowId ?? `${idOf(batch).replace(/-retry-[0-9a-f]{8}$/, '')}-retry-${randomPart()}`;
     return this.start({ ...(await this.#failedOf(batch)), ...(report === undefined ? {} : { report }) }, { workflowId });
   }
 
   async #failedOf(batch: Run): Promise<BatchInput> {
-    const { results } = await this.settled(batch);
+    const { results, failed, cancelled } = await this.settled(batch);
     if (results === null)
       throw new CheckpointConfigError(`The batch ${idOf(batch)} has left no results, so nobody knows what failed in it.`);
+    if (failed + cancelled === 0)
+      throw new CheckpointConfigError(`Nothing failed or was cancelled in the batch ${idOf(batch)}: there is nothing to try again.`);
     const history = await this.handle(batch).fetchHistory();
     const payloads = history.events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
     const { carried: _carried, results: _results, ...input } = JSON.parse(Buffer.from(payloads ?? []).toString('utf8')) as BatchInput;

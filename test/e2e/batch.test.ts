@@ -411,7 +411,11 @@ test(
     await items(3);
     const retried = await ckpt(['batch', 'retry', 'cli', '--json', '--worker'], place).ended;
     expect([retried.code, retried.stderr]).toEqual([0, '']);
-    expect(JSON.parse(retried.stdout)).toMatchObject({ total: 1, completed: 1, failed: 0 });
+    const again = JSON.parse(retried.stdout) as BatchResult;
+    expect(again).toMatchObject({ total: 1, completed: 1, failed: 0 });
+    const nothing = await ckpt(['batch', 'retry', again.workflow_id], place).ended;
+    expect([nothing.code, nothing.stdout]).toEqual([2, '']);
+    expect(nothing.stderr).toContain(`Nothing failed or was cancelled in the batch ${again.workflow_id}`);
     await writeFile(join(folder, 'wrong.yaml'), `items: [a]\nmax_concurent: 3\npipeline:\n  ${stages}`);
     const wrong = await ckpt(['batch', 'run', 'wrong.yaml', '--json'], place).ended;
     expect(wrong.code).toBe(2);

@@ -190,6 +190,11 @@ test(
       const again = await batch.retry(run);
       expect(again.workflowId).toMatch(new RegExp(`^${run.workflowId}-retry-`));
       expect(await batch.result(again)).toMatchObject({ total: 1, failed: 1 });
+      const fine = await batch.start({ items: items.slice(0, 1), pipeline: { ...template, stages } });
+      expect(await thrown(batch.retry(fine))).toMatchObject({
+        code: 'CheckpointConfigError',
+        message: expect.stringContaining(`Nothing failed or was cancelled in the batch ${fine.workflowId}`),
+      });
       const strict = await batch.start({ items, pipeline: { ...template, stages } });
       expect(await thrown(batch.result(strict))).toMatchObject({
         code: 'CheckpointError',

@@ -32,6 +32,7 @@ import {
 } from '../pipeline/schedule.ts';
 import type { CheckpointBatches } from './batch-client.ts';
 import type { CheckpointClient } from './client.ts';
+import { refuseRelative } from './relative.ts';
 import { describedDigest, saysTheSame } from './schedule-digest.ts';
 import { knownAttributes, startOptions, type Access, type Work } from './start.ts';
 
@@ -246,6 +247,7 @@ export class CheckpointSchedules {
     const work: Work = input.batch === undefined ? { kind: 'pipeline', input: input.pipeline } : { kind: 'batch', input: input.batch };
     const present = (await knownAttributes(client))?.present ?? [];
     const { memo, ...start } = startOptions(work, present);
+    refuseRelative(work);
     // A document is plain JSON, as is all that stands in it.
     const whole = { timing, note: input.note ?? null, kind: work.kind, input: work.input, taskQueue, present } as unknown as Json;
     const digest = createHash('sha256').update(canonical(whole)).digest('hex');
@@ -295,9 +297,13 @@ export class CheckpointSchedules {
   #on<T>(id: string, act: (handle: ScheduleHandle) => Promise<T>): Promise<T> {
     return act(this.#access.client.schedule.getHandle(id)).catch((error: unknown) => {
       if (!(error instanceof ScheduleNotFoundError)) throw error;
-      throw new CheckpointNotFoundError(`There is no schedule ${id} on this server. \`ckpt schedule list\` shows all.`, id, {
-        cause: error,
-      });
+      throw new CheckpointNotFoundError(
+        `There is no schedule ${id} on this server. \`ckpt schedule list\`, or \`schedules.list()\`, shows all.`,
+        id,
+        {
+          cause: error,
+        },
+      );
     });
   }
 }

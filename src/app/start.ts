@@ -17,6 +17,7 @@ import {
 } from '../pipeline/search-attributes.ts';
 import { startDetails } from '../pipeline/start-details.ts';
 import { within } from '../pipeline/text.ts';
+import { refuseRelative } from './relative.ts';
 import { attributesNote, registeredAttributes, type Registered } from './temporal/search-attributes.ts';
 
 /** What a client of ours works with. */
@@ -106,7 +107,9 @@ export async function knownAttributes({
 
 /** An id that no other run has: from the name of what runs. */
 export function newId({ kind, input }: Work): string {
-  return `${input.name ?? kind}-${randomPart()}`;
+  // Who has no compiler may give nothing at all, which is refused with the whole.
+  const { name } = (input as Work['input'] | null | undefined) ?? {};
+  return `${name ?? kind}-${randomPart()}`;
 }
 
 /** Starts a run; a running one with that id is a `CheckpointConfigError`. */
@@ -114,6 +117,7 @@ export async function startRun({ client, taskQueue, note }: Access, work: Work, 
   if (work.kind === 'batch') checkBatchId(workflowId);
   const registered = await knownAttributes(client);
   const { workflowType, ...options } = startOptions(work, registered?.present ?? [], workflowId);
+  refuseRelative(work);
   const lacking = registered === null ? null : attributesNote(registered);
   const handle = await client.workflow
     .start(workflowType, { ...options, workflowId, taskQueue, workflowIdConflictPolicy: 'FAIL' })
@@ -121,7 +125,7 @@ export async function startRun({ client, taskQueue, note }: Access, work: Work, 
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       const [what, command] = work.kind === 'pipeline' ? ['run', 'ckpt status'] : ['batch', 'ckpt batch status'];
       throw new CheckpointConfigError(
-        `A ${what} with the id ${workflowId} is going on. Look at it with \`${command} ${workflowId}\`, or start this one under another id (\`--id\`).`,
+        `A ${what} with the id ${workflowId} is going on. Look at it with \`${command} ${workflowId}\`, or start this one under another id (\`--id\`, in a program \`workflowId\`).`,
         undefined,
         { cause: error, details: { workflow_id: workflowId } },
       );
@@ -130,8 +134,11 @@ export async function startRun({ client, taskQueue, note }: Access, work: Work, 
   return { workflowId, runId: handle.firstExecutionRunId };
 }
 
+/** `CheckpointConfigError` where it is none, as programs without a compiler may give. */
 export function idOf(run: Run): string {
-  return typeof run === 'string' ? run : run.workflowId;
+  const id: unknown = typeof run === 'string' ? run : (run as Partial<StartedRun> | null | undefined)?.workflowId;
+  if (typeof id === 'string' && id !== '') return id;
+  throw new CheckpointConfigError('A run is named by its workflow id, or by `{workflowId, runId}`, as `start` gives it.');
 }
 
 export function randomPart(): string {

@@ -10,7 +10,7 @@ import {
   type ConnectionLike,
   type WorkflowExecutionDescription,
 } from '@temporalio/client';
-import { CheckpointNotFoundError, errorOf } from '../errors.ts';
+import { CheckpointConfigError, CheckpointNotFoundError, errorOf } from '../errors.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
@@ -25,7 +25,7 @@ import { CheckpointBatches } from './batch-client.ts';
 import { reportOfCause } from './failures.ts';
 import { Runs, type Ended } from './runs.ts';
 import { CheckpointSchedules } from './schedule-client.ts';
-import { idOf, type Run, type Work } from './start.ts';
+import { idOf, type Access, type Run, type Work } from './start.ts';
 
 /** Waits this long, in milliseconds, for an answer to be taken: a worker looks at changed options. */
 const ANSWER_DEADLINE = 60_000;
@@ -56,10 +56,14 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
   readonly batch: CheckpointBatches;
   /** Pipelines and batches that start by themselves. */
   readonly schedules: CheckpointSchedules;
-  #close: () => Promise<void> = async () => undefined;
+  /** Null: the connection is somebody else's, or has been ended. */
+  #close: (() => Promise<void>) | null = null;
+  readonly #access: EndingAccess;
 
   constructor(source: ClientSource, { taskQueue = TASK_QUEUE, note = () => undefined }: ClientSettings = {}) {
-    super({ client: 'client' in source ? source.client : new Client(source), taskQueue, note });
+    const access = new EndingAccess('client' in source ? source.client : new Client(source), taskQueue, note);
+    super(access);
+    this.#access = access;
     this.batch = new CheckpointBatches(this.access);
     this.schedules = new CheckpointSchedules(this.access, this, this.batch);
   }
@@ -102,9 +106,13 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
     return transferOf(await this.describe(run));
   }
 
-  /** Ends the connection that `connect` has made; one that was given stays open. */
+  /** Ends the connection that `connect` has made, after which all else is a `CheckpointConfigError`; one that was given stays open. */
   async close(): Promise<void> {
-    await this.#close();
+    const close = this.#close;
+    if (close === null) return;
+    this.#close = null;
+    this.#access.end();
+    await close();
   }
 
   protected override readonly workflowType = PIPELINE_WORKFLOW;
@@ -119,6 +127,28 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
 
   protected override progress(result: PipelineResult, description: WorkflowExecutionDescription): PipelineProgress {
     return { ...result, transfer: transferOf(description) };
+  }
+}
+
+/** Access until the connection is ended: what is asked later would fail with words of the transport. */
+class EndingAccess implements Access {
+  readonly taskQueue: string;
+  readonly note: (line: string) => void;
+  #client: Client | null;
+
+  constructor(client: Client, taskQueue: string, note: (line: string) => void) {
+    this.#client = client;
+    this.taskQueue = taskQueue;
+    this.note = note;
+  }
+
+  get client(): Client {
+    if (this.#client === null) throw new CheckpointConfigError('This client was closed. `CheckpointClient.connect()` makes another one.');
+    return this.#client;
+  }
+
+  end(): void {
+    this.#client = null;
   }
 }
 

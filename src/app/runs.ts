@@ -18,8 +18,8 @@ const AWAY_PAUSE = 1000;
 /** Codes of gRPC: DEADLINE_EXCEEDED, UNAVAILABLE. */
 const AWAY_CODES = [4, 14];
 const KINDS: Readonly<Record<string, string>> = {
-  [BATCH_WORKFLOW]: 'a batch; commands about batches are those of `ckpt batch`',
-  [PIPELINE_WORKFLOW]: 'the run of a pipeline, not a batch; leave out `batch` in the command',
+  [BATCH_WORKFLOW]: 'a batch, and not the run of a pipeline: its commands are those of `ckpt batch`, its methods those of `client.batch`',
+  [PIPELINE_WORKFLOW]: 'the run of a pipeline, not a batch: leave out `batch` in the command, or in `client.batch`',
 };
 const CANCELLED: ErrorReport = { type: 'CheckpointError', message: 'The run was cancelled.', details: { reason: 'cancelled' } };
 
@@ -112,8 +112,9 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
 
   protected handle(run: Run): WorkflowHandle {
     // A batch goes on in further runs of its chain.
+    const id = idOf(run);
     const options = typeof run === 'string' || run.runId === undefined ? {} : { firstExecutionRunId: run.runId };
-    return this.access.client.workflow.getHandle(idOf(run), undefined, options);
+    return this.access.client.workflow.getHandle(id, undefined, options);
   }
 
   /** `CheckpointConfigError` where the run is of another kind: nothing it tells would be understood. */

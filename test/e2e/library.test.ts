@@ -83,6 +83,24 @@ test('what is wrong is said before anything is started', async () => {
   const items = Array.from({ length: 40_000 }, (_, index) => `s3://bucket/some/folder/of/checkpoints/model-${index}.ckpt`);
   const large = await thrown(client.batch.start({ items, pipeline: pipeline() }));
   expect(large).toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('manifest') });
+  const relative = await thrown(client.start(pipeline('last.ckpt')));
+  expect(relative).toMatchObject({ code: 'CheckpointConfigError', details: { config_path: 'stages[0].path' } });
+  const yearly = { pipeline: pipeline('last.ckpt'), cron: '0 3 1 1 *' };
+  expect(await thrown(client.schedules.create('relative', yearly))).toMatchObject({ details: { config_path: 'stages[0].path' } });
+  // A program without a compiler may give anything.
+  const nothing = undefined as never;
+  for (const refused of [
+    client.start(nothing),
+    client.execute(nothing),
+    client.start(nothing, { workflowId: 'nothing' }),
+    client.batch.start(nothing),
+    client.schedules.create('nothing', nothing),
+    client.status(nothing),
+    client.settled({} as never),
+    client.cancel(''),
+    client.resolveFailure(nothing, { action: 'skip' }),
+  ])
+    expect(await thrown(refused)).toBeInstanceOf(CheckpointConfigError);
   expect(await thrown(client.status('nobody'))).toBeInstanceOf(CheckpointNotFoundError);
   expect(await thrown(client.result('nobody'))).toBeInstanceOf(CheckpointNotFoundError);
   expect(await thrown(client.cancel('nobody'))).toBeInstanceOf(CheckpointNotFoundError);
@@ -214,6 +232,38 @@ test('a connection will do in place of a client', async () => {
   } finally {
     await connection.close();
   }
+});
+
+test('a client that was closed says so, whatever is asked of it', async () => {
+  const script = `
+    const { CheckpointClient } = await import('checkpoint-pipeline');
+    const client = await CheckpointClient.connect({ taskQueue: '${queue}' });
+    const run = await client.start(${JSON.stringify(pipeline())});
+    await client.close();
+    await client.close();
+    const asks = [
+      () => client.settled(run),
+      () => client.status(run),
+      () => client.start(${JSON.stringify(pipeline())}),
+      () => client.watch(run).next(),
+      () => client.batch.status(run),
+      () => client.schedules.describe('x'),
+      () => client.schedules.list().next(),
+    ];
+    for (const ask of asks) console.log(await ask().then(() => 'answered', ({ code, message }) => code + ': ' + message));
+    process.exit(0);
+  `;
+  const place = { cwd: PROJECT_ROOT, env: { TEMPORAL_ADDRESS: environment.address } };
+  const { code, stdout, stderr } = await start([process.execPath, '--no-warnings', '--input-type=module', '-e', script], place).ended;
+  expect([code, stderr]).toEqual([0, '']);
+  const lines = stdout.trim().split('\n');
+  expect(lines).toHaveLength(7);
+  for (const line of lines) expect(line).toMatch(/^CheckpointConfigError: This client was closed\./);
+});
+
+test('closing a client over somebody else’s connection closes nothing', async () => {
+  await client.close();
+  expect(await thrown(client.status('nobody'))).toBeInstanceOf(CheckpointNotFoundError);
 });
 
 /** Prints every module that is loaded, of both kinds, once `act` has been done. */

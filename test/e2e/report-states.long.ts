@@ -178,10 +178,16 @@ test(
   'what is asked of a batch is not asked of a run, and the other way round',
   async () => {
     for (const [words, message] of [
-      [['status', 'several'], 'several is a batch; commands about batches are those of `ckpt batch`.'],
-      [['cancel', 'several'], 'several is a batch; commands about batches are those of `ckpt batch`.'],
-      [['batch', 'status', 'held'], 'held is the run of a pipeline, not a batch; leave out `batch` in the command.'],
-      [['batch', 'pause', 'held'], 'held is the run of a pipeline, not a batch; leave out `batch` in the command.'],
+      [
+        ['status', 'several'],
+        'several is a batch, and not the run of a pipeline: its commands are those of `ckpt batch`, its methods those of `client.batch`.',
+      ],
+      [
+        ['cancel', 'several'],
+        'several is a batch, and not the run of a pipeline: its commands are those of `ckpt batch`, its methods those of `client.batch`.',
+      ],
+      [['batch', 'status', 'held'], 'held is the run of a pipeline, not a batch: leave out `batch` in the command, or in `client.batch`.'],
+      [['batch', 'pause', 'held'], 'held is the run of a pipeline, not a batch: leave out `batch` in the command, or in `client.batch`.'],
     ] as const) {
       const { code, stdout } = await call(...words, '--json');
       expect([words, code, JSON.parse(stdout)]).toEqual([

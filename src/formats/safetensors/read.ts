@@ -12,6 +12,10 @@ const LENGTH_SIZE = 8;
 const TENSORS_MAX = 600_000;
 /** The reference has no such limit, torch and NumPy have 64. */
 const DIMENSIONS_MAX = 1000;
+/** Sizes of all shapes: ten for each of as many tensors as may be. */
+const SIZES_MAX = 10 * TENSORS_MAX;
+/** Entries of the metadata; of real files some tens. */
+const METADATA_MAX = 100_000;
 const MAX_U64 = 2n ** 64n - 1n;
 
 interface Entry {
@@ -77,9 +81,15 @@ function parseHeader(text: string): { entries: readonly Entry[]; metadata: Recor
   const json = new JsonScanner(text);
   const entries: Entry[] = [];
   const metadata: [string, string][] = [];
+  let sizes = 0;
   json.object((name) => {
-    if (name === '__metadata__') json.object((key) => void metadata.push([key, json.string()]));
-    else if (entries.push(parseEntry(json, name, entries.at(-1))) > TENSORS_MAX) throw json.error(`more than ${TENSORS_MAX} tensors`);
+    if (name === '__metadata__')
+      return json.object((key) => {
+        if (metadata.push([key, json.string()]) > METADATA_MAX) throw json.error(`more than ${METADATA_MAX} entries of metadata`);
+      });
+    const entry = parseEntry(json, name, entries.at(-1));
+    if (entries.push(entry) > TENSORS_MAX) throw json.error(`more than ${TENSORS_MAX} tensors`);
+    if ((sizes += entry.shape.length) > SIZES_MAX) throw json.error(`more than ${SIZES_MAX} sizes in its shapes`);
   });
   json.end();
   return { entries, metadata: Object.fromEntries(metadata) };

@@ -55,3 +55,22 @@ test.each([
     message: expect.stringContaining(`a list of more than ${most} numbers`),
   });
 });
+
+test.each([
+  [
+    'sizes in all',
+    6_000_000,
+    () => {
+      const one = { dtype: 'U8', shape: Array.from({ length: 1000 }, () => 0), data_offsets: [0, 0] };
+      return Object.fromEntries(Array.from({ length: 6001 }, (__, each) => [`t${each}`, one]));
+    },
+  ],
+  [
+    'entries of metadata',
+    100_000,
+    () => ({ __metadata__: Object.fromEntries(Array.from({ length: 100_001 }, (__, each) => [`k${each}`, ''])) }),
+  ],
+])('refused: more %s than any file has', async (_, most, header) => {
+  const refused = { code: 'CheckpointLoadError', message: expect.stringContaining(`more than ${most}`) };
+  await expect(readSafetensors(memorySource(file(header())))).rejects.toMatchObject(refused);
+});

@@ -12,8 +12,8 @@ const LENGTH_SIZE = 8;
 const TENSORS_MAX = 600_000;
 /** The reference has no such limit, torch and NumPy have 64. */
 const DIMENSIONS_MAX = 1000;
-/** Sizes of all shapes: ten for each of as many tensors as may be. */
-const SIZES_MAX = 10 * TENSORS_MAX;
+/** Sizes of all shapes: five for each of as many tensors as may be. */
+const SIZES_MAX = 5 * TENSORS_MAX;
 /** Entries of the metadata; of real files some tens. */
 const METADATA_MAX = 100_000;
 const MAX_U64 = 2n ** 64n - 1n;

@@ -33,7 +33,7 @@ import {
 import type { CheckpointBatches } from './batch-client.ts';
 import type { CheckpointClient } from './client.ts';
 import { refuseRelative } from './relative.ts';
-import { describedDigest, saysTheSame } from './schedule-digest.ts';
+import { describedDigest } from './schedule-digest.ts';
 import { knownAttributes, startOptions, type Access, type Work } from './start.ts';
 
 /** gRPC's code for what the server finds wrong with a request. */
@@ -208,7 +208,7 @@ export class CheckpointSchedules {
     }
     const before = await this.#describe(id);
     const said = saidOf(before);
-    if (said.digest === digest && saysTheSame(before, said.described)) return { id, outcome: 'unchanged' };
+    if (said.digest === digest && said.described === describedDigest(before)) return { id, outcome: 'unchanged' };
     if (!change) return null;
     await this.#write(id, input, { digest, ...definition });
     return { id, outcome: 'updated' };

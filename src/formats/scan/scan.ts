@@ -8,6 +8,7 @@ import { partOf, type ByteSource, type OpenSibling } from '../../model/byte-sour
 import type { Finding } from '../../model/header.ts';
 import type { GlobalUse, ValueNode } from '../../model/value.ts';
 import { EXTRA } from '../distributed/read.ts';
+import { beyondJsonLimits } from '../json-bounds.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readSafetensors } from '../safetensors/read.ts';
 import { scanArchive } from './archive.ts';
@@ -188,7 +189,13 @@ async function readShardNames(source: ByteSource, tally: Tally): Promise<readonl
   }
   let map: unknown;
   try {
-    map = (JSON.parse(Buffer.from(await source.read(0, source.size)).toString('utf8')) as { weight_map?: unknown }).weight_map;
+    const text = Buffer.from(await source.read(0, source.size)).toString('utf8');
+    const beyond = beyondJsonLimits(text);
+    if (beyond !== undefined) {
+      tally.broken('too_large', beyond);
+      return [];
+    }
+    map = (JSON.parse(text) as { weight_map?: unknown }).weight_map;
   } catch (error) {
     tally.broken('no_json', `it begins as JSON, and is none (${(error as Error).message})`);
     return [];

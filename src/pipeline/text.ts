@@ -44,9 +44,9 @@ export function ended(text: string): string {
   return /[.?!]$/.test(text) ? text : `${text}.`;
 }
 
-/** Text from a file or a user, for Markdown: names with marks of emphasis, links or HTML in them show as they are. */
+/** Text from a file or a user, for Markdown: names with marks of emphasis, links, HTML or formulas in them show as they are. */
 export function escapeMarkdown(text: string): string {
-  return text.replaceAll(/[\\`*[\]<>|~]|(?<![a-z0-9])_|_(?![a-z0-9])/gi, String.raw`\$&`);
+  return text.replaceAll(/[\\`*[\]<>|~$]|(?<![a-z0-9])_|_(?![a-z0-9])/gi, String.raw`\$&`);
 }
 
 /** As much of a text as fits into so many bytes of UTF-8, from its start or its end; never half a character. */

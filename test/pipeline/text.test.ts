@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { formatBytes, formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { escapeMarkdown, formatBytes, formatCount, formatNumber } from '../../src/pipeline/text.ts';
 
 test.each([
   [0, '0 tensors'],
@@ -19,4 +19,8 @@ test.each([
 
 test('thousands are told apart', () => {
   expect([0, 999, 1000, 1234567].map(formatNumber)).toEqual(['0', '999', '1,000', '1,234,567']);
+});
+
+test('references and the ends of patterns are no formulas', () => {
+  expect(escapeMarkdown('${item.dir}/${item.stem} and ^a$')).toBe(String.raw`\${item.dir}/\${item.stem} and ^a\$`);
 });

@@ -37,7 +37,6 @@ import {
   borne,
   briefReport,
   childId,
-  endedOf,
   FINISH_ACTIVITY,
   handOver,
   LIST_ACTIVITY,
@@ -115,9 +114,10 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     given?.part ?? null,
   );
 
+  const stands = (): BatchStatus => (status === 'running' && paused ? 'paused' : status);
   const result = (): BatchResult => ({
     workflow_id: workflowId,
-    status: status === 'running' && paused ? 'paused' : status,
+    status: stands(),
     total,
     completed: totals.completed,
     unchanged: totals.unchanged,
@@ -128,7 +128,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     ...reported,
     failures: totals.failures,
     failures_by_code: totals.codes,
-    ...paceOf(endedOf(totals), total, Date.now() - since),
+    ...paceOf({ ...totals, status: stands(), total }, Date.now() - since),
     error,
   });
   setHandler(statusQuery, result, { description: 'totals, rate, time left and the last failures of the batch' });

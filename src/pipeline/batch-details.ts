@@ -9,7 +9,7 @@ export function batchDetails(result: BatchResult): string {
   const last = failures.slice(-5).map(({ item, message }) => `- ${shown(item, 200)}: ${shown(message, 200)}`);
   return [
     `**${completed + unchanged + failed + cancelled} of ${total}**: ${completed} published, ${unchanged} unchanged, ${failed} failed, ${running} running`,
-    ...(rate === null ? [] : [`${rate} items/s, ${seconds_left} s left`]),
+    ...(rate === null ? [] : [`${rate} items/s${seconds_left === null ? '' : `, ${seconds_left} s left`}`]),
     ...(codes.length === 0 ? [] : ['Failures:', codes.join('\n'), 'The last ones:', last.join('\n')]),
   ].join('\n\n');
 }

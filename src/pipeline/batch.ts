@@ -260,9 +260,14 @@ export function briefReport({ type, message }: ErrorReport): ErrorReport {
   return { type, message: message.slice(0, 2000), details: {} };
 }
 
-/** Items a second, and the seconds that the rest will take. */
-export function paceOf(ended: number, total: number, milliseconds: number): Pick<BatchResult, 'rate' | 'seconds_left'> {
-  if (ended === 0 || milliseconds <= 0) return { rate: null, seconds_left: null };
-  const rate = (ended * 1000) / milliseconds;
-  return { rate: Math.round(rate * 100) / 100, seconds_left: Math.ceil((total - ended) / rate) };
+/** Items a second, and the seconds that the rest will take; of one that is paused, or ends before all have run, nobody knows. */
+export function paceOf(
+  { status, total, ...totals }: Pick<BatchResult, 'status' | 'total'> & Totals,
+  milliseconds: number,
+): Pick<BatchResult, 'rate' | 'seconds_left'> {
+  const done = endedOf(totals);
+  if (done === 0 || milliseconds <= 0) return { rate: null, seconds_left: null };
+  const rate = (done * 1000) / milliseconds;
+  const known = status === 'running' || status === 'completed';
+  return { rate: Math.round(rate * 100) / 100, seconds_left: known ? Math.ceil((total - done) / rate) : null };
 }

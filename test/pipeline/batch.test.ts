@@ -1,6 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import { isCheckpointError } from '../../src/errors.ts';
-import { borne, childId, handOver, NO_TOTALS, withOutcome, type BatchItem, type Totals } from '../../src/pipeline/batch.ts';
+import {
+  borne,
+  childId,
+  handOver,
+  NO_TOTALS,
+  paceOf,
+  withOutcome,
+  type BatchItem,
+  type BatchStatus,
+  type Totals,
+} from '../../src/pipeline/batch.ts';
 import { checkBatch, checkBatchId } from '../../src/pipeline/batch-document.ts';
 import { expand, itemOf } from '../../src/pipeline/batch-template.ts';
 import { within } from '../../src/pipeline/text.ts';
@@ -85,4 +95,13 @@ test('the template', () => {
   );
   expect(made.stages[0]!['uri']).toBe('s3://b/a/b.v2-7.safetensors');
   expect(refusal(() => expand({ stages: [{ type: 'x', uri: '${item.sterm}' }] }, item('a')))).toMatch(/stem/);
+});
+
+test('what will not go on, or not now, has no time left', () => {
+  const pace = (status: BatchStatus) => paceOf({ ...NO_TOTALS, completed: 5, status, total: 10 }, 10_000);
+  expect(pace('running')).toEqual({ rate: 0.5, seconds_left: 10 });
+  for (const status of ['paused', 'stopping', 'failed', 'cancelled'] as const)
+    expect(pace(status)).toEqual({ rate: 0.5, seconds_left: null });
+  expect(paceOf({ ...NO_TOTALS, completed: 10, status: 'completed', total: 10 }, 10_000).seconds_left).toBe(0);
+  expect(paceOf({ ...NO_TOTALS, status: 'running', total: 10 }, 10_000)).toEqual({ rate: null, seconds_left: null });
 });

@@ -64,8 +64,8 @@ function progressBar(now: BatchResult, columns: number): string {
 }
 
 function paceOf({ rate, seconds_left: left, status }: BatchResult): readonly string[] {
-  if (rate === null || left === null || status === 'paused') return [];
-  return [`${rate} items/s`, ...(status === 'running' ? [`${durationText(left)} left`] : [])];
+  if (rate === null || status === 'paused') return [];
+  return [`${rate} items/s`, ...(status === 'running' && left !== null ? [`${durationText(left)} left`] : [])];
 }
 
 function durationText(seconds: number): string {

@@ -32,7 +32,7 @@ export function startAttributes({ stages }: PipelineInput): AttributeValues {
   const place = source?.['url'] ?? source?.['uri'] ?? source?.['path'];
   return {
     CheckpointStatus: 'running',
-    ...(typeof place === 'string' ? { CheckpointSource: withoutSecrets(place) } : {}),
+    ...(typeof place === 'string' ? { CheckpointSource: withoutSecrets(uriOf(place)) } : {}),
   };
 }
 
@@ -60,6 +60,19 @@ export function presentAttributes(
   return (Object.entries(values) as [SearchAttributeName, string | number][])
     .filter(([name]) => known.includes(name))
     .map(([name, value]) => [name, typeof value === 'string' ? value.slice(0, MOST_CHARACTERS) : value]);
+}
+
+/** Beside what `URL` escapes in a path, as `pathToFileURL` of Node 24 does. */
+const ESCAPED = /[%\\\n\r\t[\]|~^]/g;
+
+/** Of an absolute path the URI that the stage will write; all else as it is. */
+function uriOf(place: string): string {
+  if (!place.startsWith('/')) return place;
+  const uri = new URL('file:///');
+  uri.pathname = place
+    .replaceAll(/\/+/g, '/')
+    .replaceAll(ESCAPED, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`);
+  return uri.href;
 }
 
 /** A URL may carry a password or a signature; what runs are found by must not. */

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { didYouMean } from '../../pipeline/suggestions.ts';
 
-const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).refine((url) => {
+const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL', abort: true }).refine((url) => {
   const { username, password } = new URL(url);
   return username === '' && password === '';
 }, 'credentials do not belong into a URL; name an AWS `profile`');
@@ -73,6 +73,11 @@ export function checkSettings(content: unknown, path: string): StorageSettings {
   const parsed = settingsSchema.safeParse(content);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
+  if (issue.path.length === 0 && issue.code === 'invalid_type')
+    throw new CheckpointConfigError(
+      `The storage settings ${path} are wrong: ${issue.message}; expected a mapping of ${Object.keys(settingsSchema.shape).join(', ')}.`,
+      '',
+    );
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const keys = [...issue.path, ...(unknown === undefined ? [] : [unknown])];
   const at = keys

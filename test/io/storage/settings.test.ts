@@ -11,11 +11,13 @@ import { PROJECT_ROOT } from '../../support/project.ts';
 import { checkSettings } from '../../../src/io/storage/settings-file.ts';
 
 const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
-  ['no mapping', [], '', /expected object/],
+  ['no mapping', [], '', /are wrong: .*expected a mapping of s3, allow, http/],
+  ['a text', 's3', '', /^(?!.*``).*expected a mapping/],
   ['an unknown setting', { s4: [] }, 's4', /Did you mean `s3`/],
   ['an unknown setting of a profile', { s3: [{ buckets: ['b'], regoin: 'x' }] }, 's3[0].regoin', /Did you mean `region`/],
   ['no buckets', { s3: [{ buckets: [] }] }, 's3[0].buckets', /./],
   ['a scheme that is none of HTTP', { s3: [{ buckets: ['b'], endpoint: 'ftp://h' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
+  ['an endpoint that is no URL', { s3: [{ buckets: ['b'], endpoint: 'notaurl' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
   ['a role that is none', { s3: [{ buckets: ['b'], role_arn: 'admin' }] }, 's3[0].role_arn', /IAM role/],
   ['a word for a flag', { allow: { private_addresses: 'yes' } }, 'allow.private_addresses', /boolean/],
 ];

@@ -1,5 +1,5 @@
 /** Starting batches, and learning how they stand and how they ended. */
-import { CheckpointConfigError } from '../errors.ts';
+import { CheckpointConfigError, CheckpointNotFoundError } from '../errors.ts';
 import { BATCH_WORKFLOW, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../pipeline/batch.ts';
 import { rejectNotFound } from './failures.ts';
 import { Runs, type Ended, type StartSettings } from './runs.ts';
@@ -28,6 +28,9 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
   }
 
   async #failedOf(batch: Run): Promise<BatchInput> {
+    const { status } = await this.describe(batch);
+    if (status.name === 'RUNNING')
+      throw new CheckpointConfigError(`${idOf(batch)} is going on: retry it when it has ended, or cancel it (\`ckpt batch cancel\`).`);
     const { results, failed, cancelled } = await this.settled(batch);
     if (results === null)
       throw new CheckpointConfigError(`The batch ${idOf(batch)} has left no results, so nobody knows what failed in it.`);
@@ -40,7 +43,12 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
   }
 
   async #signal(batch: Run, name: string): Promise<void> {
-    await this.describe(batch);
+    const { status } = await this.describe(batch);
+    if (status.name !== 'RUNNING')
+      throw new CheckpointNotFoundError(
+        `${idOf(batch)} has ended (${status.name.toLowerCase()}): there is nothing to ${name}.`,
+        idOf(batch),
+      );
     await this.handle(batch)
       .signal(name)
       .catch(rejectNotFound(idOf(batch)));

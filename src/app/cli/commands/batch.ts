@@ -1,5 +1,5 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
-import type { BatchResult } from '../../../pipeline/batch.ts';
+import type { BatchResult, BatchStatus } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
 import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
@@ -94,6 +94,9 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
   return error?.type === 'CheckpointConfigError' ? 2 : 1;
 }
 
+/** A batch that stands like this is not retried yet. */
+const GOING_ON: readonly BatchStatus[] = ['listing', 'running', 'paused', 'stopping'];
+
 function show(result: BatchResult, link: string | null, options: OutputOptions): void {
   if (options.json === true) return printJson(result);
   const { workflow_id, status, total, failed, results, report, report_error, failures, error } = result;
@@ -106,7 +109,7 @@ function show(result: BatchResult, link: string | null, options: OutputOptions):
     ...(results === null ? [] : [`  results ${results}`]),
     ...(report === undefined ? [] : [`  report ${report}`]),
     ...(report_error === undefined ? [] : [`  no report: ${report_error}`]),
-    ...(failed > 0 && status !== 'running' ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
+    ...(failed > 0 && !GOING_ON.includes(status) ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
     ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
   ];
   print(lines.join('\n'));

@@ -145,6 +145,13 @@ describe('inspect', () => {
   });
 });
 
+test('a value that is no YAML: one line says where', async () => {
+  const { code, stderr } = await ckpt('resolve', 'x', '--retry', '--set', 'path=[1');
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^CheckpointConfigError: `--set path`: Flow sequence .* column \d+\. Put quotes/);
+  expect(stderr).not.toContain('\\n');
+});
+
 test('an unknown command exits 2', async () => {
   expect((await ckpt('frobnicate')).code).toBe(2);
 });

@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { CheckpointConfigError, textOf, type Json, type JsonObject } from '../../../errors.ts';
 import { RESOLUTIONS, type Resolution } from '../../../pipeline/contract.ts';
+import { ended } from '../../../pipeline/text.ts';
 import { withServer } from '../with-server.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
@@ -39,7 +40,11 @@ function valueOf(name: string, text: string): Json {
     // YAML as in the document: what it gives is JSON, but for tags and such that the run refuses.
     return parse(text) as Json;
   } catch (cause) {
-    throw new CheckpointConfigError(`\`--set ${name}\`: ${textOf(cause)} Put quotes around a text with marks in it.`, name, { cause });
+    throw new CheckpointConfigError(
+      `\`--set ${name}\`: ${ended(textOf(cause).split('\n', 1)[0]!.replace(/:$/, ''))} Put quotes around a text with marks in it.`,
+      name,
+      { cause },
+    );
   }
 }
 

@@ -7,12 +7,13 @@
  */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CheckpointError } from '../../errors.ts';
+import { CheckpointConfigError, CheckpointError } from '../../errors.ts';
 import { writeAtomically } from '../../io/atomic-file.ts';
+import { makeFolder } from '../../io/folders.ts';
 import { differencesOf, type Environment, type Reach } from '../environment.ts';
 import { findTemporalBinary } from './binary.ts';
 import { processMark } from './process-mark.ts';
@@ -83,7 +84,13 @@ export interface DevServer {
 
 export async function acquireDevServer({ log, environment, meanwhile, keeps = false, hasWorker = true }: Acquisition): Promise<DevServer> {
   const folder = environment.stateFolder;
-  await mkdir(join(folder, 'leases'), { recursive: true });
+  await makeFolder(join(folder, 'leases')).catch((cause: Error) => {
+    throw new CheckpointConfigError(
+      `The state folder ${folder} cannot be written: ${cause.message}. Set XDG_STATE_HOME to a folder that this user can write.`,
+      undefined,
+      { cause, details: { folder } },
+    );
+  });
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);

@@ -110,10 +110,11 @@ async function pollerFinding(connection: Connection, namespace: string): Promise
       'Runs will wait until there is a worker: `ckpt worker`, or `ckpt run --worker`.',
     );
   if (transfers === 0)
-    return problem(
+    // The server does not tell whether those that poll the other queue do transfers themselves.
+    return warning(
       'workers',
       `nobody polls \`${TRANSFER_QUEUE}\`, while others poll \`${TASK_QUEUE}\``,
-      'Publishing will wait: start a worker with transfers (`ckpt worker`, not `--transfers 0`).',
+      'All is well where they are those of `ckpt dev`, which publish themselves. Others (`--transfers 0`) leave that to a worker with transfers: start one (`ckpt worker`).',
     );
   return fine('workers', `${formatCount(light, 'worker')} on \`${TASK_QUEUE}\`, ${transfers} on \`${TRANSFER_QUEUE}\``);
 }

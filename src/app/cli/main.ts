@@ -244,7 +244,7 @@ for (const [what, description] of [
       (await import('./commands/batch.ts')).tell(what, id, command.optsWithGlobals()),
     );
 
-const schedule = addSchedule(program);
+addSchedule(program);
 
 program
   .command('doctor')
@@ -285,6 +285,10 @@ for (const stream of [process.stdout, process.stderr])
 /** Libraries' deprecation and version warnings are not the user's business. */
 process.removeAllListeners('warning');
 
+/** What an error is printed for; an argument may have the name of another command. */
+let running = program;
+program.hook('preAction', (_, command) => void (running = command));
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -294,9 +298,7 @@ try {
     if (error.exitCode !== 0 && process.argv.includes('--json'))
       printJson({ error: reportOf(new CheckpointConfigError(error.message.replace(/^error: /, ''))) });
   } else {
-    const group = [batch, schedule].find((one) => process.argv.includes(one.name())) ?? program;
-    const options: Common = group.commands.find((command) => process.argv.includes(command.name()))?.optsWithGlobals() ?? program.opts();
-    printError(error, options);
+    printError(error, running.optsWithGlobals<Common>());
     process.exitCode = exitCodeOf(error);
   }
 }

@@ -7,6 +7,7 @@ import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins, seconds } from './options.ts';
 import { printError, printJson, exitCodeOf } from './output.ts';
+import { isNamespaceMissing, namespaceError } from '../temporal/namespace.ts';
 import { addSchedule } from './schedule-commands.ts';
 import { packageVersion } from '../../io/package-version.ts';
 
@@ -289,6 +290,12 @@ process.removeAllListeners('warning');
 let running = program;
 program.hook('preAction', (_, command) => void (running = command));
 
+/** Any call to a server may find that the namespace is not there. */
+async function explained(error: unknown): Promise<unknown> {
+  if (!isNamespaceMissing(error)) return error;
+  return namespaceError(error, (await import('../temporal/connect.ts')).configuredNamespace());
+}
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -298,7 +305,8 @@ try {
     if (error.exitCode !== 0 && process.argv.includes('--json'))
       printJson({ error: reportOf(new CheckpointConfigError(error.message.replace(/^error: /, ''))) });
   } else {
-    printError(error, running.optsWithGlobals<Common>());
-    process.exitCode = exitCodeOf(error);
+    const told = await explained(error);
+    printError(told, running.optsWithGlobals<Common>());
+    process.exitCode = exitCodeOf(told);
   }
 }

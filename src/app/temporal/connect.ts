@@ -47,7 +47,7 @@ export async function connectTemporal({
 }: Search): Promise<TemporalAccess> {
   const found = await connectOther(log, environment);
   if (found !== null) return found;
-  const { namespace = 'default' } = configuration();
+  const namespace = configuredNamespace();
   const server: DevServer = await acquireDevServer({ log, environment, keeps, hasWorker, meanwhile });
   try {
     const uiUrl = environment.uiUrl ?? server.uiUrl;
@@ -81,7 +81,7 @@ export async function findExisting(environment: Environment): Promise<TemporalAc
   const found = await connectOther(() => undefined, environment);
   if (found !== null) return found;
   const ours = await runningServer(environment.stateFolder);
-  const { namespace = 'default' } = configuration();
+  const namespace = configuredNamespace();
   if (ours === null) return null;
   const { address, uiUrl } = placesOf(ours);
   const stays = await isKept(environment.stateFolder);
@@ -121,6 +121,11 @@ async function accessOf(
   const { address } = found;
   const connection = await connect({ address }, address);
   return { differsIn: [], ...found, connection, nativeOptions: { address }, close: () => connection.close().finally(release) };
+}
+
+/** Of Temporal's configuration; the clients' default where it names none. */
+export function configuredNamespace(): string {
+  return configuration().namespace ?? 'default';
 }
 
 function configuration(): { readonly connectionOptions: ConnectionOptions; readonly namespace?: string } {

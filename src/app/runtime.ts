@@ -4,21 +4,26 @@ import { CheckpointConfigError, textOf } from '../errors.ts';
 import { BYTE_BUCKETS, METRICS } from '../pipeline/metrics.ts';
 import { addressText, type Address } from './addresses.ts';
 
-let installed = false;
+let installed: Runtime | null = null;
 
 /** Core's own log goes to stderr and only where something is wrong; signals are the CLI's business. */
 export function installRuntime({ metrics }: { readonly metrics?: Address | undefined } = {}): void {
-  if (installed) return;
-  installed = true;
+  if (installed !== null) return;
   const logger = new DefaultLogger('ERROR', (entry) => process.stderr.write(`${entry.level}: ${entry.message}\n`));
   const logging = { forward: {}, filter: 'ERROR' };
   const telemetryOptions = metrics === undefined ? { logging } : { logging, metrics: prometheus(metrics) };
   try {
-    Runtime.install({ shutdownSignals: [], logger, telemetryOptions });
+    installed = Runtime.install({ shutdownSignals: [], logger, telemetryOptions });
   } catch (cause) {
     if (metrics === undefined) throw cause;
     throw new CheckpointConfigError(`The metrics cannot be served on ${addressText(metrics)}: ${textOf(cause)}.`, undefined, { cause });
   }
+}
+
+/** It keeps the process until its last connection is closed, or where there was none, until this. */
+export async function endRuntime(): Promise<void> {
+  await installed?.shutdown();
+  installed = null;
 }
 
 function prometheus(address: Address) {

@@ -1,7 +1,13 @@
 /** The stores of this process, from its environment and its storage settings. */
-import { join } from 'node:path';
+import { access, constants } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+import { CheckpointConfigError, textOf } from '../errors.ts';
+import { makeFolder } from '../io/folders.ts';
+import { localPath } from '../io/local-file.ts';
+import { isS3, parseS3Prefix } from '../io/s3/location.ts';
 import { createStorage, type Storage } from '../io/storage/storage.ts';
 import { NO_SETTINGS, type StorageSettings } from '../io/storage/settings.ts';
+import { ended } from '../pipeline/text.ts';
 import { readEnvironment, type Environment } from './environment.ts';
 
 export interface StorageSetup {
@@ -26,6 +32,46 @@ export async function configuredStorage({ file, inputs, environment = readEnviro
 async function readFileSettings(path: string): Promise<StorageSettings> {
   const { readStorageFile } = await import('../io/storage/settings-file.ts');
   return readStorageFile(path);
+}
+
+/** For a worker: places that none of its runs could do with are a `CheckpointConfigError` before it takes work. */
+export async function workerStorage(setup: StorageSetup): Promise<Storage> {
+  const { environment = readEnvironment() } = setup;
+  const storage = await configuredStorage({ ...setup, environment });
+  try {
+    checkRoots(storage.settings.allow.roots ?? []);
+    await checkWorkspace(environment.workspace);
+    return storage;
+  } catch (error) {
+    storage.close();
+    throw error;
+  }
+}
+
+/** A relative one would fence off another folder wherever the worker is started. */
+function checkRoots(roots: readonly string[]): void {
+  const relative = roots.find((root) => !isAbsolute(root));
+  if (relative === undefined) return;
+  throw new CheckpointConfigError(
+    `The allowed folder \`${relative}\` is relative; expected absolute paths in CKPT_ALLOWED_ROOTS, or in \`allow.roots\` of the storage settings.`,
+    'allow.roots',
+  );
+}
+
+async function checkWorkspace(workspace: string): Promise<void> {
+  try {
+    // A store may be away now and back when a run needs it: that is for the run to see.
+    if (isS3(workspace)) return void parseS3Prefix(workspace);
+    const folder = localPath(workspace);
+    await makeFolder(folder);
+    await access(folder, constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new CheckpointConfigError(
+      `The workspace ${workspace} cannot be used: ${ended(textOf(cause))} Set CKPT_WORKSPACE to a folder that all workers can write, or to s3://bucket/prefix.`,
+      undefined,
+      { cause, details: { workspace } },
+    );
+  }
 }
 
 /** Without a fence: for what this process's owner has set up, as its workspace. */

@@ -6,19 +6,21 @@
  */
 import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker, type NativeConnectionOptions, type WorkerOptions as SdkOptions } from '@temporalio/worker';
-import { loadCatalog } from '../../activities/catalog.ts';
+import { loadCatalog, type Catalog } from '../../activities/catalog.ts';
 import { mapErrors } from '../../activities/failure.ts';
 import { createActivities } from '../../activities/index.ts';
 import { textOf } from '../errors.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../pipeline/contract.ts';
 import type { Storage } from '../io/storage/storage.ts';
+import type { Address } from './addresses.ts';
 import { DEFAULT_CAPACITY, type Capacity } from './capacity.ts';
 import type { WorkerHealth } from './health.ts';
 import { checkpointHandler } from './nexus-service.ts';
-import { installRuntime } from './runtime.ts';
+import { endRuntime, installRuntime } from './runtime.ts';
 import { createServices } from './services.ts';
 import { boundedSlots, residentBytes } from './slot-supplier.ts';
-import { configuredStorage } from './storage.ts';
+import { workerStorage } from './storage.ts';
+import { namespaceError } from './temporal/namespace.ts';
 import { stopPromiseHook } from './temporal/promise-hook.ts';
 import type { Tracing } from './tracing.ts';
 
@@ -36,7 +38,7 @@ const SHUTDOWN_FORCE = '10s';
 export interface WorkerOptions {
   readonly connection: NativeConnectionOptions;
   readonly namespace: string;
-  /** Default: as configured, for the inputs of the user who started this process. */
+  /** Default: as configured, for the inputs of the user who started this process. It is closed with the worker, also where none comes up. */
   readonly storage?: Storage;
   /** See `Services.refuseUnknown`. */
   readonly refuseUnknown?: boolean;
@@ -53,6 +55,8 @@ export interface WorkerOptions {
   /** The worker deployment version; without one, versions are told apart by the workflows themselves. */
   readonly version?: { readonly deploymentName: string; readonly buildId: string };
   readonly tracing?: Tracing | null;
+  /** Where Prometheus metrics are served. */
+  readonly metrics?: Address | null;
 }
 
 export interface RunningWorker {
@@ -64,13 +68,51 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
+/**
+ * What does not come up leaves nothing behind that would keep the process: no connection, and none of the SDK's native part. What this
+ * machine decides of (storage, plug-ins) is looked at before that is there.
+ */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  installRuntime();
+  const storage = options.storage ?? (await workerStorage({ inputs: 'own' }));
+  try {
+    const catalog = await loadCatalog(options.plugins);
+    installRuntime({ metrics: options.metrics ?? undefined });
+    try {
+      return await connectWorker(options, storage, catalog);
+    } catch (error) {
+      await endRuntime();
+      throw error;
+    }
+  } catch (error) {
+    storage.close();
+    await options.tracing?.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function connectWorker(options: WorkerOptions, storage: Storage, catalog: Catalog): Promise<RunningWorker> {
   const { capacity = DEFAULT_CAPACITY, scaleOut = false } = options;
-  const storage = options.storage ?? (await configuredStorage({ inputs: 'own' }));
   const services = createServices(storage, { transfers: capacity.transfers, transferQueue: scaleOut ? TRANSFER_QUEUE : null });
-  const activities = createActivities(await loadCatalog(options.plugins), { ...services, refuseUnknown: options.refuseUnknown === true });
+  const activities = createActivities(catalog, { ...services, refuseUnknown: options.refuseUnknown === true });
   const connection = await NativeConnection.connect(options.connection);
+  const { namespace } = options;
+  try {
+    // The SDK leaves the thread of a worker that it cannot create, which keeps the process; in the main thread there is none.
+    if (options.oneRun !== true) await connection.workflowService.describeNamespace({ namespace });
+    return running(options, { storage, connection, workers: await createWorkers(options, connection, activities) });
+  } catch (error) {
+    // Refused while one of two workers is there; the runtime ends it all the same.
+    await connection.close().catch(() => undefined);
+    throw namespaceError(error, namespace);
+  }
+}
+
+async function createWorkers(
+  options: WorkerOptions,
+  connection: NativeConnection,
+  activities: ReturnType<typeof createActivities>,
+): Promise<readonly Worker[]> {
+  const { capacity = DEFAULT_CAPACITY, scaleOut = false } = options;
   const common = {
     connection,
     namespace: options.namespace,
@@ -98,12 +140,22 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   if (options.oneRun === true) stopPromiseHook();
   if (scaleOut && capacity.transfers > 0)
     workers.push(await Worker.create({ ...common, ...activitySlots(capacity.transfers, capacity.memory), taskQueue: TRANSFER_QUEUE }));
+  return workers;
+}
+
+interface Parts {
+  readonly storage: Storage;
+  readonly connection: NativeConnection;
+  readonly workers: readonly Worker[];
+}
+
+function running(options: WorkerOptions, { storage, connection, workers }: Parts): RunningWorker {
   const stopAll = (): void => {
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
   };
   // One that fails takes the other with it: half a worker would look sound.
-  const running = workers.map((worker) => worker.run().finally(stopAll));
-  const ended = Promise.allSettled(running).then((outcomes) => {
+  const runs = workers.map((worker) => worker.run().finally(stopAll));
+  const ended = Promise.allSettled(runs).then((outcomes) => {
     const failed = outcomes.find(({ status }) => status === 'rejected');
     if (failed?.status === 'rejected') throw failed.reason;
   });

@@ -35,7 +35,7 @@ export function loadSdk(): void {
 /** A worker in this process, for what the command asks of the server. */
 export async function ownWorker(
   { kind, nativeOptions: connection, namespace }: TemporalAccess,
-  options: Pick<WorkerOptions, 'plugins' | 'oneRun'>,
+  options: Pick<WorkerOptions, 'plugins' | 'oneRun' | 'storage'>,
 ): Promise<RunningWorker> {
   const [{ startWorker }, { boundHeapGrowth }] = await Promise.all([import('../worker.ts'), import('../heap.ts')]);
   if (options.oneRun !== true) boundHeapGrowth();

@@ -3,6 +3,7 @@ import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { onErrorOf } from '../../../pipeline/policy.ts';
 import type { CheckpointClient } from '../../client.ts';
 import type { StartedRun } from '../../start.ts';
+import { workerStorage } from '../../storage.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
@@ -34,9 +35,11 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
     else checkAlike(temporal);
     const client = await clientOf(temporal);
     const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
+    // Before the run is there, which a worker that does not come up would leave to others.
+    const storage = local ? await workerStorage({ inputs: 'own' }) : null;
     const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });
     starting.catch(() => undefined);
-    const worker = local ? await ownWorker(temporal, { plugins: options.plugins ?? [], oneRun: true }) : null;
+    const worker = storage === null ? null : await ownWorker(temporal, { storage, plugins: options.plugins ?? [], oneRun: true });
     try {
       const started = await starting;
       const { workflowId } = started;

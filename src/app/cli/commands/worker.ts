@@ -4,7 +4,7 @@ import { CheckpointError, textOf } from '../../../errors.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../../pipeline/contract.ts';
 import { addressText, type Address } from '../../addresses.ts';
 import { readEnvironment, withStorageFile } from '../../environment.ts';
-import { configuredStorage } from '../../storage.ts';
+import { workerStorage } from '../../storage.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { pollersOf } from '../../temporal/visibility.ts';
 import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../worker-settings.ts';
@@ -50,17 +50,12 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
 }
 
 async function start(temporal: TemporalAccess, options: WorkerCommandOptions, settings: WorkerSettings): Promise<RunningWorker> {
-  const [{ startWorker }, { installRuntime }, { boundHeapGrowth }] = await Promise.all([
-    import('../../worker.ts'),
-    import('../../runtime.ts'),
-    import('../../heap.ts'),
-  ]);
+  const [{ startWorker }, { boundHeapGrowth }] = await Promise.all([import('../../worker.ts'), import('../../heap.ts')]);
   const { capacity, metrics, version } = settings;
   boundHeapGrowth();
-  installRuntime({ metrics: metrics ?? undefined });
   // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
   const shared = temporal.kind === 'configured';
-  const storage = await configuredStorage({ file: options.storage, inputs: shared ? 'anybody' : 'own', uploads: capacity.uploads });
+  const storage = await workerStorage({ file: options.storage, inputs: shared ? 'anybody' : 'own', uploads: capacity.uploads });
   return startWorker({
     connection: temporal.nativeOptions,
     namespace: temporal.namespace,
@@ -69,6 +64,7 @@ async function start(temporal: TemporalAccess, options: WorkerCommandOptions, se
     plugins: options.plugins ?? [],
     capacity,
     scaleOut: shared,
+    metrics,
     ...(version === null ? {} : { version }),
     tracing: readEnvironment().traces ? await (await import('../../tracing.ts')).startTracing() : null,
   });

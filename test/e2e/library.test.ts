@@ -209,6 +209,7 @@ test(
       expect(again.workflowId).toMatch(new RegExp(`^${run.workflowId}-retry-`));
       expect(await batch.result(again)).toMatchObject({ total: 1, failed: 1 });
       const fine = await batch.start({ items: items.slice(0, 1), pipeline: { ...template, stages } });
+      await batch.result(fine);
       expect(await thrown(batch.retry(fine))).toMatchObject({
         code: 'CheckpointConfigError',
         message: expect.stringContaining(`Nothing failed or was cancelled in the batch ${fine.workflowId}`),

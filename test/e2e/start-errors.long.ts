@@ -117,7 +117,10 @@ test(
       message: expect.stringContaining('The request stands'),
     });
     expect(interrupted).toMatchObject({ code: 1, signal: null, stderr: expect.stringContaining('The request stands') });
-    for (const id of ['asked', 'interrupted']) {
+    await at(server, 'batch', 'run', 'b.yaml', '--detach', '--id', 'many');
+    const many = await at(server, 'batch', 'cancel', 'many');
+    expect(many).toMatchObject({ code: 1, signal: null, stderr: expect.stringContaining('The request stands') });
+    for (const id of ['asked', 'interrupted', 'many']) {
       const { events } = await environment.client.workflow.getHandle(id).fetchHistory();
       expect(events?.some((event) => event.workflowExecutionCancelRequestedEventAttributes != null)).toBe(true);
     }

@@ -8,6 +8,7 @@ import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
+import { untilEnded } from '../unanswered.ts';
 import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
@@ -83,7 +84,8 @@ export async function batchStatus(workflowId: string, options: OutputOptions): P
 export async function tell(what: 'pause' | 'resume' | 'cancel', workflowId: string, options: OutputOptions): Promise<void> {
   await withServer(options, async ({ client: { batch }, temporal }) => {
     await batch[what](workflowId);
-    const result = what === 'cancel' ? await batch.settled(workflowId) : await batch.status(workflowId);
+    const status = (): Promise<BatchResult> => batch.status(workflowId);
+    const result = what === 'cancel' ? await untilEnded(workflowId, () => batch.settled(workflowId), status) : await status();
     show(result, linkOf(temporal, workflowId), options);
   });
 }

@@ -3,7 +3,7 @@ import type { PipelineResult } from '../../../pipeline/contract.ts';
 import type { CheckpointClient } from '../../client.ts';
 import { errorText, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { questionText } from '../questions.ts';
-import { noWorkerEnds } from '../unanswered.ts';
+import { untilEnded } from '../unanswered.ts';
 import { linkOf, withServer } from '../with-server.ts';
 
 export async function status(workflowId: string, options: OutputOptions): Promise<void> {
@@ -13,10 +13,11 @@ export async function status(workflowId: string, options: OutputOptions): Promis
 export async function cancel(workflowId: string, options: OutputOptions): Promise<void> {
   await withRun(options, workflowId, async (client) => {
     await client.cancel(workflowId);
-    note(`${workflowId} was asked to end. Waiting for a worker to remove what it had not finished …`);
-    const ended = new AbortController();
-    const nobody = noWorkerEnds(workflowId, () => client.status(workflowId), ended.signal);
-    return Promise.race([client.settled(workflowId), nobody]).finally(() => ended.abort());
+    return untilEnded(
+      workflowId,
+      () => client.settled(workflowId),
+      () => client.status(workflowId),
+    );
   });
 }
 

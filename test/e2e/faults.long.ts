@@ -227,7 +227,7 @@ test(
       launch(['run', file, '--id', 'same', '--json', '--worker']).ended,
     ]);
     expect(text.code).toBe(2);
-    expect(text.stderr).toMatch(/^CheckpointConfigError: A run with the id same is going on\..*`ckpt status same`.*`--id`\)\.\n/);
+    expect(text.stderr).toMatch(/^CheckpointConfigError: A run with the id same is going on\..*`ckpt status same`.*`--id`.*\.\n/);
     expect(json.code).toBe(2);
     expect(JSON.parse(json.stdout)).toMatchObject({ error: { type: 'CheckpointConfigError', details: { workflow_id: 'same' } } });
 

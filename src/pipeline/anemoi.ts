@@ -89,6 +89,7 @@ interface Draft {
 /** Any accepted form → ours. Documents that are ours already come back with their short names resolved and nothing else changed. */
 export function understandDocument(given: unknown, surroundings: Surroundings): Understood {
   if (!isMapping(given)) return { document: given, origins: [], notes: [] };
+  const { resolve = (text) => text } = surroundings;
   const training = isMapping(given['training']) ? given['training'] : undefined;
   const pipeline = training?.['checkpoint_pipeline'] ?? given['checkpoint_pipeline'];
   const pipelineAt = training?.['checkpoint_pipeline'] === undefined ? 'checkpoint_pipeline' : 'training.checkpoint_pipeline';
@@ -137,7 +138,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
     settings = { ...ofRoot(given), ...known };
   } else if (training !== undefined) {
     settings = ofRoot(given);
-    drafts = legacyStages(given, training, { resolve: surroundings.resolve ?? ((text) => text), checkpointPath: run.checkpoint_path });
+    drafts = legacyStages(given, training, { resolve, checkpointPath: run.checkpoint_path });
     if (drafts.length === 0)
       throw new CheckpointConfigError(
         'This looks like an Anemoi configuration, but `training` has neither `checkpoint_pipeline`, nor `checkpoint` with `source` and `loading`, nor a legacy key such as `load_weights_only`.',
@@ -147,7 +148,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
 
   const { source: _source, loading: _loading, modifiers: _modifiers, stages: _stages, ...others } = settings;
   const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
-  const flags = refreshFlags(training, surroundings.resolve ?? ((text) => text));
+  const flags = refreshFlags(training, resolve);
   const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
   const origins = drafts.map(({ origin }) => origin);
   if (run.output !== undefined && !stages.some(({ type }) => String(type).startsWith('sink.'))) {

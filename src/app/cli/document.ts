@@ -10,7 +10,7 @@ import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
 import { refuseCredential } from '../../io/http/url.ts';
 import { didYouMean } from '../../pipeline/suggestions.ts';
-import { interpolate, interpolateStage, MOST_REFERENCES, type Values } from './interpolate.ts';
+import { interpolate, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
 import { withHome } from '../../io/local-file.ts';
 import { callerFolder } from './paths.ts';
@@ -44,7 +44,7 @@ const FROM_OUTSIDE = /^\$\{(?:param\.|oc\.env:|([A-Za-z_]\w*)\})/;
 
 function isFromOutside(location: unknown, root: unknown): boolean {
   const found = FROM_OUTSIDE.exec(String(location));
-  return found !== null && (found[1] === undefined || typeof root !== 'object' || root === null || !Object.hasOwn(root, found[1]));
+  return found !== null && (found[1] === undefined || !isIn(root, found[1]));
 }
 
 /** Settings of a pipeline that may come from the environment; all others say how it runs. */

@@ -184,7 +184,8 @@ function defaultOf(given: string | undefined): string | null | undefined {
   return quoted === null ? (text === 'null' ? null : text) : quoted[2]!;
 }
 
-function isIn(root: unknown, key: string): boolean {
+/** Whether the document itself has a value of that name at its root. */
+export function isIn(root: unknown, key: string): boolean {
   return typeof root === 'object' && root !== null && Object.hasOwn(root, key);
 }
 

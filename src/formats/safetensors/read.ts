@@ -9,7 +9,7 @@ import { HEADER_MAX } from './layout.ts';
 
 const LENGTH_SIZE = 8;
 /** The reference has no such limit but that of the header's bytes; the largest public models have some 10,000 in a file. */
-const TENSORS_MAX = 600_000;
+export const TENSORS_MAX = 600_000;
 /** The reference has no such limit, torch and NumPy have 64. */
 const DIMENSIONS_MAX = 1000;
 /** Sizes of all shapes: five for each of as many tensors as may be. */

@@ -10,11 +10,10 @@ import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
 import { NO_TRAINING, movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
+import { TENSORS_MAX } from '../safetensors/read.ts';
 
 /** Bytes of an index: 100 000 tensors take about 12 MB. */
 const INDEX_MAX = 64 * 2 ** 20;
-/** Tensors of a whole set: as many as one file may have. */
-const TENSORS_MAX = 600_000;
 /** Shards of one set; the largest public models have about 200. */
 const SHARDS_MAX = 10_000;
 /** Shards whose headers are read at once: hides latency, keeps memory at a few headers. */
@@ -77,6 +76,7 @@ async function readIndex(source: ByteSource): Promise<ReadonlyMap<string, string
       if (key !== 'weight_map') return json.skip();
       found = true;
       json.object((name) => {
+        // A whole set has as many as one file may have.
         if (weightMap.size === TENSORS_MAX) throw unsound(source.uri, `its weight_map has more than ${TENSORS_MAX} tensors`);
         weightMap.set(name, json.string());
       });

@@ -181,7 +181,7 @@ function noStateDict(nodes: readonly ValueNode[], top: ReadonlyMap<string, NodeI
               ? ' The state dict may be nested differently.'
               : ' It is probably no model checkpoint.';
   return new CheckpointValidationError(
-    `${uri} has no state dict: expected one of ${STATE_DICT_KEYS.join(', ')}, or nothing but tensors; found ${keys.slice(0, 10).join(', ') || 'no keys'}.${hint}`,
+    `${uri} has no state dict: expected one of ${STATE_DICT_KEYS.join(', ')}, or nothing but tensors; found ${listed(keys) || 'no keys'}.${hint}`,
     ['no state dict'],
     {
       details: {

@@ -10,12 +10,11 @@ import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts'
 import { NO_TRAINING } from '../../model/header.ts';
 import type { Finding, Tensor, Weight } from '../../model/header.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { TENSORS_MAX } from '../safetensors/read.ts';
 import type { StateDict } from './state-dict.ts';
 
 /** Modules met, a shared one each time: `state_dict()` names its tensors each time, too. */
 const MODULES_MAX = 1_000_000;
-/** Tensors met in them, as many as a safetensors header may name. */
-const TENSORS_MAX = 600_000;
 /** Characters of all names together. */
 const NAMES_MAX = 64 * 2 ** 20;
 /** Names that a finding lists. */
@@ -44,6 +43,7 @@ export function findModuleWeights(
     for (const { name, tensor, isState } of content.tensors) {
       characters += prefix.length + name.length;
       if (characters > NAMES_MAX) throw tooLarge(uri, `names of more than ${NAMES_MAX} characters`);
+      // Of shared modules each time; as many as a safetensors header may name.
       if (weights.length + attributes.length >= TENSORS_MAX) throw tooLarge(uri, `more than ${TENSORS_MAX} tensors`);
       if (isState) weights.push({ name: `${prefix}${name}`, tensor });
       else attributes.push(`${prefix}${name}`);

@@ -7,6 +7,7 @@
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
 import { checkUrl, isHttp } from '../src/io/http/url.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
+import { refuseRelativeLocation } from '../src/io/relative-location.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
 import { usualNeeds } from '../src/pipeline/needs.ts';
@@ -45,6 +46,7 @@ export async function preflight(
     try {
       const definition = stageOfType(catalog, type, index);
       const parsed = parseOptions(definition, options, index);
+      for (const option of definition.locations ?? []) refuseRelativeLocation(options[option], `stages[${index}].${option}`);
       if (definition.moves?.(parsed) ?? type.startsWith('sink.')) queues[index] = services.transferQueue;
       needs[index] = definition.needs ?? usualNeeds(type);
       places.push(...placesOf(definition, options, index));

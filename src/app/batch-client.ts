@@ -1,5 +1,5 @@
 /** Starting batches, and learning how they stand and how they ended. */
-import { CheckpointConfigError, CheckpointNotFoundError } from '../errors.ts';
+import { CheckpointConfigError } from '../errors.ts';
 import { BATCH_WORKFLOW, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../pipeline/batch.ts';
 import { rejectNotFound } from './failures.ts';
 import { Runs, type Ended, type StartSettings } from './runs.ts';
@@ -43,12 +43,7 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
   }
 
   async #signal(batch: Run, name: string): Promise<void> {
-    const { status } = await this.describe(batch);
-    if (status.name !== 'RUNNING')
-      throw new CheckpointNotFoundError(
-        `${idOf(batch)} has ended (${status.name.toLowerCase()}): there is nothing to ${name}.`,
-        idOf(batch),
-      );
+    await this.describeRunning(batch, `there is nothing to ${name}`);
     await this.handle(batch)
       .signal(name)
       .catch(rejectNotFound(idOf(batch)));

@@ -10,7 +10,7 @@ import {
   type ConnectionLike,
   type WorkflowExecutionDescription,
 } from '@temporalio/client';
-import { CheckpointConfigError, CheckpointNotFoundError, errorOf } from '../errors.ts';
+import { CheckpointConfigError, errorOf } from '../errors.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
@@ -25,7 +25,7 @@ import { CheckpointBatches } from './batch-client.ts';
 import { reportOfCause } from './failures.ts';
 import { Runs, type Ended } from './runs.ts';
 import { CheckpointSchedules } from './schedule-client.ts';
-import { idOf, type Access, type Run, type Work } from './start.ts';
+import type { Access, Run, Work } from './start.ts';
 
 /** Waits this long, in milliseconds, for an answer to be taken: a worker looks at changed options. */
 const ANSWER_DEADLINE = 60_000;
@@ -87,18 +87,10 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
         this.handle(run).executeUpdate<Resolved, [Resolution]>(RESOLVE_UPDATE, { args: [resolution] }),
       );
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError) throw await this.noAnswer(run, error);
+      if (error instanceof WorkflowNotFoundError) await this.describeRunning(run, 'it waits for no answer');
       if (!(error instanceof WorkflowUpdateFailedError)) throw error;
       throw errorOf(reportOfCause(error.cause, error.message), error);
     }
-  }
-
-  /** A run that has ended takes no answer, and the server says of it no more than of one that never was. */
-  private async noAnswer(run: Run, cause: WorkflowNotFoundError): Promise<CheckpointNotFoundError> {
-    const { status } = await this.describe(run);
-    return new CheckpointNotFoundError(`${idOf(run)} has ended (${status.name.toLowerCase()}): it waits for no answer.`, idOf(run), {
-      cause,
-    });
   }
 
   /** Bytes of the transfer that is under way, as its worker last said; null where there is none. */

@@ -1,10 +1,9 @@
 /**
- * Locations that would mean another place on each worker: a relative one counts from the folder in which a worker was started.
+ * Relative locations are refused where a run is started; the preflight refuses those of whoever starts it by other means.
  *
  * Invariant: no stage is loaded for it, as clients are light; a test holds the table against the catalog. Plug-ins know their own options.
  */
-import { isAbsolute } from 'node:path';
-import { CheckpointConfigError } from '../errors.ts';
+import { refuseRelativeLocation } from '../io/relative-location.ts';
 import type { BatchInput } from '../pipeline/batch.ts';
 import type { PipelineInput } from '../pipeline/contract.ts';
 import type { Work } from './start.ts';
@@ -23,12 +22,12 @@ export const LOCATIONS: Readonly<Record<string, readonly string[]>> = {
 export function refuseRelative({ kind, input }: Work): void {
   if (kind === 'pipeline') return refuseIn(input, '');
   refuseIn(input.pipeline, 'pipeline.');
-  for (const [path, location] of placesOf(input)) refuse(location, path);
+  for (const [path, location] of placesOf(input)) refuseRelativeLocation(location, path);
 }
 
 function refuseIn({ stages }: PipelineInput, prefix: string): void {
   for (const [index, stage] of stages.entries())
-    for (const option of LOCATIONS[stage.type] ?? []) refuse(stage[option], `${prefix}stages[${index}].${option}`);
+    for (const option of LOCATIONS[stage.type] ?? []) refuseRelativeLocation(stage[option], `${prefix}stages[${index}].${option}`);
 }
 
 /** Items of a list may be names that the template makes locations of; results of another batch are as it has told them. */
@@ -39,17 +38,4 @@ function placesOf({ items, results }: BatchInput): readonly (readonly [path: str
     ['items.manifest', manifest],
     ['results', results],
   ];
-}
-
-function refuse(location: unknown, path: string): void {
-  if (typeof location !== 'string' || location === '' || isElsewhere(location)) return;
-  throw new CheckpointConfigError(
-    `\`${path}\` is the relative location ${JSON.stringify(location)}: it would count from the folder of whichever worker takes it. Give an absolute path or a URI.`,
-    path,
-  );
-}
-
-/** Absolute, in the home of the worker, a URI, or where the item of a batch is. */
-function isElsewhere(location: string): boolean {
-  return isAbsolute(location) || /^(~(\/|$)|[a-z][a-z0-9+.-]*:\/\/|\$\{item\.)/i.test(location);
 }

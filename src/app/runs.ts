@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isGrpcServiceError, WorkflowFailedError, type WorkflowExecutionDescription, type WorkflowHandle } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
-import { CheckpointConfigError, CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
+import { CheckpointConfigError, CheckpointNotFoundError, CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
 import { BATCH_WORKFLOW } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY } from '../pipeline/contract.ts';
 import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
@@ -71,6 +71,8 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     try {
       return (await whileAway(() => this.handle(run).result())) as Result;
     } catch (error) {
+      // Throws where this client was closed meanwhile, of which a connection says nothing.
+      this.handle(run);
       if (!(error instanceof WorkflowFailedError)) return rejectNotFound(idOf(run))(error);
       const known = resultOfCause<Result>(error.cause);
       if (known !== null) return known;
@@ -104,7 +106,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
 
   /** Asks a run to end; what it had not finished is removed. `settled` waits for that. */
   async cancel(run: Run): Promise<void> {
-    await this.describe(run);
+    await this.describeRunning(run, 'there is nothing to cancel');
     await this.handle(run)
       .cancel()
       .catch(rejectNotFound(idOf(run)));
@@ -124,6 +126,14 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       .catch(rejectNotFound(idOf(run)));
     if (description.type === this.workflowType) return description;
     throw new CheckpointConfigError(`${idOf(run)} is ${KINDS[description.type] ?? `a workflow ${description.type}, none of ours`}.`);
+  }
+
+  /** The same of a run that is asked for something: `CheckpointNotFoundError` once it has ended, as the server says no more of it than of one that never was. */
+  protected async describeRunning(run: Run, otherwise: string): Promise<WorkflowExecutionDescription> {
+    const description = await this.describe(run);
+    const { name } = description.status;
+    if (name === 'RUNNING') return description;
+    throw new CheckpointNotFoundError(`${idOf(run)} has ended (${name.toLowerCase()}): ${otherwise}.`, idOf(run));
   }
 
   private async query(run: Run): Promise<Result> {

@@ -27,6 +27,7 @@ export const FINDING_CODES = [
   'target_required',
   'format_unlike_name',
   'training_state_not_written',
+  'no_checksum',
 ] as const;
 export type FindingCode = (typeof FINDING_CODES)[number];
 
@@ -152,14 +153,7 @@ export function adviseTargets(stages: readonly StageSpec[]): readonly Compositio
           warning(
             'target_required',
             failing,
-            `${failing
-              .map((index) =>
-                named(
-                  stages.map(({ type }) => type),
-                  index,
-                ),
-              )
-              .join(', ')} will fail: say with \`target\` which model the weights must fit.`,
+            `${allNamed(stages, failing)} will fail: say with \`target\` which model the weights must fit.`,
           ),
         ]),
     ...(resumed.length === 0
@@ -201,9 +195,19 @@ export function adviseOutputs(stages: readonly StageSpec[]): readonly Compositio
   return [...misnamed, ...stateless];
 }
 
+/** What is taken from a web server as it comes: a store's own sums, which others have, are not there. */
+export function adviseSources(stages: readonly StageSpec[]): readonly CompositionFinding[] {
+  const unchecked = stages.flatMap(({ type, expected_checksum: sum }, index) =>
+    type === 'source.http' && sum === undefined ? [index] : [],
+  );
+  if (unchecked.length === 0) return [];
+  const text = `${allNamed(stages, unchecked)}: without \`expected_checksum\` nothing shows that the server gives the file that was meant.`;
+  return [warning('no_checksum', unchecked, text)];
+}
+
 /** Everything that is advised before a run. */
 export function advise(stages: readonly StageSpec[]): readonly CompositionFinding[] {
-  return [...adviseComposition(stages), ...adviseTargets(stages), ...adviseOutputs(stages)];
+  return [...adviseComposition(stages), ...adviseTargets(stages), ...adviseOutputs(stages), ...adviseSources(stages)];
 }
 
 /** As it stands in a run's metadata. */
@@ -227,6 +231,11 @@ function suggestion(code: FindingCode, positions: readonly number[], message: st
 
 function named(types: readonly string[], index: number): string {
   return `${types[index]} (stages[${index}])`;
+}
+
+function allNamed(stages: readonly StageSpec[], positions: readonly number[]): string {
+  const types = stages.map(({ type }) => type);
+  return positions.map((index) => named(types, index)).join(', ');
 }
 
 function places(positions: readonly number[]): string {

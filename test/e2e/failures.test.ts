@@ -11,7 +11,14 @@ import { CheckpointClient } from '../../src/app/client.ts';
 import type { StartedRun } from '../../src/app/start.ts';
 import { registerAttributes, registeredAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, type CheckpointError } from '../../src/errors.ts';
-import { TASK_QUEUE, type PipelineInput, type PipelineResult, type Resolution, type StageSpec } from '../../src/pipeline/contract.ts';
+import {
+  PIPELINE_WORKFLOW,
+  TASK_QUEUE,
+  type PipelineInput,
+  type PipelineResult,
+  type Resolution,
+  type StageSpec,
+} from '../../src/pipeline/contract.ts';
 import { ckpt, type Place } from '../support/cli.ts';
 import { fixture } from '../support/project.ts';
 import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
@@ -355,6 +362,19 @@ describe('preflight', () => {
   test('several problems of the document alone: CheckpointConfigError', async () => {
     const result = await run({ stages: [source({ pth: 1 }), { type: 'loader.weights_only', strct: true }] });
     expect(result.error).toMatchObject({ type: 'CheckpointConfigError', details: { config_path: 'stages[0].pth', num_errors: 2 } });
+  });
+
+  test('a relative location, whoever starts the run', async () => {
+    const worker = await workerOf(environment, TASK_QUEUE, servicesOf(join(folder, 'workspace')));
+    const input: PipelineInput = { stages: [source({ path: 'in.ckpt' }), loader, { type: 'sink.publish', uri: 'out.safetensors' }] };
+    const options = { args: [input], taskQueue: TASK_QUEUE, workflowId: `relative-${randomUUID()}` };
+    const result = await worker.runUntil(async () => {
+      await environment.client.workflow.start(PIPELINE_WORKFLOW, options);
+      return runs.settled(options.workflowId);
+    });
+    expect(result.error).toMatchObject({ type: 'CheckpointConfigError', details: { num_errors: 2, config_path: 'stages[0].path' } });
+    expect(JSON.stringify(result.error!.details['problems'])).toContain('is the relative location');
+    await expect(runs.cancel(options.workflowId)).rejects.toThrow(`${options.workflowId} has ended (failed): there is nothing to cancel.`);
   });
 
   test('two outputs of one place', async () => {

@@ -240,9 +240,13 @@ test('a client that was closed says so, whatever is asked of it', async () => {
     const { CheckpointClient } = await import('checkpoint-pipeline');
     const client = await CheckpointClient.connect({ taskQueue: '${queue}' });
     const run = await client.start(${JSON.stringify(pipeline())});
+    const waiting = client.settled(run);
+    waiting.catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, 500));
     await client.close();
     await client.close();
     const asks = [
+      () => waiting,
       () => client.settled(run),
       () => client.status(run),
       () => client.start(${JSON.stringify(pipeline())}),
@@ -258,7 +262,7 @@ test('a client that was closed says so, whatever is asked of it', async () => {
   const { code, stdout, stderr } = await start([process.execPath, '--no-warnings', '--input-type=module', '-e', script], place).ended;
   expect([code, stderr]).toEqual([0, '']);
   const lines = stdout.trim().split('\n');
-  expect(lines).toHaveLength(7);
+  expect(lines).toHaveLength(8);
   for (const line of lines) expect(line).toMatch(/^CheckpointConfigError: This client was closed\./);
 });
 

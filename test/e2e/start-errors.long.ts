@@ -107,20 +107,28 @@ test(
   'with no worker a cancellation is not waited for; it stands',
   async () => {
     await at(server, 'run', 'p.yaml', '--detach', '--id', 'asked');
-    const waiting = ckpt(['run', 'p.yaml', '--id', 'interrupted'], { cwd: folder, env: server });
-    while (!waiting.said().includes('Waiting for the workers') && waiting.process.exitCode === null) await sleep(20);
-    waiting.process.kill('SIGTERM');
-    const [asked, interrupted] = await Promise.all([at(server, 'cancel', 'asked', '--json'), ended(waiting)]);
+    const interrupt = async (...args: readonly string[]): Promise<Ended> => {
+      const waiting = ckpt(args, { cwd: folder, env: server });
+      while (!waiting.said().includes('Waiting for the workers') && waiting.process.exitCode === null) await sleep(20);
+      waiting.process.kill('SIGTERM');
+      return ended(waiting);
+    };
+    const [asked, ...interrupted] = await Promise.all([
+      at(server, 'cancel', 'asked', '--json'),
+      interrupt('run', 'p.yaml', '--id', 'interrupted'),
+      interrupt('batch', 'run', 'b.yaml', '--id', 'interrupted-batch'),
+    ]);
     expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('asked was asked to end. Waiting for a worker') });
     expect((JSON.parse(asked.stdout) as { error: object }).error).toMatchObject({
       type: 'CheckpointTimeoutError',
       message: expect.stringContaining('The request stands'),
     });
-    expect(interrupted).toMatchObject({ code: 1, signal: null, stderr: expect.stringContaining('The request stands') });
+    for (const one of interrupted)
+      expect(one).toMatchObject({ code: 1, signal: null, stderr: expect.stringContaining('The request stands') });
     await at(server, 'batch', 'run', 'b.yaml', '--detach', '--id', 'many');
     const many = await at(server, 'batch', 'cancel', 'many');
     expect(many).toMatchObject({ code: 1, signal: null, stderr: expect.stringContaining('The request stands') });
-    for (const id of ['asked', 'interrupted', 'many']) {
+    for (const id of ['asked', 'interrupted', 'interrupted-batch', 'many']) {
       const { events } = await environment.client.workflow.getHandle(id).fetchHistory();
       expect(events?.some((event) => event.workflowExecutionCancelRequestedEventAttributes != null)).toBe(true);
     }

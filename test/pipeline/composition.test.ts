@@ -81,6 +81,14 @@ describe('outputs', () => {
   });
 });
 
+test.each<[JsonObject, readonly string[]]>([
+  [{}, ['no_checksum']],
+  [{ expected_checksum: '5'.repeat(64) }, []],
+])('a file from a web server with %j: %j', (more, expected) => {
+  const stages = [{ type: 'source.http', url: 'https://models.test/a.pt', ...more }, { type: 'loader.weights_only' }];
+  expect(advise(stages).flatMap(({ code, level }) => (level === 'warning' ? [code] : []))).toEqual(expected);
+});
+
 test('a loader that needs a target and has none is said before it fails', () => {
   const loaders: readonly StageSpec[] = [
     { type: 'loader.transfer_learning' },

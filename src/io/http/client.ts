@@ -11,7 +11,7 @@ import { isIP } from 'node:net';
 import { networkFault, StoreFault } from '../store-fault.ts';
 import { isPublicAddress } from './address.ts';
 
-const REDIRECTS_MOST = 5;
+const REDIRECTS_MOST = 10;
 const USER_AGENT = 'checkpoint-pipeline';
 
 export interface HttpClient {

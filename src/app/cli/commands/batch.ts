@@ -6,9 +6,8 @@ import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
 import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
-import { untilEnded } from '../unanswered.ts';
+import { untilEnded, untilOurEnd } from '../until-end.ts';
 import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
@@ -54,15 +53,15 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
       const passing = passingLinkOf(temporal, workflowId);
       if (process.stderr.isTTY) note(`Batch ${workflowId}${passing === null ? '' : `: ${passing}`}`);
-      const release = onInterrupt('batch', () => void batch.cancel(started).catch(() => undefined));
       const stop = showProgress(() => batch.status(started));
-      const result = await Promise.race([
-        batch.settled(started),
-        ...(worker === null ? [] : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
-      ]).finally(() => {
-        stop();
-        release();
-      });
+      const result = await untilOurEnd({
+        what: 'batch',
+        workflowId,
+        worker,
+        settled: () => batch.settled(started),
+        cancel: () => batch.cancel(started),
+        status: () => batch.status(started),
+      }).finally(stop);
       show(result, link, options);
       if (!temporal.stays && options.json !== true)
         note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');

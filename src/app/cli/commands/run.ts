@@ -6,11 +6,10 @@ import type { StartedRun } from '../../start.ts';
 import { workerStorage } from '../../storage.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
-import { onInterrupt } from '../interrupt.ts';
 import { errorText, logger, note, noteWarnings, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
-import { noWorkerEnds } from '../unanswered.ts';
+import { untilOurEnd } from '../until-end.ts';
 import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
@@ -53,22 +52,19 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
       if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
       const passing = passingLinkOf(temporal, workflowId);
       if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
-      let release = (): void => undefined;
-      const cancelled = new Promise<void>((resolve) => {
-        release = onInterrupt('run', () => void client.cancel(workflowId).then(resolve, () => undefined));
-      });
       const watching = new AbortController();
       const bar = process.stderr.isTTY ? new ProgressBar() : null;
       if (bar !== null || mayWait(document)) void watch(client, started, bar, watching.signal);
-      const result = await Promise.race([
-        client.settled(started),
-        ...(worker === null
-          ? [cancelled.then(() => noWorkerEnds(workflowId, () => client.status(started), watching.signal))]
-          : [worker.ended.then(() => Promise.reject(new Error('the worker stopped')))]),
-      ]).finally(() => {
+      const result = await untilOurEnd({
+        what: 'run',
+        workflowId,
+        worker,
+        settled: () => client.settled(started),
+        cancel: () => client.cancel(workflowId),
+        status: () => client.status(started),
+      }).finally(() => {
         watching.abort();
         bar?.stop();
-        release();
       });
       if (options.json === true) printJson(result);
       else {

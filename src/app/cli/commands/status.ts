@@ -3,7 +3,7 @@ import type { PipelineResult } from '../../../pipeline/contract.ts';
 import type { CheckpointClient } from '../../client.ts';
 import { errorText, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
 import { questionText } from '../questions.ts';
-import { untilEnded } from '../unanswered.ts';
+import { untilEnded } from '../until-end.ts';
 import { linkOf, withServer } from '../with-server.ts';
 
 export async function status(workflowId: string, options: OutputOptions): Promise<void> {

@@ -126,12 +126,17 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
 class EndingAccess implements Access {
   readonly taskQueue: string;
   readonly note: (line: string) => void;
+  readonly #ending = new AbortController();
   #client: Client | null;
 
   constructor(client: Client, taskQueue: string, note: (line: string) => void) {
     this.#client = client;
     this.taskQueue = taskQueue;
     this.note = note;
+  }
+
+  get ended(): AbortSignal {
+    return this.#ending.signal;
   }
 
   get client(): Client {
@@ -141,6 +146,7 @@ class EndingAccess implements Access {
 
   end(): void {
     this.#client = null;
+    this.#ending.abort();
   }
 }
 

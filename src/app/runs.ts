@@ -69,7 +69,8 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
   /** Waits for the end of a run; a failed or cancelled one gives its result all the same, with `error` set. */
   async settled(run: Run): Promise<Result> {
     try {
-      return (await whileAway(() => this.handle(run).result())) as Result;
+      const { client, ended } = this.access;
+      return (await whileAway(() => client.withAbortSignal(ended, () => this.handle(run).result()))) as Result;
     } catch (error) {
       // Throws where this client was closed meanwhile, of which a connection says nothing.
       this.handle(run);

@@ -26,6 +26,8 @@ export interface Access {
   readonly taskQueue: string;
   /** Takes one line about what the server lacks. */
   readonly note: (line: string) => void;
+  /** Aborted once the connection is ended: a call that waits would be tried again for a while. */
+  readonly ended: AbortSignal;
 }
 
 /** A run by its id; without `runId` the latest one of that id. */

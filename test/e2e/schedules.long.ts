@@ -278,7 +278,7 @@ test.each([
     'wrong.yaml:2:5: Unknown stage type',
   ],
 ])('exit 2 with file, line and column: %s', async (_name, text, message) => {
-  await writeFile(join(folder, 'p.yaml'), 'stages: []\n');
+  await writeFile(join(folder, 'p.yaml'), `stages:\n  - {type: source.local, path: ${fixture('good/state_dict.pt')}}\n`);
   await writeFile(join(folder, 'wrong.yaml'), 'stages:\n  - type: source.lokal\n');
   await writeFile(join(folder, 'schedule.yaml'), text);
   expect(await answer(2, 'apply', 'schedule.yaml')).toMatchObject({
@@ -300,3 +300,17 @@ test(
   },
   LONG,
 );
+
+test('what a scheduled pipeline is warned of is said when it is made: later nobody reads it', async () => {
+  const source = `  - {type: source.local, path: ${fixture('good/lightning_trained.ckpt')}}`;
+  await writeFile(
+    join(folder, 'p.yaml'),
+    ['stages:', source, '  - type: loader.warm_start', `  - {type: sink.publish, uri: ${join(folder, 'o.safetensors')}}`].join('\n'),
+  );
+  await writeFile(join(folder, 's.yaml'), 'id: warned\nevery: 1d\npaused: true\npipeline: p.yaml\n');
+  for (const args of [
+    ['create', 'first', '--every', '1d', '--paused', '--pipeline', 'p.yaml'],
+    ['apply', 's.yaml'],
+  ])
+    expect(await run(...args)).toMatchObject({ code: 0, stderr: expect.stringContaining('warning training_state_not_written: ') });
+});

@@ -1,5 +1,7 @@
 /** `ckpt schedule create|apply|update|list|describe|pause|unpause|trigger|backfill|delete`. */
 import { CheckpointConfigError, isCheckpointError } from '../../../errors.ts';
+import type { BatchInput } from '../../../pipeline/batch.ts';
+import type { PipelineInput } from '../../../pipeline/contract.ts';
 import {
   checkOneWork,
   checkSchedule,
@@ -13,7 +15,7 @@ import { formatCount } from '../../../pipeline/text.ts';
 import type { AppliedSchedule, CheckpointSchedules } from '../../schedule-client.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { logger, note, print, printJson, type OutputOptions } from '../output.ts';
+import { logger, note, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
 import { readSchedule, readWork } from '../schedule-document.ts';
 import { checkStays, clientOf, linkOf } from '../with-server.ts';
@@ -36,6 +38,7 @@ type CreateOptions = OutputOptions & DocumentOptions & TimingOptions & { readonl
 
 export async function apply(file: string, options: OutputOptions & DocumentOptions): Promise<void> {
   const { id, input, locate } = await readSchedule(file, documentSettings(options, note));
+  noteWork(input);
   await withSchedules(options, async (schedules) => {
     const applied = await schedules.apply(id, input).catch((error: unknown) => {
       throw isCheckpointError(error) && 'config_path' in error.details ? locate(error) : error;
@@ -47,6 +50,7 @@ export async function apply(file: string, options: OutputOptions & DocumentOptio
 export async function create(id: string, options: CreateOptions): Promise<void> {
   checkOneWork({ pipeline: options.pipeline, batch: options.batch });
   const work = await readWork(options, callerFolder(), documentSettings(options, note));
+  noteWork(work);
   const input = checkSchedule({ ...changeOf(options), ...(options.paused === true ? { paused: true } : {}), ...work });
   await withSchedules(options, async (schedules) => show(await schedules.create(id, input), options));
 }
@@ -55,9 +59,16 @@ export async function update(id: string, options: CreateOptions): Promise<void> 
   const named = options.pipeline !== undefined || options.batch !== undefined;
   if (named) checkOneWork({ pipeline: options.pipeline, batch: options.batch });
   const work = named ? await readWork(options, callerFolder(), documentSettings(options, note)) : {};
+  noteWork(work);
   const change = { ...changeOf(options), ...work };
   if (Object.keys(change).length === 0) throw new CheckpointConfigError('Say what changes: `--cron`, `--every`, `--pipeline` …');
   await withSchedules(options, async (schedules) => show(await schedules.update(id, change), options));
+}
+
+/** Nobody is there to read them when it starts. */
+function noteWork({ pipeline, batch }: { readonly pipeline?: PipelineInput | undefined; readonly batch?: BatchInput | undefined }): void {
+  const started = pipeline ?? batch?.pipeline;
+  if (started !== undefined) noteWarnings(started);
 }
 
 function changeOf({ cron, every, offset, timeZone, jitter, overlap, catchUp, note: text }: TimingOptions): ScheduleChange {

@@ -1,7 +1,7 @@
 /** Whether a place can be read or written, as far as can be told without reading or writing it. */
 import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { CheckpointConfigError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import { checkReplaceable, localPath } from './local-file.ts';
@@ -25,6 +25,8 @@ export async function checkReadable(uri: string, open: (uri: string) => Promise<
   return size;
 }
 
+/** Bytes of a name on a disk, less those that the name of what attempts keep beside an output has more. */
+const NAME_MOST = 255 - 26;
 /** Milliseconds for which what was found of a folder or a bucket holds: a batch asks of the same one for each item. */
 const FOLDER_HOLDS = 5000;
 const FOLDERS_MOST = 1000;
@@ -38,6 +40,9 @@ const writable = new Map<string, { readonly at: number; readonly free: number | 
 export async function checkWritable(uri: string, storage: Storage, signal?: AbortSignal): Promise<number | null> {
   if (isS3(uri)) return bucketWritable(uri, storage, signal);
   const path = localPath(uri);
+  const bytes = Buffer.byteLength(basename(path));
+  if (bytes > NAME_MOST)
+    throw new CheckpointConfigError(`${path} has a name of ${bytes} bytes; at most ${NAME_MOST} can be published. Choose a shorter one.`);
   const there = await stat(path).catch(() => null);
   if (there !== null) checkReplaceable(path, there);
   const known = writable.get(dirname(path));

@@ -42,6 +42,16 @@ test('a pipe or a device is not replaced by what is published', async () => {
 });
 
 test.each([
+  ['a'.repeat(229), true],
+  ['a'.repeat(230), false],
+  ['ä'.repeat(115), false],
+])('a name has room for that of what is kept beside it: %s, %s', async (name, isTaken) => {
+  const checked = checkWritable(join(folder, name), createStorage());
+  if (isTaken) await checked;
+  else await expect(checked).rejects.toThrow('has a name of 230 bytes; at most 229 can be published. Choose a shorter one.');
+});
+
+test.each([
   ['file:///a/..%2fb', 'encoded /'],
   ['file://evil/x.pt', 'host'],
   ['file:///%zz', 'malformed'],

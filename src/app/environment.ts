@@ -33,6 +33,9 @@ const REACH = [
   'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI',
 ];
 
+/** Nor may a worker take stages that it does not have. */
+export const PLUGINS = '--plugins';
+
 /** Variables that are set, by name, each as a digest of its value. */
 export type Reach = Readonly<Record<string, string>>;
 
@@ -59,7 +62,7 @@ export interface Environment {
   readonly allowedBuckets: readonly string[] | null;
   /** `CKPT_ALLOW_PRIVATE_ADDRESSES`: HTTP to this machine and to private networks; null: not set. */
   readonly allowPrivateAddresses: boolean | null;
-  /** All of those, and the AWS credential chain's: processes with the same may do each other's work. */
+  /** All of those, the AWS credential chain's, and further stages: processes with the same may do each other's work. */
   readonly reach: Reach;
   /** What `ckpt worker` takes as options, too; an option wins. */
   readonly worker: WorkerVariables;
@@ -133,9 +136,15 @@ export function withStorageFile(environment: Environment, file: string | undefin
   return { ...environment, storageFile: file, reach: { ...environment.reach, ...Object.fromEntries(reachOf('CKPT_STORAGE', file)) } };
 }
 
+/** With further stages, by the absolute paths of their modules. */
+export function withPlugins(environment: Environment, plugins: readonly string[] = []): Environment {
+  if (plugins.length === 0) return environment;
+  return { ...environment, reach: { ...environment.reach, ...Object.fromEntries(reachOf(PLUGINS, plugins.toSorted().join('\n'))) } };
+}
+
 /** The names in which they differ. */
 export function differencesOf(a: Reach, b: Reach): readonly string[] {
-  return REACH.filter((name) => a[name] !== b[name]);
+  return [...REACH, PLUGINS].filter((name) => a[name] !== b[name]);
 }
 
 /** A fence that was misspelt must not stand open or shut by chance. */

@@ -1,11 +1,12 @@
 /** A batch document from a file: items and the template of their pipelines, its places made absolute from the folder of the document. */
-import { isAbsolute, resolve } from 'node:path';
+import { join } from 'node:path';
 import { isCheckpointError } from '../../errors.ts';
 import { refuseCredential } from '../../io/http/url.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
 import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkInput, movedTo, readPlaced, type DocumentSettings } from './document.ts';
+import { absoluteLocation } from './paths.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
   return readPlaced(file, 'batch', async (given, folder) => {
@@ -14,7 +15,7 @@ export async function readBatch(file: string, settings: DocumentSettings): Promi
     const batch = checkBatch(understood);
     const place = (location: string): string => {
       refuseCredential(location, 'items');
-      return /^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location) ? location : resolve(folder, location);
+      return absoluteLocation(location, folder);
     };
     return { ...batch, items: placed(batch.items, place), ...(batch.results === undefined ? {} : { results: place(batch.results) }) };
   });
@@ -29,12 +30,13 @@ async function template(given: unknown, folder: string, settings: DocumentSettin
     // What the item fills in later stands as it is until then.
     const pipeline = await checkInput(escaped(given), folder, settings);
     // A location that begins with the item's is where the item is, not beside the document.
+    const besideDocument = join(folder, '${item.');
     const stages = pipeline.stages.map(
       (stage) =>
         Object.fromEntries(
           Object.entries(stage).map(([key, value]) => [
             key,
-            typeof value === 'string' && value.startsWith(`${folder}/\${item.`) ? value.slice(folder.length + 1) : value,
+            typeof value === 'string' && value.startsWith(besideDocument) ? value.slice(besideDocument.indexOf('${item.')) : value,
           ]),
         ) as StageSpec,
     );

@@ -1,6 +1,6 @@
 /** A pipeline document from a file: YAML (and JSON, which is YAML) with the place of every error. */
 import { readFile } from 'node:fs/promises';
-import { dirname, isAbsolute, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document, type YAMLError } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
@@ -12,8 +12,7 @@ import { refuseCredential } from '../../io/http/url.ts';
 import { didYouMean } from '../../pipeline/suggestions.ts';
 import { interpolate, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
-import { withHome } from '../../io/local-file.ts';
-import { callerFolder } from './paths.ts';
+import { absoluteLocation, callerFolder } from './paths.ts';
 
 /** Larger documents are no pipelines. */
 const MOST_BYTES = 1024 * 1024;
@@ -277,11 +276,6 @@ function readings(written: unknown, values: Values, configPath: string): readonl
   const text = interpolate(written, { ...values, asTexts: true }, configPath);
   const number = typeof text === 'string' && text.trim() !== '' ? Number(text) : NaN;
   return Number.isFinite(number) ? [text, number] : [text];
-}
-
-function absoluteLocation(location: string, folder: string): string {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location)) return location;
-  return resolve(folder, withHome(location));
 }
 
 /** The same error with file, line and column of the value it is about, or of each. */

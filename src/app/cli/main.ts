@@ -164,6 +164,7 @@ program
   .option('--skip', 'go on without what the stage would have changed')
   .option('--abort', 'end the run with the error of the stage')
   .addOption(assignment('--set <option=value>', 'with --retry: another value for an option of the stage, as YAML; null takes it away'))
+  .addOption(plugins())
   .action(async (id: string, _options, command: Command) => (await import('./commands/resolve.ts')).resolve(id, command.optsWithGlobals()));
 
 program
@@ -218,6 +219,7 @@ batch
   .option('--id <workflow-id>', 'workflow id of the new batch')
   .option('--worker', 'run a worker in this process also for a configured server')
   .option('--no-report', 'leave no report beside the results')
+  .addOption(plugins())
   .action(async (id: string, _options, command: Command) =>
     (await import('./commands/batch.ts')).retryBatch(id, command.optsWithGlobals()),
   );

@@ -1,10 +1,13 @@
 /** Options that several commands have. */
 import { InvalidArgumentError, Option } from 'commander';
+import { absoluteLocation, callerFolder } from './paths.ts';
 
 const again = 'may be given again';
 
 export const plugins = (): Option =>
-  new Option('--plugins <path>', `module, package or folder with further stages; ${again}`).argParser<readonly string[]>(collected);
+  new Option('--plugins <path>', `module, package or folder with further stages; ${again}`).argParser<readonly string[]>((text, before) =>
+    collected(absoluteLocation(text, callerFolder()), before),
+  );
 
 /** `name=value`, collected in a mapping. */
 export const assignment = (flags: string, description: string): Option =>

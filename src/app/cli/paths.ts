@@ -1,6 +1,14 @@
-/** Where the user stands. */
+/** Where the user stands, and what locations mean from there. */
+import { isAbsolute, resolve } from 'node:path';
+import { withHome } from '../../io/local-file.ts';
 import { readEnvironment } from '../environment.ts';
 
 export function callerFolder(): string {
   return readEnvironment().callerFolder;
+}
+
+/** A location as every worker finds it: a URI as it is, `~` the user's home, a relative path from the folder. */
+export function absoluteLocation(location: string, folder: string): string {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location)) return location;
+  return resolve(folder, withHome(location));
 }

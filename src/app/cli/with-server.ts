@@ -4,6 +4,7 @@
  */
 import { CheckpointConfigError } from '../../errors.ts';
 import type { CheckpointClient } from '../client.ts';
+import { PLUGINS, readEnvironment, withPlugins } from '../environment.ts';
 import { connectTemporal, type TemporalAccess } from '../temporal/connect.ts';
 import type { RunningWorker, WorkerOptions } from '../worker.ts';
 import { logger, note, type OutputOptions } from './output.ts';
@@ -13,10 +14,17 @@ export interface Server {
   readonly temporal: TemporalAccess;
 }
 
-export async function withServer<T>(options: OutputOptions, act: (server: Server) => Promise<T>): Promise<T> {
-  const temporal = await connectTemporal({ log: logger(options), meanwhile: loadSdk });
+export interface ServerOptions extends OutputOptions {
+  readonly plugins?: readonly string[];
+}
+
+export async function withServer<T>(options: ServerOptions, act: (server: Server) => Promise<T>): Promise<T> {
+  const { plugins = [] } = options;
+  const environment = withPlugins(readEnvironment(), plugins);
+  const temporal = await connectTemporal({ log: logger(options), environment, meanwhile: loadSdk });
   try {
-    const worker = temporal.kind === 'configured' || temporal.differsIn.length > 0 ? null : await ownWorker(temporal, { oneRun: true });
+    const own = temporal.kind !== 'configured' && temporal.differsIn.length === 0;
+    const worker = own ? await ownWorker(temporal, { plugins, oneRun: true }) : null;
     try {
       return await act({ client: await clientOf(temporal), temporal });
     } finally {
@@ -45,6 +53,11 @@ export async function ownWorker(
 export async function clientOf({ connection, namespace }: TemporalAccess): Promise<CheckpointClient> {
   const { CheckpointClient: Client } = await import('../client.ts');
   return new Client({ connection, namespace }, { note });
+}
+
+/** The worker that another command keeps up has stages beside ours, and does what needs none of them. */
+export function isServed({ stays, differsIn }: TemporalAccess, plugins: readonly string[] = []): boolean {
+  return stays && plugins.length === 0 && differsIn.length === 1 && differsIn[0] === PLUGINS;
 }
 
 /** What is left to others needs a server, and a worker, that outlive this command. */

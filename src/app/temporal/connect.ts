@@ -90,10 +90,12 @@ export async function findExisting(environment: Environment): Promise<TemporalAc
 
 /** One that is none of ours. */
 async function connectOther(log: (line: string) => void, environment: Environment): Promise<TemporalAccess | null> {
-  const { connectionOptions, namespace = 'default' } = configuration();
+  const { connectionOptions } = configuration();
+  const namespace = configuredNamespace();
   const { uiUrl, stateFolder } = environment;
   const { address } = connectionOptions;
-  if (address !== undefined) {
+  // An empty variable counts as unset, as those of our own do.
+  if (address !== undefined && address !== '') {
     log(`temporal: configured server ${address}`);
     const connection = await connect(connectionOptions, address);
     const nativeOptions = connectionOptions as NativeConnectionOptions;
@@ -125,7 +127,7 @@ async function accessOf(
 
 /** Of Temporal's configuration; the clients' default where it names none. */
 export function configuredNamespace(): string {
-  return configuration().namespace ?? 'default';
+  return configuration().namespace || 'default';
 }
 
 function configuration(): { readonly connectionOptions: ConnectionOptions; readonly namespace?: string } {

@@ -1,6 +1,6 @@
 /** Documents from files: every accepted form, and the line and column of what is wrong. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readBatch } from '../../../src/app/cli/batch-document.ts';
@@ -149,6 +149,17 @@ describe('what could never run is refused before anything does', () => {
     const file = join(folder, 'batch.yaml');
     await writeFile(file, text);
     await expect(readBatch(file, {})).resolves.toBeDefined();
+  });
+
+  test('the home folder in the places of a batch', async () => {
+    const file = join(folder, 'batch.yaml');
+    const stage = '{type: sink.publish, uri: "~/out/${item.stem}"}';
+    await writeFile(file, `items: {uri: ~/runs, glob: "*.pt"}\nresults: ~/r.jsonl\npipeline:\n  stages:\n    - ${stage}\n`);
+    expect(await readBatch(file, {})).toMatchObject({
+      items: { uri: join(homedir(), 'runs') },
+      results: join(homedir(), 'r.jsonl'),
+      pipeline: { stages: [{ uri: join(homedir(), 'out/${item.stem}') }] },
+    });
   });
 });
 

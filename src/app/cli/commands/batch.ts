@@ -1,6 +1,7 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
 import type { BatchResult, BatchStatus } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
+import { readEnvironment, withPlugins } from '../../environment.ts';
 import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
@@ -8,7 +9,7 @@ import { progressLine, showProgress } from '../batch-progress.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { untilEnded, untilOurEnd } from '../until-end.ts';
-import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, isServed, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -34,12 +35,14 @@ function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
 }
 
 async function go(options: BatchOptions, start: (batches: CheckpointBatches) => Promise<StartedRun>): Promise<void> {
-  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true, meanwhile: loadSdk });
+  const environment = withPlugins(readEnvironment(), options.plugins);
+  const hasWorker = options.detach !== true;
+  const temporal = await connectTemporal({ log: logger(options), hasWorker, environment, meanwhile: loadSdk });
   try {
     if (options.detach === true) checkStays(temporal, '`--detach`');
-    else checkAlike(temporal);
+    else if (!isServed(temporal, options.plugins)) checkAlike(temporal);
     const { batch } = await clientOf(temporal);
-    const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
+    const local = hasWorker && !isServed(temporal, options.plugins) && (temporal.kind !== 'configured' || options.worker === true);
     const worker = local ? await ownWorker(temporal, { plugins: options.plugins ?? [] }) : null;
     try {
       const started = await start(batch);
@@ -50,7 +53,8 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
         else print(`Started ${workflowId}${link === null ? '' : `\n${link}`}`);
         return;
       }
-      if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      if (!local && temporal.kind === 'configured')
+        note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
       const passing = passingLinkOf(temporal, workflowId);
       if (process.stderr.isTTY) note(`Batch ${workflowId}${passing === null ? '' : `: ${passing}`}`);
       const stop = showProgress(() => batch.status(started));

@@ -1,15 +1,14 @@
 /** `ckpt resolve`: the answer to a run that waits. */
-import { isAbsolute, resolve as resolvePath } from 'node:path';
 import { parse } from 'yaml';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { CheckpointConfigError, textOf, type Json, type JsonObject } from '../../../errors.ts';
 import { RESOLUTIONS, type Resolution } from '../../../pipeline/contract.ts';
 import { ended } from '../../../pipeline/text.ts';
-import { withServer } from '../with-server.ts';
-import { print, printJson, type OutputOptions } from '../output.ts';
-import { callerFolder } from '../paths.ts';
+import { withServer, type ServerOptions } from '../with-server.ts';
+import { print, printJson } from '../output.ts';
+import { absoluteLocation, callerFolder } from '../paths.ts';
 
-export interface ResolveOptions extends OutputOptions {
+export interface ResolveOptions extends ServerOptions {
   readonly retry?: boolean;
   readonly skip?: boolean;
   readonly abort?: boolean;
@@ -28,7 +27,7 @@ export async function resolve(workflowId: string, options: ResolveOptions): Prom
     const resolution: Resolution =
       options.set === undefined
         ? { action }
-        : { action, options: await located(changes, (await client.status(workflowId)).waiting?.stage.type) };
+        : { action, options: await located(changes, (await client.status(workflowId)).waiting?.stage.type, options.plugins) };
     const resolved = await client.resolveFailure(workflowId, resolution);
     if (options.json === true) return printJson({ workflow_id: workflowId, ...resolved });
     print(`${workflowId}: ${action}, stage ${resolved.stage.index + 1} (${resolved.stage.type}).`);
@@ -49,12 +48,11 @@ function valueOf(name: string, text: string): Json {
 }
 
 /** Relative locations count from where the user stands. */
-async function located(changes: JsonObject, type: string | undefined): Promise<JsonObject> {
-  const locations = (type === undefined ? undefined : (await loadCatalog()).get(type)?.locations) ?? [];
+async function located(changes: JsonObject, type: string | undefined, plugins?: readonly string[]): Promise<JsonObject> {
+  const locations = (type === undefined ? undefined : (await loadCatalog(plugins)).get(type)?.locations) ?? [];
   return Object.fromEntries(
     Object.entries(changes).map(([name, value]) => {
-      const relative = locations.includes(name) && typeof value === 'string' && !isAbsolute(value) && !value.includes('://');
-      return [name, relative ? resolvePath(callerFolder(), value) : value];
+      return [name, locations.includes(name) && typeof value === 'string' ? absoluteLocation(value, callerFolder()) : value];
     }),
   );
 }

@@ -3,6 +3,7 @@ import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { onErrorOf } from '../../../pipeline/policy.ts';
 import type { CheckpointClient } from '../../client.ts';
 import type { StartedRun } from '../../start.ts';
+import { readEnvironment, withPlugins } from '../../environment.ts';
 import { workerStorage } from '../../storage.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
@@ -10,7 +11,7 @@ import { errorText, logger, note, noteWarnings, print, printJson, resultText, ty
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { untilOurEnd } from '../until-end.ts';
-import { checkAlike, checkStays, clientOf, linkOf, loadSdk, ownWorker, passingLinkOf } from '../with-server.ts';
+import { checkAlike, checkStays, clientOf, isServed, linkOf, loadSdk, ownWorker, passingLinkOf } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -29,12 +30,14 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 /** Runs a document that was checked against the catalog. */
 export async function runDocument(given: PipelineInput, options: RunOptions): Promise<void> {
   const document = { ...given, report: options.report !== false && given.report !== false };
-  const temporal = await connectTemporal({ log: logger(options), hasWorker: options.detach !== true, meanwhile: loadSdk });
+  const environment = withPlugins(readEnvironment(), options.plugins);
+  const hasWorker = options.detach !== true;
+  const temporal = await connectTemporal({ log: logger(options), hasWorker, environment, meanwhile: loadSdk });
   try {
     if (options.detach === true) checkStays(temporal, '`--detach`');
-    else checkAlike(temporal);
+    else if (!isServed(temporal, options.plugins)) checkAlike(temporal);
     const client = await clientOf(temporal);
-    const local = options.detach !== true && (temporal.kind !== 'configured' || options.worker === true);
+    const local = hasWorker && !isServed(temporal, options.plugins) && (temporal.kind !== 'configured' || options.worker === true);
     // Before the run is there, which a worker that does not come up would leave to others.
     const storage = local ? await workerStorage({ inputs: 'own' }) : null;
     const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });
@@ -49,7 +52,8 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
         else print(`Started ${workflowId}${link === null ? '' : `\n${link}`}`);
         return;
       }
-      if (!local) note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      if (!local && temporal.kind === 'configured')
+        note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
       const passing = passingLinkOf(temporal, workflowId);
       if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
       const watching = new AbortController();

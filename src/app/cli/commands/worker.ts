@@ -1,9 +1,9 @@
 /** `ckpt worker` and `ckpt dev`: a worker, and where no server is configured the embedded one, until a signal ends them. */
 import { hostname } from 'node:os';
-import { CheckpointError, textOf } from '../../../errors.ts';
+import { CheckpointConfigError, CheckpointError, textOf } from '../../../errors.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../../pipeline/contract.ts';
 import { addressText, type Address } from '../../addresses.ts';
-import { readEnvironment, withStorageFile } from '../../environment.ts';
+import { readEnvironment, withPlugins, withStorageFile } from '../../environment.ts';
 import { workerStorage } from '../../storage.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { pollersOf } from '../../temporal/visibility.ts';
@@ -29,7 +29,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
   // First: a process that is asked how it does while it starts says so.
   const health = settings.health === null ? null : await serveHealth(settings.health, async (look) => running?.health(look) ?? STARTING);
   try {
-    const environment = withStorageFile(readEnvironment(), options.storage);
+    const environment = withPlugins(withStorageFile(readEnvironment(), options.storage), options.plugins);
     const temporal = await connectTemporal({ log: logger(options), keeps: true, environment, meanwhile: loadSdk });
     try {
       checkAlike(temporal);
@@ -39,8 +39,8 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
       if (settings.metrics !== null) note(`Metrics: http://${addressText(settings.metrics)}/metrics`);
       if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
       const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
-      await Promise.race([stopped, running.ended]);
-      await running.stop();
+      // Also where it has failed: what it holds open would keep the process.
+      await Promise.race([stopped, running.ended]).finally(running.stop);
     } finally {
       await temporal.close();
     }
@@ -55,6 +55,10 @@ async function start(temporal: TemporalAccess, options: WorkerCommandOptions, se
   boundHeapGrowth();
   // Whoever reaches a configured server may start pipelines here; the embedded one is the user's own.
   const shared = temporal.kind === 'configured';
+  if (!shared && (capacity.activities === 0 || capacity.transfers === 0))
+    throw new CheckpointConfigError(
+      `\`--${capacity.activities === 0 ? 'activities' : 'transfers'} 0\` leaves that work to other workers, and at ${temporal.address} one worker does all of it. Set TEMPORAL_ADDRESS to share it out.`,
+    );
   const storage = await workerStorage({ file: options.storage, inputs: shared ? 'anybody' : 'own', uploads: capacity.uploads });
   return startWorker({
     connection: temporal.nativeOptions,

@@ -1,6 +1,13 @@
 /** What every loader stage does around the pure part: read header and target, plan, keep both in the workspace, record. */
 import { z } from 'zod';
-import { CheckpointConfigError, CheckpointError, isCheckpointError, type Json, type JsonObject } from '../src/errors.ts';
+import {
+  CheckpointConfigError,
+  CheckpointError,
+  CheckpointValidationError,
+  isCheckpointError,
+  type Json,
+  type JsonObject,
+} from '../src/errors.ts';
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/pipeline/text.ts';
@@ -99,6 +106,7 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
       earlier,
     ),
   );
+  if (loaded.plan.tensors.length === 0) throw nothingLeft(header, loaded.skipped);
   const { warnings: ofHeader, ...more } = (await rules.metadata?.(header)) ?? {};
   const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...listIn(ofHeader)].slice(-20);
   const plan = withRecord(loaded.plan, completeRecord(loaded));
@@ -137,6 +145,16 @@ function requireFields({ context, options, stage }: StageCall<LoaderOptions>, ru
   throw new CheckpointError(`${stage.type} requires ${missing.join(', ')}: ${advice.join(', and ')}.`, {
     retryable: false,
     details: { stage: stage.type, missing_fields: missing },
+  });
+}
+
+/** An output without tensors would take the place of one with them. */
+function nothingLeft({ weights }: Header, skipped: Loaded['skipped']): CheckpointValidationError {
+  const reasons = skipped.slice(0, 5).map(({ what, reason }) => `${what} (${reason})`);
+  const why = reasons.length === 0 ? '' : `: left out are ${reasons.join(', ')}${skipped.length > reasons.length ? ' …' : ''}`;
+  const text = weights.length === 0 ? 'The source holds no tensor' : `No tensor is left of the source's ${weights.length}`;
+  return new CheckpointValidationError(`${text}${why}.`, ['no tensor'], {
+    details: { reason: 'no_tensors', skipped: skipped.slice(0, 20).map(({ what, reason }) => ({ what, reason })) },
   });
 }
 

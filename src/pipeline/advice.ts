@@ -5,6 +5,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
   weights_never_loaded: 'Put a loader after the source, and look at the stages that failed before it.',
   unsupported_tensors: 'Leave them out with `skip_unsupported: true`.',
   out_of_memory: 'Give the worker more memory, or let it do less at once; the run can be started again.',
+  unsafe: 'Do not load the file elsewhere, and find out who wrote it: `ckpt scan` lists every name in its pickles.',
+  no_tensors: 'Look at the source with `ckpt inspect`: nothing was published, and what was there before is as it was.',
   no_state_dict: 'Save it with the dict of tensors under `state_dict`, or that dict by itself: `torch.save(checkpoint[key], file)`.',
   not_waiting: 'Look at the run with `ckpt status`.',
   missing_fields: 'Put a source before loaders, and a loader before modifiers and sinks.',
@@ -17,7 +19,7 @@ const BY_CODE: Readonly<Record<ErrorCode, string>> = {
     'The file is damaged or no checkpoint: `ckpt inspect` and `ckpt verify` show how far it can be read. Save or copy it again.',
   CheckpointIncompatibleError:
     'Compare source and target with `ckpt diff`; rename with `modifier.rename`, or let `loader.transfer_learning` take what fits.',
-  CheckpointValidationError: 'The content breaks a rule: `ckpt scan` and `ckpt verify` list the findings. Do not load the file elsewhere.',
+  CheckpointValidationError: 'The content breaks the rule that the message names: `ckpt inspect` shows what is in the file.',
   CheckpointConfigError: 'Correct the document: `ckpt validate` checks it, `ckpt stages` lists stages and options.',
   CheckpointSourceError: 'Check the storage, the network and the credentials of the worker; then run it again.',
   CheckpointTimeoutError: 'Is a worker up (`ckpt worker`)? Otherwise give the stage a larger `timeout`.',

@@ -1,6 +1,6 @@
 /** Failures that people can act on: retries, what follows a failure, the question of a run that waits, and what is found before it starts. */
 import { randomUUID } from 'node:crypto';
-import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -327,6 +327,18 @@ describe('on_error: wait', () => {
     });
     expect(result.status).toBe('completed');
   });
+});
+
+test('a source without tensors publishes nothing: the output that is there stays as it is', async () => {
+  const uri = join(folder, 'out.safetensors');
+  await copyFile(fixture('good/dtypes.safetensors'), uri);
+  const result = await run(scrub(source({ path: fixture('good/no_tensors.safetensors') })));
+  expect(result.error).toMatchObject({
+    type: 'CheckpointValidationError',
+    message: expect.stringContaining('The source holds no tensor.'),
+  });
+  expect(result.outputs).toEqual([]);
+  expect(await readFile(uri)).toEqual(await readFile(fixture('good/dtypes.safetensors')));
 });
 
 describe('preflight', () => {

@@ -174,10 +174,19 @@ const EXCEPTIONS = new Set([
 ]);
 /**
  * Inside dangerous modules, and no way to run code: functions of tensors, which `torch.nn.functional` gives under its own name (`F.gelu`,
- * `F.softplus`, `F.logsigmoid`), and the generator of random numbers. Hyper-parameters name them.
+ * `F.softplus`, `F.logsigmoid`), the generator of random numbers, and classes that hold settings or indexes. Hyper-parameters name them.
  */
 const HARMLESS_UNKNOWN = new Set([
   'torch._C Generator',
+  'logging getLogger',
+  ...'ShardingStrategy BackwardPrefetch MixedPrecision CPUOffload StateDictType FullStateDictConfig LocalStateDictConfig ShardedStateDictConfig'
+    .split(' ')
+    .map((name) => `torch.distributed.fsdp.api ${name}`),
+  ...'Subset TensorDataset ConcatDataset'.split(' ').map((name) => `torch.utils.data.dataset ${name}`),
+  ...'SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler'
+    .split(' ')
+    .map((name) => `torch.utils.data.sampler ${name}`),
+  'torch.utils.data.distributed DistributedSampler',
   ...(
     'adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d avg_pool2d avg_pool3d binary_cross_entropy col2im conv_depthwise3d cross_entropy_loss ' +
     'elu elu_ flatten_dense_tensors fractional_max_pool2d fractional_max_pool3d gelu gelu_ glu hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ huber_loss im2col ' +

@@ -121,7 +121,7 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions): { readonl
   if (failure.ambiguous)
     throw new CheckpointValidationError(`${text} No pickle writer does this; do not load the file.`, [failure.message], {
       cause: failure,
-      details: { member: options.member, position: failure.position, globals: [] },
+      details: { reason: 'unsafe', member: options.member, position: failure.position, globals: [] },
     });
   throw new CheckpointLoadError(`${text} Copy or save it again.`, options.uri, {
     cause: failure,
@@ -148,7 +148,7 @@ export function refuseDangerous(uri: string, globals: readonly GlobalUse[]): voi
   throw new CheckpointValidationError(
     `${uri} is unsafe: its pickle names ${names.slice(0, 20).join(', ')}, which could run code where the file is loaded. Nothing was executed here; do not load it elsewhere.`,
     names.slice(0, 100).map((name) => `dangerous global ${name}`),
-    { details: { globals: listed } },
+    { details: { reason: 'unsafe', globals: listed } },
   );
 }
 

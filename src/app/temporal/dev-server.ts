@@ -3,9 +3,10 @@
  * processes of the user.
  *
  * Each process holds a lease (a file named by its pid); the last one to leave tells the server to end, and a lease of a process that
- * is gone counts for nothing, also where its pid is taken again. So a killed CLI leaves a server that the next one finds, uses and finally stops.
+ * is gone counts for nothing, also where its pid is taken again. So a killed CLI leaves a server that the next one finds, uses and finally stops;
+ * one that was killed while its server came up leaves one that the next ends first: two on one database would take each other's work.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { link, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
@@ -72,6 +73,8 @@ interface ServerRecord {
   readonly uiPort: number;
   /** Unix time in milliseconds at which it was told to end: it takes a second, which only the next command that brings a server up waits for. */
   readonly endingSince?: number;
+  /** It has not said yet that it is up; the mark of its process, as the command that waited for it may be gone. */
+  readonly starting?: string;
 }
 
 /** In a lease beside the process: it keeps a worker, too, until somebody stops it. */
@@ -132,7 +135,8 @@ export async function acquireDevServer({ log, environment, meanwhile, keeps = fa
 /** The server of a record whose process lives and is to go on; null otherwise, a damaged record included. */
 export async function runningServer(folder: string): Promise<ServerRecord | null> {
   const record = await readRecord(folder);
-  return record !== null && record.endingSince === undefined && (await isTemporal(record.pid)) ? record : null;
+  if (record === null || record.endingSince !== undefined || record.starting !== undefined) return null;
+  return (await isTemporal(record.pid)) ? record : null;
 }
 
 async function readRecord(folder: string): Promise<ServerRecord | null> {
@@ -167,6 +171,7 @@ async function start({ log, environment, meanwhile = () => undefined }: BringUp)
   const program = await findTemporalBinary({ log, environment });
   const folder = environment.stateFolder;
   await waitForEnd(folder);
+  await removeDeadLocks(folder);
   for (let attempt = 1; ; attempt++) {
     // Between looking for a free port and taking it, another process may take it: then the server ends at once.
     const [port, uiPort] = attempt === 1 ? [await freePort(PORT), await freePort(UI_PORT)] : [await freePort(0), await freePort(0)];
@@ -185,11 +190,14 @@ async function start({ log, environment, meanwhile = () => undefined }: BringUp)
   }
 }
 
-/** Two servers on one database would take each other's work: one that was told to end is gone before the next begins. */
+/** One that was told to end, or whose command has ended while it came up, is gone before the next begins. */
 async function waitForEnd(folder: string): Promise<void> {
   const record = await readRecord(folder);
+  if (record === null) return;
   // Long after, the pid may be that of any program.
-  if (record?.endingSince !== undefined && Date.now() - record.endingSince < ENDING_LONGEST) await stop(record.pid);
+  const ending = record.endingSince !== undefined && Date.now() - record.endingSince < ENDING_LONGEST;
+  const starting = record.starting !== undefined && record.starting === processMark(record.pid);
+  if (ending || starting) await stop(record.pid);
 }
 
 /** Waits for the server's own word that it is up: that something answers at the port proves nothing, it may be another's. */
@@ -211,6 +219,9 @@ async function startAt(
   let ended: string | null = null;
   child.on('error', (error) => (ended = error.message)).on('exit', (code) => (ended = `it ended with code ${code}`));
   child.unref();
+  const release = endWith(child);
+  const mark = child.pid === undefined ? null : processMark(child.pid);
+  if (mark !== null) await writeRecord(folder, { pid: child.pid!, port, uiPort, starting: mark });
   meanwhile();
   const said = async (): Promise<string> => {
     const { size } = await output.stat();
@@ -227,8 +238,24 @@ async function startAt(
     const last = (await said()).trim().split('\n').at(-1) ?? '';
     return { pid: child.pid ?? 0, failure: `${ended ?? 'no answer in a minute'}${last === '' ? '' : `: ${last.slice(0, 300)}`}` };
   } finally {
+    release();
     await output.close();
   }
+}
+
+/** A command that is told to end while its server comes up ends both. Gives what takes the handlers away. */
+function endWith(child: ChildProcess): () => void {
+  const handlers = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => {
+    const handle = (): void => {
+      child.kill('SIGTERM');
+      process.off(signal, handle);
+      // As it would have without us; where somebody else listens, that is theirs.
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    };
+    process.on(signal, handle);
+    return () => process.off(signal, handle);
+  });
+  return () => handlers.forEach((remove) => remove());
 }
 
 /** True when a Temporal server at the address knows the namespace `default`. */
@@ -341,6 +368,14 @@ async function locked<T>(folder: string, work: () => Promise<T>): Promise<T> {
   } finally {
     await rm(mine, { force: true });
   }
+}
+
+/** What processes that were killed have made aside. */
+async function removeDeadLocks(folder: string): Promise<void> {
+  const asides = (await readdir(folder)).filter((name) => name.startsWith('lock.'));
+  await Promise.all(
+    asides.flatMap((name) => (processMark(Number(name.split('.')[1])) === null ? [rm(join(folder, name), { force: true })] : [])),
+  );
 }
 
 /** Of several that see the same dead lock one moves it away; what turns out to be a newer one is put back. */

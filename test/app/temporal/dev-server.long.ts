@@ -113,6 +113,33 @@ test('of a record from long ago the pid may be that of any program, which is lef
   await server.release();
 });
 
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)(
+  'a command that gets %s while its server comes up leaves none beside that of the next',
+  async (signal) => {
+    const child = spawn(process.execPath, [compiled('src/app/cli/main.js'), 'status', 'none'], {
+      stdio: 'ignore',
+      env: { ...process.env, XDG_STATE_HOME: join(folder, 'xdg'), TEMPORAL_ADDRESS: '' },
+    });
+    holders.push(child);
+    const ended = once(child, 'exit');
+    state = join(folder, 'xdg', 'checkpoint-pipeline');
+    const starting = async (): Promise<number | undefined> => {
+      const text = await readFile(join(state, 'server.json'), 'utf8').catch(() => '{}');
+      const { pid, starting } = JSON.parse(text) as { pid?: number; starting?: string };
+      return starting === undefined ? undefined : pid;
+    };
+    let pid: number | undefined;
+    while ((pid = await starting()) === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill(signal);
+    expect(await ended).toEqual([null, signal]);
+    if (signal !== 'SIGKILL') await gone(pid);
+    const next = await acquireDevServer({ log: () => undefined, environment: { ...environment, stateFolder: state } });
+    expect(processMark(pid)).toBeNull();
+    expect((await readdir(state)).filter((name) => name.startsWith('lock'))).toEqual([]);
+    await next.release();
+  },
+);
+
 test('two commands that start at once bring up one server', async () => {
   const [first, second] = await Promise.all([holder(), holder()]);
   expect(second.server).toBe(first.server);

@@ -39,7 +39,12 @@ const LISTED = 20;
 const options = z
   .strictObject({
     uri: z.string().min(1).superRefine(refusedBy(checkOutput)).describe('where to publish: absolute path, file:// or s3:// URI'),
-    format: z.enum(FORMATS).default('safetensors').describe('safetensors, or what torch.load(weights_only=True) and Lightning read'),
+    format: z
+      .enum(FORMATS)
+      .default('safetensors')
+      .describe(
+        '`safetensors`; or of torch, for `weights_only=True`: `state_dict` the dict of tensors by itself, as transformers, timm and `load_state_dict` take it; `pytorch` that dict under `model_state_dict`, with training state beside it; `lightning` what a Trainer resumes from',
+      ),
     shard_size: z
       .union([z.number().int().positive(), z.string().regex(SIZE, 'expected a size such as 5GB or 512MiB')])
       .describe('most bytes of tensors in a file (`5GB`, `512MiB`): larger outputs become shards with an index; safetensors only')

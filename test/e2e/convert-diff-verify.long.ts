@@ -41,7 +41,9 @@ describe('convert', () => {
     [['b.ckpt', '--weights-only'], { format: 'lightning', training: { has_optimizer: false, epoch: 0 } }],
     [['c.pt'], { format: 'pytorch', training: { has_optimizer: false, epoch: null } }],
     [['d.pt', '--training-state'], { format: 'pytorch', training: { has_optimizer: true, epoch: 1 } }],
-    [['e.bin', '--format', 'state_dict'], { format: 'state_dict', training: { has_optimizer: false } }],
+    [['e.bin'], { format: 'state_dict', training: { has_optimizer: false } }],
+    [['g.bin', '--training-state'], { format: 'pytorch', training: { has_optimizer: true, epoch: 1 } }],
+    [['h.pt', '--format', 'state_dict'], { format: 'state_dict', training: { has_optimizer: false } }],
     [['f.safetensors'], { container: 'safetensors' }],
   ])('%j', async (args, expected) => {
     const { code, stderr } = await ckpt('convert', '--worker', fixture(LIGHTNING), ...args);

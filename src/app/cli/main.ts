@@ -43,9 +43,10 @@ program
   .description('convert a checkpoint: the pipeline of a source, a loader and a sink, in one line')
   .addOption(json())
   .addOption(
-    new Option('--format <format>', 'default: by the name of <out>: .ckpt lightning; .pt, .pth, .bin pytorch; else safetensors').choices([
-      ...FORMATS,
-    ]),
+    new Option(
+      '--format <format>',
+      'default: by the name of <out>: .ckpt lightning; .pt, .pth pytorch; .bin state_dict; else safetensors',
+    ).choices([...FORMATS]),
   )
   .option('--weights-only', 'leave training state out, also where the format keeps it by default (lightning)')
   .option('--training-state', 'keep training state also for pytorch')

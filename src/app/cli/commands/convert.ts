@@ -20,7 +20,7 @@ export async function convert(from: string, to: string, options: ConvertOptions)
 
 /** The pipeline document that the line stands for. */
 function documentOf(from: string, to: string, options: ConvertOptions): PipelineInput {
-  const format = options.format ?? formatNamed(to);
+  const format = options.format ?? (isBare(to, options) ? 'state_dict' : formatNamed(to));
   if (options.weightsOnly === true && options.trainingState === true)
     throw new CheckpointConfigError('`--weights-only` and `--training-state` exclude each other.');
   if (options.trainingState === true && format !== 'lightning' && format !== 'pytorch')
@@ -37,6 +37,11 @@ function documentOf(from: string, to: string, options: ConvertOptions): Pipeline
       { type: 'sink.publish', uri: to, format, ...(options.shardSize === undefined ? {} : { shard_size: options.shardSize }) },
     ],
   };
+}
+
+/** Of a `.bin` the programs that read it by its name (transformers, diffusers) expect the dict of tensors by itself. */
+function isBare(to: string, { trainingState }: ConvertOptions): boolean {
+  return trainingState !== true && /\.bin$/i.test(to);
 }
 
 function sourceOf(location: string): PipelineInput['stages'][number] {

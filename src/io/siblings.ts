@@ -17,6 +17,10 @@ import type { Storage } from './storage/storage.ts';
 /** Of a torch distributed checkpoint. */
 const DISTRIBUTED_METADATA = '.metadata';
 
+/** What Hugging Face's libraries name the weights of a model's folder; of the same ones in both forms they read safetensors. */
+const WEIGHTS = /^(?:model|pytorch_model|adapter_model|diffusion_pytorch_model)\.(?:safetensors|bin)$/;
+const CHECKPOINT = /\.(?:safetensors|ckpt|pt|pth|bin)$/i;
+
 /** What opens the siblings of `uri` by `open`, whichever scheme it has. */
 export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSource>): OpenSibling {
   return async (name) => {
@@ -31,7 +35,10 @@ export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSourc
   };
 }
 
-/** The file that stands for a folder: its only index of shards, or the metadata of a distributed checkpoint; other paths as they are. */
+/**
+ * The file that stands for a folder: its only index of shards, the metadata of a distributed checkpoint, or else the weights by the name that
+ * they have in a model's folder; other paths as they are.
+ */
 export async function checkpointFile(uri: string, storage: Storage, signal?: AbortSignal): Promise<string> {
   if (isS3(uri)) return uri.endsWith('/') ? checkpointObject(uri, storage, signal) : uri;
   if (!isLocal(uri)) return uri;
@@ -58,15 +65,26 @@ async function checkpointObject(uri: string, storage: Storage, signal: AbortSign
 }
 
 function onlyCheckpoint(folder: string, names: readonly string[]): string {
-  const found = names.filter((name) => isIndexName(name) || name === DISTRIBUTED_METADATA).toSorted();
+  const indexes = names.filter((name) => isIndexName(name) || name === DISTRIBUTED_METADATA).toSorted();
+  const found = indexes.length > 0 ? indexes : weightsAmong(names);
   const [only, second] = found;
   if (only !== undefined && second === undefined) return only;
-  if (only === undefined)
+  if (only === undefined) {
+    const checkpoints = names.filter((name) => CHECKPOINT.test(name)).toSorted();
+    const there = checkpoints.length === 0 ? '' : ` such as ${checkpoints.slice(0, 5).join(', ')}`;
     throw new CheckpointLoadError(
-      `${folder} is a folder without an index of shards (*.index.json) or a ${DISTRIBUTED_METADATA} file; name a checkpoint file in it.`,
+      `${folder} is a folder without an index of shards (*.index.json), a ${DISTRIBUTED_METADATA} file or model.safetensors; name a checkpoint file in it${there}.`,
       folder,
+      { details: { reason: 'folder', files: checkpoints.slice(0, 20) } },
     );
+  }
   throw new CheckpointConfigError(`${folder} is a folder of several checkpoints: ${found.slice(0, 5).join(', ')}. Name the one to read.`);
+}
+
+function weightsAmong(names: readonly string[]): readonly string[] {
+  const found = names.filter((name) => WEIGHTS.test(name)).toSorted();
+  const models = new Set(found.map((name) => name.replace(/^pytorch_model/, 'model').replace(/\.\w+$/, '')));
+  return models.size === 1 && found.length > 1 ? found.filter((name) => name.endsWith('.safetensors')) : found;
 }
 
 async function checkInside(path: string): Promise<void> {

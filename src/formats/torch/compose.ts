@@ -20,9 +20,11 @@ const VERSION_KEY = 'pytorch-lightning_version';
 /** For weights that no Lightning wrote: late enough that nothing is migrated. */
 const VERSION = '2.0.0';
 const LIGHTNING_MARKS = [VERSION_KEY, 'optimizer_states', 'lr_schedulers', 'loops', 'callbacks'];
-/** Lightning's names, and those of torch's tutorial that its users follow. */
-const OPTIMIZERS = ['optimizer_states', 'optimizer_state_dict'] as const;
-const SCHEDULERS = ['lr_schedulers', 'scheduler_state_dict'] as const;
+/** Lightning's names, those of torch's tutorial that its users follow, and what others call them. */
+const OPTIMIZERS = ['optimizer_states', 'optimizer_state_dict', 'optimizer'] as const;
+const SCHEDULERS = ['lr_schedulers', 'scheduler_state_dict', 'lr_scheduler', 'scheduler'] as const;
+/** These may hold anything: only a dict is a state. */
+const LOOSE: readonly string[] = ['optimizer', 'lr_scheduler', 'scheduler'];
 const METADATA = 'metadata';
 
 type Entry = readonly [key: NodeId, value: NodeId];
@@ -48,7 +50,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
   const taken = new Set<string>();
   /** The value under one of the names, or undefined. */
   const take = (...names: readonly string[]): NodeId | undefined => {
-    const name = names.find((each) => state.has(each));
+    const name = names.find((each) => state.has(each) && (!LOOSE.includes(each) || isDict(nodes[state.get(each)![1]])));
     if (name === undefined) return undefined;
     taken.add(name);
     return state.get(name)![1];
@@ -64,7 +66,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
     put(weightsKey, weights);
     // Where Lightning wrote it, its own order; else what Lightning looks for.
     if (!fromLightning) {
-      for (const key of [OPTIMIZERS[1], SCHEDULERS[1]]) {
+      for (const key of [...OPTIMIZERS, ...SCHEDULERS]) {
         if (!state.has(key) || nodes[state.get(key)![1]] !== null) continue;
         state.delete(key);
         dropped.push({ what: key, reason: 'None counts as absent' });
@@ -146,6 +148,10 @@ function shifted(node: ValueNode, by: number): ValueNode {
     default:
       return node;
   }
+}
+
+function isDict(node: ValueNode | undefined): boolean {
+  return typeof node === 'object' && node !== null && node.kind === 'dict';
 }
 
 function itemsOf(node: ValueNode | undefined): readonly NodeId[] | undefined {

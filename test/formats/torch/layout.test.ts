@@ -172,6 +172,11 @@ describe('7. Formats: training state', () => {
     const none = lightningOf({ optimizer_state_dict: null, scheduler_state_dict: null });
     expect([...none.top.keys()]).toEqual(['epoch', 'global_step', 'pytorch-lightning_version', 'state_dict']);
     expect(none.dropped).toEqual([absent('optimizer_state_dict'), absent('scheduler_state_dict')]);
+    // The names that others take, of a state; what is none stays as it is.
+    const others = lightningOf({ optimizer: { state: {} }, lr_scheduler: { last_epoch: 3 }, scheduler: 'cosine' });
+    expect(others.top.get('optimizer_states')).toMatchObject({ kind: 'list', items: [expect.any(Number)] });
+    expect(others.top.get('lr_schedulers')).toMatchObject({ kind: 'list', items: [expect.any(Number)] });
+    expect([others.top.has('optimizer'), others.top.get('scheduler')]).toEqual([false, 'cosine']);
   });
 
   test('a state dict has no place for any of it', async () => {

@@ -4,6 +4,7 @@ import {
   isGrpcServiceError,
   ScheduleAlreadyRunning,
   ScheduleNotFoundError,
+  WorkflowNotFoundError,
   type ScheduleDescription,
   type ScheduleExecutionResult,
   type ScheduleHandle,
@@ -279,7 +280,7 @@ export class CheckpointSchedules {
       const error = ended.error === null ? null : { type: ended.error.type, message: ended.error.message };
       return { ...base, outcome: ended.status, error, ...('failed' in ended ? { failed: ended.failed } : {}) };
     } catch (error) {
-      if (isCheckpointError(error) && error.code !== 'CheckpointNotFoundError') throw error;
+      if (!isGone(error)) throw error;
       return { ...base, outcome: 'lost', error: null };
     }
   }
@@ -306,6 +307,11 @@ export class CheckpointSchedules {
       );
     });
   }
+}
+
+/** Whether a server has said that it has no such run; one that did not answer may well have it. */
+function isGone(error: unknown): boolean {
+  return error instanceof WorkflowNotFoundError || (isCheckpointError(error) && error.code === 'CheckpointNotFoundError');
 }
 
 function kindOf(workflowType: string | undefined): Work['kind'] | null {

@@ -40,8 +40,8 @@ function clashOf(uri: string, earlier: string): string | undefined {
   return undefined;
 }
 
-/** One spelling of a place; none for what the stage's own check refuses. */
-function placeOf(uri: unknown): string | undefined {
+/** One spelling of a place; none for what no output may be, as the stage's own check says. */
+export function placeOf(uri: unknown): string | undefined {
   if (typeof uri !== 'string') return undefined;
   try {
     return outputUri(uri);

@@ -5,15 +5,17 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
+import { siblingUri } from '../src/io/destination.ts';
 import { checkUrl, isHttp } from '../src/io/http/url.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
 import { refuseRelativeLocation } from '../src/io/relative-location.ts';
+import { isS3 } from '../src/io/s3/location.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
 import { usualNeeds } from '../src/pipeline/needs.ts';
 import { formatBytes } from '../src/pipeline/text.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
-import { outputClashes } from './output-clashes.ts';
+import { outputClashes, placeOf } from './output-clashes.ts';
 import type { Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -108,11 +110,15 @@ function placesOf({ type, locations = [] }: StageDefinition, options: JsonObject
   });
 }
 
-/** A published file, or one beside it: shards and an index lie there, too. */
+/** A published file, its folder, or an index beside it, which the shards of an output have: however each of the two is spelt. */
 function covers(written: string, read: string): boolean {
-  const plain = (uri: string): string => uri.replace(/^file:\/\//, '');
-  const folder = plain(written).slice(0, plain(written).lastIndexOf('/') + 1);
-  return plain(read) === plain(written) || (plain(read).startsWith(folder) && folder.length > 1 && read.endsWith('.index.json'));
+  const output = placeOf(written);
+  if (output === undefined) return false;
+  const folder = siblingUri(output, '');
+  const place = placeOf(read) ?? read;
+  // Without a slash at its end, an S3 URI names an object.
+  const isFolder = place === folder || (!isS3(place) && `${place}/` === folder);
+  return isFolder || place === output || (place.endsWith('.index.json') && siblingUri(place, '') === folder);
 }
 
 function problemOf(error: unknown, place: Pick<Problem, 'path' | 'stage' | 'kind'>): Problem {

@@ -13,7 +13,7 @@ import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, 
 import type { ByteSource } from '../model/byte-source.ts';
 import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { itemOf } from '../pipeline/batch-template.ts';
-import { compileRegex } from '../transform/patterns.ts';
+import { compilePathGlob } from '../transform/patterns.ts';
 import { objectsIn, type FileBelow } from './files-below.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
@@ -172,21 +172,10 @@ function jsonOf(line: string, place: string): unknown {
   }
 }
 
-/** Globs over paths: `*` and `?` stay within a folder, `**` crosses them, `{a,b}` is either. */
+/** Whether a path fits one of the globs. */
 export function pathGlob(globs: string | readonly string[]): (key: string) => boolean {
-  const patterns = [globs].flat().map((glob) => {
-    const text = glob.replaceAll(/\*\*\/|\*\*|[*?{},]|[.+^$()|[\]\\]/g, (mark) => {
-      if (mark === '**/') return '(?:.*/)?';
-      if (mark === '**') return '.*';
-      if (mark === '*') return '[^/]*';
-      if (mark === '?') return '[^/]';
-      if (mark === '{') return '(?:';
-      if (mark === '}') return ')';
-      return mark === ',' ? (glob.includes('{') ? '|' : ',') : `\\${mark}`;
-    });
-    return compileRegex(`^(?:${text})$`, 'items.glob');
-  });
-  return (key) => patterns.some((pattern) => pattern.matches(key));
+  const fitting = [globs].flat().map((glob) => compilePathGlob(glob, 'items.glob'));
+  return (key) => fitting.some((fits) => fits(key));
 }
 
 function isList(items: BatchItems): items is Extract<BatchItems, readonly unknown[]> {

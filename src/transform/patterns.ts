@@ -67,8 +67,14 @@ function plainReplacement(plain: RegExp, replacement: string): (name: string) =>
  */
 export function compileGlob(glob: string, configPath: string): (name: string) => boolean {
   if (!/[?[\]{}\\]/.test(glob)) return starGlob(glob);
-  const regex = compileRegex(`(?s:${regexOf(glob, configPath)})`, configPath);
+  const regex = compileRegex(`(?s:${regexOf(glob, IN_NAMES, configPath)})`, configPath);
   return (name) => regex.matches(name);
+}
+
+/** A glob over whole paths: `*` and `?` stay within a folder, `**` crosses them, `{a,b}` is either; all else is as it is. */
+export function compilePathGlob(glob: string, configPath: string): (path: string) => boolean {
+  const regex = compileRegex(regexOf(glob, IN_PATHS, configPath), configPath);
+  return (path) => regex.matches(path);
 }
 
 /** Text and `*` alone: what most people write, and in a fifth of the time. Each part is looked for once, from where the last one ended. */
@@ -90,17 +96,46 @@ function starGlob(glob: string): (name: string) => boolean {
   };
 }
 
-function regexOf(glob: string, configPath: string): string {
+/** What the wildcards of a glob stand for, as regular expressions. */
+interface Wildcards {
+  /** Longest first: the first that fits is taken. */
+  readonly marks: readonly (readonly [mark: string, regex: string])[];
+  /** Whether `[abc]` is one character of some, and a backslash takes the next character as it is. */
+  readonly classes: boolean;
+}
+
+const IN_NAMES: Wildcards = {
+  marks: [
+    ['*', '.*'],
+    ['?', '.'],
+  ],
+  classes: true,
+};
+
+const IN_PATHS: Wildcards = {
+  marks: [
+    ['**/', '(?:.*/)?'],
+    ['**', '.*'],
+    ['*', '[^/]*'],
+    ['?', '[^/]'],
+  ],
+  classes: false,
+};
+
+/** The glob as a regular expression; braces that are not closed, or classes that are not, are a `CheckpointConfigError`. */
+function regexOf(glob: string, { marks, classes }: Wildcards, configPath: string): string {
   let regex = '';
   let depth = 0;
   for (let at = 0; at < glob.length; at++) {
     const character = glob[at]!;
-    if (character === '*') regex += '.*';
-    else if (character === '?') regex += '.';
-    else if (character === '{') regex += ((depth += 1), '(?:');
+    const mark = marks.find(([text]) => glob.startsWith(text, at));
+    if (mark !== undefined) {
+      regex += mark[1];
+      at += mark[0].length - 1;
+    } else if (character === '{') regex += ((depth += 1), '(?:');
     else if (character === '}' && depth > 0) regex += ((depth -= 1), ')');
     else if (character === ',' && depth > 0) regex += '|';
-    else if (character === '[') {
+    else if (character === '[' && classes) {
       const end = glob.indexOf(']', at + 2);
       if (end === -1) throw new CheckpointConfigError(`The glob \`${glob}\` has a \`[\` without its \`]\`.`, configPath);
       const inside = glob.slice(at + 1, end);
@@ -108,7 +143,7 @@ function regexOf(glob: string, configPath: string): string {
       regex += `[${negated ? '^' : ''}${inside.slice(negated ? 1 : 0).replaceAll(/[\\^[&]/g, '\\$&')}]`;
       at = end;
     } else {
-      const literal = character === '\\' && at + 1 < glob.length ? glob[++at]! : character;
+      const literal = character === '\\' && classes && at + 1 < glob.length ? glob[++at]! : character;
       regex += literal.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
     }
   }

@@ -52,6 +52,16 @@ test('globs', () => {
   expect(fits('*/a.ckpt', 'x/y/a.ckpt')).toBe(false);
   expect(fits('run-?/{last,best}.pt', 'run-1/best.pt')).toBe(true);
   expect(fits('a+(b).pt', 'a+(b).pt')).toBe(true);
+  expect(fits('[a].pt', '[a].pt')).toBe(true);
+});
+
+test('in globs, a comma is "or" within braces alone', () => {
+  const fits = (glob: string, key: string): boolean => pathGlob(glob)(key);
+  expect(fits('a,b/*.{pt,ckpt}', 'a,b/x.pt')).toBe(true);
+  expect(fits('a,b/*.{pt,ckpt}', 'a')).toBe(false);
+  expect(fits('{a,b{c,d}},e', 'bd,e')).toBe(true);
+  expect(fits('x}', 'x}')).toBe(true);
+  expect(() => pathGlob('{a')).toThrow('The glob `{a` has a `{` without its `}`.');
 });
 
 describe('manifests', () => {

@@ -1,5 +1,6 @@
 /** `modifier.drop_training_state`: publishes weights only, whatever the loader kept beside them. */
 import { z } from 'zod';
+import { topLevelKeys } from '../../src/model/tree.ts';
 import { modifyPlan } from '../modify-plan.ts';
 import { defineStage } from '../stage.ts';
 
@@ -10,8 +11,7 @@ export default defineStage({
   run: (call) =>
     modifyPlan(call, ({ trainingState, stateTensors: _state, ...plan }) => {
       if (trainingState === undefined) return { plan, summary: 'there was no training state' };
-      const root = trainingState.nodes[trainingState.root];
-      const keys = typeof root === 'object' && root?.kind === 'dict' ? root.entries.map(([key]) => String(trainingState.nodes[key])) : [];
+      const keys = topLevelKeys(trainingState);
       return {
         plan: { ...plan, dropped: [...plan.dropped, ...keys.map((what) => ({ what, reason: 'drop_training_state' }))] },
         entry: { type: 'drop_training_state', dropped: keys },

@@ -8,6 +8,7 @@ import { CheckpointConfigError } from '../errors.ts';
 import { tensorBytes } from '../model/dtype.ts';
 import type { Format } from '../model/header.ts';
 import type { LeftOut, Plan } from '../model/plan.ts';
+import { topLevelKeys } from '../model/tree.ts';
 import type { Layout } from './layout.ts';
 import { layoutSafetensors, type Arrange } from './safetensors/layout.ts';
 import { tiedNames } from './shared-bytes.ts';
@@ -130,9 +131,7 @@ function number5(value: number): string {
 }
 
 function trainingKeys({ trainingState }: Plan): readonly string[] {
-  const top = trainingState?.nodes[trainingState.root];
-  if (typeof top !== 'object' || top === null || top.kind !== 'dict') return [];
-  return top.entries.map(([key]) => String(trainingState!.nodes[key]));
+  return trainingState === undefined ? [] : topLevelKeys(trainingState);
 }
 
 function withoutTrainingState({ trainingState: _state, stateTensors: _tensors, ...plan }: Plan): Plan {

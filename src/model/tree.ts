@@ -23,6 +23,24 @@ export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
   }
 }
 
+/** Characters of a key in a label. */
+const LABEL_MAX = 200;
+
+/** A key as it stands in paths and lists of what was left out: a text or a number as it is, anything else by its kind. Two keys may have one label. */
+export function keyLabel(nodes: readonly ValueNode[], id: NodeId): string {
+  const node = nodes[id];
+  if (typeof node !== 'object' || node === null) return String(node).slice(0, LABEL_MAX);
+  if (node.kind === 'int') return node.decimal.slice(0, LABEL_MAX);
+  return node.kind === 'float' ? String(node.value) : `<${node.kind}>`;
+}
+
+/** Labels of the keys of a tree whose root is a dict; of any other none. */
+export function topLevelKeys({ root, nodes }: ValueTree): readonly string[] {
+  const top = nodes[root];
+  if (typeof top !== 'object' || top === null || top.kind !== 'dict') return [];
+  return top.entries.map(([key]) => keyLabel(nodes, key));
+}
+
 /** Not by `flat`, which is slow where a dict has very many entries. */
 function pairsOf(entries: readonly (readonly [NodeId, NodeId])[], attributes: NodeId | undefined): readonly NodeId[] {
   const ids: NodeId[] = [];

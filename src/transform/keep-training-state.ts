@@ -6,6 +6,7 @@
  */
 import type { Header } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
+import { keyLabel } from '../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../model/value.ts';
 
 /** Characters of a path in a name; deeper ones keep their end. */
@@ -24,7 +25,7 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
   const texts = kept.filter(([key]) => typeof tree.nodes[key] === 'string');
   const unnamed: readonly LeftOut[] = kept
     .filter(([key]) => typeof tree.nodes[key] !== 'string')
-    .map(([key]) => ({ what: String(tree.nodes[key]), reason: 'its key is no text' }));
+    .map(([key]) => ({ what: keyLabel(tree.nodes, key), reason: 'its key is no text' }));
   const names = new Set(plan.tensors.map(({ name }) => name));
   const tensors: PlannedTensor[] = [];
   const known = new Map<number, number>();
@@ -96,7 +97,7 @@ function copyTree({ nodes }: ValueTree, top: Dict, tensor: (index: number, path:
   };
   const all = (ids: readonly NodeId[], parent: NodeId): readonly NodeId[] => ids.map((id, index) => take(id, parent, index));
   const pairs = (entries: Dict['entries'], parent: NodeId): Dict['entries'] =>
-    entries.map(([key, value]) => [take(key, parent, ''), take(value, parent, keyText(nodes[key]))] as const);
+    entries.map(([key, value]) => [take(key, parent, ''), take(value, parent, keyLabel(nodes, key))] as const);
   const pathOf = (id: NodeId): string => {
     const path: string[] = [];
     for (let at = id; at > 0; at = parents[at]!) {
@@ -151,9 +152,4 @@ function copyTree({ nodes }: ValueTree, top: Dict, tensor: (index: number, path:
 
 function isDict(node: ValueNode | undefined): node is Dict {
   return typeof node === 'object' && node !== null && node.kind === 'dict';
-}
-
-function keyText(node: ValueNode | undefined): string {
-  if (typeof node === 'object' && node !== null) return node.kind === 'int' ? node.decimal : `<${node.kind}>`;
-  return String(node).slice(0, 200);
 }

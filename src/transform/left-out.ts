@@ -2,7 +2,7 @@
 import { CheckpointIncompatibleError } from '../errors.ts';
 import type { Header } from '../model/header.ts';
 import type { LeftOut } from '../model/plan.ts';
-import type { ValueTree } from '../model/value.ts';
+import { topLevelKeys } from '../model/tree.ts';
 
 export function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatibleError {
   const shown = tensors
@@ -22,10 +22,4 @@ export function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatible
 export function otherContent(header: Header): readonly string[] {
   if (header.stateDictKey === null || header.tree === undefined) return [];
   return topLevelKeys(header.tree).filter((key) => key !== header.stateDictKey);
-}
-
-function topLevelKeys(tree: ValueTree): readonly string[] {
-  const root = tree.nodes[tree.root];
-  if (typeof root !== 'object' || root === null || root.kind !== 'dict') return [];
-  return root.entries.map(([key]) => String(tree.nodes[key]));
 }

@@ -2,6 +2,7 @@
 import type { Json, JsonObject } from '../errors.ts';
 import { dtypeKind, elementCount } from '../model/dtype.ts';
 import type { Header, Tensor } from '../model/header.ts';
+import { keyLabel } from '../model/tree.ts';
 import type { NodeId, ValueTree } from '../model/value.ts';
 import { fieldsOf, valueAt } from './tree.ts';
 
@@ -83,6 +84,8 @@ function plainJson(tree: ValueTree, id: NodeId | undefined, depth = 0): Json | u
     return items.includes(undefined) ? undefined : (items as Json[]);
   }
   if (node.kind !== 'dict' || node.entries.length > MOST_VALUES) return undefined;
-  const entries = node.entries.map(([key, value]) => [String(tree.nodes[key]), plainJson(tree, value, depth + 1)] as const);
-  return entries.some(([, value]) => value === undefined) ? undefined : (Object.fromEntries(entries) as JsonObject);
+  const entries = node.entries.map(([key, value]) => [keyLabel(tree.nodes, key), plainJson(tree, value, depth + 1)] as const);
+  // JSON has texts as keys: what would be lost there for another's label has no such form.
+  const isWhole = entries.every(([, value]) => value !== undefined) && new Set(entries.map(([key]) => key)).size === entries.length;
+  return isWhole ? (Object.fromEntries(entries) as JsonObject) : undefined;
 }

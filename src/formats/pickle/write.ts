@@ -9,6 +9,7 @@
 import { CheckpointIncompatibleError } from '../../errors.ts';
 import { DTYPES } from '../../model/dtype.ts';
 import type { LeftOut } from '../../model/plan.ts';
+import { keyLabel } from '../../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { MAX_DIMENSIONS } from '../limits-pickle.ts';
 import { isWellFormed } from '../unicode.ts';
@@ -231,7 +232,7 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
   function* setItems(entries: readonly (readonly [NodeId, NodeId])[]): Steps {
     let open = 0;
     for (const [key, value] of entries) {
-      path.at(-1)!.step = `.${label(nodes, key)}`;
+      path.at(-1)!.step = `.${keyLabel(nodes, key)}`;
       const why = isPlainKey(nodes, key) ? refusal(value) : 'a key without a plain form';
       if (why !== undefined) {
         leave(why);
@@ -607,13 +608,6 @@ function isPlainKey(nodes: readonly ValueNode[], root: NodeId): boolean {
     }
   }
   return true;
-}
-
-/** A key as it stands in a path. */
-function label(nodes: readonly ValueNode[], id: NodeId): string {
-  const node = nodes[id];
-  if (typeof node === 'object' && node !== null) return node.kind === 'int' ? node.decimal : `<${node.kind}>`;
-  return String(node).slice(0, 200);
 }
 
 function isNumber(node: ValueNode | undefined): boolean {

@@ -7,6 +7,7 @@
  */
 import type { Format } from '../../model/header.ts';
 import { publishedMetadata, type LeftOut, type Plan } from '../../model/plan.ts';
+import { keyLabel } from '../../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 
 export type TorchFormat = Exclude<Format, 'safetensors'>;
@@ -99,7 +100,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
   return { tree: { root: add({ kind: 'dict', entries: [...entries.values()] }), nodes }, dropped };
 }
 
-/** Takes the training state's nodes over, its tensors counted behind the weights, and gives its top level by key. */
+/** Takes the training state's nodes over, its tensors counted behind the weights, and gives its top level by key: each under a label of its own. */
 function topLevel({ root, nodes: given }: ValueTree, nodes: ValueNode[], weights: number): Map<string, Entry> {
   for (const node of given) {
     const isTensor = typeof node === 'object' && node !== null && node.kind === 'tensor';
@@ -107,7 +108,13 @@ function topLevel({ root, nodes: given }: ValueTree, nodes: ValueNode[], weights
   }
   const top = given[root];
   if (typeof top !== 'object' || top === null || top.kind !== 'dict') throw new TypeError('a training state is a dict');
-  return new Map(top.entries.map((entry) => [String(given[entry[0]]), entry]));
+  const found = new Map<string, Entry>();
+  for (const entry of top.entries) {
+    let label = keyLabel(given, entry[0]);
+    while (found.has(label)) label += "'";
+    found.set(label, entry);
+  }
+  return found;
 }
 
 function addWeights(plan: Plan, nodes: ValueNode[]): NodeId {

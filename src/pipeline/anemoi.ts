@@ -5,7 +5,7 @@
  * Invariant: `_target_` is looked up in a closed table and never names code; whatever is not understood is an error with a
  * did-you-mean, or, where it changes nothing, a note.
  */
-import { CheckpointConfigError, type Json } from '../errors.ts';
+import { CheckpointConfigError, withoutUserInfo, type Json } from '../errors.ts';
 import { formatNamed } from '../model/header.ts';
 import { STAGE_KINDS } from './contract.ts';
 import { didYouMean } from './suggestions.ts';
@@ -454,7 +454,7 @@ function s3({ bucket, key, ...stage }: Record<string, unknown>, given: Mapping, 
 /** The first 200 characters of a stage's configuration, without what a URL may carry of credentials. */
 function shown(given: unknown): string {
   const text = JSON.stringify(given as Json) ?? String(given);
-  return text.replaceAll(/\/\/[^/@\s"]*@/g, '//…@').slice(0, 200);
+  return withoutUserInfo(text).slice(0, 200);
 }
 
 function isMapping(value: unknown): value is Mapping {

@@ -4,6 +4,7 @@
  * Invariant: a run sets only those that its starter has seen on the server and named in the memo; an unknown one would block the
  * workflow until somebody registers it. Few on purpose: SQLite takes 10 of type Keyword and 3 of any other in a namespace.
  */
+import { withoutUserInfo } from '../errors.ts';
 import type { CheckpointContext } from '../model/context.ts';
 import type { PipelineInput, RunStatus } from './contract.ts';
 
@@ -75,7 +76,8 @@ function uriOf(place: string): string {
   return uri.href;
 }
 
-/** A URL may carry a password or a signature; what runs are found by must not. */
+/** A URI may carry a password, that of HTTP a signature, too; what runs are found by must not. */
 function withoutSecrets(place: string): string {
-  return /^https?:/i.test(place) ? place.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/s, '') : place;
+  const shown = withoutUserInfo(place);
+  return /^https?:/i.test(shown) ? shown.replace(/[?#].*$/s, '') : shown;
 }

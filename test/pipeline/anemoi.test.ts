@@ -260,7 +260,8 @@ describe('what is not understood', () => {
     expect(error.message).toContain(says);
   });
   test('credentials in a URL are not repeated', () => {
-    expect(errorOf(pipeline({ _target_: 'x.Y', url: 'https://user:hunter2@host/file' })).message).not.toContain('hunter2');
+    for (const password of ['hunter2', 'a@hunter2', `a@${'hunter2'.repeat(50)}`])
+      expect(errorOf(pipeline({ _target_: 'x.Y', url: `https://user:${password}@host/file` })).message).not.toContain('hunter2');
   });
 });
 

@@ -13,5 +13,7 @@ test('all else as it is, without secrets', () => {
   expect(sourceOf({ path: 'file:///data/a.ckpt' })).toBe('file:///data/a.ckpt');
   expect(sourceOf({ path: 'data/a.ckpt' })).toBe('data/a.ckpt');
   expect(sourceOf({ url: 's3://bucket/a b.ckpt' })).toBe('s3://bucket/a b.ckpt');
-  expect(sourceOf({ url: 'https://us:hush@h/a.ckpt?token=hush' })).toBe('https://h/a.ckpt');
+  expect(sourceOf({ url: 'https://us:hush@h/a.ckpt?token=hush' })).toBe('https://…@h/a.ckpt');
+  expect(sourceOf({ url: 'https://us:hu@sh@h/a@b.ckpt' })).toBe('https://…@h/a@b.ckpt');
+  expect(sourceOf({ url: 'sftp://us:hu@sh@h/a.ckpt' })).toBe('sftp://…@h/a.ckpt');
 });

@@ -59,9 +59,10 @@ export function isSecretName(name: string): boolean {
   return [...words(camel), ...words(name)].some((word) => SECRET_WORDS.has(word) || RUN_TOGETHER.test(word));
 }
 
+/** Of what is no URL, nobody knows where its parts end: all that may be a user name or a password is left out, up to the last `@`. */
 function withoutSecrets(text: string): string {
   return text
-    .replace(/\/\/[^/@]*@/, '//')
+    .replace(/\/\/.*@/s, '//…@')
     .replace(/\?.*$/s, '')
     .slice(0, 200);
 }

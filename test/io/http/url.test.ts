@@ -21,3 +21,10 @@ test.each(
   expect(isSecretName(name)).toBe(false);
   expect(checkUrl(`https://example.org/x.ckpt?${name}=1`)).toBe(`https://example.org/x.ckpt?${name}=1`);
 });
+
+test.each(['//us:hu@sh@h/x.ckpt', 'https://us:hu sh@h:99999/x.ckpt', 'https://us:hu/sh@h/x.ckpt', 'ftp://us:hu?sh@h/x.ckpt'])(
+  'of what is no URL, nothing before the last `@` is repeated: %s',
+  (text) => {
+    expect(() => checkUrl(text)).toThrow(/^(https:|ftp:)?\/\/…@h(:99999)?\/x\.ckpt is no http:\/\/ or https:\/\/ URL\.$/);
+  },
+);

@@ -50,16 +50,43 @@ async function modulesAt(place: string): Promise<readonly string[]> {
   return names.map((name) => join(place, name));
 }
 
+/** Undefined where the folder is no package, or one that names no module. */
 async function mainOf(folder: string): Promise<string | undefined> {
-  const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined);
+  const file = join(folder, 'package.json');
+  const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
+  const { exports, main } = manifestOf(text, file);
+  if (exports === undefined || exports === null) return typeof main === 'string' ? join(folder, main) : undefined;
+  const entry = entryOf(exports);
+  if (entry !== undefined) return join(folder, entry);
+  throw new CheckpointConfigError(
+    `The plug-in ${folder} has \`exports\` without a main module in its package.json. Expected \`"exports": "./plugin.js"\`, or \`{".": …}\` with a text or the conditions \`import\` or \`default\`.`,
+  );
+}
+
+function manifestOf(text: string, file: string): { readonly exports?: unknown; readonly main?: unknown } {
   try {
-    const { exports, main } = JSON.parse(text) as { exports?: unknown; main?: unknown };
-    const entry = typeof exports === 'string' ? exports : main;
-    return typeof entry === 'string' ? join(folder, entry) : undefined;
+    const manifest: unknown = JSON.parse(text);
+    return typeof manifest === 'object' && manifest !== null ? manifest : {};
   } catch (cause) {
-    throw new CheckpointConfigError(`${join(folder, 'package.json')} is no JSON.`, undefined, { cause });
+    throw new CheckpointConfigError(`${file} is no JSON.`, undefined, { cause });
   }
+}
+
+/** Conditions of Node that hold for us, in the order in which we look. */
+const CONDITIONS = ['import', 'default'] as const;
+
+/** The main module that `exports` of a package names: a text, conditions, or either of them under `.`. */
+function entryOf(exports: unknown): string | undefined {
+  if (typeof exports === 'string') return exports;
+  if (typeof exports !== 'object' || exports === null) return undefined;
+  // By its own keys, in this order: a path or a condition.
+  const named = exports as Readonly<Record<string, unknown>>;
+  for (const key of ['.', ...CONDITIONS]) {
+    const entry = Object.hasOwn(named, key) ? entryOf(named[key]) : undefined;
+    if (entry !== undefined) return entry;
+  }
+  return undefined;
 }
 
 async function stagesOf(file: string): Promise<readonly StageDefinition[]> {

@@ -1,6 +1,6 @@
 /** The example plug-in, installed as its README says and used through the command line; and plug-ins that are none. */
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -92,8 +92,31 @@ test('in the process of one run, nobody looks at the promises that stages make',
   expect(JSON.parse(stdout)).toMatchObject({ metadata: { modifiers_applied: [{ type: 'watched', looks: 0 }] } });
 });
 
+const sound = "options: { safeParse: () => ({ success: true, data: {} }) }, run: async () => {}, description: 'x'";
+
+/** A package with a plug-in and a module that is none. */
+async function packageOf(name: string, manifest: object): Promise<string> {
+  const place = join(folder, name.replaceAll(' ', '-'));
+  await mkdir(place);
+  await writeFile(join(place, 'package.json'), JSON.stringify(manifest));
+  await writeFile(join(place, 'stage.mjs'), `export default { type: 'modifier.packed', ${sound} };`);
+  await writeFile(join(place, 'other.mjs'), "throw new Error('nobody has named this module');");
+  return place;
+}
+
+test.each<[string, object]>([
+  ['main', { main: 'stage.mjs' }],
+  ['exports as a text', { exports: './stage.mjs', main: 'other.mjs' }],
+  ['exports as conditions', { exports: { types: './stage.d.ts', import: './stage.mjs' } }],
+  ['exports of the main path', { exports: { './other': './other.mjs', '.': './stage.mjs' } }],
+  ['exports of the main path by import', { exports: { '.': { import: './stage.mjs', default: './other.mjs' } } }],
+  ['exports of the main path by default', { exports: { '.': { require: './other.mjs', default: './stage.mjs' } } }],
+  ['exports of the main path by conditions within', { exports: { '.': { import: { types: './stage.d.ts', default: './stage.mjs' } } } }],
+])('a package names its module: %s', async (name, manifest) => {
+  expect((await loadPlugins([await packageOf(name, manifest)])).map(({ type }) => type)).toEqual(['modifier.packed']);
+});
+
 describe('what is no plug-in is refused with its place', () => {
-  const sound = "options: { safeParse: () => ({ success: true, data: {} }) }, run: async () => {}, description: 'x'";
   test.each<[string, string, string]>([
     ['no default export', 'export const x = 1;', 'exports no stage'],
     ['a type of no kind', `export default { type: 'other.x', ${sound} };`, 'expected such as'],
@@ -107,6 +130,16 @@ describe('what is no plug-in is refused with its place', () => {
     await expect(loadPlugins([file])).rejects.toMatchObject({
       code: 'CheckpointConfigError',
       message: expect.stringContaining(says) as unknown,
+    });
+  });
+  test.each<[string, object]>([
+    ['subpaths alone', { exports: { './other': './stage.mjs' } }],
+    ['conditions of others', { exports: { '.': { require: './stage.mjs' } }, main: 'stage.mjs' }],
+  ])('a package whose `exports` name no main module: %s', async (name, manifest) => {
+    const place = await packageOf(name, manifest);
+    await expect(loadPlugins([place])).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringContaining(`${place} has \`exports\` without a main module`) as unknown,
     });
   });
   test('a module or folder that is not there, and one stage twice', async () => {

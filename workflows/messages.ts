@@ -52,8 +52,11 @@ export function takeQuestions(changed: () => void): Questions {
     } catch (thrown) {
       if (isCancellation(thrown)) throw thrown;
       const refused = reportOfFailure(thrown);
-      open = { stage, waiting: { ...waiting, refused } };
-      changed();
+      // The run may have been cancelled meanwhile, and asks no more.
+      if (open !== null) {
+        open = { stage, waiting: { ...waiting, refused } };
+        changed();
+      }
       throw failureOf(refused);
     } finally {
       looking = false;

@@ -1,5 +1,5 @@
 /** The files below a folder or an S3 prefix, whatever they are. */
-import { readdir, stat } from 'node:fs/promises';
+import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
 import { localPath, localUri } from './local-file.ts';
@@ -47,13 +47,26 @@ async function localFiles(uri: string, most: number): Promise<readonly FileBelow
   if (!uri.startsWith('file://') && uri.includes('://')) return null;
   const folder = localPath(uri);
   if ((await stat(folder).catch(() => null))?.isDirectory() !== true) return null;
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  if (entries.length > most) throw tooMany(folder, most);
-  // Links to files count: caches are made of them. Links to folders are not followed.
-  return entries
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .map((path) => ({ uri: localUri(path), key: path.slice(join(folder, '/').length) }));
+  const files: FileBelow[] = [];
+  let entries = 0;
+  for await (const { path, isFolder } of entriesBelow(folder)) {
+    if (++entries > most) throw tooMany(folder, most);
+    if (!isFolder) files.push({ uri: localUri(path), key: path.slice(join(folder, '/').length) });
+  }
+  return files;
+}
+
+/** What a folder holds at any depth, while it is read. Links to files count: caches are made of them. Links to folders are not followed. */
+export async function* entriesBelow(folder: string): AsyncGenerator<{ readonly path: string; readonly isFolder: boolean }> {
+  const pending = [folder];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    for await (const entry of await opendir(at)) {
+      const path = join(at, entry.name);
+      const isFolder = entry.isDirectory();
+      if (isFolder) pending.push(path);
+      yield { path, isFolder };
+    }
+  }
 }
 
 function tooMany(folder: string, most: number): CheckpointLoadError {

@@ -46,16 +46,24 @@ export async function clearWorkspace(storage: Storage, uri: string, before: numb
 
 /** What is named like a blob of ours; anything else is left alone. */
 const BLOB = /^[0-9a-f]{2}\/[0-9a-f]{64}\.json$/;
+const BLOB_FOLDER = /^[0-9a-f]{2}$/;
 
 async function* files(uri: string): AsyncGenerator<Blob> {
   const root = join(localPath(uri), 'blobs');
-  for (const name of await readdir(root, { recursive: true }).catch(() => [])) {
-    if (!BLOB.test(name)) continue;
-    const path = join(root, name);
-    const stats = await stat(path).catch(() => null);
-    if (stats === null) continue;
-    yield { uri: pathToFileURL(path).href, size: stats.size, modified: stats.mtimeMs, remove: () => rm(path, { force: true }) };
+  // Names of one of 256 folders are held, and not read while it is cleared: a disk may skip some then.
+  for (const folder of (await namesIn(root)).filter((name) => BLOB_FOLDER.test(name))) {
+    for (const name of await namesIn(join(root, folder))) {
+      if (!BLOB.test(`${folder}/${name}`)) continue;
+      const path = join(root, folder, name);
+      const stats = await stat(path).catch(() => null);
+      if (stats === null) continue;
+      yield { uri: pathToFileURL(path).href, size: stats.size, modified: stats.mtimeMs, remove: () => rm(path, { force: true }) };
+    }
   }
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  return readdir(folder).catch(() => []);
 }
 
 async function* objects(storage: Storage, uri: string): AsyncGenerator<Blob> {

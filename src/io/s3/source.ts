@@ -96,13 +96,6 @@ export async function sha256OfS3(port: S3Port, file: PinnedFile, policy: RetryPo
   return head?.etag === etag ? head.sha256 : null;
 }
 
-/** Keys directly under the location's key, which ends with a slash. */
-export async function listS3(port: S3Port, location: S3Location, policy: RetryPolicy, signal?: AbortSignal): Promise<readonly string[]> {
-  const keys: string[] = [];
-  for await (const { key } of objectsUnder(port, location, { flat: true, policy, signal })) keys.push(key);
-  return keys;
-}
-
 /** All objects whose keys begin with the location's, page by page; `flat`: those alone that have no further slash. */
 export async function* objectsUnder(
   port: S3Port,

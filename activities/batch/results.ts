@@ -6,6 +6,7 @@
  * overlap. Invariant: the results are in the order of the items, and memory does not grow with their number but for a line per part.
  */
 import { Context } from '@temporalio/activity';
+import { CheckpointLoadError } from '../../src/errors.ts';
 import { destinationOf } from '../../src/io/destination.ts';
 import { checkWritable } from '../../src/io/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
@@ -34,8 +35,11 @@ export async function recordPart(services: Services, { workspace, index, previou
   const pages = new Map<number, readonly BatchItem[]>();
   const complete: Outcome[] = [];
   for (const { page, offset, ...outcome } of outcomes) {
-    if (!pages.has(page)) pages.set(page, await itemsOf(store, index, page));
-    complete.push(withItem(pages.get(page)![offset]!, outcome));
+    const items = pages.get(page) ?? (await itemsOf(store, index, page));
+    pages.set(page, items);
+    const item = items[offset];
+    if (item === undefined) throw changedPage(index, { page, offset, items: items.length });
+    complete.push(withItem(item, outcome));
   }
   const before = previous === null ? null : ((await store.getJson(previous)) as Part);
   const full = before !== null && before.group.length + 1 >= GROUP;
@@ -45,6 +49,19 @@ export async function recordPart(services: Services, { workspace, index, previou
     outcomes: complete,
   };
   return store.putJson(part);
+}
+
+/** No attempt would find it. The list is named by its digest, as its URI may hold all of it. */
+function changedPage(
+  { sha256 }: BlobReference,
+  place: { readonly page: number; readonly offset: number; readonly items: number },
+): CheckpointLoadError {
+  const { page, offset, items } = place;
+  return new CheckpointLoadError(
+    `The items of the batch are not those that were listed: page ${page} of the list ${sha256} has ${items} of them, expected one at ${offset}. Has somebody changed the workspace? Start the batch again.`,
+    null,
+    { details: { ...place } },
+  );
 }
 
 function withItem({ key, uri, columns }: BatchItem, { index, ...rest }: Omit<Noted, 'page' | 'offset'>): Outcome {

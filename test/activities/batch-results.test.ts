@@ -73,6 +73,30 @@ test('twenty thousand items, of which one in a thousand ends at the very last', 
     if (outcome.uri !== `/in/${outcome.index}` || outcome.columns['note'] !== `n${outcome.index}`) throw new Error(JSON.stringify(outcome));
 }, 240_000);
 
+test.each([
+  ['another page', 0, 3],
+  ['no page', 1, 0],
+])('an outcome of an item that the list has no more (%s) is refused for good', async (_, page, offset) => {
+  const { index } = await call(activities[LIST_ACTIVITY], { items: ['/in/0', '/in/1', '/in/2'], workspace: null, results: null });
+  const outcome: Noted = {
+    index: 3,
+    page,
+    offset,
+    status: 'completed',
+    workflow_id: 'b/3',
+    run_id: 'r3',
+    outputs: [],
+    error: null,
+    ended: new Date(0).toISOString(),
+  };
+  await expect(call(activities[RECORD_ACTIVITY], { workspace: null, index, previous: null, outcomes: [outcome] })).rejects.toMatchObject({
+    code: 'CheckpointLoadError',
+    retryable: false,
+    message: expect.stringContaining(`page ${page} of the list ${index.sha256} has `),
+    details: { page, offset },
+  });
+});
+
 test('no outcome at all: results without a line', async () => {
   const results = await call(activities[FINISH_ACTIVITY], {
     workspace: null,

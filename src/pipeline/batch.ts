@@ -38,6 +38,8 @@ const DEFAULT_CONCURRENT = 16;
 const MOST_HANDED_OVER = 64;
 /** Codes that are counted apart; those of plug-ins may be any. */
 const MOST_CODES = 50;
+/** Characters of a code there. */
+const CODE_CHARACTERS = 100;
 const OTHER_CODES = 'other';
 /** Bytes of names where they are shown, and in ids: Temporal takes 1000 for an id, 400 for a summary. */
 const NAME_BYTES = 200;
@@ -218,10 +220,12 @@ export function withOutcome(totals: Totals, item: string, { status, error }: End
   const counted = { ...totals, [status]: totals[status] + 1 };
   if (error === null || status !== 'failed') return counted;
   const failure = { item, code: error.type, message: error.message.slice(0, SHOWN_CHARACTERS) };
-  const code = error.type in totals.codes || Object.keys(totals.codes).length < MOST_CODES ? error.type.slice(0, 100) : OTHER_CODES;
+  const given = error.type.slice(0, CODE_CHARACTERS);
+  const code = Object.hasOwn(totals.codes, given) || Object.keys(totals.codes).length < MOST_CODES ? given : OTHER_CODES;
+  const count = (Object.hasOwn(totals.codes, code) ? totals.codes[code]! : 0) + 1;
   return {
     ...counted,
-    codes: { ...totals.codes, [code]: (totals.codes[code] ?? 0) + 1 },
+    codes: { ...totals.codes, [code]: count },
     failures: [...totals.failures, failure].slice(-SHOWN_FAILURES),
   };
 }

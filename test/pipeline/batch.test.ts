@@ -61,6 +61,17 @@ test('totals stay small, whatever fails', () => {
   expect(JSON.stringify(totals).length).toBeLessThan(32 * 1024);
 });
 
+test('codes are counted by what is kept of them, whatever words they are', () => {
+  const failed = (totals: Totals, type: string): Totals =>
+    withOutcome(totals, 'a', { status: 'failed', outputs: [], error: { type, message: '', details: {} } });
+  const long = 'l'.repeat(500);
+  const known = [long, ...Array.from({ length: 49 }, (_, index) => `Plugin${index}`)].reduce(failed, NO_TOTALS);
+  const { codes } = [long, 'toString', 'constructor', 'other'].reduce(failed, known);
+  expect(codes['l'.repeat(100)]).toBe(2);
+  expect([Object.hasOwn(codes, 'toString'), Object.hasOwn(codes, 'constructor'), codes['other']]).toEqual([false, false, 3]);
+  expect(failed(NO_TOTALS, 'toString').codes).toEqual({ toString: 1 });
+});
+
 test('what is borne, and what is handed over', () => {
   expect(borne({ items: [], pipeline: { stages: [] } }, 10)).toBe(0);
   expect(borne({ items: [], pipeline: { stages: [] }, continue_on_error: true }, 10)).toBe(Infinity);

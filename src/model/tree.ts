@@ -67,13 +67,22 @@ export function pruned({ root, nodes }: ValueTree): ValueTree {
   const places = new Uint32Array(nodes.length);
   const kept: ValueNode[] = [];
   for (let id = 0; id < nodes.length; id++) if (reached[id] === 1) places[id] = kept.push(nodes[id]!) - 1;
-  return { root: places[root]!, nodes: kept.map((node) => withChildren(node, (id) => places[id]!)) };
+  return { root: places[root]!, nodes: kept.map((node) => mapChildren(node, (id) => places[id]!)) };
 }
 
-function withChildren(node: ValueNode, place: (id: NodeId) => NodeId): ValueNode {
+/**
+ * How a value stands in the one that holds it: what it is there, and of an item its index, of a value the key that it is under; -1
+ * for all others.
+ */
+export type Place = (id: NodeId, role: Role, at: number) => NodeId;
+export type Role = 'item' | 'key' | 'value' | 'attributes' | 'args' | 'kwargs' | 'state' | 'content' | 'real' | 'imag';
+
+/** The value with another one in the place of each that it holds; asked for one after another, in the order of `childrenOf`. */
+export function mapChildren(node: ValueNode, place: Place): ValueNode {
   if (typeof node !== 'object' || node === null) return node;
-  const all = (ids: readonly NodeId[]): readonly NodeId[] => ids.map(place);
-  const pairs = (entries: readonly (readonly [NodeId, NodeId])[]) => entries.map(([key, value]) => [place(key), place(value)] as const);
+  const all = (ids: readonly NodeId[]): readonly NodeId[] => ids.map((id, index) => place(id, 'item', index));
+  const pairs = (entries: readonly (readonly [NodeId, NodeId])[]) =>
+    entries.map(([key, value]) => [place(key, 'key', -1), place(value, 'value', key)] as const);
   switch (node.kind) {
     case 'list':
     case 'tuple':
@@ -84,24 +93,37 @@ function withChildren(node: ValueNode, place: (id: NodeId) => NodeId): ValueNode
       return {
         ...node,
         entries: pairs(node.entries),
-        ...(node.attributes === undefined ? {} : { attributes: place(node.attributes) }),
+        ...(node.attributes === undefined ? {} : { attributes: place(node.attributes, 'attributes', -1) }),
       };
     case 'object':
       return {
         ...node,
-        ...(node.args === undefined ? {} : { args: place(node.args) }),
-        ...(node.kwargs === undefined ? {} : { kwargs: place(node.kwargs) }),
-        ...(node.state === undefined ? {} : { state: place(node.state) }),
+        ...(node.args === undefined ? {} : { args: place(node.args, 'args', -1) }),
+        ...(node.kwargs === undefined ? {} : { kwargs: place(node.kwargs, 'kwargs', -1) }),
+        ...(node.state === undefined ? {} : { state: place(node.state, 'state', -1) }),
         ...(node.items === undefined ? {} : { items: all(node.items) }),
         ...(node.entries === undefined ? {} : { entries: pairs(node.entries) }),
       };
     case 'plain':
-      return { ...node, value: place(node.value) };
+      return { ...node, value: place(node.value, 'content', -1) };
     case 'complex':
-      return { ...node, real: place(node.real), imag: place(node.imag) };
+      return { ...node, real: place(node.real, 'real', -1), imag: place(node.imag, 'imag', -1) };
     default:
       return node;
   }
+}
+
+/** Appends a tree to `nodes`; gives its root there. `base`: what its tensors and storages count from. */
+export function graft(nodes: ValueNode[], tree: ValueTree, base: { readonly storages: number; readonly tensors: number }): NodeId {
+  const by = nodes.length;
+  const moved = (id: NodeId): NodeId => id + by;
+  for (const node of tree.nodes) {
+    if (typeof node !== 'object' || node === null) nodes.push(node);
+    else if (node.kind === 'tensor') nodes.push({ kind: 'tensor', tensor: node.tensor + base.tensors });
+    else if (node.kind === 'storage') nodes.push({ kind: 'storage', storage: node.storage + base.storages });
+    else nodes.push(mapChildren(node, moved));
+  }
+  return moved(tree.root);
 }
 
 function some(id: NodeId | undefined): readonly NodeId[] {

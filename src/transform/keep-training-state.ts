@@ -6,7 +6,7 @@
  */
 import type { Header } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
-import { keyLabel } from '../model/tree.ts';
+import { keyLabel, mapChildren, type Role } from '../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../model/value.ts';
 
 /** Characters of a path in a name; deeper ones keep their end. */
@@ -87,17 +87,14 @@ function copyTree({ nodes }: ValueTree, top: Dict, tensor: (index: number, path:
   const from: ValueNode[] = [top];
   const parents: NodeId[] = [-1];
   const steps: (string | number)[] = [''];
-  const take = (id: NodeId, parent: NodeId, step: string | number): NodeId => {
+  const take = (id: NodeId, parent: NodeId, role: Role, at: number): NodeId => {
     let to = known.get(id);
     if (to !== undefined) return to;
     known.set(id, (to = from.push(nodes[id]!) - 1));
     parents.push(parent);
-    steps.push(step);
+    steps.push(stepOf(nodes, role, at));
     return to;
   };
-  const all = (ids: readonly NodeId[], parent: NodeId): readonly NodeId[] => ids.map((id, index) => take(id, parent, index));
-  const pairs = (entries: Dict['entries'], parent: NodeId): Dict['entries'] =>
-    entries.map(([key, value]) => [take(key, parent, ''), take(value, parent, keyLabel(nodes, key))] as const);
   const pathOf = (id: NodeId): string => {
     const path: string[] = [];
     for (let at = id; at > 0; at = parents[at]!) {
@@ -108,46 +105,30 @@ function copyTree({ nodes }: ValueTree, top: Dict, tensor: (index: number, path:
   };
   for (let to = 0; to < from.length; to++) {
     const node = from[to]!;
-    copied.push(node);
-    if (typeof node !== 'object' || node === null) continue;
-    switch (node.kind) {
-      case 'list':
-      case 'tuple':
-      case 'set':
-      case 'frozenset':
-        copied[to] = { ...node, items: all(node.items, to) };
-        break;
-      case 'dict':
-        copied[to] = {
-          ...node,
-          entries: pairs(node.entries, to),
-          ...(node.attributes === undefined ? {} : { attributes: take(node.attributes, to, '__dict__') }),
-        };
-        break;
-      case 'plain':
-        copied[to] = { ...node, value: take(node.value, to, 'value') };
-        break;
-      case 'complex':
-        copied[to] = { ...node, real: take(node.real, to, 'real'), imag: take(node.imag, to, 'imag') };
-        break;
-      case 'object':
-        copied[to] = {
-          ...node,
-          ...(node.args === undefined ? {} : { args: take(node.args, to, 'args') }),
-          ...(node.kwargs === undefined ? {} : { kwargs: take(node.kwargs, to, 'kwargs') }),
-          ...(node.state === undefined ? {} : { state: take(node.state, to, 'state') }),
-          ...(node.items === undefined ? {} : { items: all(node.items, to) }),
-          ...(node.entries === undefined ? {} : { entries: pairs(node.entries, to) }),
-        };
-        break;
-      case 'tensor':
-        copied[to] = { kind: 'tensor', tensor: tensor(node.tensor, pathOf(to)) };
-        break;
-      default:
-        break;
-    }
+    const isTensor = typeof node === 'object' && node?.kind === 'tensor';
+    copied.push(
+      isTensor ? { kind: 'tensor', tensor: tensor(node.tensor, pathOf(to)) } : mapChildren(node, (id, role, at) => take(id, to, role, at)),
+    );
   }
   return { root: 0, nodes: copied };
+}
+
+/** How a value stands in the one that holds it, as a part of a path. */
+function stepOf(nodes: readonly ValueNode[], role: Role, at: number): string | number {
+  switch (role) {
+    case 'item':
+      return at;
+    case 'key':
+      return '';
+    case 'value':
+      return keyLabel(nodes, at);
+    case 'attributes':
+      return '__dict__';
+    case 'content':
+      return 'value';
+    default:
+      return role;
+  }
 }
 
 function isDict(node: ValueNode | undefined): node is Dict {

@@ -8,6 +8,7 @@ import { CheckpointLoadError, CheckpointNotFoundError, isCheckpointError } from 
 import { pin, type ByteSource, type OpenSibling, type PinnedFile } from '../../model/byte-source.ts';
 import { tensorBytes } from '../../model/dtype.ts';
 import type { Finding, Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
+import { graft } from '../../model/tree.ts';
 import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { PICKLE_LIMITS, pickleMemory } from '../limits-pickle.ts';
 import { weigh, WEIGHTS } from '../pickle/weight.ts';
@@ -15,7 +16,7 @@ import type { TorchObject } from '../torch/read-zip.ts';
 import { findStateDict } from '../torch/state-dict.ts';
 import { readArchived } from './archived.ts';
 import { readMetadata, type Place, type TensorItem, type ValueItem } from './metadata.ts';
-import { buildTree, graft } from './tree.ts';
+import { buildTree } from './tree.ts';
 
 /** Files of one checkpoint: one or a few for each rank. */
 const FILES_MAX = 10_000;

@@ -5,7 +5,7 @@
  * None; linear in the entries, lists bounded.
  */
 import type { CheckpointLoadError } from '../../errors.ts';
-import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import type { NodeId, ValueNode } from '../../model/value.ts';
 import type { Step } from './metadata.ts';
 
 /** Positions of all lists together: torch fills those that nothing stands at. */
@@ -64,57 +64,4 @@ export function buildTree(nodes: ValueNode[], leaves: readonly Leaf[], bad: (wha
     return nodes.push({ kind: 'list', items }) - 1;
   };
   return add(root);
-}
-
-/** Appends a tree to `nodes`; gives its root there. `base`: what its tensors and storages count from. */
-export function graft(nodes: ValueNode[], tree: ValueTree, base: { readonly storages: number; readonly tensors: number }): NodeId {
-  const by = nodes.length;
-  const moved = (id: NodeId): NodeId => id + by;
-  const pair = ([key, value]: readonly [NodeId, NodeId]) => [key + by, value + by] as const;
-  for (const node of tree.nodes) {
-    if (typeof node !== 'object' || node === null) {
-      nodes.push(node);
-      continue;
-    }
-    switch (node.kind) {
-      case 'list':
-      case 'tuple':
-      case 'set':
-      case 'frozenset':
-        nodes.push({ ...node, items: node.items.map(moved) });
-        break;
-      case 'dict':
-        nodes.push({
-          ...node,
-          entries: node.entries.map(pair),
-          ...(node.attributes === undefined ? {} : { attributes: moved(node.attributes) }),
-        });
-        break;
-      case 'tensor':
-        nodes.push({ kind: 'tensor', tensor: node.tensor + base.tensors });
-        break;
-      case 'storage':
-        nodes.push({ kind: 'storage', storage: node.storage + base.storages });
-        break;
-      case 'plain':
-        nodes.push({ ...node, value: moved(node.value) });
-        break;
-      case 'complex':
-        nodes.push({ kind: 'complex', real: moved(node.real), imag: moved(node.imag) });
-        break;
-      case 'object':
-        nodes.push({
-          ...node,
-          ...(node.args === undefined ? {} : { args: moved(node.args) }),
-          ...(node.kwargs === undefined ? {} : { kwargs: moved(node.kwargs) }),
-          ...(node.state === undefined ? {} : { state: moved(node.state) }),
-          ...(node.items === undefined ? {} : { items: node.items.map(moved) }),
-          ...(node.entries === undefined ? {} : { entries: node.entries.map(pair) }),
-        });
-        break;
-      default:
-        nodes.push(node);
-    }
-  }
-  return moved(tree.root);
 }

@@ -9,7 +9,7 @@
 import { CheckpointIncompatibleError } from '../../errors.ts';
 import { DTYPES } from '../../model/dtype.ts';
 import type { LeftOut } from '../../model/plan.ts';
-import { keyLabel } from '../../model/tree.ts';
+import { childrenOf, keyLabel } from '../../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { MAX_DIMENSIONS } from '../limits-pickle.ts';
 import { isWellFormed } from '../unicode.ts';
@@ -405,33 +405,11 @@ function countUses(tree: ValueTree): { readonly nodes: Uint32Array; readonly tex
   return { nodes: uses, texts };
 }
 
+/** What is written of a value by itself: of an object its plain form alone, and a complex number has its parts within it. */
 function pushChildren(nodes: readonly ValueNode[], node: Composite, into: NodeId[]): void {
-  const pushPairs = (entries: readonly (readonly [NodeId, NodeId])[]): void => {
-    for (const [key, value] of entries) into.push(key, value);
-  };
-  switch (node.kind) {
-    case 'list':
-    case 'tuple':
-    case 'set':
-    case 'frozenset':
-      for (const item of node.items) into.push(item);
-      return;
-    case 'dict':
-      pushPairs(node.entries);
-      if (node.attributes !== undefined) into.push(node.attributes);
-      return;
-    case 'plain':
-      into.push(node.value);
-      return;
-    case 'object': {
-      const plain = asPlain(nodes, node);
-      if (plain?.kind === 'list') for (const item of plain.items) into.push(item);
-      else if (plain !== undefined) pushPairs(plain.entries);
-      return;
-    }
-    default:
-      return;
-  }
+  if (node.kind === 'complex') return;
+  const written = node.kind === 'object' ? asPlain(nodes, node) : node;
+  for (const child of childrenOf(written)) into.push(child);
 }
 
 type Plain =

@@ -7,7 +7,7 @@
  */
 import type { Format } from '../../model/header.ts';
 import { publishedMetadata, type LeftOut, type Plan } from '../../model/plan.ts';
-import { keyLabel } from '../../model/tree.ts';
+import { graft, keyLabel } from '../../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 
 export type TorchFormat = Exclude<Format, 'safetensors'>;
@@ -101,16 +101,12 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
 }
 
 /** Takes the training state's nodes over, its tensors counted behind the weights, and gives its top level by key: each under a label of its own. */
-function topLevel({ root, nodes: given }: ValueTree, nodes: ValueNode[], weights: number): Map<string, Entry> {
-  for (const node of given) {
-    const isTensor = typeof node === 'object' && node !== null && node.kind === 'tensor';
-    nodes.push(isTensor ? { kind: 'tensor', tensor: weights + node.tensor } : node);
-  }
-  const top = given[root];
+function topLevel(tree: ValueTree, nodes: ValueNode[], weights: number): Map<string, Entry> {
+  const top = nodes[graft(nodes, tree, { storages: 0, tensors: weights })];
   if (typeof top !== 'object' || top === null || top.kind !== 'dict') throw new TypeError('a training state is a dict');
   const found = new Map<string, Entry>();
   for (const entry of top.entries) {
-    let label = keyLabel(given, entry[0]);
+    let label = keyLabel(nodes, entry[0]);
     while (found.has(label)) label += "'";
     found.set(label, entry);
   }
@@ -119,42 +115,9 @@ function topLevel({ root, nodes: given }: ValueTree, nodes: ValueNode[], weights
 
 function addWeights(plan: Plan, nodes: ValueNode[]): NodeId {
   const entries = plan.tensors.map(({ name }, tensor): Entry => [nodes.push(name) - 1, nodes.push({ kind: 'tensor', tensor }) - 1]);
-  const attributes = plan.stateDictAttributes === undefined ? undefined : graft(plan.stateDictAttributes, nodes);
+  const attributes =
+    plan.stateDictAttributes === undefined ? undefined : graft(nodes, plan.stateDictAttributes, { storages: 0, tensors: 0 });
   return nodes.push({ kind: 'dict', class: 'OrderedDict', entries, ...(attributes === undefined ? {} : { attributes }) }) - 1;
-}
-
-/** Adds a tree without tensors to a table; gives its root there. */
-function graft(tree: ValueTree, nodes: ValueNode[]): NodeId {
-  const by = nodes.length;
-  for (const node of tree.nodes) nodes.push(shifted(node, by));
-  return tree.root + by;
-}
-
-function shifted(node: ValueNode, by: number): ValueNode {
-  if (typeof node !== 'object' || node === null) return node;
-  const pair = ([key, value]: Entry): Entry => [key + by, value + by];
-  switch (node.kind) {
-    case 'list':
-    case 'tuple':
-    case 'set':
-    case 'frozenset':
-      return { ...node, items: node.items.map((id) => id + by) };
-    case 'dict':
-      return {
-        ...node,
-        entries: node.entries.map(pair),
-        ...(node.attributes === undefined ? {} : { attributes: node.attributes + by }),
-      };
-    case 'plain':
-      return { ...node, value: node.value + by };
-    case 'complex':
-      return { ...node, real: node.real + by, imag: node.imag + by };
-    case 'object':
-      // Nothing below it is ever written.
-      return { kind: 'object', module: node.module, name: node.name };
-    default:
-      return node;
-  }
 }
 
 function isDict(node: ValueNode | undefined): boolean {

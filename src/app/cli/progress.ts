@@ -4,22 +4,37 @@ import { formatBytes } from '../../pipeline/text.ts';
 
 const WIDTH = 30;
 
-export class ProgressBar {
-  readonly #began = Date.now();
-  #drawn = false;
+interface Seen extends TransferProgress {
+  /** Unix time in milliseconds. */
+  readonly at: number;
+}
 
-  draw({ offset, size }: TransferProgress): void {
-    const share = size === 0 ? 1 : offset / size;
-    const rate = offset / Math.max(0.001, (Date.now() - this.#began) / 1000);
-    const left = rate > 0 ? `${Math.ceil((size - offset) / rate)} s left` : '';
-    const bar = '█'.repeat(Math.round(share * WIDTH)).padEnd(WIDTH, '░');
-    process.stderr.write(
-      `\r\x1b[2K${bar} ${Math.floor(share * 100)}%  ${formatBytes(offset)} of ${formatBytes(size)}  ${formatBytes(rate)}/s  ${left}`,
-    );
-    this.#drawn = true;
+export class ProgressBar {
+  /** Of the file that is written: what an earlier attempt wrote before it counts for no rate. */
+  #first: Seen | null = null;
+  #last: Seen | null = null;
+
+  draw(progress: TransferProgress): void {
+    const now: Seen = { ...progress, at: Date.now() };
+    if (this.#first === null || this.#last === null || isOther(this.#last, now)) this.#first = now;
+    this.#last = now;
+    process.stderr.write(`\r\x1b[2K${lineOf(this.#first, now)}`);
   }
 
   stop(): void {
-    if (this.#drawn) process.stderr.write('\r\x1b[2K');
+    if (this.#last !== null) process.stderr.write('\r\x1b[2K');
   }
+}
+
+/** The next shard, or an attempt that has to write again what was there. */
+function isOther(before: TransferProgress, now: TransferProgress): boolean {
+  return now.offset < before.offset || now.size !== before.size;
+}
+
+function lineOf(first: Seen, { offset, size, at }: Seen): string {
+  const share = size === 0 ? 1 : offset / size;
+  const bar = '█'.repeat(Math.round(share * WIDTH)).padEnd(WIDTH, '░');
+  const done = `${bar} ${Math.floor(share * 100)}%  ${formatBytes(offset)} of ${formatBytes(size)}`;
+  const rate = (offset - first.offset) / Math.max(0.001, (at - first.at) / 1000);
+  return rate === 0 ? done : `${done}  ${formatBytes(rate)}/s  ${Math.ceil((size - offset) / rate)} s left`;
 }

@@ -1,6 +1,7 @@
 /** The Temporal server that commands would use: reachable, its namespace, who polls, search attributes, clock. Leaves nothing running. */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '@temporalio/client';
 import { textOf } from '../../errors.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../pipeline/contract.ts';
@@ -22,6 +23,8 @@ const KINDS: Readonly<Record<TemporalAccess['kind'], string>> = {
 const CLOCK_QUEUE = 'ckpt-doctor';
 /** Milliseconds for a single question. */
 const DEADLINE = 10_000;
+/** Milliseconds until the server is asked again whether it has noted a poll, mostly the first time. */
+const PAUSE = 50;
 
 export async function serverFindings(environment: Environment): Promise<readonly Finding[]> {
   let access: TemporalAccess | null;
@@ -89,7 +92,10 @@ async function serverClock(connection: Connection, namespace: string): Promise<F
       const { pollers } = await workflowService.describeTaskQueue({ namespace, taskQueue, taskQueueType: 2 });
       const after = Date.now();
       const time = pollers?.find((poller) => poller.identity === identity)?.lastAccessTime;
-      if (time == null) continue;
+      if (time == null) {
+        await sleep(PAUSE);
+        continue;
+      }
       const other = Number(time.seconds) * 1000 + (time.nanos ?? 0) / 1e6;
       return clockFinding('the Temporal server', { before, other, after });
     }

@@ -44,7 +44,7 @@ export async function storeFindings(storage: Storage, places: readonly string[])
 }
 
 function bucketOf(uri: string): string | null {
-  return /^s3:\/\/([^/?]+)/.exec(uri)?.[1] ?? null;
+  return /^s3:\/\/([^/?]+)/i.exec(uri)?.[1] ?? null;
 }
 
 async function bucketFinding({ policy }: Storage, port: S3Port, bucket: string): Promise<Finding> {

@@ -22,21 +22,24 @@ export type ReplayMessage =
   | { readonly kind: 'failed'; readonly error: ErrorReport }
   | { readonly kind: 'done' };
 
+/** Seconds for the process to start and to take the first history out of the bundle, which is not the history's fault. */
+const FIRST_WORD = 60;
+
 /** Of every history in the bundle, each within `timeout` seconds; `CheckpointLoadError` where one is none, `CheckpointTimeoutError` where a replay does not end. */
-export async function replayBundle(path: string, timeout: number): Promise<readonly Replayed[]> {
+export async function replayBundle(path: string, timeout: number, firstWord = FIRST_WORD): Promise<readonly Replayed[]> {
   const child = fork(new URL('./replay-process.js', import.meta.url), [path], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   const replayed: Replayed[] = [];
   let current = basename(path);
   let deadline: NodeJS.Timeout | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
-      const restart = (): void => {
+      const within = (seconds: number, late: () => CheckpointTimeoutError): void => {
         clearTimeout(deadline);
-        deadline = setTimeout(() => reject(tooLong(path, current, timeout)), timeout * 1000);
+        deadline = setTimeout(() => reject(late()), seconds * 1000);
       };
-      // That this process has to start first is not the history's fault.
+      within(firstWord, () => notBegun(path, firstWord));
       child.on('message', (message: ReplayMessage) => {
-        restart();
+        within(timeout, () => tooLong(path, current, timeout));
         if (message.kind === 'began') current = message.history;
         else if (message.kind === 'failed') reject(errorOf(message.error));
         else if (message.kind === 'done') resolve();
@@ -53,6 +56,14 @@ export async function replayBundle(path: string, timeout: number): Promise<reado
     child.kill('SIGKILL');
   }
   return replayed;
+}
+
+function notBegun(path: string, seconds: number): CheckpointTimeoutError {
+  return new CheckpointTimeoutError(
+    `The replay of ${path} has not begun within ${seconds} s. Try again when this machine has less to do.`,
+    'replay',
+    seconds,
+  );
 }
 
 function tooLong(path: string, history: string, timeout: number): CheckpointTimeoutError {

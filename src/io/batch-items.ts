@@ -49,7 +49,7 @@ async function* failedIn(results: string, { own, storage }: ItemPlaces): AsyncGe
   const source = (await own(results)) ?? (await storage.open(results));
   try {
     for await (const { line, number } of linesOf(source)) {
-      const { item, uri, columns, status } = jsonOf(line, `${results}, line ${number}`) as Outcome;
+      const { item, uri, columns, status } = jsonOf(line, `${results}, line ${number}`, 'items.failed_in') as Outcome;
       if (status === 'failed' || status === 'cancelled') yield { uri, key: item, columns };
     }
   } finally {
@@ -132,7 +132,7 @@ interface Row {
 async function* jsonRows(source: ByteSource, manifest: string): AsyncGenerator<Row> {
   for await (const { line, number } of linesOf(source)) {
     const place = `${manifest}, line ${number}`;
-    yield { row: jsonOf(line, place), place };
+    yield { row: jsonOf(line, place, 'items.manifest'), place };
   }
 }
 
@@ -164,11 +164,11 @@ async function* csvRows(source: ByteSource, manifest: string): AsyncGenerator<Ro
   }
 }
 
-function jsonOf(line: string, place: string): unknown {
+function jsonOf(line: string, place: string, field: string): unknown {
   try {
     return JSON.parse(line);
   } catch (cause) {
-    throw new CheckpointConfigError(`${place}: ${(cause as Error).message}.`, 'items.manifest', { cause });
+    throw new CheckpointConfigError(`${place}: ${(cause as Error).message}.`, field, { cause });
   }
 }
 

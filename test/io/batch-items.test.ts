@@ -121,6 +121,8 @@ describe('manifests', () => {
       { uri: '/x/1', key: 'k1', columns: { n: '1' } },
       { uri: '/x/3', key: 'k3', columns: { n: '3' } },
     ]);
+    await writeFile(join(folder, 'r.jsonl'), '{"item":\n');
+    await expect(listed({ failed_in: join(folder, 'r.jsonl') })).rejects.toMatchObject({ details: { config_path: 'items.failed_in' } });
   });
 });
 

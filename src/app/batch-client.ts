@@ -37,8 +37,12 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
     if (failed + cancelled === 0)
       throw new CheckpointConfigError(`Nothing failed or was cancelled in the batch ${idOf(batch)}: there is nothing to try again.`);
     const history = await this.handle(batch).fetchHistory();
-    const payloads = history.events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
-    const { carried: _carried, results: _results, ...input } = JSON.parse(Buffer.from(payloads ?? []).toString('utf8')) as BatchInput;
+    const data = history.events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
+    if (data == null)
+      throw new CheckpointConfigError(
+        `The history of the batch ${idOf(batch)} has no input: start a new batch with \`items: {failed_in: ${results}}\`.`,
+      );
+    const { carried: _carried, results: _results, ...input } = JSON.parse(Buffer.from(data).toString('utf8')) as BatchInput;
     return { ...input, items: { failed_in: results } };
   }
 

@@ -214,7 +214,7 @@ batch
 batch
   .command('retry')
   .argument('<workflow-id>')
-  .description('a new batch of what failed in one that has ended')
+  .description('a new batch of what failed or was cancelled in one that has ended')
   .addOption(json())
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id of the new batch')

@@ -1,11 +1,12 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
-import type { BatchResult, BatchStatus } from '../../../pipeline/batch.ts';
+import type { BatchResult } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
 import { readEnvironment, withPlugins } from '../../environment.ts';
 import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
-import { progressLine, showProgress } from '../batch-progress.ts';
+import { showProgress } from '../batch-progress.ts';
+import { batchText } from '../batch-text.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { errorText, logger, note, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { untilEnded, untilOurEnd } from '../until-end.ts';
@@ -99,24 +100,8 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
   return error?.type === 'CheckpointConfigError' ? 2 : 1;
 }
 
-/** A batch that stands like this is not retried yet. */
-const GOING_ON: readonly BatchStatus[] = ['listing', 'running', 'paused', 'stopping'];
-
 function show(result: BatchResult, link: string | null, options: OutputOptions): void {
   if (options.json === true) return printJson(result);
-  const { workflow_id, status, total, failed, results, report, report_error, failures, error } = result;
-  const lines = [
-    `Batch ${workflow_id}: ${status}`,
-    `  ${progressLine(result)}`,
-    ...(total === 0 && status === 'completed' ? ['  Nothing was found to run: look at `items` and its `glob`.'] : []),
-    ...(failed > failures.length ? [`  the last ${failures.length} of ${failed} failures:`] : []),
-    ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message.replaceAll('\n', ' ')}`),
-    ...(results === null ? [] : [`  results ${results}`]),
-    ...(report === undefined ? [] : [`  report ${report}`]),
-    ...(report_error === undefined ? [] : [`  no report: ${report_error}`]),
-    ...(failed > 0 && !GOING_ON.includes(status) ? [`  what failed, again: ckpt batch retry ${workflow_id}`] : []),
-    ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
-  ];
-  print(lines.join('\n'));
-  if (error !== null) note(errorText(error));
+  print(batchText(result, link));
+  if (result.error !== null) note(errorText(result.error));
 }

@@ -1,0 +1,47 @@
+/** What people read of a batch. */
+import { expect, test } from '@jest/globals';
+import { batchText } from '../../../src/app/cli/batch-text.ts';
+import type { BatchResult } from '../../../src/pipeline/batch.ts';
+
+const batch = (more: Partial<BatchResult>): BatchResult => ({
+  workflow_id: 'nightly',
+  status: 'completed',
+  total: 3,
+  completed: 3,
+  unchanged: 0,
+  failed: 0,
+  cancelled: 0,
+  running: 0,
+  rate: null,
+  seconds_left: null,
+  failures: [],
+  failures_by_code: {},
+  results: 'file:///r.jsonl',
+  error: null,
+  ...more,
+});
+
+const RETRY = 'what failed or was cancelled, again: ckpt batch retry nightly';
+
+test.each<readonly [what: string, more: Partial<BatchResult>, retried: boolean]>([
+  ['completed', {}, false],
+  ['failed items', { completed: 1, failed: 2 }, true],
+  ['items that were only cancelled', { status: 'cancelled', completed: 1, cancelled: 2 }, true],
+  ['failed items of one that goes on', { status: 'running', completed: 1, failed: 1 }, false],
+])('%s', (_what, more, retried) => expect(batchText(batch(more), null).includes(RETRY)).toBe(retried));
+
+test('line by line', () => {
+  const failures = [{ item: 'b.pt', code: 'CheckpointLoadError', message: 'damaged\nat 12' }] as unknown as BatchResult['failures'];
+  const text = batchText(batch({ completed: 1, failed: 2, failures, report_error: 'no space' }), 'http://127.0.0.1:8243/x');
+  expect(text.split('\n')).toEqual([
+    'Batch nightly: completed',
+    '  3 of 3 items: 1 published, 0 unchanged, 2 failed',
+    '  the last 1 of 2 failures:',
+    '  ✖ b.pt  CheckpointLoadError: damaged at 12',
+    '  results file:///r.jsonl',
+    '  no report: no space',
+    `  ${RETRY}`,
+    '',
+    'Batch in the Temporal UI: http://127.0.0.1:8243/x',
+  ]);
+});

@@ -126,7 +126,7 @@ export async function acquireDevServer({ log, environment, meanwhile, keeps = fa
         if (all.some(({ living }) => living)) return;
         const { pid, port, uiPort } = server;
         if (!(await isTemporal(pid))) return rm(join(folder, 'server.json'), { force: true });
-        process.kill(pid, 'SIGTERM');
+        tell(pid, 'SIGTERM');
         await writeRecord(folder, { pid, port, uiPort, endingSince: Date.now() });
       }),
   };
@@ -288,14 +288,23 @@ function listens(address: string): Promise<boolean> {
 
 async function stop(pid: number): Promise<void> {
   if (!(await isTemporal(pid))) return;
-  process.kill(pid, 'SIGTERM');
+  tell(pid, 'SIGTERM');
   const deadline = Date.now() + STOP_TIMEOUT;
   while (Date.now() < deadline) {
     if (!(await isTemporal(pid))) return;
     await sleep(50);
   }
   // Safe: the database has a write-ahead log.
-  if (await isTemporal(pid)) process.kill(pid, 'SIGKILL');
+  if (await isTemporal(pid)) tell(pid, 'SIGKILL');
+}
+
+/** Since it was looked at, the server may have ended by itself. */
+function tell(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 interface Lease {

@@ -4,7 +4,6 @@ import { CheckpointLoadError, isCheckpointError } from '../../../errors.ts';
 import { readHeader } from '../../../formats/read-header.ts';
 import { sarif } from '../../../formats/scan/sarif.ts';
 import { scanFile, type FileScan } from '../../../formats/scan/scan.ts';
-import { windowed } from '../../../io/caching-source.ts';
 import { filesBelow, type FileBelow } from '../../../io/files-below.ts';
 import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
@@ -70,10 +69,9 @@ async function* scanArgument(uri: string): AsyncGenerator<FileScan> {
 
 async function scanOne(uri: string, storage: Storage): Promise<readonly FileScan[]> {
   try {
-    // Of thousands of small members, many headers come with one read; and without their thousands of buffers.
-    const source = windowed(await openSource(uri, storage));
+    const source = await openSource(uri, storage);
     try {
-      const openSibling = siblingsOf(source.uri, async (sibling) => windowed(await openSource(sibling, storage)));
+      const openSibling = siblingsOf(source.uri, (sibling) => openSource(sibling, storage));
       return await scanFile(source, { openSibling, check: readHeader });
     } finally {
       await source.close();

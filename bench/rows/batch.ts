@@ -22,7 +22,7 @@ const NOOP_WORKER = join(PROJECT_ROOT, 'dist', 'bench', 'noop', 'worker.js');
 const FULL = { timed: 200, few: 100, many: Number(process.env['BENCH_BATCH_ITEMS'] ?? 2000), shared: 200 };
 const QUICK = { timed: 6, few: 4, many: 8, shared: 6 };
 const WORKERS = [1, 2, 4];
-/** Of the issue: 80 % of the rate, so 1.25 times the time; a quarter more memory and a twentieth more events count as the same. */
+/** The budget: 80 % of the rate, so 1.25 times the time; a quarter more memory and a twentieth more events count as the same. */
 const MOST_TIME = 1.25;
 const MOST_MEMORY = 1.25;
 const MOST_EVENTS = 1.05;

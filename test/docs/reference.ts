@@ -118,7 +118,7 @@ function configuration(): string {
 function environment(): readonly (readonly [name: string, what: string])[] {
   const source = readFileSync(join(PROJECT_ROOT, 'src', 'app', 'environment.ts'), 'utf8');
   // A comment may name two that belong together.
-  return [...source.matchAll(/\/\*\*\s*(`[A-Z_]+`(?:, `[A-Z_]+`)*)[:,]?\s*(.*?)\*\//gs)].flatMap(([, names, text]) => {
+  return [...source.matchAll(/\/\*\*[\s*]*(`[A-Z_]+`(?:, `[A-Z_]+`)*)[:,]?\s*(.*?)\*\//gs)].flatMap(([, names, text]) => {
     const what = text!
       .replaceAll(/\s*\n\s*\*?\s*/g, ' ')
       .replace(/; null: (all|not set)/, '')

@@ -119,7 +119,10 @@ program
   .option('--refuse-unknown', 'refuse checkpoints that name classes on no list of harmless ones')
   .option('--transfers <number>', 'activities at a time that move tensor bytes; 0: none; default: 4')
   .option('--activities <number>', 'other activities at a time; 0: none, and no workflows; default: 100')
-  .option('--memory <size>', 'take no further work above this size of the process (2GiB); bounds transfers to what fits')
+  .option(
+    '--memory <size>',
+    'above this size of the process (2GiB), run one activity at a time of each queue; bounds transfers to what fits',
+  )
   .option('--health-port <port>', 'answer /healthz and /readyz there: port, or address:port')
   .option('--metrics-port <port>', 'serve Prometheus metrics at /metrics there: port, or address:port')
   .option('--deployment <name>', 'worker deployment that this worker belongs to; with --build-id')

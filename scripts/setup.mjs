@@ -39,7 +39,7 @@ function install(wanted) {
   say('installing packages …');
   const npm = process.env.npm_execpath;
   const [command, first] = npm === undefined ? ['npm', []] : [process.execPath, [npm]];
-  // Not `npm ci`: it refuses a lock file without the optional binaries of platforms that a mirror of the registry leaves out.
+  // Not `npm ci`: it refuses a lock file without the optional binaries of other platforms.
   execute(
     command,
     [...first, 'install', '--no-save', '--loglevel=error'],

@@ -5,6 +5,7 @@
  * says itself how it ended; one that was gone before its first pulse is filled in by its successor.
  */
 import type { Json, JsonObject } from '../src/errors.ts';
+import { isMapping } from '../src/model/json.ts';
 import type { AttemptRecord } from '../src/pipeline/contract.ts';
 import { firstAndLast } from '../src/pipeline/history.ts';
 
@@ -49,8 +50,4 @@ export function progressIn(heartbeatDetails: unknown): JsonObject | undefined {
   if (!isMapping(heartbeatDetails)) return undefined;
   const { [KEY]: _, ...progress } = heartbeatDetails;
   return Object.keys(progress).length === 0 ? undefined : (progress as JsonObject);
-}
-
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -9,6 +9,7 @@ import {
   type JsonObject,
 } from '../src/errors.ts';
 import type { Header } from '../src/model/header.ts';
+import { listIn } from '../src/model/json.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/pipeline/text.ts';
 import { checkFill, loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
@@ -126,10 +127,6 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
     },
     summary: summaryOf(loaded, header.weights.length),
   };
-}
-
-function listIn(value: Json | undefined): readonly Json[] {
-  return Array.isArray(value) ? (value as readonly Json[]) : [];
 }
 
 function requireFields({ context, options, stage }: StageCall<LoaderOptions>, rules: LoaderRules): void {

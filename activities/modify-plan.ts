@@ -1,5 +1,6 @@
 /** What every modifier does around the pure part: take the plan, keep the new one, append to `modifiers_applied`. */
 import { CheckpointError, type Json, type JsonObject } from '../src/errors.ts';
+import { listIn } from '../src/model/json.ts';
 import { FROZEN_KEY, type Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { plannedOf } from '../src/transform/planned.ts';
@@ -36,17 +37,17 @@ export async function modifyPlan(
   const known = context.target === undefined ? undefined : ((await workspace.getJson(context.target)) as Target);
   const done = modify(before, known, `stages[${stage.index}]`);
   const { target: knownTarget, ...others } = context;
-  const applied = listIn(before.record, 'modifiers_applied');
+  const applied = listIn(before.record?.['modifiers_applied']);
   const plan = done.entry === undefined ? done.plan : withRecord(done.plan, { modifiers_applied: [...applied, done.entry] });
   const metadata: Record<string, Json> = {
     ...context.metadata,
     ...(done.entry === undefined
       ? {}
-      : { modifiers_applied: [...listIn(context.metadata, 'modifiers_applied'), briefEntry(done.entry)].slice(-20) }),
+      : { modifiers_applied: [...listIn(context.metadata['modifiers_applied']), briefEntry(done.entry)].slice(-20) }),
     ...(plan.frozen.length === 0 ? {} : briefList(FROZEN_KEY, 'num_frozen', plan.frozen)),
     ...(done.warnings === undefined || done.warnings.length === 0
       ? {}
-      : { warnings: [...listIn(context.metadata, 'warnings'), ...done.warnings.map((text) => text.slice(0, 300))].slice(-20) }),
+      : { warnings: [...listIn(context.metadata['warnings']), ...done.warnings.map((text) => text.slice(0, 300))].slice(-20) }),
     ...done.metadata,
   };
   const reference = await workspace.putJson(plan);
@@ -61,9 +62,4 @@ export async function modifyPlan(
     },
     summary: done.summary,
   };
-}
-
-function listIn(record: { readonly [key: string]: Json } | undefined, key: string): readonly Json[] {
-  const value = record?.[key];
-  return Array.isArray(value) ? (value as readonly Json[]) : [];
 }

@@ -14,6 +14,7 @@ import { isAsPublished, readManifest, type Manifest, type Recipe } from '../src/
 import { reportPath } from '../src/io/report-file.ts';
 import { isS3, parseS3Source, s3Uri } from '../src/io/s3/location.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
+import { canonicalJson } from '../src/model/json-text.ts';
 import type { Target } from '../src/model/target.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import type { PipelineInput, PlainStage, StageInput } from '../src/pipeline/contract.ts';
@@ -135,17 +136,6 @@ function indexOf(name: string): string {
 function recipeDigest(pipeline: Stages, { refuseUnknown }: Services): string {
   const program = programDigest();
   return createHash('sha256')
-    .update(JSON.stringify(sorted({ program, refuse_unknown: refuseUnknown === true, stages: pipeline as unknown as Json })))
+    .update(canonicalJson({ program, refuse_unknown: refuseUnknown === true, stages: pipeline as unknown as Json }))
     .digest('hex');
-}
-
-/** Keys in one order, whoever wrote the document. */
-function sorted(value: Json): Json {
-  if (Array.isArray(value)) return value.map((each: Json) => sorted(each));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, each]) => [key, sorted(each)]),
-  );
 }

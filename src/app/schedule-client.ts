@@ -14,10 +14,10 @@ import {
 } from '@temporalio/client';
 import type { Workflow } from '@temporalio/common';
 import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, textOf, type Json } from '../errors.ts';
+import { canonicalJson } from '../model/json-text.ts';
 import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
 import {
-  canonical,
   checkSchedule,
   OVERLAPS,
   SCHEDULE_MEMO,
@@ -251,7 +251,7 @@ export class CheckpointSchedules {
     refuseRelative(work);
     // A document is plain JSON, as is all that stands in it.
     const whole = { timing, note: input.note ?? null, kind: work.kind, input: work.input, taskQueue, present } as unknown as Json;
-    const digest = createHash('sha256').update(canonical(whole)).digest('hex');
+    const digest = createHash('sha256').update(canonicalJson(whole)).digest('hex');
     const said: Said = { digest, timing };
     return {
       digest,

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { ScheduleDescription } from '@temporalio/client';
 import type { Json } from '../errors.ts';
-import { canonical } from '../pipeline/schedule.ts';
+import { canonicalJson } from '../model/json-text.ts';
 
 type Described = Pick<ScheduleDescription, 'spec' | 'policies' | 'action'>;
 
@@ -18,5 +18,5 @@ export function describedDigest({ spec, policies, action: { memo: _memo, ...acti
   const typedSearchAttributes = pairs.sort((a, b) => (a.key.name < b.key.name ? -1 : 1));
   // Functions and dates have no place there, or become texts.
   const plain = JSON.parse(JSON.stringify({ spec, policies, action: { ...action, typedSearchAttributes } })) as Json;
-  return createHash('sha256').update(canonical(plain)).digest('hex');
+  return createHash('sha256').update(canonicalJson(plain)).digest('hex');
 }

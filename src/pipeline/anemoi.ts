@@ -7,6 +7,7 @@
  */
 import { CheckpointConfigError, withoutUserInfo, type Json } from '../errors.ts';
 import { formatNamed } from '../model/header.ts';
+import { isMapping } from '../model/json.ts';
 import { STAGE_KINDS } from './contract.ts';
 import { didYouMean } from './suggestions.ts';
 
@@ -455,8 +456,4 @@ function s3({ bucket, key, ...stage }: Record<string, unknown>, given: Mapping, 
 function shown(given: unknown): string {
   const text = JSON.stringify(given as Json) ?? String(given);
   return withoutUserInfo(text).slice(0, 200);
-}
-
-function isMapping(value: unknown): value is Mapping {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

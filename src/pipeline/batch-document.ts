@@ -1,5 +1,6 @@
 /** The shape of a batch document. Workflow-safe: the batch itself checks what it was started with. */
 import { CheckpointConfigError, isCheckpointError } from '../errors.ts';
+import { isMapping } from '../model/json.ts';
 import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
 import { itemOf } from './batch-template.ts';
 import { checkDocument } from './document.ts';
@@ -14,7 +15,7 @@ const MOST_TEMPLATE = 64 * 1024;
 
 /** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
 export function checkBatch(given: unknown): BatchInput {
-  if (!isObject(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
+  if (!isMapping(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
   const known: readonly string[] = [...BATCH_KEYS, 'carried'];
   for (const key of Object.keys(given))
     if (!known.includes(key))
@@ -64,7 +65,7 @@ function checkTemplate(template: unknown): void {
 
 function checkItems(items: unknown): void {
   if (Array.isArray(items)) return items.forEach((item: unknown, index) => void itemOf(item, `items[${index}]`));
-  const one = isObject(items) ? ['uri', 'manifest', 'failed_in'].filter((key) => typeof items[key] === 'string') : [];
+  const one = isMapping(items) ? ['uri', 'manifest', 'failed_in'].filter((key) => typeof items[key] === 'string') : [];
   if (one.length !== 1)
     throw new CheckpointConfigError('`items` is a mapping with `uri` (and `glob`), one with `manifest`, or a list.', 'items');
   const mapping = items as Readonly<Record<string, unknown>>;
@@ -92,8 +93,4 @@ export function checkBatchId(workflowId: string): void {
     `The id of a batch may have ${MOST_ID_BYTES} bytes, as those of its runs begin with it. Choose a shorter \`name\` or \`--id\`.`,
     'name',
   );
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

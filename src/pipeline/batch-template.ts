@@ -1,5 +1,6 @@
 /** Items, and what one makes of the template. Workflow-safe. */
 import { CheckpointConfigError, type Json } from '../errors.ts';
+import { isMapping } from '../model/json.ts';
 import type { BatchItem } from './batch.ts';
 import type { PipelineInput } from './contract.ts';
 import { didYouMean } from './suggestions.ts';
@@ -9,7 +10,7 @@ const MOST_ITEM = 16 * 1024;
 
 /** An entry of a list or a row of a manifest: a URI, or a mapping with `uri`, perhaps `key`, and columns. */
 export function itemOf(given: unknown, place: string): BatchItem {
-  const { uri, key, ...columns } = typeof given === 'string' ? { uri: given } : isObject(given) ? given : {};
+  const { uri, key, ...columns } = typeof given === 'string' ? { uri: given } : isMapping(given) ? given : {};
   if (typeof uri !== 'string' || uri === '')
     throw new CheckpointConfigError(`${place}: an item is a URI, or has one under \`uri\`; got ${described(given)}.`, place);
   if (JSON.stringify(given).length > MOST_ITEM)
@@ -59,7 +60,7 @@ export function expand(template: PipelineInput, item: BatchItem): PipelineInput 
 
 /** Without values of a row, which may be none for a history. */
 function described(given: unknown): string {
-  if (isObject(given))
+  if (isMapping(given))
     return `an object of ${
       Object.keys(given)
         .slice(0, 10)
@@ -67,8 +68,4 @@ function described(given: unknown): string {
         .join(', ') || 'no fields'
     }`;
   return Array.isArray(given) ? 'a list' : typeof given === 'string' ? 'an empty text' : String(given);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

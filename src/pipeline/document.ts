@@ -4,6 +4,7 @@
  * Workflow-safe and without zod, which would triple the workflow bundle; options are checked by each stage's own schema.
  */
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
+import { isMapping } from '../model/json.ts';
 import { ON_ERROR, STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
 import { didYouMean } from './suggestions.ts';
 
@@ -28,7 +29,7 @@ const RETRY_KEYS = ['maximum_attempts', 'initial_interval', 'backoff', 'maximum_
 
 /** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
 export function checkDocument(document: unknown): PipelineInput {
-  if (!isObject(document)) throw new CheckpointConfigError(`A pipeline is a mapping with a list \`stages\`, not ${kindOf(document)}.`, '');
+  if (!isMapping(document)) throw new CheckpointConfigError(`A pipeline is a mapping with a list \`stages\`, not ${kindOf(document)}.`, '');
   for (const key of Object.keys(document)) {
     if (!PIPELINE_KEYS.includes(key))
       throw new CheckpointConfigError(
@@ -51,7 +52,7 @@ export function checkDocument(document: unknown): PipelineInput {
 /** One stage of the document, but for the options of its type. */
 export function checkStage(stage: unknown, index: number): StageSpec {
   const path = `stages[${index}]`;
-  if (!isObject(stage))
+  if (!isMapping(stage))
     throw new CheckpointConfigError(
       `${path} must be a mapping with a \`type\`, such as \`type: source.local\`; got ${kindOf(stage)}.`,
       path,
@@ -95,7 +96,7 @@ function checkControls(mapping: Record<string, unknown>, prefix: string): void {
 
 function checkRetry(retry: unknown, prefix: string): void {
   if (retry === undefined) return;
-  if (!isObject(retry))
+  if (!isMapping(retry))
     throw new CheckpointConfigError(`\`retry\` is a mapping of ${RETRY_KEYS.join(', ')}; got ${kindOf(retry)}.`, `${prefix}retry`);
   const inside = `${prefix}retry.`;
   for (const key of Object.keys(retry)) {
@@ -145,10 +146,6 @@ function checkKind(mapping: Record<string, unknown>, key: string, kind: 'string'
   const value = mapping[key];
   if (value !== undefined && typeof value !== kind)
     throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${kindOf(value)}.`, `${prefix}${key}`);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function kindOf(value: unknown): string {

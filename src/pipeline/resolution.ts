@@ -1,5 +1,6 @@
 /** Answers to a run that waits: what is a well-formed one, and what it makes of the stage. Pure and workflow-safe. */
 import { CheckpointConfigError, type Json, type JsonObject } from '../errors.ts';
+import { isMapping } from '../model/json.ts';
 import { RESOLUTIONS, type Resolution, type StageSpec } from './contract.ts';
 import { checkStage } from './document.ts';
 import { didYouMean } from './suggestions.ts';
@@ -9,7 +10,7 @@ const DEEPEST = 20;
 
 /** Throws `CheckpointConfigError` for an unknown action, or options that are no plain JSON. */
 export function checkResolution(given: unknown): Resolution {
-  if (!isMapping(given))
+  if (!isPlainMapping(given))
     throw new CheckpointConfigError(`An answer is a mapping such as {"action": "retry"}; got ${JSON.stringify(given)}.`);
   for (const key of Object.keys(given)) {
     if (key !== 'action' && key !== 'options')
@@ -22,7 +23,7 @@ export function checkResolution(given: unknown): Resolution {
       'action',
     );
   if (options === undefined) return given as unknown as Resolution;
-  if (!isMapping(options) || !isJson(options, DEEPEST))
+  if (!isPlainMapping(options) || !isJson(options, DEEPEST))
     throw new CheckpointConfigError('`options` is a mapping of plain JSON: the options of the stage that change.', 'options');
   if ('type' in options) throw new CheckpointConfigError('A stage keeps its type. Start another run for another stage.', 'options.type');
   if (action !== 'retry' && Object.keys(options).length > 0)
@@ -36,8 +37,9 @@ export function changedStage(stage: StageSpec, changes: JsonObject, index: numbe
   return checkStage(Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null)), index);
 }
 
-function isMapping(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+/** Without the dates, sets and such that YAML makes of tags. */
+function isPlainMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (!isMapping(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.prototype.toString.call(value) === '[object Object]';
 }
@@ -47,5 +49,5 @@ function isJson(value: unknown, depth: number): boolean {
   if (typeof value === 'number') return Number.isFinite(value);
   if (depth === 0) return false;
   if (Array.isArray(value)) return value.every((each) => isJson(each, depth - 1));
-  return isMapping(value) && Object.values(value).every((each) => isJson(each, depth - 1));
+  return isPlainMapping(value) && Object.values(value).every((each) => isJson(each, depth - 1));
 }

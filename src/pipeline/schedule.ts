@@ -3,7 +3,8 @@
  *
  * Invariant: pure; times are checked here as far as that needs no server, which has the last word on cron expressions.
  */
-import { CheckpointConfigError, type Json } from '../errors.ts';
+import { CheckpointConfigError } from '../errors.ts';
+import { isMapping } from '../model/json.ts';
 import { checkBatch } from './batch-document.ts';
 import type { BatchInput, BatchStatus } from './batch.ts';
 import type { PipelineInput, RunStatus } from './contract.ts';
@@ -136,12 +137,12 @@ export function checkSchedule(given: unknown): ScheduleInput {
 }
 
 export function checkKeys(given: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
-  if (typeof given !== 'object' || given === null || Array.isArray(given))
+  if (!isMapping(given))
     throw new CheckpointConfigError('A schedule is a mapping with a `pipeline` or a `batch`, and with `cron` or `every`.', '');
   for (const key of Object.keys(given))
     if (!known.includes(key))
       throw new CheckpointConfigError(`Unknown key \`${key}\`.${didYouMean(key, known)} A schedule knows: ${known.join(', ')}.`, key);
-  return given as Readonly<Record<string, unknown>>;
+  return given;
 }
 
 export function checkOneWork({ pipeline, batch }: Readonly<Record<string, unknown>>): void {
@@ -162,17 +163,6 @@ export function secondsOf(given: unknown, key: string, least: number): number {
     `\`${key}\` is a time of at least ${least} s: a number of seconds, or a text such as \`90s\`, \`15m\`, \`6h\`, \`1d\`; got ${JSON.stringify(given)}.`,
     key,
   );
-}
-
-/** What differs between two of them is what they say, in whatever order. */
-export function canonical(value: Json | undefined): string {
-  if (Array.isArray(value)) return `[${value.map((each: Json) => canonical(each)).join(',')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value ?? null);
-  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
-  return `{${entries
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, each]) => `${JSON.stringify(key)}:${canonical(each)}`)
-    .join(',')}}`;
 }
 
 function checkCron(given: unknown, path: string): void {

@@ -1,6 +1,6 @@
-import { test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { jsonText } from '../../src/model/json-text.ts';
+import { canonicalJson, jsonText } from '../../src/model/json-text.ts';
 
 test('a text is written as JSON writes it', () => {
   const text = fc.oneof(
@@ -12,4 +12,11 @@ test('a text is written as JSON writes it', () => {
     fc.property(text, (each) => jsonText(each) === JSON.stringify(each)),
     { numRuns: 2000 },
   );
+});
+
+test('the same in another order is the same', () => {
+  const one = { a: [1, { c: null, b: 'x' }], d: true };
+  expect(canonicalJson(one)).toBe(canonicalJson({ d: true, a: [1, { b: 'x', c: null }] }));
+  expect(JSON.parse(canonicalJson(one))).toEqual(one);
+  expect(canonicalJson({ a: [1, 2] })).not.toBe(canonicalJson({ a: [2, 1] }));
 });

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { isCheckpointError } from '../../errors.ts';
 import { refuseCredential } from '../../io/http/url.ts';
+import { isMapping } from '../../model/json.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
 import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
@@ -22,7 +23,7 @@ export async function readBatch(file: string, settings: DocumentSettings): Promi
 }
 
 function isBatch(given: unknown): given is { readonly pipeline: unknown } {
-  return typeof given === 'object' && given !== null && !Array.isArray(given) && 'pipeline' in given;
+  return isMapping(given) && 'pipeline' in given;
 }
 
 async function template(given: unknown, folder: string, settings: DocumentSettings): Promise<PipelineInput> {

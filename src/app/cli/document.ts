@@ -5,6 +5,7 @@ import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
+import { isMapping } from '../../model/json.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
@@ -202,15 +203,13 @@ function fromCaller(parameters: Readonly<Record<string, string>>): Readonly<Reco
 }
 
 function resolved({ document }: Understood, values: Values): unknown {
-  if (typeof document !== 'object' || document === null || Array.isArray(document)) return document;
+  if (!isMapping(document)) return document;
   return Object.fromEntries(
     Object.entries(document).map(([key, value]: [string, unknown]) => {
       if (OPEN_SETTINGS.includes(key)) return [key, interpolate(value, { ...values, asTexts: true }, key)];
       if (key !== 'stages' || !Array.isArray(value)) return [key, value];
       const stages = value.map((stage: unknown, index) =>
-        typeof stage === 'object' && stage !== null && !Array.isArray(stage)
-          ? withoutNulls(interpolateStage(stage as Readonly<Record<string, unknown>>, values, `stages[${index}]`))
-          : stage,
+        isMapping(stage) ? withoutNulls(interpolateStage(stage, values, `stages[${index}]`)) : stage,
       );
       return [key, stages];
     }),

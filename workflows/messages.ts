@@ -16,7 +16,7 @@ import { failureOf, reportOfFailure } from './failures.ts';
 import { checkOptions } from './proxies.ts';
 
 export const statusQuery = defineQuery<PipelineResult>(STATUS_QUERY);
-export const resolveUpdate = defineUpdate<Resolved, [Resolution]>(RESOLVE_UPDATE);
+const resolveUpdate = defineUpdate<Resolved, [Resolution]>(RESOLVE_UPDATE);
 
 export interface Answer {
   readonly action: Resolution['action'];

@@ -5,7 +5,7 @@
  * Invariant: one pass without recursion or memory; what is no JSON may be counted wrongly, never without end.
  */
 
-export const JSON_LIMITS = {
+const JSON_LIMITS = {
   /**
    * Values, as its commas and brackets count them: metadata of Anemoi has some 10 000, an index of shards one for each tensor. A
    * million take 100 MB at most.

@@ -62,7 +62,7 @@ export function tiedNames(tensors: readonly PlannedTensor[], storages: readonly 
 }
 
 /** Strides of a contiguous tensor, as torch counts them: a size of 0 counts as 1. */
-export function rowMajor(shape: readonly number[]): readonly number[] {
+function rowMajor(shape: readonly number[]): readonly number[] {
   const stride = shape.map(() => 1);
   for (let axis = shape.length - 2; axis >= 0; axis--) stride[axis] = stride[axis + 1]! * Math.max(1, shape[axis + 1]!);
   return stride;

@@ -230,7 +230,7 @@ export function withOutcome(totals: Totals, item: string, { status, error }: End
   };
 }
 
-export function endedOf({ completed, unchanged, failed, cancelled }: Totals): number {
+function endedOf({ completed, unchanged, failed, cancelled }: Totals): number {
   return completed + unchanged + failed + cancelled;
 }
 

@@ -8,7 +8,7 @@ import type { JsonObject } from '../errors.ts';
 import { formatExpected } from '../model/header.ts';
 import type { StageSpec } from './contract.ts';
 
-export const FINDING_CODES = [
+const FINDING_CODES = [
   'no_stages',
   'source_after_loader',
   'modifier_before_loader',
@@ -137,7 +137,7 @@ export function adviseComposition(stages: readonly Pick<StageSpec, 'type'>[]): r
 }
 
 /** What loaders are asked for without a target, by which they could be judged. */
-export function adviseTargets(stages: readonly StageSpec[]): readonly CompositionFinding[] {
+function adviseTargets(stages: readonly StageSpec[]): readonly CompositionFinding[] {
   const without = stages.flatMap(({ type, target }, index) => (type.startsWith('loader.') && target === undefined ? [index] : []));
   const resumed = without.filter((index) => stages[index]!.type === 'loader.warm_start');
   // Without one these fail, whatever the source holds.
@@ -196,7 +196,7 @@ export function adviseOutputs(stages: readonly StageSpec[]): readonly Compositio
 }
 
 /** What is taken from a web server as it comes: a store's own sums, which others have, are not there. */
-export function adviseSources(stages: readonly StageSpec[]): readonly CompositionFinding[] {
+function adviseSources(stages: readonly StageSpec[]): readonly CompositionFinding[] {
   const unchecked = stages.flatMap(({ type, expected_checksum: sum }, index) =>
     type === 'source.http' && sum === undefined ? [index] : [],
   );

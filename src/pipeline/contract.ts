@@ -234,8 +234,7 @@ export interface ReportOutput {
 }
 
 /** `checkpoint_data`: a source has read a header; `model`: a loader has made a plan. */
-export const NEEDS = ['checkpoint_data', 'model'] as const;
-export type Need = (typeof NEEDS)[number];
+export type Need = 'checkpoint_data' | 'model';
 
 /** Details of a publishing stage's heartbeat, shown as progress. */
 export interface TransferProgress {

@@ -154,7 +154,7 @@ function onDisk(folder: string): Place {
   };
 }
 
-export async function sha256Of(stream: NodeJS.ReadableStream): Promise<string> {
+async function sha256Of(stream: NodeJS.ReadableStream): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of stream) hash.update(chunk as Buffer);
   return hash.digest('hex');

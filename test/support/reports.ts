@@ -21,7 +21,7 @@ export function contentsIn(html: string): Contents {
 }
 
 const ZERO = Date.parse('2026-11-25T02:00:00Z');
-export const CREATED = '2026-11-25T02:05:00.000Z';
+const CREATED = '2026-11-25T02:05:00.000Z';
 const at = (milliseconds: number): string => new Date(ZERO + milliseconds).toISOString();
 
 interface Made {

@@ -8,7 +8,7 @@ import { isCheckpointError, type CheckpointError } from '../../errors.ts';
 import type { Finding } from '../../model/header.ts';
 import type { GlobalUse } from '../../model/value.ts';
 
-export const VERDICTS = ['safe', 'unknown', 'unread', 'corrupt', 'dangerous'] as const;
+const VERDICTS = ['safe', 'unknown', 'unread', 'corrupt', 'dangerous'] as const;
 /** From best to worst. */
 export type FileVerdict = (typeof VERDICTS)[number];
 

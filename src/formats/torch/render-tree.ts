@@ -11,7 +11,7 @@ import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { MAX_DIMENSIONS } from '../limits-pickle.ts';
 import { numpyValue } from './numpy.ts';
 
-export const RENDER_LIMITS = {
+const RENDER_LIMITS = {
   /** Values in all. */
   values: 20_000,
   /** Nesting; OmegaConf takes two levels for one. */

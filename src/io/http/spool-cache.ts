@@ -11,7 +11,7 @@ import { makeFolder } from '../folders.ts';
 import { StoreFault } from '../store-fault.ts';
 
 /** Bytes of all copies together, unless the settings say otherwise. */
-export const CACHE_BYTES = 64 * 2 ** 30;
+const CACHE_BYTES = 64 * 2 ** 30;
 /** Milliseconds after which a partial copy is nobody's. */
 const PARTIAL_STALE = 24 * 3600 * 1000;
 /** Milliseconds without a write after which another transfer may take a partial copy over. */

@@ -33,7 +33,7 @@ export function openPinnedS3(port: S3Port, file: PinnedFile, policy: RetryPolicy
   return sourceOf(port, parseS3(file.uri), file, policy);
 }
 
-export async function headS3(
+async function headS3(
   port: S3Port,
   location: S3Location,
   options: { readonly checksum: boolean },

@@ -185,6 +185,6 @@ function inOrder(order: readonly number[], { key, text }: Column, down: boolean)
 }
 
 /** `layers.2` before `layers.10`. */
-export function natural(text: string): string {
+function natural(text: string): string {
   return text.replaceAll(/\d+/g, (digits) => digits.padStart(12, '0'));
 }

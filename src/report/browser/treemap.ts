@@ -17,7 +17,7 @@ const MOST_CELLS = 400;
 const MOST_ROWS = 100;
 
 export const MARK_SIGNS: Readonly<Record<Mark, string>> = { skipped: '✂', filled: '+', frozen: '❄', cast: '⇄' };
-export const MARK_WORDS: Readonly<Record<Mark, string>> = {
+const MARK_WORDS: Readonly<Record<Mark, string>> = {
   skipped: 'skipped: not published',
   filled: "filled from the target's own values",
   frozen: 'frozen',

@@ -29,8 +29,9 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError, type SearchAttributePair } from '@temporalio/common';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { isCheckpointError, type ErrorReport } from '../src/errors.ts';
+import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import {
   AWAIT_ACTIVITY,
   BATCH_REPORT_ACTIVITY,
@@ -64,13 +65,7 @@ import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
 import { expand } from '../src/pipeline/batch-template.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY, type PipelineInput, type PipelineResult } from '../src/pipeline/contract.ts';
-import {
-  ATTRIBUTES_MEMO,
-  presentAttributes,
-  SEARCH_ATTRIBUTES,
-  startAttributes,
-  type AttributeValues,
-} from '../src/pipeline/search-attributes.ts';
+import { ATTRIBUTES_MEMO, startAttributes } from '../src/pipeline/search-attributes.ts';
 import { within } from '../src/pipeline/text.ts';
 import { openLedger } from './batch-ledger.ts';
 import { failureOf, reportOfFailure } from './failures.ts';
@@ -167,7 +162,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
         parentClosePolicy: ParentClosePolicy.ABANDON,
         staticSummary: name,
         memo: { [ATTRIBUTES_MEMO]: known },
-        typedSearchAttributes: pairsOf({ ...startAttributes(pipeline), CheckpointBatch: workflowId }, known),
+        typedSearchAttributes: attributePairs({ ...startAttributes(pipeline), CheckpointBatch: workflowId }, known),
         priority: { priorityKey: PRIORITY, fairnessKey: within(workflowId, FAIRNESS_BYTES) },
       }).finally(() => (unconfirmed -= size));
       runId = child.firstExecutionRunId;
@@ -300,8 +295,8 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
 
   const end = async (now: BatchStatus): Promise<void> => {
     status = now;
-    const pairs = pairsOf({ CheckpointStatus: now }, known);
-    if (pairs.length > 0) upsertSearchAttributes([...pairs]);
+    const pairs = attributePairs({ CheckpointStatus: now }, known);
+    if (pairs.length > 0) upsertSearchAttributes(pairs);
     await report();
     await condition(allHandlersFinished);
   };
@@ -367,11 +362,4 @@ function endingOf(thrown: unknown, id: string): Ending {
 function listChanged(next: number, total: number): ErrorReport {
   const message = `The list of items ends at ${next} of ${total}: the workspace does not hold what was listed.`;
   return { type: 'CheckpointError', message, details: {} };
-}
-
-function pairsOf(values: AttributeValues, known: readonly string[]): SearchAttributePair[] {
-  return presentAttributes(values, known).map(
-    // The table says which value has which type.
-    ([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as SearchAttributePair,
-  );
 }

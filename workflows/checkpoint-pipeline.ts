@@ -16,10 +16,10 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { defineSearchAttributeKey } from '@temporalio/common';
 import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
+import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import {
   RESULT_MEMO,
   type Need,
@@ -52,7 +52,7 @@ import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
 import { onErrorOf, policyOf, stallOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
 import { stageAim } from '../src/pipeline/stage-aim.ts';
-import { ATTRIBUTES_MEMO, presentAttributes, runAttributes, SEARCH_ATTRIBUTES } from '../src/pipeline/search-attributes.ts';
+import { ATTRIBUTES_MEMO, runAttributes } from '../src/pipeline/search-attributes.ts';
 import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
 import { statusQuery, takeQuestions } from './messages.ts';
 import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';
@@ -109,12 +109,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   };
   const stand = (now: RunStatus): void => {
     status = now;
-    const values = presentAttributes(runAttributes(now, at === null ? null : history[at]!.type, context), attributes);
-    if (values.length > 0)
-      upsertSearchAttributes(
-        // The table says which value has which type.
-        values.map(([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as never),
-      );
+    const pairs = attributePairs(runAttributes(now, at === null ? null : history[at]!.type, context), attributes);
+    if (pairs.length > 0) upsertSearchAttributes(pairs);
   };
   const end = (now: RunStatus): void => {
     note(healthRecord(healthIssues(history, context.metadata as JsonObject, context.weightsLoaded)));

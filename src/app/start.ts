@@ -1,20 +1,15 @@
 /** How runs are started, by whomever: the same summary, details, memo and search attributes for clients, schedules and Nexus. */
 import { randomUUID } from 'node:crypto';
 import { WorkflowExecutionAlreadyStartedError, type Client } from '@temporalio/client';
-import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
+import type { SearchAttributePair } from '@temporalio/common';
 import { CheckpointConfigError } from '../errors.ts';
 import { refuseCredential } from '../io/http/url.ts';
+import { attributePairs } from '../pipeline/attribute-pairs.ts';
 import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
 import { checkBatch, checkBatchId } from '../pipeline/batch-document.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
 import { checkDocument } from '../pipeline/document.ts';
-import {
-  ATTRIBUTES_MEMO,
-  presentAttributes,
-  SEARCH_ATTRIBUTES,
-  startAttributes,
-  type SearchAttributeName,
-} from '../pipeline/search-attributes.ts';
+import { ATTRIBUTES_MEMO, startAttributes, type SearchAttributeName } from '../pipeline/search-attributes.ts';
 import { startDetails } from '../pipeline/start-details.ts';
 import { within } from '../pipeline/text.ts';
 import { refuseRelative } from './relative.ts';
@@ -75,10 +70,7 @@ export function startOptions(work: Work, present: readonly SearchAttributeName[]
     staticDetails: startDetails(pipeline),
     // The workflow must set no others.
     memo: { [ATTRIBUTES_MEMO]: present },
-    typedSearchAttributes: presentAttributes(attributes, present).map(
-      // The table says which value has which type.
-      ([name, value]) => ({ key: defineSearchAttributeKey(name, SEARCH_ATTRIBUTES[name]), value }) as SearchAttributePair,
-    ),
+    typedSearchAttributes: attributePairs(attributes, present),
   };
 }
 

@@ -6,6 +6,7 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../errors.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
+import { schemeOf } from '../model/scheme.ts';
 import { editDistance } from '../pipeline/suggestions.ts';
 import { NO_FENCE, type LocalFence } from './storage/fence.ts';
 
@@ -13,9 +14,8 @@ const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
 /** The absolute path of a path (`~/` is the home of whoever runs this) or `file://` URI; other schemes are a `CheckpointConfigError`. */
 export function localPath(uri: string): string {
-  const path = uri.startsWith('file://') ? pathOf(uri) : uri;
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path))
-    throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
+  const path = schemeOf(uri) === 'file' ? pathOf(uri) : uri;
+  if (schemeOf(path) !== null) throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
   if (path.includes('\0')) throw new CheckpointConfigError(`${JSON.stringify(uri)} is not a local path: it has a NUL character in it.`);
   return isAbsolute(path) ? path : resolve(withHome(path));
 }

@@ -4,6 +4,7 @@ import { access, stat, statfs } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { CheckpointConfigError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
+import { isLocal } from '../model/scheme.ts';
 import { checkReplaceable, localPath } from './local-file.ts';
 import { isS3, parseS3 } from './s3/location.ts';
 import { reachBucket } from './s3/reach.ts';
@@ -94,8 +95,4 @@ function unwritable(path: string, cause: Error): CheckpointConfigError {
       cause,
     },
   );
-}
-
-function isLocal(uri: string): boolean {
-  return uri.startsWith('file://') || !/^[a-z][a-z0-9+.-]*:\/\//i.test(uri);
 }

@@ -1,6 +1,7 @@
 /** A location that would mean another place on each worker: a relative one counts from the folder in which a worker was started. */
 import { isAbsolute } from 'node:path';
 import { CheckpointConfigError } from '../errors.ts';
+import { schemeOf } from '../model/scheme.ts';
 
 /** Throws `CheckpointConfigError` with `path` for a relative location; what is no text is none. */
 export function refuseRelativeLocation(location: unknown, path: string): void {
@@ -13,5 +14,5 @@ export function refuseRelativeLocation(location: unknown, path: string): void {
 
 /** Absolute, in the home of the worker, a URI, or where the item of a batch is. */
 function isElsewhere(location: string): boolean {
-  return isAbsolute(location) || /^(~(\/|$)|[a-z][a-z0-9+.-]*:\/\/|\$\{item\.)/i.test(location);
+  return isAbsolute(location) || schemeOf(location) !== null || /^(~(\/|$)|\$\{item\.)/i.test(location);
 }

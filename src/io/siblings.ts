@@ -9,6 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError } from '../errors.ts';
 import { isIndexName } from '../formats/sharded/read.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
+import { isLocal } from '../model/scheme.ts';
 import { localPath, localUri } from './local-file.ts';
 import { isS3, parseS3Prefix, s3Uri } from './s3/location.ts';
 import { objectsUnder } from './s3/source.ts';
@@ -130,8 +131,4 @@ async function checkInside(path: string): Promise<void> {
       'symbolic link out of the folder',
     ]);
   if (!(await stat(target)).isFile()) throw new CheckpointLoadError(`${path} is no regular file.`, path);
-}
-
-function isLocal(uri: string): boolean {
-  return uri.startsWith('file://') || !/^[a-z][a-z0-9+.-]*:\/\//i.test(uri);
 }

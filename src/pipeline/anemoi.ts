@@ -8,6 +8,7 @@
 import { CheckpointConfigError, withoutUserInfo, type Json } from '../errors.ts';
 import { formatNamed } from '../model/header.ts';
 import { isMapping } from '../model/json.ts';
+import { schemeOf } from '../model/scheme.ts';
 import { STAGE_KINDS } from './contract.ts';
 import { didYouMean } from './suggestions.ts';
 
@@ -270,7 +271,10 @@ function legacyPath(
   const whole = at('system', 'input', 'warm_start');
   const file = at('hardware', 'files', 'warm_start');
   const id = ['fork_run_id', 'run_id'].find((key) => idIn(training, key) !== undefined);
-  const isPlace = (text: string): boolean => /^(\/|~|[a-z][a-z0-9+.-]*:\/\/)/i.test(resolve(text, 'hardware.files.warm_start'));
+  const isPlace = (text: string): boolean => {
+    const place = resolve(text, 'hardware.files.warm_start');
+    return /^[/~]/.test(place) || schemeOf(place) !== null;
+  };
   if (typeof checkpointPath === 'string' && (id ?? whole ?? file) !== undefined)
     return { path: checkpointPath, origin: id === undefined ? 'checkpoint_path' : `training.${id}` };
   if (whole !== undefined) return { path: whole, origin: 'system.input.warm_start' };
@@ -361,7 +365,7 @@ function sourceOf({ source, ...options }: Mapping, origin: string, { resolve = (
   const at = /(^|\.)source$/.test(origin) ? origin : `${origin}.source`;
   if (typeof source !== 'string' || source === '')
     throw new CheckpointConfigError(`\`source\` is a path or URI as text; got ${shown(source)}.`, at);
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(resolve(source, at))?.[1]?.toLowerCase() ?? 'file';
+  const scheme = schemeOf(resolve(source, at)) ?? 'file';
   if (!Object.hasOwn(SCHEMES, scheme))
     throw new CheckpointConfigError(
       `No source reads \`${scheme}://\`.${didYouMean(scheme, Object.keys(SCHEMES))} Known: a path without a scheme, ${Object.keys(SCHEMES)

@@ -66,4 +66,5 @@ test.each([
 test('a file URI says its path', () => {
   expect(localPath('file:///a%20b/c')).toBe('/a b/c');
   expect(localPath('file://localhost/a')).toBe('/a');
+  expect(localPath('FILE:///a/b')).toBe('/a/b');
 });

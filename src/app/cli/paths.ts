@@ -1,5 +1,6 @@
 /** Where the user stands, and what locations mean from there. */
 import { isAbsolute, resolve } from 'node:path';
+import { schemeOf } from '../../model/scheme.ts';
 import { withHome } from '../../io/local-file.ts';
 import { readEnvironment } from '../environment.ts';
 
@@ -9,6 +10,6 @@ export function callerFolder(): string {
 
 /** A location as every worker finds it: a URI as it is, `~` the user's home, a relative path from the folder. */
 export function absoluteLocation(location: string, folder: string): string {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location) || isAbsolute(location)) return location;
+  if (schemeOf(location) !== null || isAbsolute(location)) return location;
   return resolve(folder, withHome(location));
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CheckpointConfigError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { isLocal } from '../../model/scheme.ts';
 import { createHttpClient } from '../http/client.ts';
 import { isHttp } from '../http/url.ts';
 import { openHttp, openPinnedHttp, sha256OfHttp, type HttpPlace } from '../http/source.ts';
@@ -130,11 +131,6 @@ export function checkOutput(uri: string): void {
 /** The user's word replaces ours, and what has waited for so long is not asked again: that is for the next attempt of the stage. */
 function impatient(policy: RetryPolicy, stall: number | undefined): RetryPolicy {
   return stall === undefined ? policy : { ...policy, stallMs: Math.min(stall * 1000, LONGEST_TIMER), stallTries: 1 };
-}
-
-function isLocal(uri: string): boolean {
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(uri)?.[1]?.toLowerCase();
-  return scheme === undefined || scheme === 'file';
 }
 
 function unknownScheme(uri: string): CheckpointConfigError {

@@ -1,6 +1,7 @@
 /** `ckpt convert`: source, loader and sink in one line; what runs is the pipeline that they would be in a document. */
 import { CheckpointConfigError } from '../../../errors.ts';
 import { formatNamed, type Format } from '../../../model/header.ts';
+import { schemeOf } from '../../../model/scheme.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { checkInput } from '../document.ts';
 import { callerFolder } from '../paths.ts';
@@ -45,7 +46,7 @@ function isBare(to: string, { trainingState }: ConvertOptions): boolean {
 }
 
 function sourceOf(location: string): PipelineInput['stages'][number] {
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase() ?? 'file';
+  const scheme = schemeOf(location) ?? 'file';
   switch (scheme) {
     case 'file':
       return { type: 'source.local', path: location };

@@ -3,6 +3,7 @@
  *
  * Invariant: neither a worker nor a storage SDK is loaded from here; what crossed Temporal comes out as our own errors again.
  */
+import { setMaxListeners } from 'node:events';
 import {
   Client,
   WorkflowNotFoundError,
@@ -131,6 +132,8 @@ class EndingAccess implements Access {
 
   constructor(client: Client, taskQueue: string, note: (line: string) => void) {
     this.#client = client;
+    // Of each run that is waited for.
+    setMaxListeners(0, this.#ending.signal);
     this.taskQueue = taskQueue;
     this.note = note;
   }

@@ -1,4 +1,5 @@
 /** What clients of pipelines and of batches have in common: starting a workflow, and how it stands and ends. */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isGrpcServiceError, WorkflowFailedError, type WorkflowExecutionDescription, type WorkflowHandle } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
@@ -69,8 +70,10 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
   /** Waits for the end of a run; a failed or cancelled one gives its result all the same, with `error` set. */
   async settled(run: Run): Promise<Result> {
     try {
-      const { client, ended } = this.access;
-      return (await whileAway(() => client.withAbortSignal(ended, () => this.handle(run).result()))) as Result;
+      const { client } = this.access;
+      return (await this.untilClosed((signal) =>
+        whileAway(() => client.withAbortSignal(signal, () => this.handle(run).result())),
+      )) as Result;
     } catch (error) {
       // Throws where this client was closed meanwhile, of which a connection says nothing.
       this.handle(run);
@@ -127,6 +130,16 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       .catch(rejectNotFound(idOf(run)));
     if (description.type === this.workflowType) return description;
     throw new CheckpointConfigError(`${idOf(run)} is ${KINDS[description.type] ?? `a workflow ${description.type}, none of ours`}.`);
+  }
+
+  /** The SDK listens to a signal once more for each of its calls, and does not stop: one of its own for what may take hours. */
+  private async untilClosed<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { ended } = this.access;
+    const own = new AbortController();
+    setMaxListeners(0, own.signal);
+    const abort = (): void => own.abort();
+    ended.addEventListener('abort', abort);
+    return ask(own.signal).finally(() => ended.removeEventListener('abort', abort));
   }
 
   /** The same of a run that is asked for something: `CheckpointNotFoundError` once it has ended, as the server says no more of it than of one that never was. */

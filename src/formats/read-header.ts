@@ -1,9 +1,9 @@
 /**
  * Any checkpoint → its header. The container is told by the first bytes, never by the name.
  */
-import { CheckpointLoadError, isCheckpointError } from '../errors.ts';
+import { CheckpointConfigError, CheckpointLoadError, isCheckpointError } from '../errors.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
-import type { Header } from '../model/header.ts';
+import type { Container, Header } from '../model/header.ts';
 import { pruned } from '../model/tree.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
 import { refuseDangerous } from './pickle/read.ts';
@@ -33,14 +33,28 @@ const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[]
   { starts: 'PK\x05\x06', says: 'it is an empty zip archive' },
 ];
 
+/** Containers that have no dicts, and what they have in their place. */
+const KEYLESS: Partial<Readonly<Record<Container, string>>> = {
+  safetensors: 'safetensors have no keys: the whole file is the state dict',
+  sharded: 'a set of shards has no keys: all of it is the state dict',
+  torchscript: 'a TorchScript module has no keys: its parameters and buffers are the state dict',
+};
+
+export interface ReadOptions {
+  /** Where the state dict lies, whatever the rules say: a key, or keys with dots between them; empty: the root. */
+  readonly stateDictKey?: string | undefined;
+}
+
 /**
  * Reads a header; `openSibling` opens the other files of a checkpoint that has several.
  *
- * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe.
+ * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe or has no state dict,
+ * `CheckpointConfigError` for a key where there can be none.
  */
-export async function readHeader(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
+export async function readHeader(source: ByteSource, openSibling?: OpenSibling, { stateDictKey }: ReadOptions = {}): Promise<Header> {
   try {
-    const header = await readContainer(source, openSibling);
+    const header = await readContainer(source, openSibling, stateDictKey);
+    if (stateDictKey !== undefined) refuseKey(source.uri, stateDictKey, header.container);
     return header.tree === undefined ? header : { ...header, tree: pruned(withoutWeights(header.tree, header)) };
   } catch (error) {
     // A reader stops at the first pickle that it refuses; the owner must know of all.
@@ -49,25 +63,34 @@ export async function readHeader(source: ByteSource, openSibling?: OpenSibling):
   }
 }
 
+function refuseKey(uri: string, key: string, container: Container): void {
+  const why = KEYLESS[container];
+  if (why === undefined) return;
+  throw new CheckpointConfigError(
+    `\`state_dict_key\` is ${JSON.stringify(key)}, but ${uri} cannot have it: ${why}. Leave the option out.`,
+    'state_dict_key',
+  );
+}
+
 function namesDanger(error: unknown): boolean {
   const globals = isCheckpointError(error) && error.code === 'CheckpointValidationError' ? error.details['globals'] : undefined;
   return Array.isArray(globals) && globals.some((use: { readonly verdict?: unknown }) => use.verdict === 'dangerous');
 }
 
-async function readContainer(source: ByteSource, openSibling?: OpenSibling): Promise<Header> {
+async function readContainer(source: ByteSource, openSibling?: OpenSibling, stateDictKey?: string): Promise<Header> {
   if (source.size === 0)
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
-  if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source));
+  if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source), stateDictKey);
   // Before what goes by the first byte: that of a length may be any.
   if (isSafetensors(start)) return readSafetensors(source);
-  if (isDistributedIndex(source.uri) && openSibling !== undefined) return readDistributed(source, openSibling);
+  if (isDistributedIndex(source.uri) && openSibling !== undefined) return readDistributed(source, openSibling, stateDictKey);
   if (isIndexName(source.uri) || start[0] === 0x7b) {
     if (openSibling === undefined)
       throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);
     return readSharded(source, openSibling, (shard) => readContainer(shard));
   }
-  if (isBarePickle(start)) return readLegacy(source);
+  if (isBarePickle(start)) return readLegacy(source, stateDictKey);
   const text = start.toString('latin1');
   if (text.slice(TAR_MAGIC_AT).startsWith('ustar'))
     throw new CheckpointLoadError(

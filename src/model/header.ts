@@ -168,8 +168,10 @@ export interface Header {
   readonly weights: readonly Weight[];
   /** Entries of the state dict that are no tensors: name and what they are. */
   readonly nonTensors: readonly { readonly name: string; readonly is: string }[];
-  /** Key under which the state dict lies; null: it is the root. */
+  /** Key under which the state dict lies, or the keys on the way to it with dots between them; null: it is the root. */
   readonly stateDictKey: string | null;
+  /** The keys on the way, where there are several. */
+  readonly stateDictPath?: readonly string[];
   readonly training: TrainingSummary;
   /** Everything that the file's pickle describes beside the weights; absent for a container that has none. */
   readonly tree?: ValueTree;

@@ -4,10 +4,12 @@
  * Invariant: linear in the tree; each tensor of the training state is planned once, under its first path, however often and
  * from wherever the tree refers to it. Pure.
  */
+import { stepsToStateDict } from '../model/dict-path.ts';
 import type { Header } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import { keyLabel, mapChildren, type Role } from '../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../model/value.ts';
+import { contentBeside } from './left-out.ts';
 
 /** Characters of a path in a name; deeper ones keep their end. */
 const NAME_MAX = 400;
@@ -21,11 +23,15 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
   const { tree, stateDictKey } = header;
   const root = tree?.nodes[tree.root];
   if (tree === undefined || stateDictKey === null || !isDict(root)) return plan;
-  const kept = root.entries.filter(([key]) => tree.nodes[key] !== stateDictKey);
+  const [outermost] = stepsToStateDict(header);
+  const kept = root.entries.filter((entry) => entry !== outermost?.entry);
   const texts = kept.filter(([key]) => typeof tree.nodes[key] === 'string');
   const unnamed: readonly LeftOut[] = kept
     .filter(([key]) => typeof tree.nodes[key] !== 'string')
     .map(([key]) => ({ what: keyLabel(tree.nodes, key), reason: 'its key is no text' }));
+  const deeper = contentBeside(header)
+    .slice(1)
+    .flatMap((names) => names.map((what): LeftOut => ({ what, reason: 'it lies beside the weights, not at the top level' })));
   const names = new Set(plan.tensors.map(({ name }) => name));
   const tensors: PlannedTensor[] = [];
   const known = new Map<number, number>();
@@ -40,7 +46,7 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
     known.set(tensor, index);
     return index;
   });
-  return { ...plan, trainingState: withCounts({ root: top, nodes }), stateTensors: tensors, dropped: unnamed };
+  return { ...plan, trainingState: withCounts({ root: top, nodes }), stateTensors: tensors, dropped: [...unnamed, ...deeper] };
 }
 
 /** Of a null epoch or step, as of a missing one, a training goes on from 0: the published file says what the record says. */
@@ -63,11 +69,9 @@ export function carriedAlong(header: Header): Pick<Plan, 'stateDictAttributes' |
 
 /** What a module's state dict carries beside its tensors (`_metadata`), or undefined. */
 function stateDictAttributes(header: Header): ValueTree | undefined {
-  const { tree, stateDictKey } = header;
-  const root = tree?.nodes[tree.root];
-  if (tree === undefined || !isDict(root)) return undefined;
-  const held = stateDictKey === null ? root : root.entries.find(([key]) => tree.nodes[key] === stateDictKey)?.[1];
-  const dict = typeof held === 'number' ? tree.nodes[held] : held;
+  const { tree } = header;
+  if (tree === undefined) return undefined;
+  const dict = tree.nodes[stepsToStateDict(header).at(-1)?.entry[1] ?? tree.root];
   if (!isDict(dict) || dict.attributes === undefined) return undefined;
   const attributes = tree.nodes[dict.attributes];
   let plain = isDict(attributes);

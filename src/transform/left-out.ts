@@ -1,8 +1,9 @@
 /** Parts that loaders share: what is left out of a header, and the error for tensors without a dense form. */
 import { CheckpointIncompatibleError } from '../errors.ts';
+import { stepsToStateDict } from '../model/dict-path.ts';
 import type { Header } from '../model/header.ts';
 import type { LeftOut } from '../model/plan.ts';
-import { topLevelKeys } from '../model/tree.ts';
+import { keyLabel } from '../model/tree.ts';
 
 export function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatibleError {
   const shown = tensors
@@ -20,6 +21,16 @@ export function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatible
 
 /** Names of what the file holds beside the state dict. */
 export function otherContent(header: Header): readonly string[] {
-  if (header.stateDictKey === null || header.tree === undefined) return [];
-  return topLevelKeys(header.tree).filter((key) => key !== header.stateDictKey);
+  return contentBeside(header).flat();
+}
+
+/** The same level by level, from the top to where the state dict lies; below the top level names are dotted. */
+export function contentBeside(header: Header): readonly (readonly string[])[] {
+  const nodes = header.tree?.nodes ?? [];
+  let prefix = '';
+  return stepsToStateDict(header).map(({ dict, entry }) => {
+    const names = dict.entries.flatMap((each) => (each === entry ? [] : [`${prefix}${keyLabel(nodes, each[0])}`]));
+    prefix += `${keyLabel(nodes, entry[0])}.`;
+    return names;
+  });
 }

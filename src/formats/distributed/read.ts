@@ -36,7 +36,7 @@ export function isDistributedIndex(uri: string): boolean {
 }
 
 /** Reads the index and the values of a distributed checkpoint; throws typed errors as the other readers do. */
-export async function readDistributed(source: ByteSource, openSibling: OpenSibling): Promise<Header> {
+export async function readDistributed(source: ByteSource, openSibling: OpenSibling, stateDictKey?: string): Promise<Header> {
   const { uri } = source;
   const bad = (what: string): CheckpointLoadError =>
     new CheckpointLoadError(`${uri} is no sound torch distributed checkpoint: ${what}.`, uri);
@@ -116,7 +116,7 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
   }
   const tree = { root: withExtras(nodes, saved, extras), nodes };
   return {
-    ...findStateDict(tree, uri, globals),
+    ...findStateDict(tree, uri, globals, stateDictKey),
     container: 'distributed',
     files,
     storages,

@@ -27,6 +27,8 @@ const SCHEDULERS = ['lr_schedulers', 'scheduler_state_dict', 'lr_scheduler', 'sc
 /** These may hold anything: only a dict is a state. */
 const LOOSE: readonly string[] = ['optimizer', 'lr_scheduler', 'scheduler'];
 const METADATA = 'metadata';
+/** Where readers of both formats look for weights first. */
+const FIRST_KEY = 'state_dict';
 
 type Entry = readonly [key: NodeId, value: NodeId];
 
@@ -56,7 +58,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
     taken.add(name);
     return state.get(name)![1];
   };
-  const weightsKey = format === 'lightning' ? 'state_dict' : 'model_state_dict';
+  const weightsKey = format === 'lightning' ? FIRST_KEY : 'model_state_dict';
   const fromLightning = LIGHTNING_MARKS.some((key) => state.has(key));
   const optimizers = (): NodeId | undefined => take(...OPTIMIZERS);
   const schedulers = (): NodeId | undefined => take(...SCHEDULERS);
@@ -90,7 +92,8 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
   for (const [key, entry] of state) {
     if (taken.has(key)) continue;
     if (!keepsAll) dropped.push({ what: key, reason: 'the pytorch format has no place for it' });
-    else if (entries.has(key)) dropped.push({ what: key, reason: 'its key is taken by the weights or another part' });
+    // Readers take what stands under the first of their keys for the weights, whatever stands under another.
+    else if (entries.has(key) || key === FIRST_KEY) dropped.push({ what: key, reason: 'its key is taken by the weights or another part' });
     else entries.set(key, entry);
   }
   const metadata = Object.entries(publishedMetadata(plan));

@@ -32,7 +32,7 @@ export function isBarePickle(start: Uint8Array): boolean {
 }
 
 /** Reads a legacy file; throws `CheckpointLoadError` for malformed and `CheckpointValidationError` for unsafe content. */
-export async function readLegacy(source: ByteSource): Promise<Header> {
+export async function readLegacy(source: ByteSource, stateDictKey?: string): Promise<Header> {
   const { uri } = source;
   const bad = (what: string): CheckpointLoadError =>
     new CheckpointLoadError(`${uri} is no sound checkpoint of torch before 1.6: ${what}.`, uri);
@@ -106,7 +106,7 @@ export async function readLegacy(source: ByteSource): Promise<Header> {
   }
   const tree = { root, nodes };
   return {
-    ...findStateDict(tree, uri, globals),
+    ...findStateDict(tree, uri, globals, stateDictKey),
     container: 'legacy',
     files: [pin(source)],
     storages,

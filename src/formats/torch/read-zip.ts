@@ -40,7 +40,7 @@ export interface TorchObject {
 }
 
 /** Reads a torch zip archive; throws `CheckpointLoadError` for malformed and `CheckpointValidationError` for unsafe content. */
-export async function readTorchZip(source: ByteSource, archive: Archive): Promise<Header> {
+export async function readTorchZip(source: ByteSource, archive: Archive, stateDictKey?: string): Promise<Header> {
   const { uri } = source;
   const { root, tree, storages, tensors, globals, others } = await readTorchObject(source, archive);
   const names = others.map(({ name }) => name);
@@ -48,7 +48,7 @@ export async function readTorchZip(source: ByteSource, archive: Archive): Promis
   const isScript = code.length > 0 || names.includes(`${root}constants.pkl`);
   const { findings: scriptFindings = [], ...found }: StateDict & { readonly findings?: readonly Finding[] } = isScript
     ? findModuleWeights(tree, tensors, uri, code)
-    : findStateDict(tree, uri, globals);
+    : findStateDict(tree, uri, globals, stateDictKey);
   const extra = await readAnemoiMetadata(source, others, root);
   const attachments = extra.members.map(({ name }, index): Attachment => ({ name, storage: storages.length + index }));
   return {

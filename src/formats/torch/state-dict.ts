@@ -1,13 +1,16 @@
 /**
  * Which format a checkpoint has and where its state dict lies, by content only.
  *
- * Invariant: the first rule that fits decides; a key that is there but holds no mapping is an error, never skipped over.
+ * Invariant: the key that is asked for decides, else the first rule that fits; a key that is there but holds no mapping is an error,
+ * never skipped over.
  */
-import { CheckpointValidationError } from '../../errors.ts';
+import { CheckpointValidationError, type JsonObject } from '../../errors.ts';
+import { dictAt, keyText, stepsToStateDict, type Dict } from '../../model/dict-path.ts';
 import type { Format, Header, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { judge } from '../pickle/globals.ts';
 import { numpyValue } from './numpy.ts';
+import { followKeys, keyAdvice, KEY_OPTION, keysWithTensors } from './state-dict-key.ts';
 
 const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
@@ -20,15 +23,17 @@ const EXTRA_STATE = /(^|\.)_extra_state$/;
 export interface StateDict {
   readonly format: Format;
   readonly stateDictKey: string | null;
+  readonly stateDictPath?: readonly string[];
   readonly weights: readonly Weight[];
   readonly nonTensors: readonly { readonly name: string; readonly is: string }[];
   readonly training: TrainingSummary;
 }
 
-type Dict = Extract<ValueNode, { kind: 'dict' }>;
-
-/** Finds the state dict of a tree; throws `CheckpointValidationError` with a hint where there is none. */
-export function findStateDict(tree: ValueTree, uri: string, globals: readonly GlobalUse[] = []): StateDict {
+/**
+ * Finds the state dict of a tree, under the key that is `asked` for if there is one (dotted; empty: the root); throws
+ * `CheckpointValidationError` with a hint where there is none.
+ */
+export function findStateDict(tree: ValueTree, uri: string, globals: readonly GlobalUse[] = [], asked?: string): StateDict {
   const unknown = globals
     .filter(({ verdict }) => verdict === 'unknown')
     .slice(0, 100)
@@ -44,14 +49,15 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
     );
   // What a module's `get_extra_state` gives stands among its tensors.
   const others = root.entries.filter((entry) => !isTensor(nodes[entry[1]]));
-  const raw = others.length < root.entries.length && others.every(([key]) => EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
+  const isRaw = others.length < root.entries.length && others.every(([key]) => EXTRA_STATE.test(keyText(nodes[key]) ?? ''));
+  const raw = asked === undefined ? isRaw : asked === '';
   const top = new Map<string, NodeId>();
   // Where there may be very many, pairs are taken by their places: to take them apart goes through an iterator for each.
   for (let at = 0; at < root.entries.length; at++) {
     const entry = root.entries[at]!;
     const key = entry[0];
     const value = entry[1];
-    const text = keyText(nodes[key]) ?? `<${describe(nodes[key])}>`;
+    const text = shownKey(nodes[key]);
     // A raw state dict may have very many keys: only those count that mark a format.
     if (!raw || FORMAT_MARKS.has(text)) top.set(text, value);
   }
@@ -62,17 +68,10 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
         ? 'pytorch'
         : 'state_dict';
   // A raw state dict may have a parameter of such a name: a tensor is no wrapper.
-  const key = raw ? undefined : STATE_DICT_KEYS.find((each) => top.has(each));
-  if (key === undefined && !raw) throw noStateDict(nodes, top, uri);
-  const dict = key === undefined ? root : dictAt(nodes, top.get(key));
-  if (dict === undefined) {
-    const value = nodes[top.get(key ?? '') ?? -1];
-    throw new CheckpointValidationError(
-      `${uri}: key ${key} holds ${describe(value)}, expected a dict of tensors.${isModule(value) ? ' It is a pickled whole module: save model.state_dict() instead.' : ''}`,
-      [`${key} is no mapping`],
-      blamed,
-    );
-  }
+  const found = raw ? undefined : STATE_DICT_KEYS.find((each) => top.has(each));
+  if (asked === undefined && found === undefined && !raw) throw noStateDict(tree, top, uri);
+  const { keys, dict } = dictUnder(tree, asked ?? found ?? '', uri, blamed.details);
+  const key = keys.length === 0 ? null : keys.join('.');
   const weights: Weight[] = [];
   const nonTensors: { name: string; is: string }[] = [];
   // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
@@ -104,10 +103,13 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
     nonTensors.push({ name, is: describe(node) });
   }
   if (weights.length === 0)
-    throw new CheckpointValidationError(
-      `${uri}: the state dict${key === undefined ? '' : ` under ${key}`} holds no tensor (${nonTensors.length} other entries).`,
-      ['empty state dict'],
+    throw notUnderKey(
+      tree,
+      `${uri}: the state dict${key === null ? '' : ` under ${key}`} holds no tensor (${nonTensors.length} other entries).`,
+      'empty state dict',
     );
+  // What the weights lie in is no training state.
+  if (keys[0] !== undefined) top.delete(keys[0]);
   const filled = (...keys: string[]): boolean => keys.some((each) => isFilled(nodes, top.get(each)));
   const integer = (each: string): number | null => {
     const value = numberOf(nodes, nodes[top.get(each) ?? -1]);
@@ -116,7 +118,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   const version = nodes[top.get('pytorch-lightning_version') ?? -1];
   return {
     format,
-    stateDictKey: key ?? null,
+    stateDictKey: key,
+    ...(keys.length > 1 ? { stateDictPath: keys } : {}),
     weights,
     nonTensors,
     training: {
@@ -132,6 +135,34 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   };
 }
 
+/** The dict under a path, and the keys that lead to it. */
+function dictUnder(
+  tree: ValueTree,
+  path: string,
+  uri: string,
+  details: JsonObject,
+): { readonly keys: readonly string[]; readonly dict: Dict } {
+  const { nodes } = tree;
+  const { keys, value, rest } = followKeys(tree, path);
+  const key = keys.join('.');
+  const node = nodes[value];
+  const dict = dictAt(nodes, value);
+  if (dict === undefined)
+    throw notUnderKey(
+      tree,
+      `${uri}: key ${key} holds ${describe(node)}, expected a dict of tensors.${isModule(node) ? ' It is a pickled whole module: save model.state_dict() instead.' : ''}`,
+      `${key} is no mapping`,
+      details,
+    );
+  if (rest === undefined) return { keys, dict };
+  const there = listed(dict.entries.map(([id]) => shownKey(nodes[id])));
+  throw notUnderKey(
+    tree,
+    `${uri} has no key ${JSON.stringify(path)}. Keys ${keys.length === 0 ? 'at the top level' : `under ${key}`}: ${there || 'none'}.`,
+    `no key ${path}`,
+  );
+}
+
 /** A count as training loops keep it: an int, a float, a scalar of numpy. */
 function numberOf(nodes: readonly ValueNode[], node: ValueNode | undefined): number | undefined {
   if (typeof node === 'number') return node;
@@ -141,40 +172,35 @@ function numberOf(nodes: readonly ValueNode[], node: ValueNode | undefined): num
 }
 
 /** A tree whose state dict holds no tensors any more, as the header names them as its weights; what it shares with others stays there. */
-export function withoutWeights(tree: ValueTree, { stateDictKey, container }: Pick<Header, 'stateDictKey' | 'container'>): ValueTree {
+export function withoutWeights(tree: ValueTree, header: Pick<Header, 'stateDictKey' | 'stateDictPath' | 'container'>): ValueTree {
   const root = dictAt(tree.nodes, tree.root);
   // Of a TorchScript module the weights lie all over the tree.
-  if (root === undefined || container === 'torchscript') return tree;
+  if (root === undefined || header.container === 'torchscript') return tree;
   const nodes = [...tree.nodes];
-  const without = ({ entries, ...dict }: Dict): NodeId =>
-    nodes.push({ ...dict, entries: entries.filter((entry) => !isTensor(nodes[entry[1]])) }) - 1;
-  if (stateDictKey === null) return { root: without(root), nodes };
-  const entries = root.entries.map(([key, value]): Dict['entries'][number] => {
-    const dict = nodes[key] === stateDictKey ? dictAt(nodes, value) : undefined;
-    return dict === undefined ? [key, value] : [key, without(dict)];
-  });
-  return { root: nodes.push({ ...root, entries }) - 1, nodes };
+  const steps = stepsToStateDict({ ...header, tree });
+  const { entries, ...dict } = dictAt(nodes, steps.at(-1)?.entry[1]) ?? root;
+  let held = nodes.push({ ...dict, entries: entries.filter((entry) => !isTensor(nodes[entry[1]])) }) - 1;
+  for (const { dict: holder, entry } of steps.toReversed())
+    held = nodes.push({ ...holder, entries: holder.entries.map((each) => (each === entry ? [each[0], held] : each)) }) - 1;
+  return { root: held, nodes };
 }
 
-/** Keys of the root that are told of. */
+/** Keys of a dict that are told of. */
 const TOLD = 10;
 
-function noStateDict(nodes: readonly ValueNode[], top: ReadonlyMap<string, NodeId>, uri: string): CheckpointValidationError {
+function noStateDict(tree: ValueTree, top: ReadonlyMap<string, NodeId>, uri: string): CheckpointValidationError {
+  const { nodes } = tree;
   const keys = [...top.keys()];
+  const held = keysWithTensors(tree);
   const tensors = keys.filter((key) => isTensor(nodes[top.get(key)!]));
   const odd = keys.filter((key) => !isTensor(nodes[top.get(key)!]));
-  const dicts = odd.filter((key) => dictAt(nodes, top.get(key))?.entries.some(([, value]) => isTensor(nodes[value])) === true);
-  const listed = (each: readonly string[]): string => each.slice(0, TOLD).join(', ');
   const hint =
     keys.length === 0
       ? ''
-      : dicts.length > 0
-        ? ` Tensors are in ${listed(dicts)}: save one of them by itself, or under \`state_dict\`.`
-        : tensors.length > 0
-          ? ` Beside ${tensors.length} tensors there is what is none: ${odd
-              .slice(0, TOLD)
-              .map((key) => `${key} (${describe(nodes[top.get(key)!])})`)
-              .join(', ')}. Under \`state_dict\` it would be left out.`
+      : tensors.length > 0 && held[0] === ''
+        ? ` Beside ${tensors.length} tensors there is what is none: ${listed(odd.map((key) => `${key} (${describe(nodes[top.get(key)!])})`))}. An empty ${KEY_OPTION} leaves it out.`
+        : held.length > 0
+          ? keyAdvice(held)
           : keys.some((key) => /model/i.test(key))
             ? ' The layout is non-standard: a key names a model.'
             : keys.some((key) => key.endsWith('_dict'))
@@ -183,25 +209,28 @@ function noStateDict(nodes: readonly ValueNode[], top: ReadonlyMap<string, NodeI
   return new CheckpointValidationError(
     `${uri} has no state dict: expected one of ${STATE_DICT_KEYS.join(', ')}, or nothing but tensors; found ${listed(keys) || 'no keys'}.${hint}`,
     ['no state dict'],
-    {
-      details: {
-        reason: 'no_state_dict',
-        available_keys: keys.slice(0, TOLD),
-        ...(dicts.length === 0 ? {} : { keys_with_tensors: dicts.slice(0, TOLD) }),
-      },
-    },
+    { details: { reason: 'no_state_dict', available_keys: keys.slice(0, TOLD), ...heldDetails(held) } },
   );
 }
 
-function dictAt(nodes: readonly ValueNode[], id: NodeId | undefined): Dict | undefined {
-  const node = id === undefined ? undefined : nodes[id];
-  return typeof node === 'object' && node !== null && node.kind === 'dict' ? node : undefined;
+/** Of a key that has no state dict: what the message says, and where tensors are. */
+function notUnderKey(tree: ValueTree, says: string, finding: string, details: JsonObject = {}): CheckpointValidationError {
+  const held = keysWithTensors(tree);
+  return new CheckpointValidationError(`${says}${keyAdvice(held)}`, [finding], {
+    details: { reason: 'no_state_dict', ...heldDetails(held), ...details },
+  });
 }
 
-function keyText(node: ValueNode | undefined): string | undefined {
-  if (typeof node === 'string') return node;
-  if (typeof node === 'number') return String(node);
-  return typeof node === 'object' && node !== null && node.kind === 'int' ? node.decimal : undefined;
+function heldDetails(held: readonly string[]): JsonObject {
+  return held.length === 0 ? {} : { keys_with_tensors: held };
+}
+
+function listed(texts: readonly string[]): string {
+  return texts.slice(0, TOLD).join(', ');
+}
+
+function shownKey(node: ValueNode | undefined): string {
+  return keyText(node) ?? `<${describe(node)}>`;
 }
 
 function isTensor(node: ValueNode | undefined): node is Extract<ValueNode, { kind: 'tensor' }> {

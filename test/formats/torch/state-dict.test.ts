@@ -23,18 +23,44 @@ async function errorOf(root: Pickled): Promise<CheckpointError> {
 describe('no state dict', () => {
   test('keys that hold tensors are named, with what to do', async () => {
     const error = await errorOf(dict({ net: dict({ a: tensor(0) }), step: 3, ema: dict({ a: tensor(1) }) }));
-    expect(error.message).toContain('Tensors are in net, ema: save one of them');
+    expect(error.message).toContain('Tensors are in net, ema: name the one you mean with `state_dict_key`');
     expect(error.details).toMatchObject({
       reason: 'no_state_dict',
       available_keys: ['net', 'step', 'ema'],
       keys_with_tensors: ['net', 'ema'],
     });
-    expect(suggestionFor(reportOf(error))).toContain('under `state_dict`');
+    expect(suggestionFor(reportOf(error))).toContain('`--state-dict-key` of `ckpt inspect`');
   });
 
   test('what is no tensor among tensors is named', async () => {
     const error = await errorOf(dict({ a: tensor(0), bias: null, b: tensor(1) }));
-    expect(error.message).toContain('Beside 2 tensors there is what is none: bias (None)');
+    expect(error.message).toContain('Beside 2 tensors there is what is none: bias (None). An empty `state_dict_key`');
+    expect(error.details['keys_with_tensors']).toEqual(['']);
+  });
+
+  test('keys that hold tensors are found at any depth, those of optimizers left aside, ten of them', async () => {
+    const nested = dict({
+      app: dict({ optim: dict({ state: dict({ w: dict({ exp_avg: tensor(0) }) }) }), model: dict({ w: tensor(1) }) }),
+      optimizer_state_dict: dict({ state: dict({ w: tensor(0) }) }),
+    });
+    expect((await errorOf(nested)).details['keys_with_tensors']).toEqual(['app.model']);
+    const many = dict({ step: 1, nets: dict(Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`n${i}`, dict({ w: tensor(0) })]))) });
+    expect((await errorOf(many)).details['keys_with_tensors']).toEqual(Array.from({ length: 10 }, (_, i) => `nets.n${i}`));
+  });
+
+  test.each<[string, Pickled, string]>([
+    [
+      'a text',
+      dict({ model: 'resnet18', weights: dict({ w: tensor(0) }) }),
+      'key model holds a str, expected a dict of tensors. Tensors are in weights',
+    ],
+    [
+      'dicts',
+      dict({ model: dict({ a: dict({ w: tensor(0) }) }) }),
+      'under model holds no tensor (1 other entries). Tensors are in model.a',
+    ],
+  ])('a key of the rule that holds %s says where tensors are', async (_name, root, says) => {
+    expect((await errorOf(root)).message).toContain(says);
   });
 });
 

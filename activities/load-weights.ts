@@ -1,13 +1,6 @@
 /** What every loader stage does around the pure part: read header and target, plan, keep both in the workspace, record. */
 import { z } from 'zod';
-import {
-  CheckpointConfigError,
-  CheckpointError,
-  CheckpointValidationError,
-  isCheckpointError,
-  type Json,
-  type JsonObject,
-} from '../src/errors.ts';
+import { CheckpointError, CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import type { Header } from '../src/model/header.ts';
 import { listIn } from '../src/model/json.ts';
 import type { Plan } from '../src/model/plan.ts';
@@ -19,6 +12,7 @@ import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
 import { refusedBy } from './option-checks.ts';
 import { readTarget, targetOption } from './read-target.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
+import { withPath } from './with-path.ts';
 
 /** Options that every loader has. */
 export const loaderOptions = {
@@ -153,18 +147,6 @@ function nothingLeft({ weights }: Header, skipped: Loaded['skipped']): Checkpoin
   return new CheckpointValidationError(`${text}${why}.`, ['no tensor'], {
     details: { reason: 'no_tensors', skipped: skipped.slice(0, 20).map(({ what, reason }) => ({ what, reason })) },
   });
-}
-
-/** Configuration errors of the pure part get the place in the document. */
-async function withPath<T>(call: StageCall<unknown>, act: () => T): Promise<T> {
-  try {
-    return act();
-  } catch (error) {
-    if (!isCheckpointError(error) || error.code !== 'CheckpointConfigError') throw error;
-    const { config_path: option, ...details } = error.details;
-    const path = [`stages[${call.stage.index}]`, ...(typeof option === 'string' ? [option] : [])].join('.');
-    throw new CheckpointConfigError(error.message, path, { details });
-  }
 }
 
 function completeRecord(loaded: Loaded): JsonObject {

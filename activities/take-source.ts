@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
+import { PATH_MAX } from '../src/formats/torch/state-dict-key.ts';
 import { breath } from '../src/io/breath.ts';
 import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/checksum.ts';
 import { isS3, parseS3 } from '../src/io/s3/location.ts';
@@ -13,6 +14,7 @@ import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { Header } from '../src/model/header.ts';
 import { briefList } from '../src/transform/record.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
+import { withPath } from './with-path.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
 import { formatBytes, formatCount, formatText } from '../src/pipeline/text.ts';
 
@@ -27,6 +29,15 @@ export const expectedChecksum = z
   .describe('SHA-256 of the whole file, or `algorithm:digest`; a file that has another fails before it is parsed')
   .optional();
 
+/** Of all sources: where the weights lie, if not where they do by the rules. */
+export const stateDictKey = z
+  .string()
+  .max(PATH_MAX)
+  .describe(
+    'key of the weights where it is none of state_dict, model_state_dict and model: `params_ema`, or `app.model` for a dict in a dict; empty: the top level itself, without what is no tensor there',
+  )
+  .optional();
+
 /** Tensors of a header that takes a while to read, and to write. */
 const MANY = 10_000;
 
@@ -35,9 +46,11 @@ export interface Taken {
   /** Goes into the metadata as `source_type`. */
   readonly type: string;
   readonly expectedChecksum?: Checksum | undefined;
+  readonly stateDictKey?: string | undefined;
 }
 
-export async function takeSource(call: StageCall<unknown>, { uri, type: sourceType, expectedChecksum }: Taken): Promise<StageOutcome> {
+export async function takeSource(call: StageCall<unknown>, taken: Taken): Promise<StageOutcome> {
+  const { uri, type: sourceType, expectedChecksum, stateDictKey: key } = taken;
   const source = await call.services.open(uri, call.signal, call.stall);
   try {
     if (expectedChecksum !== undefined)
@@ -49,22 +62,25 @@ export async function takeSource(call: StageCall<unknown>, { uri, type: sourceTy
         resume: call.resume,
         onProgress: (progress) => call.heartbeat({ ...progress, size: source.size }),
       });
-    const header = await readHeader(
-      readInTurn(source, call.turn),
-      siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling, call.signal, call.stall), call.turn)),
+    const siblings = siblingsOf(source.uri, async (sibling) =>
+      readInTurn(await call.services.open(sibling, call.signal, call.stall), call.turn),
     );
+    const header = await withPath(call, () => readHeader(readInTurn(source, call.turn), siblings, { stateDictKey: key }));
     if (call.services.refuseUnknown === true) refuseUnknown(source.uri, header);
     if (header.tensors.length >= MANY) await breath();
     const reference = await call.services.workspace(call.run.workspace).putJson(header);
     const size = Math.max(source.size, sumOf(header.files));
     const bytes = header.weights.reduce((sum, { tensor }) => sum + sizeOf(header.tensors[tensor]!), 0);
+    // An earlier source's is none of this one.
+    const { state_dict_key: _earlier, ...before } = call.context.metadata;
     const metadata: Record<string, Json> = {
-      ...call.context.metadata,
+      ...before,
       source_type: sourceType,
       ...(await placeOf(source.uri)),
       source_bytes: size,
       ...(expectedChecksum === undefined ? {} : { [`source_${expectedChecksum.algorithm}`]: expectedChecksum.digest }),
       checkpoint_format: header.format,
+      ...(key === undefined ? {} : { state_dict_key: key }),
       ...opaqueGlobals(header),
     };
     return {

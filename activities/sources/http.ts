@@ -4,7 +4,7 @@ import { CheckpointConfigError } from '../../src/errors.ts';
 import { checkUrl } from '../../src/io/http/url.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
-import { expectedChecksum, takeSource } from '../take-source.ts';
+import { expectedChecksum, stateDictKey, takeSource } from '../take-source.ts';
 
 const options = z.strictObject({
   url: z
@@ -13,6 +13,7 @@ const options = z.strictObject({
     .superRefine(refusedBy(checkHttpUrl))
     .describe('http:// or https:// URL of the checkpoint, without credentials'),
   expected_checksum: expectedChecksum,
+  state_dict_key: stateDictKey,
 });
 
 export default defineStage({
@@ -21,8 +22,8 @@ export default defineStage({
   options,
   moves: ({ expected_checksum: expected }) => expected !== undefined,
   async run(call) {
-    const { url, expected_checksum: expected } = call.options;
-    return takeSource(call, { uri: url, type: 'http', expectedChecksum: expected });
+    const { url, expected_checksum: expected, state_dict_key: key } = call.options;
+    return takeSource(call, { uri: url, type: 'http', expectedChecksum: expected, stateDictKey: key });
   },
 });
 

@@ -3,13 +3,14 @@ import { z } from 'zod';
 import { localPath, localUri } from '../../src/io/local-file.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
-import { expectedChecksum, takeSource } from '../take-source.ts';
+import { expectedChecksum, stateDictKey, takeSource } from '../take-source.ts';
 
 const options = z
   .strictObject({
     path: z.string().min(1).superRefine(refusedBy(localPath)).describe('absolute path or file:// URI of the checkpoint').optional(),
     uri: z.string().min(1).superRefine(refusedBy(localPath)).describe('alias of path').optional(),
     expected_checksum: expectedChecksum,
+    state_dict_key: stateDictKey,
   })
   .superRefine(({ path, uri }, context) => {
     if ((path === undefined) !== (uri === undefined)) return;
@@ -23,8 +24,8 @@ export default defineStage({
   locations: ['path', 'uri'],
   moves: ({ expected_checksum: expected }) => expected !== undefined,
   async run(call) {
-    const { path, uri } = call.options;
+    const { path, uri, expected_checksum: expected, state_dict_key: key } = call.options;
     // One of them is there.
-    return takeSource(call, { uri: localUri((path ?? uri)!), type: 'local', expectedChecksum: call.options.expected_checksum });
+    return takeSource(call, { uri: localUri((path ?? uri)!), type: 'local', expectedChecksum: expected, stateDictKey: key });
   },
 });

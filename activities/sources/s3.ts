@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { parseS3Source } from '../../src/io/s3/location.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
-import { expectedChecksum, takeSource } from '../take-source.ts';
+import { expectedChecksum, stateDictKey, takeSource } from '../take-source.ts';
 
 const options = z
   .strictObject({
@@ -13,6 +13,7 @@ const options = z
       .describe('s3://bucket/key of the checkpoint, or s3://bucket/prefix/ of a sharded one'),
     version_id: z.string().min(1).describe('version of the object; default: the newest, pinned when the stage runs').optional(),
     expected_checksum: expectedChecksum,
+    state_dict_key: stateDictKey,
   })
   .superRefine(({ url, version_id: versionId }, context) => {
     if (versionId !== undefined && namesVersion(url))
@@ -34,8 +35,8 @@ export default defineStage({
   options,
   moves: ({ expected_checksum: expected }) => expected !== undefined,
   async run(call) {
-    const { url, version_id: versionId, expected_checksum: expected } = call.options;
+    const { url, version_id: versionId, expected_checksum: expected, state_dict_key: key } = call.options;
     const uri = versionId === undefined ? url : `${url}?versionId=${versionId}`;
-    return takeSource(call, { uri, type: 's3', expectedChecksum: expected });
+    return takeSource(call, { uri, type: 's3', expectedChecksum: expected, stateDictKey: key });
   },
 });

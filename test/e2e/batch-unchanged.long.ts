@@ -9,6 +9,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Services } from '../../activities/services.ts';
 import type { BatchResult, Outcome } from '../../src/pipeline/batch.ts';
 import type { StageSpec } from '../../src/pipeline/contract.ts';
+import { dict, tensor, torchFile } from '../support/torch-file.ts';
 import { tinySafetensors } from '../support/tiny-safetensors.ts';
 import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
 
@@ -144,6 +145,23 @@ test(
       },
       { ...servicesOf(join(folder, 'workspace')), refuseUnknown: true },
     );
+  },
+  LONG,
+);
+
+test(
+  'another key of the weights: the runs decide',
+  async () => {
+    const file = torchFile(dict({ params: dict({ w: tensor(0) }), params_ema: dict({ w: tensor(1) }) }), {
+      '0': new Uint8Array(8),
+      '1': new Uint8Array(8).fill(1),
+    });
+    for (const item of ITEMS) await writeFile(input(item), file);
+    await working(async () => {
+      expect((await batch({ source: { state_dict_key: 'params' } })).result).toMatchObject({ completed: 6 });
+      expect((await batch({ source: { state_dict_key: 'params' } })).ran).toEqual([]);
+      expect((await batch({ source: { state_dict_key: 'params_ema' } })).result).toMatchObject({ completed: 6, unchanged: 0 });
+    });
   },
   LONG,
 );

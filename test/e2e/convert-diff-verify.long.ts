@@ -7,6 +7,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { devServer } from '../support/temporal.ts';
 import { EXPECTED, fixture } from '../support/project.ts';
 import { ckpt as start, type Ended } from '../support/cli.ts';
+import { dict, tensor, torchFile } from '../support/torch-file.ts';
 
 const LIGHTNING = 'good/lightning_trained.ckpt';
 let environment: TestWorkflowEnvironment;
@@ -52,6 +53,32 @@ describe('convert', () => {
     expect(report).toMatchObject(expected);
     expect(report.tensors.map(({ name }) => name).sort()).toEqual(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).sort());
     expect((await json<{ equal: boolean }>('diff', fixture(LIGHTNING), args[0]!, '--values')).report.equal).toBe(true);
+  });
+
+  test('by the key of the weights: inspect, convert and diff, and what no key or a wrong one says', async () => {
+    const file = dict({ params: dict({ w: tensor(0) }), params_ema: dict({ w: tensor(1), v: tensor(0) }), step: 7 });
+    await writeFile(join(folder, 'gan.pth'), torchFile(file, { '0': new Uint8Array(8), '1': new Uint8Array(8).fill(1) }));
+    const key = ['--state-dict-key', 'params_ema'];
+    const silent = await ckpt('inspect', 'gan.pth');
+    expect({ code: silent.code, says: silent.stderr }).toEqual({
+      code: 1,
+      says: expect.stringContaining('Tensors are in params, params_ema'),
+    });
+    expect((await json('inspect', 'gan.pth', ...key)).report).toMatchObject({
+      state_dict_key: 'params_ema',
+      tensors: [{ name: 'w' }, { name: 'v' }],
+      other_content: ['params', 'step'],
+      training_state: { params: expect.anything(), step: 7 },
+    });
+    expect((await ckpt('convert', '--worker', 'gan.pth', 'gan.safetensors', '--state-dict-key', 'ema')).stdout).toContain(
+      'has no key "ema"',
+    );
+    const converted = await json('convert', '--worker', 'gan.pth', 'gan.safetensors', ...key);
+    expect(converted).toMatchObject({ code: 0, report: { status: 'completed', metadata: { state_dict_key: 'params_ema' } } });
+    expect((await json('diff', 'gan.pth', 'gan.safetensors', '--values', ...key)).report).toMatchObject({ equal: true, compared: 2 });
+    const against = await json('diff', 'gan.safetensors', 'gan.pth', '--values', '--target-state-dict-key', 'params');
+    expect(against.report).toMatchObject({ equal: false, unexpected_keys: ['v'], value_mismatches: ['w'] });
+    expect((await ckpt('inspect', 'gan.safetensors', ...key)).code).toBe(2);
   });
 
   test('into shards, and back from their index', async () => {

@@ -15,8 +15,8 @@ export interface Checkpoint {
   readonly header: Header;
 }
 
-/** Reads the header of a path or URI as the user wrote it. */
-export async function readCheckpoint(location: string): Promise<Checkpoint> {
+/** Reads the header of a path or URI as the user wrote it; `stateDictKey` as in a source stage. */
+export async function readCheckpoint(location: string, stateDictKey?: string): Promise<Checkpoint> {
   const storage = await configuredStorage({ inputs: 'own' });
   const source = await openSource(absoluteUri(location), storage);
   try {
@@ -24,6 +24,7 @@ export async function readCheckpoint(location: string): Promise<Checkpoint> {
     const header = await readHeader(
       source,
       siblingsOf(source.uri, (sibling) => openSource(sibling, storage)),
+      { stateDictKey },
     );
     return { uri: source.uri, size: source.size, header };
   } finally {

@@ -13,6 +13,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'ckpt convert last.ckpt weights.safetensors',
     'ckpt convert s3://training/last.ckpt model.safetensors --shard-size 5GB',
     'ckpt convert last.ckpt model.pt --training-state',
+    'ckpt convert RealESRGAN.pth model.safetensors --state-dict-key params_ema',
   ],
   diff: ['ckpt diff before.ckpt after.safetensors', 'ckpt diff before.ckpt after.ckpt --values --json'],
   verify: ['ckpt verify weights.safetensors --manifest', 'ckpt verify s3://models/run-17/weights.safetensors'],

@@ -5,7 +5,7 @@ import { CheckpointConfigError, reportOf } from '../../errors.ts';
 import { FORMATS } from '../../model/header.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
-import { assignment, json, parameter, plugins, seconds } from './options.ts';
+import { assignment, json, parameter, plugins, seconds, stateDictKey } from './options.ts';
 import { printError, printJson, exitCodeOf } from './output.ts';
 import { isNamespaceMissing, namespaceError } from '../temporal/namespace.ts';
 import { addSchedule } from './schedule-commands.ts';
@@ -52,6 +52,7 @@ program
   .option('--training-state', 'keep training state also for pytorch')
   .option('--shard-size <size>', 'most bytes of tensors in a file (5GB, 512MiB); safetensors only')
   .option('--skip-unsupported', 'leave out tensors without a plain dense form')
+  .addOption(stateDictKey())
   .option('--worker', 'run a worker in this process also for a configured server')
   .option('--no-report', 'leave no report beside the output')
   .action(async (from: string, to: string, _options, command: Command) =>
@@ -65,6 +66,8 @@ program
   .description('compare the weights of two checkpoints; exit 1 where they differ')
   .addOption(json())
   .option('--values', 'compare the values, too: reads every tensor')
+  .addOption(stateDictKey())
+  .option('--target-state-dict-key <key>', 'the same for the target')
   .action(async (source: string, target: string, _options, command: Command) =>
     (await import('./commands/diff.ts')).diff(source, target, command.optsWithGlobals()),
   );
@@ -82,6 +85,7 @@ program
   .argument('<uri>', 'checkpoint: path or URI')
   .description('show what a checkpoint holds, from its header alone')
   .addOption(json())
+  .addOption(stateDictKey())
   .action(async (uri: string, _options, command: Command) =>
     (await import('./commands/inspect.ts')).inspect(uri, command.optsWithGlobals()),
   );

@@ -19,6 +19,9 @@ export const assignment = (flags: string, description: string): Option =>
 
 export const parameter = (): Option => assignment('--param <name=value>', 'value of ${param.name} in the document');
 
+export const stateDictKey = (): Option =>
+  new Option('--state-dict-key <key>', 'where the weights lie: params_ema, or app.model for a dict in a dict; empty: at the top level');
+
 export const json = (): Option => new Option('--json', 'one JSON document on stdout');
 
 export function collected(text: string, before: readonly string[] = []): readonly string[] {

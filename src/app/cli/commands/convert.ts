@@ -13,6 +13,7 @@ export interface ConvertOptions extends RunOptions {
   readonly trainingState?: boolean;
   readonly shardSize?: string;
   readonly skipUnsupported?: boolean;
+  readonly stateDictKey?: string;
 }
 
 export async function convert(from: string, to: string, options: ConvertOptions): Promise<void> {
@@ -30,7 +31,7 @@ function documentOf(from: string, to: string, options: ConvertOptions): Pipeline
   return {
     name: 'convert',
     stages: [
-      sourceOf(from),
+      { ...sourceOf(from), ...(options.stateDictKey === undefined ? {} : { state_dict_key: options.stateDictKey }) },
       {
         type: keeps ? 'loader.warm_start' : 'loader.weights_only',
         ...(options.skipUnsupported === true ? { skip_unsupported: true } : {}),

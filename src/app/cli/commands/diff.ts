@@ -9,10 +9,12 @@ const MOST_ROWS = 20;
 
 interface DiffOptions extends OutputOptions {
   readonly values?: boolean;
+  readonly stateDictKey?: string;
+  readonly targetStateDictKey?: string;
 }
 
 export async function diff(source: string, target: string, options: DiffOptions): Promise<void> {
-  const [ours, theirs] = [await readCheckpoint(source), await readCheckpoint(target)];
+  const [ours, theirs] = [await readCheckpoint(source, options.stateDictKey), await readCheckpoint(target, options.targetStateDictKey)];
   const { alike, ...compared } = compareWeights(ours.header, theirs.header);
   let differing: readonly string[] | null = null;
   if (options.values === true) {

@@ -16,7 +16,11 @@ import { print, printJson, type OutputOptions } from '../output.ts';
 /** Rows of the tensor table before it is cut; `--json` has all. */
 const MOST_ROWS = 40;
 
-export async function inspect(uri: string, options: OutputOptions): Promise<void> {
+interface InspectOptions extends OutputOptions {
+  readonly stateDictKey?: string;
+}
+
+export async function inspect(uri: string, options: InspectOptions): Promise<void> {
   const storage = await configuredStorage({ inputs: 'own' });
   const source = await openSource(uri.includes('://') ? uri : resolve(callerFolder(), uri), storage);
   try {
@@ -26,7 +30,7 @@ export async function inspect(uri: string, options: OutputOptions): Promise<void
       opened.push(shard);
       return shard;
     });
-    const header = await readHeader(source, openSibling);
+    const header = await readHeader(source, openSibling, { stateDictKey: options.stateDictKey });
     const requests = { count: 0, bytes: 0 };
     for (const each of opened) {
       requests.count += each.requests.count;
@@ -96,12 +100,13 @@ function sumsOf({ weights, tensors, storages }: Header) {
 function trainingState(header: Header): { readonly hyper_parameters?: Json; readonly training_state?: Json } {
   const { tree, tensors, storages } = header;
   const root = tree?.nodes[tree.root];
-  if (tree === undefined || typeof root !== 'object' || root?.kind !== 'dict' || header.stateDictKey === null) return {};
+  const held = header.stateDictPath?.[0] ?? header.stateDictKey;
+  if (tree === undefined || typeof root !== 'object' || root?.kind !== 'dict' || held === null) return {};
   const source = { tree, tensors, storages };
   const hyperParameters = root.entries.find(([key]) => tree.nodes[key] === 'hyper_parameters')?.[1];
   return {
     ...(hyperParameters === undefined ? {} : { hyper_parameters: renderTree(source, hyperParameters) }),
-    training_state: renderTree(source, tree.root, { without: new Set([header.stateDictKey, 'hyper_parameters']) }),
+    training_state: renderTree(source, tree.root, { without: new Set([held, 'hyper_parameters']) }),
   };
 }
 

@@ -13,7 +13,8 @@ const options = z
     state_dict_key: stateDictKey,
   })
   .superRefine(({ path, uri }, context) => {
-    if ((path === undefined) !== (uri === undefined)) return;
+    // A misspelt one is told alone.
+    if (context.issues.length > 0 || (path === undefined) !== (uri === undefined)) return;
     context.addIssue({ code: 'custom', message: 'source.local needs `path`, and only one of `path` and `uri`', path: ['path'] });
   });
 

@@ -32,6 +32,8 @@ export interface RangedFile {
 
 /** Fewer bytes than this within the time for a stall count as no progress: a drip keeps nobody waiting for ever. */
 const LEAST_PROGRESS = 4096;
+/** Milliseconds that aborted work has to end by itself, more than a store is given to answer all the same; what does not end is left behind. */
+const ABANDONED_AFTER = 5000;
 
 /** Fills the targets one after the other from `offset`, in as many requests as the policy allows; rejects with a `StoreFault` or the signal's reason. */
 export async function readRange(
@@ -116,7 +118,7 @@ export interface Watch {
   progress(bytes: number): void;
 }
 
-/** Runs `work` under a watch: too little progress within `stallMs` aborts it with a fault of code `Stalled`. */
+/** Runs `work` under a watch: too little progress within `stallMs` aborts it with a fault of code `Stalled`, and settles even where `work` never does. */
 export async function watched<T>(stallMs: number, signal: AbortSignal | undefined, work: (watch: Watch) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const abort = (): void => controller.abort(signal?.reason);
@@ -128,6 +130,11 @@ export async function watched<T>(stallMs: number, signal: AbortSignal | undefine
     controller.abort(stalled);
   };
   const timer = setTimeout(stall, stallMs);
+  let late: NodeJS.Timeout | undefined;
+  const abandoned = new Promise<never>((_, reject) => {
+    const wait = (): void => void (late = setTimeout(() => reject(controller.signal.reason), ABANDONED_AFTER));
+    controller.signal.addEventListener('abort', wait, { once: true });
+  });
   const watch: Watch = {
     signal: controller.signal,
     progress(bytes) {
@@ -139,13 +146,14 @@ export async function watched<T>(stallMs: number, signal: AbortSignal | undefine
   };
   try {
     signal?.throwIfAborted();
-    return await work(watch);
+    return await Promise.race([work(watch), abandoned]);
   } catch (error) {
     // Whatever the library made of the abort, what counts is why.
     signal?.throwIfAborted();
     throw stalled ?? (error instanceof StoreFault ? error : (networkFault(error) ?? error));
   } finally {
     clearTimeout(timer);
+    clearTimeout(late);
     signal?.removeEventListener('abort', abort);
   }
 }

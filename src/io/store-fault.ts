@@ -66,6 +66,15 @@ const NETWORK_CODES = new Set([
   'HPE_INVALID_EOF_STATE',
 ]);
 
+/** For an answer that ends the talk in HTTP (status 101): Node gives its connection away, and says nothing more. */
+export function switchedFault(): StoreFault {
+  return new StoreFault('the server wants to go on in another protocol than HTTP, which nobody asked for', {
+    code: 'ProtocolSwitched',
+    status: 101,
+    retryable: false,
+  });
+}
+
 /** A fault of the network, or null where `error` is something else. */
 export function networkFault(error: unknown): StoreFault | null {
   const { code, message } = error as { code?: unknown; message?: unknown };

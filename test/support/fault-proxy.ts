@@ -22,6 +22,9 @@ export type Fault =
   /** A few bytes at a time. */
   | { readonly kind: 'drip'; readonly bytes: number; readonly everyMs: number };
 
+/** An answer that turns the connection to another protocol. */
+export const SWITCHED: Fault = { kind: 'status', status: 101, headers: { connection: 'Upgrade', upgrade: 'other' } };
+
 export interface Seen {
   readonly method: string;
   readonly url: string;

@@ -8,7 +8,8 @@
 import type { LookupAddress, LookupOptions } from 'node:dns';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { networkFault, StoreFault } from '../store-fault.ts';
+import { networkFault, StoreFault, switchedFault } from '../store-fault.ts';
+import { closedError } from '../wire/line.ts';
 import { isPublicAddress } from './address.ts';
 
 const REDIRECTS_MOST = 10;
@@ -45,6 +46,12 @@ export function createHttpClient({ allowPrivate }: { readonly allowPrivate: bool
     return new Promise((resolve, reject) => {
       const request = send[scheme](url, options, resolve);
       request.on('error', (error) => reject(error instanceof StoreFault ? error : (networkFault(error) ?? otherFault(error))));
+      request.on('upgrade', (_, socket) => {
+        socket.destroy();
+        reject(switchedFault());
+      });
+      // Whatever else Node makes of an answer: who waits for one hears of its end.
+      request.on('close', () => reject(networkFault(closedError())));
       request.end();
     });
   }

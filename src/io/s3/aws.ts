@@ -29,6 +29,7 @@ import { openWire } from '../wire/pool.ts';
 import { streamBody } from '../wire/range-body.ts';
 import { EXPIRED } from './explain.ts';
 import type { S3Object, S3Part, S3Port, WriteCondition } from './port.ts';
+import { guardAnswers } from './sdk-answers.ts';
 import { takeBody } from './take-body.ts';
 
 /** Milliseconds to reach a store at all. */
@@ -72,6 +73,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
     ...(profile?.path_style === undefined ? {} : { forcePathStyle: profile.path_style }),
     ...(await identityOf(profile, region)),
   });
+  const endGuard = guardAnswers(client);
   const wire = openWire({ timeoutMs: CONNECT_TIMEOUT, most: SOCKETS });
   const resolved = watchEndpoint(client, { preferPathStyle: profile?.path_style === undefined });
   const payer = profile?.requester_pays === true ? ({ RequestPayer: 'requester' } as const) : {};
@@ -283,6 +285,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
         await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }), withSignal(signal));
       }),
     close() {
+      endGuard();
       client.destroy();
       wire.close();
     },

@@ -1,6 +1,6 @@
 /** Requests that a store carries out whether or not somebody still waits for the answer. */
 
-/** Milliseconds that a store has to answer when nobody wants the answer any more: what it was asked for, it does. */
+/** Milliseconds, fewer than aborted work has to end, that a store has to answer when nobody wants the answer any more: what it was asked for, it does. */
 const GRACE = 2000;
 
 /** Who hung up at once would clean up before the store has done it, and leave what comes then. */

@@ -5,6 +5,7 @@
  */
 import { request as send, type IncomingMessage } from 'node:http';
 import { Duplex } from 'node:stream';
+import { switchedFault } from '../store-fault.ts';
 import { closedError, type Line, type Receiver } from './line.ts';
 import { tooLong, type RangeBody } from './range-body.ts';
 
@@ -99,10 +100,14 @@ export function exchange(line: Line, { host, path, headers }: WireRequest, onDon
 
     line.receiver = heading;
     const request = send({ method: 'GET', host, path, headers: { ...headers, connection: 'keep-alive' }, createConnection: () => facade });
+    const closed = (): void => fail(closedError());
     request.on('error', fail);
+    request.on('upgrade', () => fail(switchedFault()));
+    request.on('close', closed);
     // Another head follows.
     request.once('information', stream);
     request.on('response', (message) => {
+      request.off('close', closed);
       const length = isStreamed ? null : lengthOf(message);
       if (length === null) {
         message.once('close', () => {

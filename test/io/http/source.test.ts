@@ -13,7 +13,7 @@ import { createSpoolCache } from '../../../src/io/http/spool-cache.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { createStorage } from '../../../src/io/storage/storage.ts';
 import { pin } from '../../../src/model/byte-source.ts';
-import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
+import { startFaultProxy, SWITCHED, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
 
 const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 20_000 };
@@ -493,6 +493,7 @@ describe('faults', () => {
       1,
     ],
     ['503', { kind: 'status', status: 503 }, { code: 'CheckpointSourceError', retryable: true }, 3],
+    ['101', SWITCHED, { code: 'CheckpointSourceError', retryable: false, details: { code: 'ProtocolSwitched' } as never }, 1],
     ['410', { kind: 'status', status: 410 }, { code: 'CheckpointSourceError', retryable: false }, 1],
     ['stalls before the headers', { kind: 'stall' }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
     ['a drip', { kind: 'drip', bytes: 10, everyMs: 20 }, { code: 'CheckpointTimeoutError', retryable: true }, 3],

@@ -9,7 +9,7 @@ import { connectS3 } from '../../../src/io/s3/aws.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
 import { objectsUnder, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
 import { pin } from '../../../src/model/byte-source.ts';
-import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
+import { startFaultProxy, SWITCHED, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
 
@@ -281,6 +281,7 @@ describe('faults', () => {
     ['short bodies', { kind: 'truncate', after: 10 }, { code: 'CheckpointSourceError', retryable: true }, 3],
     ['another entity tag', { kind: 'headers', set: { etag: '"other"' } }, { code: 'CheckpointSourceError', retryable: false }, 1],
     ['another size', { kind: 'headers', set: { 'content-range': 'bytes 50000-249999/400000' } }, { code: 'CheckpointSourceError' }, 3],
+    ['101', SWITCHED, { code: 'CheckpointSourceError', retryable: false, details: { code: 'ProtocolSwitched' } as never }, 1],
     ['416', { kind: 'status', status: 416 }, { code: 'CheckpointSourceError', retryable: false }, 1],
     ['429', { kind: 'status', status: 429 }, { code: 'CheckpointSourceError', retryable: true }, 3],
     ['stalls before the headers', { kind: 'stall' }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
@@ -318,6 +319,13 @@ describe('faults', () => {
     expect(error.message).toContain(`s3://${bucket}/runs/last.ckpt`);
     expect(JSON.stringify([error.message, error.details, String(error.cause)])).not.toMatch(/test-secret|Signature=|Credential=/);
     expect(proxy.seen).toHaveLength(requests);
+  });
+
+  test('an answer that turns the connection to another protocol ends also what the SDK asks', async () => {
+    proxy.inject(always(SWITCHED));
+    const expected = { code: 'CheckpointSourceError', retryable: false, details: { code: 'ProtocolSwitched', status: 101, attempts: 1 } };
+    expect(await errorOf(open())).toMatchObject(expected);
+    expect(await errorOf(listS3(port, { bucket, key: 'runs/', versionId: null }, QUICK))).toMatchObject(expected);
   });
 
   test('cancellation ends a stalled read at once', async () => {

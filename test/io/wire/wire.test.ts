@@ -158,6 +158,15 @@ test.each([
   expect(connections).toHaveLength(1);
 });
 
+test('an answer that turns the connection to another protocol is a fault, and the next gets a new line', async () => {
+  const get = await serve((socket, _, index) => {
+    socket.write(index === 0 ? 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n' : `${head(3)}abc`);
+  });
+  expect(await errorOf(get())).toMatchObject({ code: 'ProtocolSwitched', status: 101, retryable: false });
+  expect(Buffer.from((await taken(get, 3)).bytes).toString()).toBe('abc');
+  expect(connections).toHaveLength(2);
+});
+
 test('a body that ends with the connection, and a server that wants it closed: a new line for the next', async () => {
   const get = await serve((socket, _, index) => {
     if (index === 0) socket.end('HTTP/1.1 200 OK\r\n\r\nabc');

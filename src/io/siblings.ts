@@ -12,7 +12,7 @@ import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
 import { isLocal } from '../model/scheme.ts';
 import { localPath, localUri } from './local-file.ts';
 import { isS3, parseS3Prefix, s3Uri } from './s3/location.ts';
-import { objectsUnder } from './s3/source.ts';
+import { FOLDER_PAGES, objectsUnder } from './s3/source.ts';
 import type { Storage } from './storage/storage.ts';
 
 /** Of a torch distributed checkpoint. */
@@ -62,11 +62,12 @@ async function checkpointObject(uri: string, storage: Storage, signal: AbortSign
   const location = parseS3Prefix(uri);
   const { policy } = storage;
   async function* names(): AsyncGenerator<string> {
-    for await (const { key } of objectsUnder(port, location, { flat: true, policy, signal })) yield key.slice(location.key.length);
+    for await (const { key } of objectsUnder(port, location, { flat: true, policy, signal, mostPages: FOLDER_PAGES }))
+      yield key.slice(location.key.length);
   }
   const among = await checkpointsAmong(names());
   if (!among.isEmpty) return uri + onlyCheckpoint(uri, among);
-  for await (const { key } of objectsUnder(port, location, { flat: false, policy, signal }))
+  for await (const { key } of objectsUnder(port, location, { flat: false, policy, signal, mostPages: FOLDER_PAGES }))
     throw new CheckpointLoadError(
       `${uri} holds no file itself; below it is ${s3Uri({ bucket: location.bucket, key })}, for one. Name one checkpoint; \`ckpt scan\` and batches take all below a prefix.`,
       uri,

@@ -1,16 +1,25 @@
 /**
  * The SDK's own exchanges, with what its HTTP handler leaves out.
  *
- * Invariant: every request ends, also one whose connection the server turns to another protocol.
+ * Invariant: every request ends, also one whose connection the server turns to another protocol; of an answer that is no object,
+ * no more is held than any such answer of a store has.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ClientRequest } from 'node:http';
+import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { switchedFault, type StoreFault } from '../store-fault.ts';
+import { StoreFault, switchedFault } from '../store-fault.ts';
 
+/** Bytes of an answer that is no object: a page of a listing has a thousand keys of a kilobyte, six times that when XML escapes all of it. */
+const ANSWER_MOST = 16 * 2 ** 20;
 /** Node's channel that tells of every request once it was sent. */
 const SENT = 'http.client.request.start';
+
+interface Answer {
+  readonly statusCode: number;
+  body: Readable;
+}
 
 /** Guards all that the client asks from now on; gives what ends that. */
 export function guardAnswers(client: S3Client): () => void {
@@ -28,11 +37,33 @@ export function guardAnswers(client: S3Client): () => void {
   subscribe(SENT, watch);
   // The innermost step of all commands.
   client.middlewareStack.add(
-    (next) => (args) =>
-      new Promise((resolve, reject) => {
-        asking.run(reject, () => next(args).then(resolve, reject));
-      }),
+    (next, { commandName }) =>
+      async (args) => {
+        const result = await new Promise<Awaited<ReturnType<typeof next>>>((resolve, reject) => {
+          asking.run(reject, () => next(args).then(resolve, reject));
+        });
+        // Of the SDK's answers over HTTP every one is so.
+        const answer = result.response as Answer;
+        if (commandName !== 'GetObjectCommand' || answer.statusCode >= 300) answer.body = await readWhole(answer);
+        return result;
+      },
     { step: 'deserialize', priority: 'low', name: 'guardAnswers' },
   );
   return () => void unsubscribe(SENT, watch);
+}
+
+async function readWhole({ statusCode, body }: Answer): Promise<Readable> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    size += chunk.length;
+    if (size > ANSWER_MOST)
+      throw new StoreFault(`the answer is no S3's: it goes on after ${ANSWER_MOST} bytes`, {
+        code: 'UnknownAnswer',
+        status: statusCode,
+        retryable: false,
+      });
+    chunks.push(chunk);
+  }
+  return Readable.from(chunks);
 }

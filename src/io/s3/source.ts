@@ -1,5 +1,5 @@
 /** Objects of an S3 store as byte sources: pinned by entity tag and version when opened, checked at every read. */
-import { isCheckpointError, type CheckpointError } from '../../errors.ts';
+import { CheckpointLoadError, isCheckpointError, type CheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
 import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
@@ -96,22 +96,47 @@ export async function sha256OfS3(port: S3Port, file: PinnedFile, policy: RetryPo
   return head?.etag === etag ? head.sha256 : null;
 }
 
-/** All objects whose keys begin with the location's, page by page; `flat`: those alone that have no further slash. */
+/** Pages of a folder in which one checkpoint is looked for: a hundred thousand names, of which the largest sets have some ten thousand. */
+export const FOLDER_PAGES = 100;
+
+interface Listing {
+  readonly flat: boolean;
+  readonly policy: RetryPolicy;
+  readonly signal?: AbortSignal | undefined;
+  readonly mostPages?: number;
+}
+
+/**
+ * All objects whose keys begin with the location's, page by page; `flat`: those alone that have no further slash. A listing that goes
+ * on after `mostPages` is a `CheckpointLoadError`.
+ */
 export async function* objectsUnder(
   port: S3Port,
   location: Pick<S3Location, 'bucket' | 'key'>,
-  { flat, policy, signal }: { readonly flat: boolean; readonly policy: RetryPolicy; readonly signal?: AbortSignal | undefined },
+  { flat, policy, signal, mostPages = Infinity }: Listing,
 ): AsyncGenerator<S3Listed> {
+  const tokens = new Set<string>();
   for (let from: string | null = null; ;) {
-    const page: S3Page = await patiently(policy, signal, 0, (inner) =>
-      port.list(location.bucket, location.key, { flat, from }, inner),
-    ).catch(async (error: unknown) => {
+    const page: S3Page = await patiently(policy, signal, 0, async (inner) => {
+      const { objects, next } = await port.list(location.bucket, location.key, { flat, from }, inner);
+      if (next !== null && tokens.has(next))
+        throw new StoreFault('the store gives a continuation token a second time, so that its listing would never end', {
+          code: 'RepeatedToken',
+          retryable: false,
+        });
+      return { objects, next };
+    }).catch(async (error: unknown) => {
       if (!(error instanceof StoreFault)) throw error;
       throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy, signal });
     });
     yield* page.objects;
     from = page.next;
     if (from === null) return;
+    if (tokens.add(from).size >= mostPages)
+      throw new CheckpointLoadError(
+        `${s3Uri(location)}: its listing goes on after ${mostPages} pages, more than one checkpoint has. Name the checkpoint's file.`,
+        s3Uri(location),
+      );
   }
 }
 

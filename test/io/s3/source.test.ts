@@ -7,7 +7,7 @@ import { CheckpointSourceError, type CheckpointError } from '../../../src/errors
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { connectS3 } from '../../../src/io/s3/aws.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
-import { objectsUnder, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
+import { FOLDER_PAGES, objectsUnder, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
 import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, SWITCHED, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
@@ -176,6 +176,51 @@ test('listings go on past their first page, and a page that fails is asked for a
   expect(proxy.seen).toHaveLength(3);
 }, 120_000);
 
+async function listed(of: S3Port): Promise<void> {
+  const options = { flat: true, policy: QUICK, mostPages: FOLDER_PAGES };
+  for await (const _ of objectsUnder(of, { bucket, key: 'runs/' }, options));
+}
+
+describe('listings without end', () => {
+  const page = (next: string) => ({ objects: [{ key: 'runs/last.ckpt', size: 1, modified: 0 }], next });
+
+  test.each([
+    ['again at once', ['a', 'a'], 2],
+    ['in turns', ['a', 'b', 'a'], 3],
+  ])('a continuation token that comes %s is refused', async (_, tokens, requests) => {
+    let asked = 0;
+    const turning: S3Port = { ...port, list: async () => page(tokens[asked++]!) };
+    const error = await errorOf(listed(turning));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'RepeatedToken' } });
+    expect(error.message).toContain(`s3://${bucket}/runs/`);
+    expect(asked).toBe(requests);
+  });
+
+  test('a folder of more names than a checkpoint has is refused', async () => {
+    let asked = 0;
+    const growing: S3Port = { ...port, list: async () => page(`page ${asked++}`) };
+    const error = await errorOf(listed(growing));
+    expect(error).toMatchObject({ code: 'CheckpointLoadError' });
+    expect(error.message).toContain('goes on after 100 pages');
+    expect(asked).toBe(100);
+  });
+
+  test('of an answer that is no object, only so much is taken', async () => {
+    const body = `<?xml version="1.0"?><ListBucketResult><Contents><Key>${'a'.repeat(17 * 2 ** 20)}`;
+    for (const [status, asking] of [
+      [200, () => listed(port)],
+      [400, async () => openPinnedS3(port, { uri: `s3://${bucket}/k`, size: 10, identity: '"e"' }, QUICK).read(0, 10)],
+    ] as const) {
+      proxy.reset();
+      proxy.inject(() => ({ kind: 'status', status, body }));
+      const error = await errorOf(asking());
+      expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'UnknownAnswer', status } });
+      expect(error.message).toContain('it goes on after 16777216 bytes');
+      expect(proxy.seen).toHaveLength(1);
+    }
+  });
+});
+
 describe('credentials and clocks', () => {
   const refusal = (code: string): Fault => ({
     kind: 'status',
@@ -325,7 +370,7 @@ describe('faults', () => {
     proxy.inject(always(SWITCHED));
     const expected = { code: 'CheckpointSourceError', retryable: false, details: { code: 'ProtocolSwitched', status: 101, attempts: 1 } };
     expect(await errorOf(open())).toMatchObject(expected);
-    expect(await errorOf(listS3(port, { bucket, key: 'runs/', versionId: null }, QUICK))).toMatchObject(expected);
+    expect(await errorOf(listed(port))).toMatchObject(expected);
   });
 
   test('cancellation ends a stalled read at once', async () => {

@@ -24,14 +24,14 @@ interface Answer {
 /** Guards all that the client asks from now on; gives what ends that. */
 export function guardAnswers(client: S3Client): () => void {
   // The handler keeps its requests to itself; Node tells of them, and this tells ours from others.
-  const asking = new AsyncLocalStorage<(fault: StoreFault) => void>();
+  const asking = new AsyncLocalStorage<true>();
   const watch = (message: unknown): void => {
-    const fail = asking.getStore();
-    if (fail === undefined) return;
+    if (asking.getStore() === undefined) return;
     const { request } = message as { readonly request: ClientRequest };
     request.once('upgrade', (_, socket) => {
       socket.destroy();
-      fail(switchedFault());
+      // Of all that ends a request, the handler hears its errors alone.
+      request.emit('error', switchedFault());
     });
   };
   subscribe(SENT, watch);
@@ -39,9 +39,7 @@ export function guardAnswers(client: S3Client): () => void {
   client.middlewareStack.add(
     (next, { commandName }) =>
       async (args) => {
-        const result = await new Promise<Awaited<ReturnType<typeof next>>>((resolve, reject) => {
-          asking.run(reject, () => next(args).then(resolve, reject));
-        });
+        const result = await asking.run(true, () => next(args));
         // Of the SDK's answers over HTTP every one is so.
         const answer = result.response as Answer;
         if (commandName !== 'GetObjectCommand' || answer.statusCode >= 300) answer.body = await readWhole(answer);

@@ -163,7 +163,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, Metadata: { [MARK]: mark }, ...conditionOf(condition), ...payer }),
           withSignal(signal),
         );
-        return answer.ETag!;
+        return needed(answer.ETag, 'ETag');
       }),
     createUpload: ({ bucket, key }, { mark, sums }, signal) =>
       faultsOf(async () => {
@@ -177,7 +177,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           }),
           withSignal(signal),
         );
-        return answer.UploadId!;
+        return needed(answer.UploadId, 'UploadId');
       }),
     uploadPart: ({ bucket, key }, upload, number, body, sum, signal) =>
       faultsOf(async () => {
@@ -205,7 +205,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           { step: 'build' },
         );
         const answer = await client.send(command, withSignal(signal));
-        return { number, size: body.length, etag: answer.ETag!, crc32: answer.ChecksumCRC32 ?? null };
+        return { number, size: body.length, etag: needed(answer.ETag, 'ETag'), crc32: answer.ChecksumCRC32 ?? null };
       }),
     copyPart: ({ bucket, key }, upload, number, { object, etag, offset, length }, signal) =>
       faultsOf(async () => {
@@ -223,7 +223,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           }),
           withSignal(signal),
         );
-        return { number, size: length, etag: copied!.ETag!, crc32: copied!.ChecksumCRC32 ?? null };
+        return { number, size: length, etag: needed(copied?.ETag, 'ETag'), crc32: copied?.ChecksumCRC32 ?? null };
       }),
     listParts: ({ bucket, key }, upload, signal) =>
       faultsOf(async () => {
@@ -240,7 +240,12 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
             withSignal(signal),
           );
           for (const { PartNumber, Size, ETag, ChecksumCRC32 } of answer.Parts ?? [])
-            found.push({ number: PartNumber!, size: Size!, etag: ETag!, crc32: ChecksumCRC32 ?? null });
+            found.push({
+              number: needed(PartNumber, 'PartNumber'),
+              size: needed(Size, 'Size'),
+              etag: needed(ETag, 'ETag'),
+              crc32: ChecksumCRC32 ?? null,
+            });
           marker = answer.NextPartNumberMarker;
           if (answer.IsTruncated !== true || marker === undefined) return found;
         }
@@ -264,7 +269,7 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
           }),
           withSignal(signal),
         );
-        return answer.ETag!;
+        return needed(answer.ETag, 'ETag');
       }),
     abortUpload: ({ bucket, key }, upload, signal) =>
       faultsOf(async () => {
@@ -290,6 +295,12 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
       wire.close();
     },
   };
+}
+
+/** What every S3 answers with; a page that some proxy sends with status 200 has none of it. */
+function needed<T>(value: T | undefined, name: string): T {
+  if (value !== undefined && value !== '') return value;
+  throw new StoreFault(`the answer is no S3's: it has no ${name}`, { code: 'UnknownAnswer', status: 200, retryable: true });
 }
 
 function named({ bucket, key, versionId }: S3Object): { Bucket: string; Key: string; VersionId?: string } {

@@ -502,6 +502,27 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: DONE, uploads: 0 });
   });
 
+  const page: Fault = { kind: 'status', status: 200, headers: { 'content-type': 'text/html' }, body: '<html><body>Sign in</body></html>' };
+
+  test.each([
+    ['begins', begins],
+    ['completes', completes],
+  ])('a page of HTML with 200 where an upload %s is asked for again; always, nothing is left of it', async (_, which) => {
+    let times = 1;
+    proxy.inject((seen) => (which(seen) && times-- > 0 ? page : null));
+    await publishS3(options());
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+    times = Infinity;
+    const other = { uri: `s3://${bucket}/out/other.safetensors`, token: 'other' };
+    const error = await errorOf(publishS3(options(other)));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: true, details: { code: 'UnknownAnswer', attempts: 3 } });
+    expect(error.message).toMatch(/the answer is no S3's: it has no (ETag|UploadId)/);
+    proxy.reset();
+    await discardS3(port, other.uri, other.token, QUICK);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
   test.each([
     ['discarded', () => discardS3(port, options().uri, 'token', QUICK), ['source.bin']],
     ['gone on with', () => publishS3(options()), DONE],

@@ -1,3 +1,8 @@
+/** Milliseconds for which a store is stayed away from: one that asks for more does not want us, and its answer is final. */
+const AWAY_MOST = 3_600_000;
+/** Characters of what a store says that are repeated. */
+const SAID_MOST = 200;
+
 /**
  * What went wrong in one exchange with a store, before it is put into words for users.
  *
@@ -32,7 +37,7 @@ export class StoreFault extends Error {
     this.name = 'StoreFault';
     this.code = about.code;
     this.status = about.status ?? null;
-    this.retryable = about.retryable;
+    this.retryable = about.retryable && (about.retryAfterMs ?? 0) <= AWAY_MOST;
     this.retryAfterMs = about.retryAfterMs;
     this.region = about.region;
   }
@@ -83,7 +88,22 @@ export function networkFault(error: unknown): StoreFault | null {
   return new StoreFault(String(message), { code, retryable: true, cause: error });
 }
 
-/** `Retry-After` in milliseconds: seconds or a date, at most an hour. */
+/** What a store says of itself, short enough for a message. */
+export function oneLine(text: string): string {
+  return text
+    .slice(0, SAID_MOST)
+    .replaceAll(/\p{Cc}+/gu, ' ')
+    .trim();
+}
+
+/** The pause that a store asks for, as a sentence behind others; empty where it asks for none. */
+export function waitText({ retryAfterMs }: StoreFault): string {
+  if (retryAfterMs === undefined || retryAfterMs === 0) return '';
+  const more = retryAfterMs > AWAY_MOST ? `, more than the ${AWAY_MOST / 1000} s that are waited at most` : '';
+  return ` It asks to wait ${Math.ceil(retryAfterMs / 1000)} s${more}.`;
+}
+
+/** `Retry-After` in milliseconds: seconds or a date. */
 export function retryAfter(header: string | null | undefined): number | undefined {
   if (header === null || header === undefined || header === '') return undefined;
   // A number alone is never a date, whatever `Date.parse` makes of it.
@@ -92,5 +112,5 @@ export function retryAfter(header: string | null | undefined): number | undefine
       ? Number(header)
       : Number.NaN
     : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.min(3600, Math.max(0, seconds)) * 1000 : undefined;
+  return Number.isNaN(seconds) ? undefined : Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, seconds) * 1000);
 }

@@ -1,6 +1,6 @@
 /** What an answer of a web server says of the file: which version it is, and whether to ask again. */
 import type { IncomingMessage } from 'node:http';
-import { isRetryableStatus, retryAfter, StoreFault } from '../store-fault.ts';
+import { CHANGED, isRetryableStatus, oneLine, retryAfter, StoreFault } from '../store-fault.ts';
 
 /** What a server must repeat with every answer for the same version: a strong entity tag, else the time of the last change. */
 export function validatorOf(answer: IncomingMessage): string | null {
@@ -24,12 +24,24 @@ export function ifRange(validator: string): string {
 
 export function statusFault(answer: IncomingMessage): StoreFault {
   const status = answer.statusCode ?? 0;
-  return new StoreFault(answer.statusMessage || 'no reason given', {
+  return new StoreFault(oneLine(answer.statusMessage ?? '') || 'no reason given', {
     code: `HTTP${status}`,
     status,
     retryable: isRetryableStatus(status),
     retryAfterMs: retryAfter(answer.headers['retry-after']),
   });
+}
+
+/** For what came instead of a range of the pinned version: some answers say that this version is not there any more. */
+export function rangeFault(answer: IncomingMessage): StoreFault {
+  const { message, status } = statusFault(answer);
+  return status === 412 || status === 416 ? new StoreFault(message, { code: CHANGED, status, retryable: false }) : statusFault(answer);
+}
+
+/** Throws a `StoreFault` for a file of more bytes than are taken. */
+export function checkSize(size: number, most = Infinity): void {
+  if (size > most)
+    throw new StoreFault(`it has ${size} bytes or more, at most ${most} were expected`, { code: 'TooLarge', retryable: false });
 }
 
 /** True where the bytes are the file's own, and not packed for the way. */

@@ -8,10 +8,10 @@ import { CheckpointConfigError, CheckpointSourceError, CheckpointTimeoutError, t
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile, type Watch } from '../range-read.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
-import { CHANGED, STALLED, StoreFault } from '../store-fault.ts';
+import { CHANGED, STALLED, StoreFault, waitText } from '../store-fault.ts';
 import { streamBody } from '../wire/range-body.ts';
 import { lengthOf, scatter } from '../wire/scatter.ts';
-import { ifRange, isPlain, modifiedOf, packedFault, statusFault, tagOf, validatorOf } from './answer.ts';
+import { checkSize, ifRange, isPlain, modifiedOf, packedFault, rangeFault, statusFault, tagOf, validatorOf } from './answer.ts';
 import type { HttpClient } from './client.ts';
 import type { SpoolCache, Spooled } from './spool-cache.ts';
 import { spool } from './spool.ts';
@@ -25,6 +25,8 @@ export interface HttpPlace {
   readonly client: HttpClient;
   readonly cache: SpoolCache;
   readonly policy: RetryPolicy;
+  /** Bytes of the largest file that is taken; default: any. */
+  readonly most?: number | undefined;
 }
 
 /** The file as it is now. */
@@ -32,6 +34,7 @@ export async function openHttp(place: HttpPlace, text: string, signal?: AbortSig
   const uri = checkUrl(text);
   try {
     const found = await retrying(place.policy, signal, () => watched(place.policy.stallMs, signal, (watch) => probe(place, uri, watch)));
+    if (found.kind === 'ranges') checkSize(found.size, place.most);
     if (found.kind === 'ranges') return rangedSource(place, { uri, size: found.size, identity: found.identity }, found.head);
     return spooledSource(uri, await spool(place, uri, signal));
   } catch (error) {
@@ -104,7 +107,7 @@ function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: 
       const status = answer.statusCode ?? 0;
       if ((status !== 206 && status !== 200) || !isPlain(answer)) {
         answer.destroy();
-        throw isPlain(answer) ? statusFault(answer) : packedFault(answer);
+        throw isPlain(answer) ? rangeFault(answer) : packedFault(answer);
       }
       return {
         status,
@@ -165,7 +168,7 @@ function explainHttp(error: unknown, uri: string, policy: RetryPolicy): Checkpoi
   if (!(error instanceof StoreFault)) return error;
   const { code, status, message, retryable, attempts } = error;
   const details = { code, ...(status === null ? {} : { status }), attempts };
-  if (code === CHANGED || status === 416 || status === 412)
+  if (code === CHANGED)
     return new CheckpointSourceError(
       `${uri} changed since it was pinned: ${message}. Run the pipeline again when nothing writes to it.`,
       uri,
@@ -191,10 +194,10 @@ function explainHttp(error: unknown, uri: string, policy: RetryPolicy): Checkpoi
       : status === 404 || status === 410
         ? ' There is no such file; check the URL.'
         : '';
-  return new CheckpointSourceError(`Reading ${uri} failed${tries} with ${answer}: ${message}.${advice}`, uri, {
+  return new CheckpointSourceError(`Reading ${uri} failed${tries} with ${answer}: ${message}.${advice}${waitText(error)}`, uri, {
     cause: error,
     retryable,
     details,
-    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+    ...(!retryable || error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
   });
 }

@@ -17,6 +17,9 @@ const PARTIAL_STALE = 24 * 3600 * 1000;
 /** Milliseconds without a write after which another transfer may take a partial copy over. */
 const PARTIAL_IDLE = 60_000;
 
+/** A share of the cache too small to make the difference: one of so many. */
+const LITTLE = 16;
+
 export interface Spooled {
   readonly sha256: string;
   readonly size: number;
@@ -29,8 +32,11 @@ export interface SpoolCache {
   open(sha256: string): Promise<Spooled | null>;
   /** A new partial file, or one that an interrupted transfer of the same version (`key`) has left. */
   begin(key: string): Promise<{ readonly path: string; readonly taken: boolean }>;
-  /** Makes room for a partial file to grow to `size` bytes; a `StoreFault` where that is more than the cache may hold, or there is none now. */
-  makeRoom(partial: string, size: number): Promise<void>;
+  /**
+   * Makes room for a partial file to grow to `size` bytes, and up to `wanted` where it does not know its length; gives how many there are.
+   * A `StoreFault` where that is more than the cache may hold, or there is none now.
+   */
+  makeRoom(partial: string, size: number, wanted?: number): Promise<number>;
   /** Room is wanted no more for a partial file. */
   leave(partial: string): void;
   /** Turns a partial file into the copy with that digest. */
@@ -80,28 +86,32 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
       }
       return { path, taken: false };
     },
-    async makeRoom(partial, size) {
-      if (size > limit)
-        throw new StoreFault(
-          `the server has no ranges, and its ${size} bytes or more are above the ${limit} bytes that the cache holds; raise \`http.cache_bytes\` in the worker's storage settings`,
-          { code: 'TooLarge', retryable: false },
-        );
-      promised.set(partial, size);
+    async makeRoom(partial, size, wanted = size) {
+      if (size > limit) throw tooLarge(size, limit);
+      // Before anything is awaited: two transfers at a time see each other's.
+      promised.set(partial, Math.min(limit, wanted));
       const all = (await files()).sort((a, b) => a.used - b.used);
+      const left = all.filter((file) => isPartial(file) && !promised.has(file.path));
       const sizes = new Map(promised);
-      for (const file of all) {
-        if (isPartial(file) && !promised.has(file.path) && now() - file.used > PARTIAL_STALE) await rm(file.path, { force: true });
-        else sizes.set(file.path, Math.max(file.size, promised.get(file.path) ?? 0));
+      for (const file of all) sizes.set(file.path, Math.max(file.size, promised.get(file.path) ?? 0));
+      sizes.delete(partial);
+      const room = (): number => limit - [...sizes.values()].reduce((sum, each) => sum + each, 0);
+      const drop = async ({ path }: { readonly path: string }): Promise<void> => {
+        await rm(path, { force: true });
+        sizes.delete(path);
+      };
+      for (const file of left) if (now() - file.used > PARTIAL_STALE) await drop(file);
+      for (const file of all) if (!isPartial(file) && room() < Math.min(limit, wanted)) await drop(file);
+      // What somebody might still go on with gives way to what is going on.
+      for (const file of left) if (now() - file.used > PARTIAL_IDLE && room() < size) await drop(file);
+      const free = room();
+      if (free >= size) {
+        promised.set(partial, Math.min(limit, wanted, free));
+        return Math.min(limit, wanted, free);
       }
-      let held = [...sizes.values()].reduce((sum, each) => sum + each, 0);
-      for (const file of all) {
-        if (held <= limit) return;
-        if (isPartial(file)) continue;
-        await rm(file.path, { force: true });
-        held -= file.size;
-      }
-      if (held <= limit) return;
       promised.delete(partial);
+      // Of unknown length, and the others are not what fills the cache.
+      if (wanted > size && limit - free <= limit / LITTLE) throw tooLarge(size, free);
       throw new StoreFault(`other transfers fill the cache of ${limit} bytes`, { code: 'CacheFull', retryable: true });
     },
     leave: (partial) => void promised.delete(partial),
@@ -113,4 +123,11 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
       return kept;
     },
   };
+}
+
+function tooLarge(size: number, room: number): StoreFault {
+  return new StoreFault(
+    `the server has no ranges, and its ${size} bytes or more are above the ${room} bytes that the cache has room for; raise \`http.cache_bytes\` in the worker's storage settings`,
+    { code: 'TooLarge', retryable: false },
+  );
 }

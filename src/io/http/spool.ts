@@ -10,12 +10,14 @@ import type { IncomingMessage } from 'node:http';
 import { watched, type Watch } from '../range-read.ts';
 import { retrying } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
-import { ifRange, isPlain, packedFault, statusFault, validatorOf } from './answer.ts';
-import type { SpoolCache, Spooled } from './spool-cache.ts';
+import { checkSize, ifRange, isPlain, packedFault, statusFault, validatorOf } from './answer.ts';
+import type { Spooled } from './spool-cache.ts';
 import type { HttpPlace } from './source.ts';
 
 /** Bytes by which room is made for a transfer of unknown length. */
 const ROOM_STEP = 64 * 2 ** 20;
+
+type SpoolRoom = (size: number, wanted?: number) => Promise<number>;
 
 interface Transfer {
   readonly path: string;
@@ -25,7 +27,7 @@ interface Transfer {
   validator: string | null;
 }
 
-export async function spool({ client, cache, policy }: HttpPlace, uri: string, signal?: AbortSignal): Promise<Spooled> {
+export async function spool({ client, cache, policy, most = Infinity }: HttpPlace, uri: string, signal?: AbortSignal): Promise<Spooled> {
   let transfer: Transfer | undefined;
 
   async function attempt(watch: Watch): Promise<void> {
@@ -37,6 +39,10 @@ export async function spool({ client, cache, policy }: HttpPlace, uri: string, s
     watch.signal.addEventListener('abort', cut, { once: true });
     try {
       watch.signal.throwIfAborted();
+      if (resumes && answer.statusCode === 416) {
+        known.validator = null;
+        throw new StoreFault('what was begun cannot be gone on with', { code: 'WrongContentRange', status: 416, retryable: true });
+      }
       if (answer.statusCode !== 200 && answer.statusCode !== 206) throw statusFault(answer);
       if (!isPlain(answer)) throw packedFault(answer);
       transfer = await placeFor(answer, known);
@@ -47,8 +53,12 @@ export async function spool({ client, cache, policy }: HttpPlace, uri: string, s
       }
       const expected = lengthOf(answer);
       const end = expected === null ? null : transfer.done + expected;
-      await cache.makeRoom(transfer.path, end ?? transfer.done);
-      await receive(answer, transfer, watch, cache, end);
+      const { path } = transfer;
+      const makeRoom: SpoolRoom = async (size, wanted) => {
+        checkSize(size, most);
+        return cache.makeRoom(path, size, wanted === undefined ? size : Math.min(wanted, most));
+      };
+      await receive(answer, transfer, watch, makeRoom, await makeRoom(end ?? transfer.done));
       if (end !== null && transfer.done !== end)
         throw new StoreFault(`the body ended at ${transfer.done} of ${end} bytes`, { code: 'BodyTooShort', retryable: true });
     } finally {
@@ -127,12 +137,11 @@ async function takeUp(path: string, signal: AbortSignal | undefined): Promise<Pi
   return { file: await open(path, 'r+'), hash, done };
 }
 
-async function receive(answer: IncomingMessage, transfer: Transfer, watch: Watch, cache: SpoolCache, end: number | null): Promise<void> {
-  let room = end ?? transfer.done;
+async function receive(answer: IncomingMessage, transfer: Transfer, watch: Watch, makeRoom: SpoolRoom, room: number): Promise<void> {
   for await (const chunk of answer as AsyncIterable<Uint8Array>) {
     // A server that does not say how much will come is given room as it goes on.
     const needed = transfer.done + chunk.length;
-    if (needed > room) await cache.makeRoom(transfer.path, (room = Math.max(needed, Math.min(cache.limit, needed + ROOM_STEP))));
+    if (needed > room) room = await makeRoom(needed, needed + ROOM_STEP);
     for (let written = 0; written < chunk.length;) {
       const { bytesWritten } = await transfer.file
         .write(chunk, written, chunk.length - written, transfer.done + written)

@@ -24,7 +24,7 @@ import {
 import { isIP } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { S3Profile } from '../storage/settings.ts';
-import { isRetryableStatus, networkFault, retryAfter, StoreFault } from '../store-fault.ts';
+import { isRetryableStatus, networkFault, oneLine, retryAfter, StoreFault } from '../store-fault.ts';
 import { openWire } from '../wire/pool.ts';
 import { streamBody } from '../wire/range-body.ts';
 import { EXPIRED } from './explain.ts';
@@ -393,8 +393,8 @@ function faultOf(error: unknown): unknown {
   if (error instanceof S3ServiceException) {
     const status = error.$metadata.httpStatusCode ?? null;
     const headers = error.$response?.headers ?? {};
-    return new StoreFault(scrub(error.message), {
-      code: error.name,
+    return new StoreFault(oneLine(scrub(error.message)), {
+      code: oneLine(error.name),
       status,
       retryable:
         THROTTLING.has(error.name) ||

@@ -8,7 +8,7 @@ import {
 } from '../../errors.ts';
 import { editDistance } from '../../pipeline/suggestions.ts';
 import type { RetryPolicy } from '../retry.ts';
-import { CHANGED, STALLED, type StoreFault } from '../store-fault.ts';
+import { CHANGED, STALLED, waitText, type StoreFault } from '../store-fault.ts';
 import { s3Uri, type S3Location } from './location.ts';
 import type { S3Place, S3Port } from './port.ts';
 
@@ -101,11 +101,11 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
       { cause: fault, details },
     );
   const tries = fault.attempts > 1 ? ` after ${fault.attempts} tries` : '';
-  return new CheckpointSourceError(`${doing} ${uri} failed${tries} with ${answer}: ${fault.message}${at}.`, uri, {
+  return new CheckpointSourceError(`${doing} ${uri} failed${tries} with ${answer}: ${fault.message}${at}.${waitText(fault)}`, uri, {
     cause: fault,
     retryable: fault.retryable,
     details,
-    ...(fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs }),
+    ...(!fault.retryable || fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs }),
   });
 }
 

@@ -29,8 +29,8 @@ export interface Storage {
   readonly fence: LocalFence;
   /** Refuses a place outside the fence, whether to read, to publish or for a workspace. */
   check(uri: string): Promise<void>;
-  /** The file at a path or URI as it is now; an unknown scheme is a `CheckpointConfigError` listing the known ones. `stall`: over HTTP, so many seconds without progress end it at once; default: as the policy has it. */
-  open(uri: string, signal?: AbortSignal, stall?: number): Promise<ByteSource>;
+  /** The file at a path or URI as it is now; an unknown scheme is a `CheckpointConfigError` listing the known ones. `stall`: over HTTP, so many seconds without progress end it at once; default: as the policy has it. `most`: over HTTP, a file of more bytes is refused before they are read. */
+  open(uri: string, signal?: AbortSignal, stall?: number, most?: number): Promise<ByteSource>;
   /** The version that was pinned, or a `CheckpointSourceError`. */
   openPinned(file: PinnedFile, signal?: AbortSignal): Promise<ByteSource>;
   /** SHA-256 of the whole pinned file, in hex, where its store has it; else null. */
@@ -99,10 +99,10 @@ export function createStorage({
       const { bucket, key } = parseS3Source(uri);
       checkBucket(settings.allow, bucket, key);
     },
-    async open(uri, signal, stall) {
+    async open(uri, signal, stall, most) {
       if (isLocal(uri)) return openLocalFile(uri, fence);
       if (isS3(uri)) return openS3(await s3(uri), uri, policy, signal);
-      if (isHttp(uri)) return openHttp({ ...http, policy: impatient(policy, stall) }, uri, signal);
+      if (isHttp(uri)) return openHttp({ ...http, policy: impatient(policy, stall), most }, uri, signal);
       throw unknownScheme(uri);
     },
     async openPinned(file, signal) {

@@ -304,6 +304,31 @@ describe('a server without ranges, or with nothing to pin by', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  test.each(['/whole.ckpt', '/chunked.ckpt', '/ranged.ckpt'])('%s that is larger than what is taken is refused', async (path) => {
+    const error = await errorOf(openHttp({ ...place, most: 200_000 }, `${proxy.url}${path}`));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'TooLarge' } });
+    expect(error.message).toContain('at most 200000 were expected');
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('beside a small partial file, too large stays too large', async () => {
+    place = { ...place, cache: createSpoolCache(folder, 200_000) };
+    await writeFile(join(folder, 'other.partial'), new Uint8Array(12_000));
+    expect(await errorOf(open('/chunked.ckpt'))).toMatchObject({ retryable: false, details: { code: 'TooLarge' } });
+    expect(await readdir(folder)).toEqual(['other.partial']);
+  });
+
+  test('a partial file that nobody goes on with gives way to what would not fit beside it', async () => {
+    place = { ...place, cache: createSpoolCache(folder, 300_000) };
+    const left = join(folder, 'other.partial');
+    await writeFile(left, 'x');
+    expect(await errorOf(open('/whole.ckpt'))).toMatchObject({ retryable: true, details: { code: 'CacheFull' } });
+    const used = new Date(Date.now() - 120_000);
+    await utimes(left, used, used);
+    await (await open('/whole.ckpt')).close();
+    expect(await readdir(folder)).toEqual([SHA256]);
+  });
+
   test('transfers at the same time keep to the limit together: one waits for the other, or fails and comes again', async () => {
     place = { ...place, cache: createSpoolCache(folder, 500_000) };
     pages.set('/other.ckpt', { content: noise(300_000, 9), etag: '"other"', ranges: false });
@@ -446,6 +471,34 @@ test.each([
   expect(error.code).toBe('CheckpointConfigError');
   expect(error.message).toMatch(message);
   expect(error.message).not.toContain('hush');
+});
+
+describe('what a server says', () => {
+  test('416 to the first question is no change: nothing was pinned', async () => {
+    proxy.inject(() => ({ kind: 'status', status: 416 }));
+    const error = await errorOf(open('/ranged.ckpt'));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { status: 416 } });
+    expect(error.message).not.toContain('changed');
+    expect(error.message).toContain('failed with 416');
+  });
+
+  test('416 to a range of what was pinned is', async () => {
+    const source = await open('/ranged.ckpt');
+    proxy.inject(() => ({ kind: 'status', status: 416 }));
+    const error = await errorOf(source.read(100_000, 10));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'Changed', status: 416 } });
+  });
+
+  test.each([
+    ['99999999999', 'It asks to wait 99999999999 s, more than the 3600 s that are waited at most.'],
+    ['Fri, 31 Dec 9999 23:59:59 GMT', 'more than the 3600 s that are waited at most.'],
+  ])('a server that wants nobody before %s is not asked again', async (after, message) => {
+    proxy.inject(() => ({ kind: 'status', status: 503, headers: { 'retry-after': after } }));
+    const error = await errorOf(open('/ranged.ckpt'));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, retryAfterMs: undefined });
+    expect(error.message).toContain(message);
+    expect(proxy.seen).toHaveLength(1);
+  });
 });
 
 describe('faults', () => {

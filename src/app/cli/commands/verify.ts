@@ -124,7 +124,9 @@ async function manifestFor(uri: string, asked: string | true | undefined): Promi
     return parsed(text, path);
   }
   const storage = await configuredStorage({ inputs: 'own' });
-  const files = isHttp(uri) ? { read: (at: string) => readSmallHttp((each) => storage.open(each), at) } : destinationOf(storage, uri);
+  const files = isHttp(uri)
+    ? { read: (at: string) => readSmallHttp((each, most) => storage.open(each, undefined, undefined, most), at) }
+    : destinationOf(storage, uri);
   const found: unknown = await readManifest(files, uri);
   const manifest = isManifest(found) ? found : null;
   if (manifest === null && asked === true)

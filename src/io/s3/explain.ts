@@ -48,7 +48,7 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
     attempts: fault.attempts,
   };
   const answer = fault.status === null ? fault.code : `${fault.status} ${fault.code}`;
-  if (fault.code === CHANGED || fault.status === 412 || fault.status === 416) return changedError(uri, fault.message, details);
+  if (fault.code === CHANGED) return changedError(uri, fault.message, details);
   if (fault.code === STALLED)
     return new CheckpointTimeoutError(
       `${doing} ${uri} stalled: ${fault.message}, ${fault.attempts} times${at}. Look at the store and the network between.`,

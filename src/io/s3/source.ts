@@ -3,7 +3,7 @@ import { CheckpointLoadError, isCheckpointError, type CheckpointError } from '..
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
 import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
-import { StoreFault } from '../store-fault.ts';
+import { CHANGED, StoreFault } from '../store-fault.ts';
 import { explainS3 } from './explain.ts';
 import { parseS3, s3Uri, type S3Location } from './location.ts';
 import { patiently } from './patience.ts';
@@ -71,7 +71,7 @@ export async function readSmallS3(
     const bytes = new Uint8Array(size);
     const file = { uri: s3Uri(target), size, etag };
     await readRange(
-      { ...file, request: (offset, length, inner) => port.get(object, etag, offset, length, inner) },
+      { ...file, request: (offset, length, inner) => port.get(object, etag, offset, length, inner).catch(changedOf) },
       0,
       [bytes],
       policy,
@@ -160,7 +160,7 @@ function sourceOf(port: S3Port, location: S3Location, pinned: PinnedFile, policy
     uri,
     size,
     etag,
-    request: (offset, length, signal) => port.get(object, etag, offset, length, signal),
+    request: (offset, length, signal) => port.get(object, etag, offset, length, signal).catch(changedOf),
   };
 
   async function readEach(offset: number, targets: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
@@ -185,6 +185,12 @@ function sourceOf(port: S3Port, location: S3Location, pinned: PinnedFile, policy
     },
     close: async () => undefined,
   };
+}
+
+/** Where a range was asked for on condition of the entity tag, some refusals say that this version is not there any more. */
+function changedOf(error: unknown): never {
+  if (!(error instanceof StoreFault) || (error.status !== 412 && error.status !== 416)) throw error;
+  throw new StoreFault(error.message, { code: CHANGED, status: error.status, retryable: false, cause: error });
 }
 
 async function explained(

@@ -327,7 +327,7 @@ describe('faults', () => {
     ['another entity tag', { kind: 'headers', set: { etag: '"other"' } }, { code: 'CheckpointSourceError', retryable: false }, 1],
     ['another size', { kind: 'headers', set: { 'content-range': 'bytes 50000-249999/400000' } }, { code: 'CheckpointSourceError' }, 3],
     ['101', SWITCHED, { code: 'CheckpointSourceError', retryable: false, details: { code: 'ProtocolSwitched' } as never }, 1],
-    ['416', { kind: 'status', status: 416 }, { code: 'CheckpointSourceError', retryable: false }, 1],
+    ['416', { kind: 'status', status: 416 }, { code: 'CheckpointSourceError', retryable: false, details: { code: 'Changed' } as never }, 1],
     ['429', { kind: 'status', status: 429 }, { code: 'CheckpointSourceError', retryable: true }, 3],
     ['stalls before the headers', { kind: 'stall' }, { code: 'CheckpointTimeoutError', retryable: true }, 3],
     [
@@ -371,6 +371,13 @@ describe('faults', () => {
     const expected = { code: 'CheckpointSourceError', retryable: false, details: { code: 'ProtocolSwitched', status: 101, attempts: 1 } };
     expect(await errorOf(open())).toMatchObject(expected);
     expect(await errorOf(listed(port))).toMatchObject(expected);
+  });
+
+  test('416 to the first question is no change: nothing was pinned', async () => {
+    proxy.inject(always({ kind: 'status', status: 416 }));
+    const error = await errorOf(open());
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { status: 416 } });
+    expect(error.message).not.toContain('changed');
   });
 
   test('cancellation ends a stalled read at once', async () => {

@@ -5,7 +5,7 @@
  * Invariant: one pass without recursion or memory; what is no JSON may be counted wrongly, never without end.
  */
 
-const JSON_LIMITS = {
+export const JSON_LIMITS = {
   /**
    * Values, as its commas and brackets count them: metadata of Anemoi has some 10 000, an index of shards one for each tensor. A
    * million take 100 MB at most.
@@ -20,22 +20,23 @@ const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
+export type JsonLimits = { readonly [name in keyof typeof JSON_LIMITS]: number };
+
+/** `JSON.parse` of a text within the limits; throws `RangeError` that says why it is not to be parsed, `SyntaxError` where it is no JSON. */
+export function parseBounded(text: string, limits: JsonLimits = JSON_LIMITS): unknown {
+  const beyond = beyondJsonLimits(text, limits);
+  if (beyond !== undefined) throw new RangeError(beyond);
+  return JSON.parse(text);
+}
+
 /** Why the text is not to be parsed: what, where, and the limit; undefined where it is within them. */
-export function beyondJsonLimits(
-  text: string,
-  limits: { readonly [name in keyof typeof JSON_LIMITS]: number } = JSON_LIMITS,
-): string | undefined {
+export function beyondJsonLimits(text: string, limits: JsonLimits = JSON_LIMITS): string | undefined {
   let values = 1;
   let depth = 0;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (code === QUOTE) {
-      for (at++; at < text.length; at++) {
-        const inside = text.charCodeAt(at);
-        if (inside === QUOTE) break;
-        if (inside === BACKSLASH) at++;
-      }
-    } else if (code === COMMA) values++;
+    if (code === QUOTE) at = endOfText(text, at);
+    else if (code === COMMA) values++;
     else if (code === OPEN_LIST || code === OPEN_OBJECT) {
       values++;
       if (++depth > limits.depth) return `it nests ${depth} levels deep at character ${at}, at most ${limits.depth} are read`;
@@ -43,4 +44,15 @@ export function beyondJsonLimits(
     if (values > limits.values) return `it has ${values} values or more by character ${at}, at most ${limits.values} are read`;
   }
   return undefined;
+}
+
+/** Of the closing quote, or of the whole where there is none: found by the engine's own search, as most of a JSON text is in such. */
+function endOfText(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let before = end;
+    while (text.charCodeAt(before - 1) === BACKSLASH) before--;
+    // Each two of them are one backslash; one more escapes the quote.
+    if ((end - before) % 2 === 0) return end;
+  }
+  return text.length;
 }

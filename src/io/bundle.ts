@@ -7,6 +7,7 @@
 import { Readable } from 'node:stream';
 import JSZip from 'jszip';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
+import { JSON_LIMITS, parseBounded } from '../formats/json-bounds.ts';
 import { openAtOnce } from './local-file.ts';
 
 /** Of the run with that number, from 1: a batch goes on in further runs, each with a history of its own. */
@@ -17,6 +18,8 @@ export function historyName(run: number): string {
 /** Bytes of a bundle, and of a history in it: a server keeps at most 50 MiB of events, which JSON with base64 makes larger. */
 const MOST_BYTES = 512 * 2 ** 20;
 const MOST_HISTORY = 256 * 2 ** 20;
+/** Values of a history: a server keeps at most 51 200 events, of some twenty each. */
+const HISTORY_LIMITS = { ...JSON_LIMITS, values: 4_000_000 };
 
 /** Names to texts. */
 export async function packBundle(entries: Readonly<Record<string, string>>, created: Date): Promise<Uint8Array> {
@@ -43,7 +46,8 @@ export async function* historiesInBundle(path: string): AsyncGenerator<{ readonl
 }
 
 async function parsed(path: string, file: JSZip.JSZipObject): Promise<unknown> {
-  const chunks: Buffer[] = [];
+  const decoder = new TextDecoder();
+  let text = '';
   let size = 0;
   try {
     // Inflated piece by piece: what the archive says of its size is the word of whoever made it.
@@ -52,9 +56,9 @@ async function parsed(path: string, file: JSZip.JSZipObject): Promise<unknown> {
       // `nodeStream` gives buffers unless told otherwise.
       size += (chunk as Buffer).length;
       if (size > MOST_HISTORY) throw new CheckpointLoadError(`${file.name} in ${path} is larger than ${MOST_HISTORY} bytes.`, path);
-      chunks.push(chunk as Buffer);
+      text += decoder.decode(chunk as Buffer, { stream: true });
     }
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    return parseBounded(text + decoder.decode(), HISTORY_LIMITS);
   } catch (cause) {
     if (cause instanceof CheckpointLoadError) throw cause;
     throw new CheckpointLoadError(`${file.name} in ${path} cannot be read: ${(cause as Error).message}`, path, { cause });

@@ -1,8 +1,10 @@
 /** Reports and bundles as users meet them: beside outputs on a disk and in an S3 store, of runs that failed, of batches; and replayed. */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import JSZip from 'jszip';
@@ -224,6 +226,7 @@ test.each([
   ['no JSON', () => zipped({ 'history.json': 'hello' }), /cannot be read/],
   // Compressed a thousandfold: 300 MiB of blanks in 300 KiB.
   ['a bomb', () => zipped({ 'history.json': ' '.repeat(300 * 2 ** 20) }), /larger than 268435456 bytes/],
+  ['millions of values', () => zipped({ 'history.json': `{"events":[${'{},'.repeat(4_000_000)}{}]}` }), /has 4000001 values or more/],
 ] as const)(
   'a bundle that is %s is refused',
   async (name, make, message) => {
@@ -256,18 +259,61 @@ test(
       join(folder, 'alike.zip'),
       await zipped({ 'history.json': recorded.replaceAll(/"eventId": "\d+"/g, '"eventId": "1"') }),
     );
-    const { code, stdout } = await call('replay', 'alike.zip', '--timeout', '2', '--json');
+    const { code, stdout } = await call('replay', 'alike.zip', '--timeout', '10', '--json');
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
       error: {
         type: 'CheckpointTimeoutError',
-        message: `The replay of history.json in ${join(folder, 'alike.zip')} has not ended within 2 s.`,
+        message: `The replay of history.json in ${join(folder, 'alike.zip')} has not ended within 10 s.`,
         details: { suggestion: expect.stringContaining('--timeout') },
       },
     });
   },
   LONG,
 );
+
+test(
+  'the time for a replay runs from its start: exit 1',
+  async () => {
+    await writeFile(join(folder, 'soon.zip'), 'hello');
+    // No process answers as soon as that.
+    const { code, stdout } = await call('replay', 'soon.zip', '--timeout', '0.001', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { type: 'CheckpointTimeoutError' } });
+  },
+  LONG,
+);
+
+test(
+  'the process of a replay ends with its command, also where it is too busy to see that go',
+  async () => {
+    await writeFile(join(folder, 'busy.zip'), await zipped({ 'history.json': '{"events": []}' }));
+    const running = ckpt(['replay', 'busy.zip', '--timeout', '600'], { cwd: folder, env });
+    let child: number | undefined;
+    while (child === undefined) child = childOf(running.process.pid!);
+    // As good as busy: it takes no message, and no signal but the one that nothing withstands.
+    process.kill(child, 'SIGSTOP');
+    try {
+      running.process.kill('SIGTERM');
+      expect(await running.ended).toMatchObject({ signal: 'SIGTERM' });
+      for (let tries = 0; tries < 100 && isRunning(child); tries++) await setTimeout(100);
+      expect(isRunning(child)).toBe(false);
+    } finally {
+      if (isRunning(child)) process.kill(child, 'SIGKILL');
+    }
+  },
+  LONG,
+);
+
+function childOf(parent: number): number | undefined {
+  const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(parent)], { encoding: 'utf8' });
+  return stdout.trim() === '' ? undefined : Number.parseInt(stdout, 10);
+}
+
+/** Not merely known to the system until its exit code is asked for. */
+function isRunning(pid: number): boolean {
+  return /^[^Z]/.test(spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim());
+}
 
 async function zipped(files: Readonly<Record<string, string>>): Promise<Uint8Array> {
   const zip = new JSZip();

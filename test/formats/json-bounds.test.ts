@@ -1,7 +1,7 @@
 /** What a JSON text would make, counted before it is made. */
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { beyondJsonLimits } from '../../src/formats/json-bounds.ts';
+import { beyondJsonLimits, parseBounded } from '../../src/formats/json-bounds.ts';
 
 const FEW = { values: 10, depth: 3 };
 
@@ -15,6 +15,12 @@ test.each([
   ['a text that ends in a backslash', '["\\', undefined],
   ['more ends than starts', ']]]]]', undefined],
 ])('%s', (_, text, said) => expect(beyondJsonLimits(text, FEW)).toBe(said));
+
+test('what is within the limits is parsed, what is beyond them never', () => {
+  expect(parseBounded('[1,{"a":2}]', FEW)).toEqual([1, { a: 2 }]);
+  expect(() => parseBounded('[[[[', FEW)).toThrow(new RangeError('it nests 4 levels deep at character 3, at most 3 are read'));
+  expect(() => parseBounded('[', FEW)).toThrow(SyntaxError);
+});
 
 test('no JSON has more values than are counted, nor nests deeper', () => {
   const size = (value: unknown): readonly [values: number, depth: number] => {

@@ -10,6 +10,9 @@ import { schemeOf } from '../model/scheme.ts';
 import { editDistance } from '../pipeline/suggestions.ts';
 import { NO_FENCE, type LocalFence } from './storage/fence.ts';
 
+/** Bytes of a file that is read as a whole: a manifest of 600 000 tensors, as many as are read, has some 110 MB. */
+const SMALL_MOST = 128 * 2 ** 20;
+
 const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
 /** The absolute path of a path (`~/` is the home of whoever runs this) or `file://` URI; other schemes are a `CheckpointConfigError`. */
@@ -118,17 +121,30 @@ export function openAtOnce(path: string): Promise<FileHandle> {
   return open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
 }
 
-/** The text of a regular file; null where there is none, or something else. */
-export async function regularText(path: string): Promise<string | null> {
-  const handle = await openAtOnce(path).catch(() => null);
+/** The text of a small file as a whole; null where there is none, `CheckpointLoadError` where it is no regular file, too large, or cannot be read. */
+export async function smallText(path: string): Promise<string | null> {
+  const unreadable = (why: string, cause?: unknown): CheckpointLoadError =>
+    new CheckpointLoadError(`${path} cannot be read: ${why}.`, path, { cause });
+  const handle = await openAtOnce(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') return null;
+    throw unreadable(cause.message, cause);
+  });
   if (handle === null) return null;
   try {
-    return (await handle.stat()).isFile() ? await handle.readFile('utf8') : null;
-  } catch {
-    return null;
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw unreadable(`it is ${stats.isDirectory() ? 'a folder' : 'no regular file'}, expected a small text file`);
+    if (stats.size > SMALL_MOST) throw unreadable(`it has ${stats.size} bytes, at most ${SMALL_MOST} were expected`);
+    return await handle.readFile('utf8').catch((cause: Error) => {
+      throw unreadable(cause.message, cause);
+    });
   } finally {
     await handle.close();
   }
+}
+
+/** The same; null also where it is something else. */
+export function regularText(path: string): Promise<string | null> {
+  return smallText(path).catch(() => null);
 }
 
 /** Throws where what is there is no file that could be replaced by one that is published. */

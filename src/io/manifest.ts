@@ -2,7 +2,8 @@
 import type { PinnedFile } from '../model/byte-source.ts';
 import { jsonText } from '../model/json-text.ts';
 import type { LeftOut } from '../model/plan.ts';
-import type { JsonObject } from '../errors.ts';
+import { CheckpointValidationError, isCheckpointError, type JsonObject } from '../errors.ts';
+import { JSON_LIMITS, parseBounded } from '../formats/json-bounds.ts';
 import type { Destination, Written } from './destination.ts';
 import { isHttp } from './http/url.ts';
 import { pinOwn } from './own-files.ts';
@@ -62,6 +63,8 @@ export interface Manifest extends ManifestContent {
 }
 
 const MANIFEST = '.manifest.json';
+/** Values of a manifest: seven for each tensor of those that are read at most, with room for further dimensions and the record. */
+const MANIFEST_LIMITS = { ...JSON_LIMITS, values: 6_000_000 };
 /** Tensors of a piece of a manifest. */
 const LINES = 2048;
 
@@ -138,14 +141,39 @@ export async function renewRecipe(files: Destination, manifest: Manifest, recipe
 
 /** Null where there is none, or none of ours. */
 export async function readManifest(files: Pick<Destination, 'read'>, uri: string): Promise<Manifest | null> {
-  const text = await files.read(manifestPath(uri));
+  const place = manifestPath(uri);
+  const text = await files.read(place);
   if (text === null) return null;
   try {
-    const manifest = JSON.parse(text) as Manifest;
-    return manifest.version === 1 ? manifest : null;
-  } catch {
+    return parseManifest(text, place);
+  } catch (error) {
+    if (!isCheckpointError(error)) throw error;
     return null;
   }
+}
+
+/** Of the text at that place; `CheckpointValidationError` where it is no manifest of this version. What else it says is for its readers to check. */
+export function parseManifest(text: string, place: string): Manifest {
+  let value: unknown;
+  try {
+    value = parseBounded(text, MANIFEST_LIMITS);
+  } catch (cause) {
+    throw notManifest(place, (cause as Error).message, cause);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw notManifest(place, 'it is no JSON object');
+  const { version } = value as { readonly version?: unknown };
+  if (version !== 1)
+    throw notManifest(place, version === undefined ? 'it has no version' : `it is of version ${JSON.stringify(version).slice(0, 50)}`);
+  // As far as every reader of it relies on without a look.
+  return value as Manifest;
+}
+
+export function notManifest(place: string, why: string, cause?: unknown): CheckpointValidationError {
+  return new CheckpointValidationError(
+    `${place} is no manifest of version 1: ${why}. Publish the output again, or take away what lies there.`,
+    [why],
+    { cause },
+  );
 }
 
 /** The manifest of an output that is there as it says, made from the same plan; else null. */

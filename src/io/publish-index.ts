@@ -5,6 +5,7 @@
  * An older set of other files stays until the new index takes its place.
  */
 import { createHash } from 'node:crypto';
+import { parseBounded } from '../formats/json-bounds.ts';
 import { nameOf, type Destination, type Written } from './destination.ts';
 import { manifestPath, type Shard } from './manifest.ts';
 import { pinOwn } from './own-files.ts';
@@ -29,7 +30,7 @@ export function namesAny(index: string, shards: readonly string[]): boolean {
 
 function namesIn(index: string): readonly string[] {
   try {
-    const { weight_map: map } = JSON.parse(index) as { readonly weight_map?: Readonly<Record<string, unknown>> };
+    const { weight_map: map } = parseBounded(index) as { readonly weight_map?: Readonly<Record<string, unknown>> };
     return [...new Set(Object.values(map ?? {}).map(String))];
   } catch {
     return [];

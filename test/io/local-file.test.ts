@@ -1,10 +1,10 @@
 /** Local paths that are no files: pipes and devices. */
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { localPath, openLocalFile, regularText } from '../../src/io/local-file.ts';
+import { localPath, openLocalFile, regularText, smallText } from '../../src/io/local-file.ts';
 import { checkWritable } from '../../src/io/places.ts';
 import { checkDestination } from '../../src/io/publish-local.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
@@ -27,10 +27,19 @@ test('a pipe that nobody writes to is refused at once, also many times over, as 
   await expect(openLocalFile(folder)).rejects.toThrow('is a folder');
 });
 
-test('what is no file is no manifest', async () => {
+test('what is no file, or too large for one that is read as a whole, is no manifest', async () => {
   const file = join(folder, 'a.json');
+  const large = join(folder, 'large.json');
   await writeFile(file, '{}');
-  expect(await Promise.all([file, pipe, folder, join(folder, 'none')].map(regularText))).toEqual(['{}', null, null, null]);
+  await writeFile(large, '').then(() => truncate(large, 129 * 2 ** 20));
+  expect(await Promise.all([file, pipe, folder, large, join(folder, 'none')].map(regularText))).toEqual(['{}', null, null, null, null]);
+  for (const [path, why] of [
+    [pipe, 'it is no regular file, expected a small text file'],
+    [folder, 'it is a folder, expected a small text file'],
+    [large, 'it has 135266304 bytes, at most 134217728 were expected'],
+  ] as const)
+    await expect(smallText(path)).rejects.toMatchObject({ code: 'CheckpointLoadError', message: `${path} cannot be read: ${why}.` });
+  expect(await smallText(join(folder, 'none'))).toBeNull();
 });
 
 test('a pipe or a device is not replaced by what is published', async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { CheckpointSourceError } from '../../src/errors.ts';
 import { ownStorage } from '../../src/app/storage.ts';
 import { destinationOf } from '../../src/io/destination.ts';
 import { manifestPath, readManifest, renewRecipe, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
@@ -58,4 +59,16 @@ test('none is written for an output that another run has replaced, or removed', 
   await files.remove(uri);
   await expect(writing()).rejects.toThrow('is gone before its manifest was written');
   expect(await readManifest(files, uri)).toBeNull();
+});
+
+test.each([
+  ['values without end', `[${'{},'.repeat(3_000_000)}{}]`],
+  ['another version', '{"version":2}'],
+  ['no object', 'null'],
+  ['no JSON', ''],
+])('%s: no manifest', async (_, text) => expect(await readManifest({ read: async () => text }, 'file:///a')).toBeNull());
+
+test('what cannot be asked for is no answer', async () => {
+  const fault = new CheckpointSourceError('The store is away.', 'file:///a');
+  await expect(readManifest({ read: () => Promise.reject(fault) }, 'file:///a')).rejects.toBe(fault);
 });

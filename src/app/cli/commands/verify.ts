@@ -4,14 +4,14 @@
  * A file that cannot be read at all ends in that error, which names what is wrong with its structure.
  */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { CheckpointNotFoundError, CheckpointValidationError } from '../../../errors.ts';
+import { CheckpointNotFoundError, isCheckpointError } from '../../../errors.ts';
 import { destinationOf, nameOf } from '../../../io/destination.ts';
 import { readSmallHttp } from '../../../io/http/read-small.ts';
 import { isHttp } from '../../../io/http/url.ts';
 import { isS3 } from '../../../io/s3/location.ts';
-import { manifestPath, readManifest, type Manifest } from '../../../io/manifest.ts';
+import { localPath, smallText } from '../../../io/local-file.ts';
+import { manifestPath, notManifest, parseManifest, type Manifest, type Shard } from '../../../io/manifest.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
 import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
@@ -28,6 +28,8 @@ import { print, printJson, type OutputOptions } from '../output.ts';
 /** Bytes of one read of a whole file. */
 const BLOCK = 4 * 1024 * 1024;
 const MOST_ROWS = 40;
+/** Errors that say that what lies beside a file is no manifest; all others leave open what it is. */
+const NO_MANIFEST: readonly string[] = ['CheckpointValidationError', 'CheckpointLoadError'];
 
 interface VerifyOptions extends OutputOptions {
   /** True: the one beside the file, which must be there. */
@@ -44,7 +46,9 @@ interface Finding {
 
 export async function verify(location: string, options: VerifyOptions): Promise<void> {
   const { uri, size, header } = await readCheckpoint(location);
-  const manifest = await manifestFor(uri, options.manifest);
+  const beside = await manifestFor(uri, options.manifest);
+  const { manifest } = beside;
+  const state = manifest !== null ? 'compared' : beside.findings.length > 0 ? 'unreadable' : null;
   await checkArchives(header);
   const tensors = tensorsOf(header);
   const counts = tensors.map(() => ({ nan: 0, inf: 0 }));
@@ -54,6 +58,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     counts[index]!.inf += inf;
   });
   const findings = [
+    ...beside.findings,
     ...(manifest === null ? [] : await againstManifest(uri, size, manifest, tensors, digests)),
     ...tensors.flatMap(({ path }, index): Finding[] => {
       const { nan, inf } = counts[index]!;
@@ -74,7 +79,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     notes: header.findings,
     tensors: tensors.length,
     tensor_bytes: bytes,
-    manifest: manifest === null ? null : 'compared',
+    manifest: state,
     /** Tensors without a dense form, whose values were not looked at. */
     unsupported,
   };
@@ -83,7 +88,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     const rows = findings.slice(0, MOST_ROWS).map(({ message }) => `  ${message}`);
     const lines = [
       uri,
-      `  ${formatText(header)}: ${formatCount(tensors.length, 'tensor')} read, ${formatBytes(bytes)}; ${manifest === null ? 'no manifest' : 'manifest compared'}`,
+      `  ${formatText(header)}: ${formatCount(tensors.length, 'tensor')} read, ${formatBytes(bytes)}; ${state === null ? 'no manifest' : `manifest ${state}`}`,
       ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
       ...(unsupported.length > 0 ? [`  not looked into, without a dense form: ${unsupported.slice(0, 10).join(', ')}`] : []),
       ...rows,
@@ -115,55 +120,77 @@ function tensorsOf(header: Header): readonly Read[] {
   ];
 }
 
-async function manifestFor(uri: string, asked: string | true | undefined): Promise<Manifest | null> {
+interface Beside {
+  readonly manifest: Manifest | null;
+  /** What lies there, where that is no manifest. */
+  readonly findings: readonly Finding[];
+}
+
+/** The manifest that was named, or the one beside the file. */
+async function manifestFor(uri: string, asked: string | true | undefined): Promise<Beside> {
   if (typeof asked === 'string') {
     const path = resolve(callerFolder(), asked);
-    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      throw new CheckpointNotFoundError(`There is no manifest ${path}.`, path, { cause });
-    });
-    return parsed(text, path);
+    const text = await smallText(path);
+    if (text === null) throw new CheckpointNotFoundError(`There is no manifest ${path}.`, path);
+    return { manifest: checkedManifest(text, path), findings: [] };
   }
+  const place = manifestPath(uri);
+  try {
+    const text = await textBeside(place, uri);
+    if (text !== null) return { manifest: checkedManifest(text, place), findings: [] };
+  } catch (error) {
+    if (!isCheckpointError(error) || !NO_MANIFEST.includes(error.code)) throw error;
+    return { manifest: null, findings: [{ code: 'manifest', message: error.message }] };
+  }
+  if (asked === true)
+    throw new CheckpointNotFoundError(`${uri} has no manifest beside it (${place}); name one with \`--manifest FILE\`.`, place);
+  return { manifest: null, findings: [] };
+}
+
+async function textBeside(place: string, uri: string): Promise<string | null> {
+  if (!isHttp(uri) && !isS3(uri)) return smallText(localPath(place));
   const storage = await configuredStorage({ inputs: 'own' });
-  const files = isHttp(uri)
-    ? { read: (at: string) => readSmallHttp((each, most) => storage.open(each, undefined, undefined, most), at) }
-    : destinationOf(storage, uri);
-  const found: unknown = await readManifest(files, uri);
-  const manifest = isManifest(found) ? found : null;
-  if (manifest === null && asked === true)
-    throw new CheckpointNotFoundError(
-      `${uri} has no manifest beside it (${manifestPath(uri)}); name one with \`--manifest FILE\`.`,
-      manifestPath(uri),
-    );
+  if (isS3(uri)) return destinationOf(storage, uri).read(place);
+  const text = await readSmallHttp((each, most) => storage.open(each, undefined, undefined, most), place);
+  // Some servers answer with a page where nothing lies.
+  return text !== null && /^\s*</.test(text) ? null : text;
+}
+
+function checkedManifest(text: string, place: string): Manifest {
+  const manifest = parseManifest(text, place);
+  if (!isComparable(manifest)) throw notManifest(place, 'its sizes, digests, tensors or shards are not what they should be');
   return manifest;
 }
 
-function parsed(text: string, path: string): Manifest {
-  const bad = (cause?: unknown): CheckpointValidationError =>
-    new CheckpointValidationError(`${path} is no manifest of version 1.`, [], { cause });
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw bad(cause);
-  }
-  if (!isManifest(value)) throw bad();
-  return value;
-}
-
-/** Whether all is there that is compared: anybody may have written it. */
-function isManifest(value: unknown): value is Manifest {
-  const { version, tensors, shards = [] } = (value ?? {}) as Partial<Manifest>;
+/** Whether all that is compared is what it should be: anybody may have written it. */
+function isComparable({ size, sha256, identity, tensors, shards = [] }: Unchecked<Manifest>): boolean {
   return (
-    version === 1 &&
+    typeof size === 'number' &&
+    isTextIfAny(sha256) &&
+    isTextIfAny(identity) &&
     Array.isArray(tensors) &&
-    // Each of them may be anything.
     (tensors as readonly unknown[]).every((tensor) => {
-      const { name, dtype, shape } = (tensor ?? {}) as Partial<Manifest['tensors'][number]>;
-      return typeof name === 'string' && typeof dtype === 'string' && Array.isArray(shape);
+      const { name, dtype, shape, sha256: digest } = (tensor ?? {}) as Unchecked<Manifest['tensors'][number]>;
+      return (
+        typeof name === 'string' &&
+        typeof dtype === 'string' &&
+        Array.isArray(shape) &&
+        shape.every((length) => typeof length === 'number') &&
+        isTextIfAny(digest)
+      );
     }) &&
     Array.isArray(shards) &&
-    (shards as readonly unknown[]).every((shard) => shardName((shard ?? {}) as { readonly uri?: unknown }) !== null)
+    (shards as readonly unknown[]).every((shard) => {
+      const { uri, sha256: digest, identity: version } = (shard ?? {}) as Unchecked<Shard>;
+      return shardName({ uri }) !== null && isTextIfAny(digest) && isTextIfAny(version);
+    })
   );
+}
+
+type Unchecked<T> = { readonly [name in keyof T]?: unknown };
+
+function isTextIfAny(value: unknown): boolean {
+  return value === undefined || typeof value === 'string';
 }
 
 /** Of the file beside the index, wherever that lies by now; null where it is named by no URI. */

@@ -1,7 +1,16 @@
 /** The `target` option: what it may be, and reading it, header only. */
 import { z } from 'zod';
-import { CheckpointConfigError, CheckpointLoadError, isCheckpointError, type JsonObject } from '../src/errors.ts';
+import {
+  CheckpointConfigError,
+  CheckpointLoadError,
+  CheckpointValidationError,
+  isCheckpointError,
+  type JsonObject,
+} from '../src/errors.ts';
+import { JSON_LIMITS, parseBounded } from '../src/formats/json-bounds.ts';
 import { readHeader } from '../src/formats/read-header.ts';
+import { JsonScanner } from '../src/formats/safetensors/json-scanner.ts';
+import { TENSORS_MAX } from '../src/formats/safetensors/read.ts';
 import { siblingsOf } from '../src/io/siblings.ts';
 import { readInTurn } from '../src/io/turn.ts';
 import type { ByteSource } from '../src/model/byte-source.ts';
@@ -10,8 +19,10 @@ import { targetOfHeader, targetOfSpec } from '../src/transform/target.ts';
 import { refusedBy } from './option-checks.ts';
 import type { StageCall } from './stage.ts';
 
-/** Bytes of a spec: 100 000 tensors take about 10 MB. */
-const SPEC_MAX = 256 * 1024 * 1024;
+/** Bytes of a spec: 100 000 tensors take about 10 MB, as many as are taken from a file 60 MB. */
+const SPEC_MAX = 64 * 2 ** 20;
+/** Values of a spec: five for each of as many tensors as any file may have, and more dimensions. */
+const SPEC_LIMITS = { ...JSON_LIMITS, values: 8 * TENSORS_MAX };
 
 export const targetOption = z
   .union([z.string().min(1), z.record(z.string(), z.looseObject({}))], {
@@ -35,7 +46,7 @@ export async function readTarget(call: StageCall<unknown>, target: string | Json
   const source = readInTurn(opened, call.turn);
   try {
     const spec = await specIn(source);
-    if (spec !== undefined) return targetOfSpec(spec, { uri: source.uri });
+    if (spec !== undefined) return spec;
     const siblings = siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling), call.turn));
     return targetOfHeader(await readHeader(source, siblings), source.uri);
   } finally {
@@ -43,8 +54,8 @@ export async function readTarget(call: StageCall<unknown>, target: string | Json
   }
 }
 
-/** The JSON of a spec; undefined for a checkpoint, an index of shards included. */
-async function specIn(source: ByteSource): Promise<unknown> {
+/** What a JSON spec says; undefined for a checkpoint, an index of shards included. */
+async function specIn(source: ByteSource): Promise<Target | undefined> {
   const start = Buffer.from(await source.read(0, Math.min(16, source.size))).toString('latin1');
   if (!/^\s*\{/.test(start)) return undefined;
   if (source.size > SPEC_MAX)
@@ -55,11 +66,24 @@ async function specIn(source: ByteSource): Promise<unknown> {
   const text = new TextDecoder().decode(await source.read(0, source.size));
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseBounded(text, SPEC_LIMITS);
   } catch (cause) {
-    throw new CheckpointLoadError(`${source.uri} begins like a JSON spec but is no JSON: ${(cause as Error).message}.`, source.uri, {
-      cause,
-    });
+    const what = cause instanceof RangeError ? 'is too much JSON' : 'is no JSON';
+    throw new CheckpointLoadError(`${source.uri} begins like a JSON spec but ${what}: ${(cause as Error).message}.`, source.uri, { cause });
   }
-  return typeof value === 'object' && value !== null && 'weight_map' in value ? undefined : value;
+  if (typeof value === 'object' && value !== null && 'weight_map' in value) return undefined;
+  const target = targetOfSpec(value, { uri: source.uri });
+  refuseTwins(text, source.uri);
+  return target;
+}
+
+/** Of a spec's text: what stands twice in it is lost on `JSON.parse`, and which one counts depends on the reader. */
+function refuseTwins(text: string, uri: string): void {
+  const json = new JsonScanner(text);
+  try {
+    json.object((name) => (name === '__metadata__' ? json.skip() : json.object(() => json.skip())));
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw new CheckpointValidationError(`${uri} is no target spec: ${why}. Write each name once.`, [why], { cause });
+  }
 }

@@ -1,0 +1,43 @@
+/** JSON specs as targets, from files that may come from anybody. */
+import { expect, test } from '@jest/globals';
+import { readTarget } from '../../activities/read-target.ts';
+import type { StageCall } from '../../activities/stage.ts';
+import { slots } from '../../src/io/slots.ts';
+import { turnOf } from '../../src/io/turn.ts';
+import type { Target } from '../../src/model/target.ts';
+import { memorySource } from '../support/memory-source.ts';
+
+const URI = 'memory:///target.json';
+const SPEC = '{"shape":[2,3],"dtype":"F32"}';
+
+function read(text: string): Promise<Target> {
+  // Of a call, the reading of a target uses these only.
+  const call = {
+    services: { open: async () => memorySource(Buffer.from(text), URI) },
+    stage: { index: 0 },
+    turn: turnOf(slots(1), new AbortController().signal),
+  };
+  return readTarget(call as unknown as StageCall<unknown>, URI);
+}
+
+test('a spec is taken by its names', async () => {
+  const { kind, tensors } = await read(`{"__metadata__":{"a":"b"},"a":${SPEC},"b":${SPEC}}`);
+  expect({ kind, names: tensors.map(({ name }) => name) }).toEqual({ kind: 'spec', names: ['a', 'b'] });
+});
+
+test.each([
+  ['no JSON', '{nope', 'CheckpointLoadError', 'begins like a JSON spec but is no JSON'],
+  [
+    'values without end',
+    `{"a":[${'{},'.repeat(2_500_000)}{}]}`,
+    'CheckpointLoadError',
+    'but is too much JSON: it has 4800001 values or more',
+  ],
+  ['nesting without end', `{"a":${'['.repeat(1000)}`, 'CheckpointLoadError', 'but is too much JSON: it nests 201 levels deep'],
+  ['a name twice', `{"a":${SPEC},"a":${SPEC}}`, 'CheckpointValidationError', 'the key "a" stands twice at character'],
+  ['a name twice, one escaped', `{"a":${SPEC},"\\u0061":${SPEC}}`, 'CheckpointValidationError', 'the key "a" stands twice at character'],
+  ['a field twice', '{"a":{"shape":[1],"dtype":"F32","shape":[2]}}', 'CheckpointValidationError', 'the key "shape" stands twice'],
+  ['no tensor', '{}', 'CheckpointValidationError', 'it names no tensor'],
+])('a spec with %s is refused', async (_, text, code, message) => {
+  await expect(read(text)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+});

@@ -1,6 +1,7 @@
 /** A pipeline document from a file: YAML (and JSON, which is YAML) with the place of every error. */
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document, type YAMLError } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
@@ -65,14 +66,16 @@ export async function readPlaced<T>(
   understand: (given: unknown, folder: string, locate: Locate) => Promise<T>,
 ): Promise<T> {
   const path = resolve(callerFolder(), file);
-  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+  // A pipe (`<(…)`, `/dev/stdin`) and a device say no size: one byte more than there may be tells, and no other is read.
+  const bytes = await buffer(createReadStream(path, { end: MOST_BYTES })).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no ${what} document ${path}.`, undefined, { cause });
     throw new CheckpointConfigError(`The ${what} document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
-  if (text.length > MOST_BYTES)
+  if (bytes.length > MOST_BYTES)
     throw new CheckpointConfigError(
-      `${path} has ${text.length} characters; a ${what} document has at most ${MOST_BYTES}. Is it the checkpoint itself?`,
+      `${path} has more than the ${MOST_BYTES} bytes that a ${what} document has at most. Is it the checkpoint itself?`,
     );
+  const text = bytes.toString('utf8');
   const lines = new LineCounter();
   // Merge keys (`<<`) are of YAML 1.1, which Anemoi's reader knows.
   const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });

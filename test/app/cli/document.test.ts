@@ -1,7 +1,9 @@
 /** Documents from files: every accepted form, and the line and column of what is wrong. */
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readBatch } from '../../../src/app/cli/batch-document.ts';
 import { readDocument, type DocumentSettings } from '../../../src/app/cli/document.ts';
@@ -29,6 +31,26 @@ test('locations count from the document, those of parameters from where the user
     { type: 'loader.weights_only', target: join(folder, 't.pt') },
     { type: 'sink.publish', uri: join(folder, 'out/x.safetensors') },
   ]);
+});
+
+test.each([
+  ['a device that never ends', '/dev/zero'],
+  ['a file', 'large.yaml'],
+])('of %s no more is read than a document may have', async (_, file) => {
+  await writeFile(join(folder, 'large.yaml'), '#'.repeat(2 ** 20 + 1));
+  const path = resolve(folder, file);
+  await expect(readDocument(path)).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    message: `${path} has more than the 1048576 bytes that a pipeline document has at most. Is it the checkpoint itself?`,
+  });
+});
+
+test('a pipe is read to its end, however slowly it is written', async () => {
+  const pipe = join(folder, 'pipe');
+  expect(spawnSync('mkfifo', [pipe]).status).toBe(0);
+  const written = promisify(execFile)('sh', ['-c', `{ echo stages:; sleep 0.3; echo '  - {type: local, path: /x.pt}'; } > ${pipe}`]);
+  expect(await readDocument(pipe)).toMatchObject({ stages: [{ type: 'source.local', path: '/x.pt' }] });
+  await written;
 });
 
 test('a target that stands in the document is left as it is', async () => {

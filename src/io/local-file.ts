@@ -150,8 +150,12 @@ export function regularText(path: string): Promise<string | null> {
 /** Throws where what is there is no file that could be replaced by one that is published. */
 export function checkReplaceable(path: string, there: Stats): void {
   if (there.isFile()) return;
-  const what = there.isDirectory() ? 'a folder' : 'a device, a pipe or a socket';
-  throw new CheckpointConfigError(`${path} is ${what}; \`uri\` must name the file to write.`);
+  throw new CheckpointConfigError(`${path} is ${kindOf(there)}; \`uri\` must name the file to write.`);
+}
+
+/** Of what is there and is no regular file. */
+export function kindOf(there: Stats): string {
+  return there.isDirectory() ? 'a folder' : 'a device, a pipe or a socket';
 }
 
 /** Opens exactly the version that was pinned, or throws `CheckpointSourceError`. */

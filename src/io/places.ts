@@ -5,7 +5,8 @@ import { basename, dirname } from 'node:path';
 import { CheckpointConfigError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import { isLocal } from '../model/scheme.ts';
-import { checkReplaceable, localPath } from './local-file.ts';
+import { checkReplaceable, kindOf, localPath } from './local-file.ts';
+import { manifestPath } from './manifest.ts';
 import { isS3, parseS3 } from './s3/location.ts';
 import { reachBucket } from './s3/reach.ts';
 import type { Storage } from './storage/storage.ts';
@@ -46,6 +47,7 @@ export async function checkWritable(uri: string, storage: Storage, signal?: Abor
     throw new CheckpointConfigError(`${path} has a name of ${bytes} bytes; at most ${NAME_MOST} can be published. Choose a shorter one.`);
   const there = await stat(path).catch(() => null);
   if (there !== null) checkReplaceable(path, there);
+  await checkManifestPlace(path);
   const known = writable.get(dirname(path));
   if (holds(known)) return known.free;
   const folder = await nearestFolder(path);
@@ -56,6 +58,16 @@ export async function checkWritable(uri: string, storage: Storage, signal?: Abor
   const free = bavail * bsize;
   if (folder === dirname(path)) keep(folder, free);
   return free;
+}
+
+/** The manifest comes last: where it could not take its place, all that was written before would be in vain. */
+async function checkManifestPlace(path: string): Promise<void> {
+  const manifest = manifestPath(path);
+  const there = await stat(manifest).catch(() => null);
+  if (there === null || there.isFile()) return;
+  throw new CheckpointConfigError(
+    `${manifest} is ${kindOf(there)}, where the manifest of ${path} is to be written. Move it away, or choose another \`uri\`.`,
+  );
 }
 
 async function bucketWritable(uri: string, storage: Storage, signal?: AbortSignal): Promise<null> {

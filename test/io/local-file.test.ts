@@ -1,6 +1,6 @@
 /** Local paths that are no files: pipes and devices. */
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -48,6 +48,25 @@ test('a pipe or a device is not replaced by what is published', async () => {
     await expect(checkDestination(path, [])).rejects.toThrow('a device, a pipe or a socket');
   }
   expect((await stat(pipe)).isFIFO()).toBe(true);
+});
+
+test('a folder or a pipe where the manifest of an output is to be is told before the run', async () => {
+  const output = join(folder, 'output.safetensors');
+  const manifest = `${output}.manifest.json`;
+  const checked = (): Promise<unknown> => checkWritable(output, createStorage());
+  for (const [make, what] of [
+    [() => mkdir(manifest), 'a folder'],
+    [() => symlink(pipe, manifest), 'a device, a pipe or a socket'],
+  ] as const) {
+    await make();
+    await expect(checked()).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: `${manifest} is ${what}, where the manifest of ${output} is to be written. Move it away, or choose another \`uri\`.`,
+    });
+    await rm(manifest, { recursive: true });
+  }
+  await writeFile(manifest, '{}');
+  await checked();
 });
 
 test.each([

@@ -24,6 +24,8 @@ import type { Storage } from './storage/storage.ts';
 const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
 /** Characters of a row. */
 const ROW_MOST = 2 ** 20;
+/** Columns of a CSV manifest: every row is held with all of them, and an item has at most 16,384 characters of JSON. */
+const COLUMNS_MOST = 2000;
 /** Names of one local folder: they are sorted, so they are held, a million of 35 characters in 66 MB. */
 const NAMES_MOST = 2_000_000;
 
@@ -139,7 +141,13 @@ async function* jsonRows(source: ByteSource, manifest: string): AsyncGenerator<R
 /** RFC 4180, with a line of column names; any line ends, and a mark of the byte order before it. */
 async function* csvRows(source: ByteSource, manifest: string): AsyncGenerator<Row> {
   const columns = (names: readonly string[]): string[] => {
-    const twice = names.find((name, at) => names.indexOf(name) < at);
+    if (names.length > COLUMNS_MOST)
+      throw new CheckpointConfigError(
+        `${manifest}: the first line names ${names.length} columns, at most ${COLUMNS_MOST}. Leave out columns that the template does not use.`,
+        'items.manifest',
+      );
+    const known = new Set<string>();
+    const twice = names.find((name) => known.size === known.add(name).size);
     if (twice !== undefined || !names.includes('uri'))
       throw new CheckpointConfigError(
         twice === undefined

@@ -94,6 +94,15 @@ describe('manifests', () => {
     expect(await refused(manifest('g.jsonl', '{"uri":"x"}\n7\n'))).toContain('g.jsonl, line 2');
   });
 
+  test('more columns than a row may have are refused by their number, before they are compared or a row is read', async () => {
+    const columns = (count: number): string => ['uri', ...Array.from({ length: count - 1 }, (_, index) => `c${index}`)].join(',');
+    expect(await refused(manifest('many.csv', `${columns(100_000)}\nx\n`))).toMatch(
+      /many\.csv: the first line names 100000 columns, at most/,
+    );
+    const columnsOf = async (items: Promise<BatchItems>): Promise<number> => Object.keys((await listed(await items))[0]!.columns).length;
+    expect(await columnsOf(manifest('some.csv', `${columns(1000)}\nx${',1'.repeat(999)}\n`))).toBe(999);
+  });
+
   test('a credential in a row is refused with its place, and not repeated: what is listed stays in histories', async () => {
     const rows: readonly (readonly [string, string])[] = [
       ['uri', '{"uri":"https://user:hunter2@host/x.ckpt"}'],

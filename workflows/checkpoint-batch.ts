@@ -21,6 +21,7 @@ import {
   getExternalWorkflowHandle,
   isCancellation,
   ParentClosePolicy,
+  patched,
   setCurrentDetails,
   setHandler,
   startChild,
@@ -62,7 +63,7 @@ import {
 } from '../src/pipeline/batch.ts';
 import { batchDetails } from '../src/pipeline/batch-details.ts';
 import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
-import { expand } from '../src/pipeline/batch-template.ts';
+import { expand, refuseClimbing } from '../src/pipeline/batch-template.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY, type PipelineInput, type PipelineResult } from '../src/pipeline/contract.ts';
 import { ATTRIBUTES_MEMO, startAttributes } from '../src/pipeline/search-attributes.ts';
@@ -83,6 +84,8 @@ const FAIRNESS_BYTES = 64;
 const MOST_UNCONFIRMED = 1024 * 1024;
 /** Outcomes that may wait for the workspace before no more items are begun. */
 const MOST_UNWRITTEN = 4 * PART;
+/** The change after which an item may not lead out of the folder of the template. */
+const ITEMS_STAY_BELOW = 'items-stay-below';
 
 export async function checkpointBatch(document: BatchInput): Promise<BatchResult> {
   const info = workflowInfo();
@@ -154,6 +157,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     let runId: string | null = null;
     try {
       const pipeline = expand(input.pipeline, item);
+      checkBelow(input.pipeline, item);
       const size = JSON.stringify(pipeline).length;
       unconfirmed += size;
       const child = await startChild<(document: PipelineInput) => Promise<PipelineResult>>(PIPELINE_WORKFLOW, {
@@ -340,6 +344,16 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       upsertMemo({ [RESULT_MEMO]: result() });
     });
     throw thrown;
+  }
+}
+
+/** Items that a batch of an earlier version has begun all the same go on. */
+function checkBelow(template: PipelineInput, item: BatchItem): void {
+  try {
+    refuseClimbing(template, item);
+  } catch (refused) {
+    // Asked only here: the histories of all other batches stay as they are.
+    if (patched(ITEMS_STAY_BELOW)) throw refused;
   }
 }
 

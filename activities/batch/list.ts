@@ -10,7 +10,7 @@ import { checkWritable } from '../../src/io/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import type { BatchItem, ItemPage, ListedItem, ListOutput } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
-import { expand } from '../../src/pipeline/batch-template.ts';
+import { expand, refuseClimbing } from '../../src/pipeline/batch-template.ts';
 import type { Catalog } from '../catalog.ts';
 import type { Services, Workspace } from '../services.ts';
 import { unchangedOutputs } from '../unchanged.ts';
@@ -84,6 +84,7 @@ export async function itemsOf(store: Workspace, index: BlobReference, page: numb
 /** Null where the template does not go with the item: its run will say so. */
 function expanded(pipeline: PipelineInput, item: BatchItem): PipelineInput | null {
   try {
+    refuseClimbing(pipeline, item);
     return expand(pipeline, item);
   } catch {
     return null;

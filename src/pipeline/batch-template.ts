@@ -28,6 +28,50 @@ export function itemOf(given: unknown, place: string): BatchItem {
 
 /** The template with the item's values in its strings; an unknown reference is a `CheckpointConfigError`. */
 export function expand(template: PipelineInput, item: BatchItem): PipelineInput {
+  const fill = fillerOf(item);
+  const ofValue = (value: Json): Json => {
+    if (typeof value === 'string') return fill(value);
+    if (Array.isArray(value)) return value.map((each: Json) => ofValue(each));
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, ofValue(each)]));
+  };
+  // A document is plain JSON and keeps its shape.
+  return ofValue(template as unknown as Json) as unknown as PipelineInput;
+}
+
+/**
+ * Throws `CheckpointConfigError` where the item's values would lead a location out of the folder that the template names. What it begins
+ * with is named by nobody else: the item's own location may be anything.
+ */
+export function refuseClimbing(template: PipelineInput, item: BatchItem): void {
+  const fill = fillerOf(item);
+  const check = (value: Json, path: string): void => {
+    if (typeof value === 'object' && value !== null)
+      for (const [key, each] of Object.entries(value)) check(each, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`);
+    if (typeof value !== 'string' || !LOCATION.test(value)) return;
+    const below = value.replace(LEADING, '');
+    const made = fill(below);
+    if (climbsOf(made) > climbsOf(below))
+      throw new CheckpointConfigError(
+        `\`${path}\` is \`${value}\`, and the values of ${item.key} lead out of that folder: ${JSON.stringify(made)} has a part \`.\` or \`..\` in place of a name. Give the item another \`key\`, or its whole location in a column of its own.`,
+        path,
+        { details: { item: item.key } },
+      );
+  };
+  check(template as unknown as Json, 'pipeline');
+}
+
+/** A text of the template that is a place in a file system or a store, wherever it stands: stages of plug-ins name theirs as they like. */
+const LOCATION = /^(\/|~\/|[a-z][a-z0-9+.-]*:\/\/|\$\{item\.)/i;
+const LEADING = /^\$\{item\.[^{}]+\}/;
+
+/** Parts `.` and `..` of a path, also as a `file:` URI spells them: escaped, with backslashes, with ends of lines that it ignores. */
+function climbsOf(location: string): number {
+  const parts = location.replaceAll(/[\t\r\n]/g, '').split(/[/\\?#]/);
+  return parts.filter((part) => /^(\.|%2e){1,2}$/i.test(part)).length;
+}
+
+function fillerOf(item: BatchItem): (text: string) => string {
   const name = item.key.slice(item.key.lastIndexOf('/') + 1);
   const values: Readonly<Record<string, string>> = {
     ...item.columns,
@@ -36,7 +80,7 @@ export function expand(template: PipelineInput, item: BatchItem): PipelineInput 
     stem: name.replace(/(?<=.)\.[^.]*$/, ''),
     dir: item.key.includes('/') ? item.key.slice(0, item.key.lastIndexOf('/')) : '',
   };
-  const ofText = (text: string): string =>
+  return (text) =>
     // An item at the top has no folder, and then no slash after it.
     text.replaceAll(/\$\{item\.([^{}]+)\}(\/?)/g, (_match, column: string, slash: string) => {
       const value = Object.hasOwn(values, column) ? values[column]! : undefined;
@@ -48,14 +92,6 @@ export function expand(template: PipelineInput, item: BatchItem): PipelineInput 
         );
       return value === '' && column === 'dir' ? '' : `${value}${slash}`;
     });
-  const ofValue = (value: Json): Json => {
-    if (typeof value === 'string') return ofText(value);
-    if (Array.isArray(value)) return value.map((each: Json) => ofValue(each));
-    if (typeof value !== 'object' || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, ofValue(each)]));
-  };
-  // A document is plain JSON and keeps its shape.
-  return ofValue(template as unknown as Json) as unknown as PipelineInput;
 }
 
 /** Without values of a row, which may be none for a history. */

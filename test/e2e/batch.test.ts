@@ -1,6 +1,6 @@
 /** Batches on a real server: every item has exactly one outcome, whatever became of its child. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -111,6 +111,28 @@ test(
 
       const retried = (await (await start(batch({ items: { failed_in: again.results! } }))).result()) as BatchResult;
       expect(retried).toMatchObject({ total: 2, failed: 2 });
+    });
+  },
+  LONG,
+);
+
+test(
+  'an item whose key leads out of the folder of the template fails alone, writes nothing, and the history replays',
+  async () => {
+    await items(2);
+    const uri = join(folder, 'in', 'model-1.safetensors');
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    await worker.runUntil(async () => {
+      const stages = batch().pipeline.stages.map((stage) =>
+        stage.type === 'sink.publish' ? { ...stage, uri: join(folder, 'out', '${item.key}.safetensors') } : stage,
+      );
+      const keys = ['../climbed', 'runs/7/weights'];
+      const handle = await start(batch({ items: keys.map((key) => ({ uri, key })), pipeline: { stages } }));
+      const result = (await handle.result()) as BatchResult;
+      expect(result).toMatchObject({ status: 'completed', total: 2, completed: 1, failed: 1 });
+      expect(result.failures).toMatchObject([{ item: '../climbed', code: 'CheckpointConfigError' }]);
+      expect((await readdir(folder)).toSorted()).toEqual(['in', 'out', 'workspace']);
+      await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, await handle.fetchHistory(), handle.workflowId);
     });
   },
   LONG,

@@ -12,7 +12,7 @@ import {
   type Totals,
 } from '../../src/pipeline/batch.ts';
 import { checkBatch, checkBatchId } from '../../src/pipeline/batch-document.ts';
-import { expand, itemOf } from '../../src/pipeline/batch-template.ts';
+import { expand, itemOf, refuseClimbing } from '../../src/pipeline/batch-template.ts';
 import { within } from '../../src/pipeline/text.ts';
 
 const stages = [{ type: 'source.local', path: '${item.uri}' }, { type: 'loader.weights_only' }];
@@ -106,6 +106,31 @@ test('the template', () => {
   );
   expect(made.stages[0]!['uri']).toBe('s3://b/a/b.v2-7.safetensors');
   expect(refusal(() => expand({ stages: [{ type: 'x', uri: '${item.sterm}' }] }, item('a')))).toMatch(/stem/);
+});
+
+test.each([
+  ['a key', '/out/${item.key}.safetensors', '../../../../x', 'pipeline.stages[0].uri'],
+  ['a folder of a key', 's3://b/${item.dir}/w.safetensors', '../x/y.ckpt', 'pipeline.stages[0].uri'],
+  ['a part in pieces', '/out/.${item.key}', './x', 'pipeline.stages[0].uri'],
+  ['an escaped part', 'file:///out/${item.key}', '%2E%2e/x', 'pipeline.stages[0].uri'],
+  ['a backslash', 'file:///out/${item.key}', 'x\\..\\..\\y', 'pipeline.stages[0].uri'],
+  ['an end of line in it', 'file:///out/${item.key}', '.\n./x', 'pipeline.stages[0].uri'],
+  ['a column behind the own location', '${item.uri}/${item.key}', '../x', 'pipeline.stages[0].uri'],
+  ['the folder itself', '/out/${item.key}', '.', 'pipeline.stages[0].uri'],
+])('%s that leads out of the folder of the template is refused', (_, uri, key, path) => {
+  const message = refusal(() => refuseClimbing({ stages: [{ type: 'sink.publish', uri }] }, item(key)));
+  expect(message).toMatch(new RegExp(`^${path.replaceAll(/[.[\]]/g, '\\$&')}: .*lead out of that folder`, 's'));
+});
+
+test.each([
+  ['keys in folders', '/out/${item.key}', 'runs/..a/b...safetensors'],
+  ["the template's own parts", '/out/../${item.key}', 'x'],
+  ['the whole location', '${item.to}', 'x'],
+  ["what lies beside the item's own", '${item.to}.safetensors', 'x'],
+  ['a text that is no location', 'of ${item.note}', 'x'],
+])('%s stay as they are', (_, uri, key) => {
+  const given = item(key, { to: '/in/../x', note: '../y' });
+  expect(() => refuseClimbing({ stages: [{ type: 'sink.publish', uri }] }, given)).not.toThrow();
 });
 
 test('what will not go on, or not now, has no time left', () => {

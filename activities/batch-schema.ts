@@ -5,6 +5,7 @@
  */
 import type { BATCH_KEYS } from '../src/pipeline/batch.ts';
 import { MOST_CONCURRENT, MOST_CONTINUE_AFTER } from '../src/pipeline/batch-document.ts';
+import { NAME_SCHEMA } from '../src/pipeline/names.ts';
 import type { Catalog } from './catalog.ts';
 import { pipelineSchema } from './pipeline-schema.ts';
 
@@ -55,7 +56,7 @@ const ITEMS = {
 export function batchSchema(catalog: Catalog): Schema {
   const { $schema, definitions, title: _title, ...template } = pipelineSchema(catalog);
   const properties: Readonly<Record<(typeof BATCH_KEYS)[number], Schema>> = {
-    name: { type: 'string', description: 'first part of the workflow id' },
+    name: { ...NAME_SCHEMA, description: 'first part of the workflow id' },
     items: ITEMS,
     pipeline: {
       ...template,

@@ -6,6 +6,8 @@
  */
 import { z } from 'zod';
 import { ON_ERROR, type STAGE_CONTROLS } from '../src/pipeline/contract.ts';
+import { MOST_STAGES } from '../src/pipeline/document.ts';
+import { NAME_SCHEMA } from '../src/pipeline/names.ts';
 import type { Catalog } from './catalog.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -55,10 +57,11 @@ export function pipelineSchema(catalog: Catalog): Schema {
     // Holders of YAML anchors.
     patternProperties: { '^x-': {} },
     properties: {
-      name: { type: 'string', description: 'first part of the workflow id' },
+      name: { ...NAME_SCHEMA, description: 'first part of the workflow id' },
       source: { ...SHORTHAND, description: 'path or URI to read first: short for a source stage, by its scheme' },
       stages: {
         type: 'array',
+        maxItems: MOST_STAGES,
         description: 'run in this order, each on what the one before it handed on',
         items: {
           type: 'object',

@@ -6,6 +6,7 @@ import { CancelledFailure } from '@temporalio/common';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
 import { BATCH_WORKFLOW } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY } from '../pipeline/contract.ts';
+import { checkRunId } from '../pipeline/names.ts';
 import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
 import { isUnanswered } from './no-answer.ts';
 import { idOf, newId, startRun, type Access, type Run, type StartedRun, type Work } from './start.ts';
@@ -52,6 +53,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
   /** Starts a run, and does not wait for it. */
   async start(input: Input, { workflowId }: StartSettings = {}): Promise<StartedRun> {
     const work = this.work(input);
+    if (workflowId !== undefined) checkRunId(workflowId);
     return startRun(this.access, work, workflowId ?? newId(work));
   }
 

@@ -17,6 +17,7 @@ import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, text
 import { canonicalJson } from '../model/json-text.ts';
 import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
+import { checkName } from '../pipeline/names.ts';
 import {
   checkSchedule,
   OVERLAPS,
@@ -197,6 +198,7 @@ export class CheckpointSchedules {
 
   /** Null: there is one that says something else, and it may not be changed. */
   async #put(id: string, given: ScheduleInput, change: boolean): Promise<AppliedSchedule | null> {
+    checkName(id, 'id');
     const input = checkSchedule(given);
     const { digest, ...definition } = await this.#definition(id, input);
     try {

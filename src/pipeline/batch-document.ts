@@ -4,6 +4,7 @@ import { isMapping } from '../model/json.ts';
 import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
 import { itemOf } from './batch-template.ts';
 import { checkDocument } from './document.ts';
+import { checkName } from './names.ts';
 import { didYouMean } from './suggestions.ts';
 import { within } from './text.ts';
 
@@ -42,6 +43,7 @@ export function checkBatch(given: unknown): BatchInput {
   ] as const)
     if (given[key] !== undefined && typeof given[key] !== kind)
       throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${JSON.stringify(given[key])}.`, key);
+  if (typeof given['name'] === 'string') checkName(given['name'], 'name');
   return given as unknown as BatchInput;
 }
 

@@ -6,6 +6,7 @@
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
 import { ON_ERROR, STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
+import { checkName } from './names.ts';
 import { didYouMean } from './suggestions.ts';
 
 export const PIPELINE_KEYS = [
@@ -21,6 +22,11 @@ export const PIPELINE_KEYS = [
   'workspace',
 ];
 
+/**
+ * Most stages of a pipeline: what each has come to is kept in the context, which has 16 KiB. Two hundred and fifty of ours went through
+ * from end to end; a plug-in's may say more.
+ */
+export const MOST_STAGES = 100;
 /** Most attempts of a stage: each may leave its error in the run's result. */
 const MOST_ATTEMPTS = 10_000;
 /** Longest wait or attempt in seconds: 30 days. */
@@ -39,12 +45,18 @@ export function checkDocument(document: unknown): PipelineInput {
   }
   checkControls(document, '');
   checkKind(document, 'name', 'string', '');
+  if (typeof document['name'] === 'string') checkName(document['name'], 'name');
   checkKind(document, 'async_execution', 'boolean', '');
   checkKind(document, 'report', 'boolean', '');
   checkKind(document, 'workspace', 'string', '');
   const stages = document['stages'];
   if (!Array.isArray(stages))
     throw new CheckpointConfigError(`\`stages\` must be a list of stages, each with a \`type\`; got ${kindOf(stages)}.`, 'stages');
+  if (stages.length > MOST_STAGES)
+    throw new CheckpointConfigError(
+      `\`stages\` has ${stages.length} stages, at most ${MOST_STAGES} run in one pipeline. Several modifiers of one kind can mostly be one with more rules; else publish in between and go on in another pipeline.`,
+      'stages',
+    );
   stages.forEach((stage: unknown, index) => checkStage(stage, index));
   return document as unknown as PipelineInput;
 }

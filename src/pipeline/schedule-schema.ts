@@ -1,4 +1,5 @@
 /** The JSON Schema of a schedule document, for editors; what it cannot say, such as what a cron expression is, reading it does. */
+import { NAME_SCHEMA } from './names.ts';
 import { OVERLAPS, type SCHEDULE_KEYS } from './schedule.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -7,7 +8,7 @@ const DURATION = { type: ['string', 'number'], pattern: '^(\\d+(\\.\\d+)?[smhdw]
 const CRON = { type: 'string', minLength: 1 };
 
 const PROPERTIES: Readonly<Record<(typeof SCHEDULE_KEYS)[number], Schema>> = {
-  id: { type: 'string', minLength: 1, description: 'name on the server, and first part of the ids of its runs' },
+  id: { ...NAME_SCHEMA, minLength: 1, description: 'name on the server, and first part of the ids of its runs' },
   pipeline: { type: 'string', description: 'what runs: a pipeline document, relative to this one' },
   batch: { type: 'string', description: 'what runs: a batch document, relative to this one' },
   cron: {

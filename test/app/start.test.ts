@@ -1,7 +1,9 @@
 /** What is refused before anything is sent to the server, whoever starts it. */
 import { expect, test } from '@jest/globals';
-import { startOptions, type Work } from '../../src/app/start.ts';
+import { newId, startOptions, type Access, type Work } from '../../src/app/start.ts';
 import type { CheckpointError } from '../../src/errors.ts';
+import { CheckpointBatches } from '../../src/app/batch-client.ts';
+import { checkBatchId } from '../../src/pipeline/batch-document.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
 
 const FINE: PipelineInput = {
@@ -37,4 +39,25 @@ test.each<[string, Work, string]>([
 test('an `@` further behind is none', () => {
   expect(startOptions({ kind: 'pipeline', input: FINE }, []).args).toEqual([FINE]);
   expect(startOptions(batch([{ uri: 'https://h/a@b.ckpt' }]), []).args).toHaveLength(1);
+});
+
+test('an id that the server would not take is refused before it is asked', async () => {
+  const batches = new CheckpointBatches({} as Access);
+  const start = (workflowId: string) => batches.start({ items: ['/a.ckpt'], pipeline: FINE }, { workflowId });
+  await expect(start('x'.repeat(1001))).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    message: expect.stringMatching(/1001 bytes, at most 1000.*--id/),
+  });
+  await expect(start('a\nb')).rejects.toMatchObject({ message: expect.stringContaining('U+000A') });
+  await expect(start('\u001b[31m')).rejects.toMatchObject({ code: 'CheckpointConfigError' });
+});
+
+test('ids of every kind have room behind the longest name', () => {
+  const name = 'n'.repeat(500);
+  expect(startOptions({ kind: 'pipeline', input: { ...FINE, name } }, []).args).toHaveLength(1);
+  const id = newId({ kind: 'batch', input: { name, items: [], pipeline: FINE } });
+  // A second try of a batch, or one that Nexus starts.
+  for (const made of [`${id}-retry-01234567`, `${name}-01234567-89ab-cdef-0123-456789abcdef`, `${name}-2026-11-01T03:00:00Z`])
+    expect(() => checkBatchId(made)).not.toThrow();
+  expect(() => startOptions({ kind: 'pipeline', input: { ...FINE, name: `${name}n` } }, [])).toThrow('501 bytes, at most 500');
 });

@@ -41,9 +41,22 @@ describe('checkDocument', () => {
     [{ stages: [{ type: 'x', on_error: 'continue', continue_on_error: true }] }, 'accepted'],
     [{ stages: [{ type: 'x', on_error: 'wait', continue_on_error: true }] }, 'stages[0].continue_on_error'],
     [{ stages: [], async_execution: 'yes' }, 'async_execution'],
+    [{ stages: [], name: `${'模'.repeat(166)}ok` }, 'accepted'],
+    [{ stages: [], name: '模'.repeat(167) }, 'name'],
+    [{ stages: [], name: 'two\nlines' }, 'name'],
+    [{ stages: [], name: 'a\u001b[31m' }, 'name'],
+    [{ stages: [], name: 'half \ud800' }, 'name'],
+    [{ stages: [], name: '名前 🚀' }, 'accepted'],
   ])('%j → %s', (document, path) => {
     expect(configPathOf(document)).toBe(path);
   });
+});
+
+test('more stages than a run can bear are refused, with both numbers', () => {
+  const stages = (count: number): unknown => ({ stages: Array.from({ length: count }, () => ({ type: 'x' })) });
+  expect(configPathOf(stages(100))).toBe('accepted');
+  expect(configPathOf(stages(101))).toBe('stages');
+  expect(() => checkDocument(stages(20_003))).toThrow('has 20003 stages, at most 100');
 });
 
 test.each<[unknown, string]>([

@@ -6,7 +6,7 @@ import { progressLine } from './batch-progress.ts';
 const GOING_ON: readonly BatchStatus[] = ['listing', 'running', 'paused', 'stopping'];
 
 /** `link`: of the batch in the Temporal UI, where that is known. */
-export function batchText(result: BatchResult, link: string | null): string {
+export function batchLines(result: BatchResult, link: string | null): readonly string[] {
   const { workflow_id, status, total, failed, cancelled, results, report, report_error, failures } = result;
   const again = failed + cancelled > 0 && !GOING_ON.includes(status);
   return [
@@ -14,11 +14,11 @@ export function batchText(result: BatchResult, link: string | null): string {
     `  ${progressLine(result)}`,
     ...(total === 0 && status === 'completed' ? ['  Nothing was found to run: look at `items` and its `glob`.'] : []),
     ...(failed > failures.length ? [`  the last ${failures.length} of ${failed} failures:`] : []),
-    ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message.replaceAll('\n', ' ')}`),
+    ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message}`),
     ...(results === null ? [] : [`  results ${results}`]),
     ...(report === undefined ? [] : [`  report ${report}`]),
     ...(report_error === undefined ? [] : [`  no report: ${report_error}`]),
     ...(again ? [`  what failed or was cancelled, again: ckpt batch retry ${workflow_id}`] : []),
     ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
-  ].join('\n');
+  ];
 }

@@ -3,7 +3,7 @@ import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonOb
 import { advise } from '../../pipeline/composition.ts';
 import type { PipelineInput, PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
-import { oneLine, visible, visibleJson } from './visible.ts';
+import { inLines, oneLine, visible, visibleJson } from './visible.ts';
 import { indented, widthOf } from './wrap.ts';
 import { formatBytes, formatCount } from '../../pipeline/text.ts';
 
@@ -21,13 +21,27 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${visibleJson(JSON.stringify(value, null, 2))}\n`);
 }
 
-/** A list has one line in each of its texts. */
-export function print(text: string | readonly string[]): void {
-  process.stdout.write(`${typeof text === 'string' ? visible(text) : text.map(oneLine).join('\n')}\n`);
+/** A line, or several: whatever a file, a server or a user says in it stays in it, and is not painted. */
+export function print(lines: string | readonly string[]): void {
+  process.stdout.write(`${linesText(lines)}\n`);
 }
 
-export function note(line: string): void {
-  process.stderr.write(`${visible(line)}\n`);
+/** A text with colours of ours and ends of lines, in which those of others were made visible before (`inLines`). */
+export function printPainted(text: string): void {
+  process.stdout.write(`${visible(text)}\n`);
+}
+
+/** What `print` is for stdout. */
+export function note(lines: string | readonly string[]): void {
+  process.stderr.write(`${linesText(lines)}\n`);
+}
+
+function linesText(lines: string | readonly string[]): string {
+  return [lines].flat().map(oneLine).join('\n');
+}
+
+export function noteError(report: ErrorReport): void {
+  process.stderr.write(`${visible(errorText(report))}\n`);
 }
 
 /** What is probably not meant, before it is run; `ckpt validate` also tells what is only worth knowing. */
@@ -42,11 +56,12 @@ export function logger(options: OutputOptions): (line: string) => void {
 export function printError(error: unknown, options: OutputOptions): void {
   const report = reportOf(error);
   if (options.json === true) printJson({ error: report });
-  else note(errorText(report));
-  if (options.debug === true && error instanceof Error) note(error.stack ?? '');
+  else noteError(report);
+  if (options.debug === true && error instanceof Error) note((error.stack ?? '').split('\n'));
 }
 
-export function errorText(report: ErrorReport, paint: Paint = paintFor(process.stderr)): string {
+export function errorText(given: ErrorReport, paint: Paint = paintFor(process.stderr)): string {
+  const report = inLines(given);
   const stage = report.details['pipeline_stage'];
   const attempts = report.details['attempts'];
   const where =
@@ -59,10 +74,10 @@ export function errorText(report: ErrorReport, paint: Paint = paintFor(process.s
   const list = Array.isArray(errors)
     ? errors
         .slice(0, 10)
-        .map((line) => `\n  - ${oneLine(String(line))}`)
+        .map((line) => `\n  - ${String(line)}`)
         .join('')
     : '';
-  return `${paint('red', report.type)}: ${oneLine(report.message)}${list}${where}${next}\n  ${paint('dim', `(${entryOf(report.type)})`)}`;
+  return `${paint('red', report.type)}: ${report.message}${list}${where}${next}\n  ${paint('dim', `(${entryOf(report.type)})`)}`;
 }
 
 /** Where the documentation tells what to do about an error. */
@@ -91,11 +106,12 @@ const COLORS: Readonly<Record<string, Color>> = {
 
 /** The stage table, what was published, what was left out and why, warnings, and the link. */
 export function resultText(
-  result: PipelineResult,
+  given: PipelineResult,
   link: string | null,
   paint: Paint = paintFor(process.stdout),
   columns = widthOf(process.stdout),
 ): string {
+  const result = inLines(given);
   const width = Math.max(5, ...result.stages.map(({ type }) => type.length));
   const rows = result.stages.map((s) =>
     `  ${paint(COLORS[s.status] ?? 'dim', MARKS[s.status] ?? '')} ${s.type.padEnd(width)}  ${s.status.padEnd(9)}  ${indented(s.error?.message ?? s.summary ?? '', width + 17, columns).trim()}`.trimEnd(),

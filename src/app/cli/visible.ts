@@ -22,6 +22,18 @@ export function oneLine(text: string): string {
   return text.replace(FOREIGN, escaped).replaceAll('\n', '\\n');
 }
 
+/** The same of every text in a value that is shown in parts, some of them painted. */
+export function inLines<T>(value: T): T {
+  const shown = (part: unknown): unknown => {
+    if (typeof part === 'string') return oneLine(part);
+    if (Array.isArray(part)) return part.map(shown);
+    if (typeof part !== 'object' || part === null) return part;
+    return Object.fromEntries(Object.entries(part).map(([key, each]) => [key, shown(each)]));
+  };
+  // The shape stays.
+  return shown(value) as T;
+}
+
 /** The same in a JSON text, where it stays the same value. */
 export function visibleJson(text: string): string {
   return text.replace(FOREIGN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`);

@@ -1,6 +1,6 @@
 /** What people read of a batch. */
 import { expect, test } from '@jest/globals';
-import { batchText } from '../../../src/app/cli/batch-text.ts';
+import { batchLines } from '../../../src/app/cli/batch-text.ts';
 import type { BatchResult } from '../../../src/pipeline/batch.ts';
 
 const batch = (more: Partial<BatchResult>): BatchResult => ({
@@ -28,12 +28,12 @@ test.each<readonly [what: string, more: Partial<BatchResult>, retried: boolean]>
   ['failed items', { completed: 1, failed: 2 }, true],
   ['items that were only cancelled', { status: 'cancelled', completed: 1, cancelled: 2 }, true],
   ['failed items of one that goes on', { status: 'running', completed: 1, failed: 1 }, false],
-])('%s', (_what, more, retried) => expect(batchText(batch(more), null).includes(RETRY)).toBe(retried));
+])('%s', (_what, more, retried) => expect(batchLines(batch(more), null).includes(`  ${RETRY}`)).toBe(retried));
 
 test('line by line', () => {
-  const failures = [{ item: 'b.pt', code: 'CheckpointLoadError', message: 'damaged\nat 12' }] as unknown as BatchResult['failures'];
-  const text = batchText(batch({ completed: 1, failed: 2, failures, report_error: 'no space' }), 'http://127.0.0.1:8243/x');
-  expect(text.split('\n')).toEqual([
+  const failures = [{ item: 'b.pt', code: 'CheckpointLoadError', message: 'damaged at 12' }] as unknown as BatchResult['failures'];
+  const lines = batchLines(batch({ completed: 1, failed: 2, failures, report_error: 'no space' }), 'http://127.0.0.1:8243/x');
+  expect(lines).toEqual([
     'Batch nightly: completed',
     '  3 of 3 items: 1 published, 0 unchanged, 2 failed',
     '  the last 1 of 2 failures:',

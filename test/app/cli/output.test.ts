@@ -1,6 +1,6 @@
 /** What people read of a run that has ended. */
 import { expect, test } from '@jest/globals';
-import { resultText } from '../../../src/app/cli/output.ts';
+import { errorText, resultText } from '../../../src/app/cli/output.ts';
 import { indented } from '../../../src/app/cli/wrap.ts';
 import type { PipelineResult } from '../../../src/pipeline/contract.ts';
 
@@ -58,6 +58,30 @@ test('what was left out and why, and the warnings', () => {
 
 test('nothing to say, nothing said', () => {
   expect(resultText({ ...RESULT, metadata: {} }, null, plain, Infinity).split('\n')).toHaveLength(2);
+});
+
+test('whatever others have named stays in its line, without colours of its own', () => {
+  const hostile = 'x\u001b[32m\nPipeline fine-1: completed';
+  const output = {
+    uri: hostile,
+    tensors: 1,
+    size: 2,
+    format: hostile,
+    sha256: hostile,
+    manifest: hostile,
+    report: hostile,
+    unchanged: false,
+  };
+  const stage = { ...RESULT.stages[0]!, type: hostile, summary: hostile };
+  const text = resultText({ ...RESULT, workflow_id: hostile, stages: [stage], outputs: [output as never] }, null, plain, Infinity);
+  expect(text.split('\n').filter((line) => line.startsWith('Pipeline'))).toEqual([
+    `Pipeline x\\x1b[32m\\nPipeline fine-1: completed: completed`,
+  ]);
+  expect(text).not.toContain('\u001b');
+  const details = { pipeline_stage: hostile, suggestion: hostile, validation_errors: [hostile] };
+  const error = errorText({ type: hostile, message: hostile, details }, plain);
+  expect(error.split('\n')).toHaveLength(5);
+  expect(error).not.toContain('\u001b');
 });
 
 test('a narrow terminal: words go on under their column, and no line is longer', () => {

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { oneLine, visible, visibleJson } from '../../../src/app/cli/visible.ts';
+import { inLines, oneLine, visible, visibleJson } from '../../../src/app/cli/visible.ts';
 
 test.each([
   ['a title and a bell', '\u001b]0;pwn\u0007', '\\x1b]0;pwn\\x07'],
@@ -25,6 +25,11 @@ test('JSON keeps its value, and has none of them', () => {
 
 test('a name stays in its line', () => {
   expect(oneLine('os\n  safe: nothing to see\r\nx')).toBe('os\\n  safe: nothing to see\\x0d\\nx');
+});
+
+test('every text in a value, however deep; all else stays', () => {
+  const value = { id: 'a\u001b[31m\nb', list: [{ text: '\u202ex' }, 7, null], on: true };
+  expect(inLines(value)).toEqual({ id: 'a\\x1b[31m\\nb', list: [{ text: '\\u202ex' }, 7, null], on: true });
 });
 
 test('a name has no colours of its own, in text that we paint', () => {

@@ -6,9 +6,9 @@ import type { StartedRun } from '../../start.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
 import { showProgress } from '../batch-progress.ts';
-import { batchText } from '../batch-text.ts';
+import { batchLines } from '../batch-text.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { errorText, logger, note, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
+import { logger, note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { untilEnded, untilOurEnd } from '../until-end.ts';
 import { checkAlike, checkStays, clientOf, isServed, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
 
@@ -51,7 +51,7 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
       const link = linkOf(temporal, workflowId);
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, link });
-        else print(`Started ${workflowId}${link === null ? '' : `\n${link}`}`);
+        else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
         return;
       }
       if (!local && temporal.kind === 'configured')
@@ -102,6 +102,6 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
 
 function show(result: BatchResult, link: string | null, options: OutputOptions): void {
   if (options.json === true) return printJson(result);
-  print(batchText(result, link));
-  if (result.error !== null) note(errorText(result.error));
+  print(batchLines(result, link));
+  if (result.error !== null) noteError(result.error);
 }

@@ -32,8 +32,8 @@ export async function bundle(workflowId: string, options: ToFile): Promise<void>
     await writeAtomically(path, await packBundle({ 'bundle.json': json(about), ...entries }, created));
     const files = ['bundle.json', ...Object.keys(entries)];
     if (options.json === true) return printJson({ workflow_id: workflowId, bundle: path, files, gaps });
-    for (const gap of gaps) note(gap);
-    print([path, ...files.map((name) => `  ${name}`)].join('\n'));
+    if (gaps.length > 0) note(gaps);
+    print([path, ...files.map((name) => `  ${name}`)]);
   } finally {
     storage.close();
   }

@@ -5,7 +5,8 @@ import { problem, remark, type Finding, type FindingStatus } from '../../doctor/
 import { folderFinding, nodeFinding } from '../../doctor/machine.ts';
 import { readEnvironment } from '../../environment.ts';
 import { paintFor, type Color } from '../colors.ts';
-import { print, printJson, type OutputOptions } from '../output.ts';
+import { printJson, printPainted, type OutputOptions } from '../output.ts';
+import { inLines } from '../visible.ts';
 
 interface DoctorOptions extends OutputOptions {
   readonly storage?: string;
@@ -33,7 +34,7 @@ export async function doctor(places: readonly string[], options: DoctorOptions):
   ];
   const wrong = findings.some(({ status }) => status === 'problem');
   if (options.json === true) printJson({ status: wrong ? 'problem' : 'ok', findings });
-  else print(table(findings));
+  else printPainted(table(inLines(findings)));
   if (wrong) process.exitCode = 1;
 }
 

@@ -29,9 +29,10 @@ export async function gc(options: GcOptions): Promise<void> {
     const report = { workspace, before: new Date(before).toISOString(), dry_run: options.dryRun === true, ...cleared };
     if (options.json === true) return printJson(report);
     const what = `${formatCount(cleared.removed, 'blob')}, ${formatBytes(cleared.removed_bytes)}`;
-    print(
-      `${workspace}\n  ${options.dryRun === true ? 'would remove' : 'removed'} ${what} last used before ${report.before}; ${formatCount(cleared.kept, 'blob')} kept`,
-    );
+    print([
+      workspace,
+      `  ${options.dryRun === true ? 'would remove' : 'removed'} ${what} last used before ${report.before}; ${formatCount(cleared.kept, 'blob')} kept`,
+    ]);
   } finally {
     await temporal.close();
   }

@@ -22,7 +22,7 @@ export async function report(workflowId: string, options: ToFile): Promise<void>
     const contents = await contentsOf(createServices(storage), records);
     await writeAtomically(path, reportPage(await reportTemplate(), contents));
     if (options.json === true) return printJson({ workflow_id: workflowId, report: path, gaps: contents.gaps });
-    for (const gap of contents.gaps) note(gap);
+    if (contents.gaps.length > 0) note(contents.gaps);
     print(path);
   } finally {
     storage.close();

@@ -7,7 +7,7 @@ import { readEnvironment, withPlugins } from '../../environment.ts';
 import { workerStorage } from '../../storage.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
-import { errorText, logger, note, noteWarnings, print, printJson, resultText, type OutputOptions } from '../output.ts';
+import { logger, note, noteError, noteWarnings, print, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { untilOurEnd } from '../until-end.ts';
@@ -49,7 +49,7 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
       const link = linkOf(temporal, workflowId);
       if (options.detach === true) {
         if (options.json === true) printJson({ workflow_id: workflowId, run_id: started.runId, link });
-        else print(`Started ${workflowId}${link === null ? '' : `\n${link}`}`);
+        else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
         return;
       }
       if (!local && temporal.kind === 'configured')
@@ -72,9 +72,9 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
       });
       if (options.json === true) printJson(result);
       else {
-        print(resultText(result, link));
+        printPainted(resultText(result, link));
         if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
-        if (result.error !== null) note(errorText(result.error));
+        if (result.error !== null) noteError(result.error);
       }
       process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;
     } finally {

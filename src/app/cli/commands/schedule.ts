@@ -109,7 +109,7 @@ export async function describe(id: string, options: OutputOptions): Promise<void
       ...runs.flatMap((run) => [`  ${run.started}  ${outcomeText(run)}`, `    ${run.link ?? run.workflow_id}`]),
       ...(link === null ? [] : ['', `Schedule in the Temporal UI: ${link}`]),
     ];
-    print(lines.join('\n'));
+    print(lines);
   });
 }
 
@@ -135,7 +135,7 @@ export async function trigger(id: string, options: OutputOptions & { readonly ov
     const waits = skipped
       ? 'The run before has not ended, so none was started (`--overlap` says otherwise).'
       : `No run has begun yet; \`ckpt schedule describe ${id}\` shows it when it has.`;
-    say({ ...triggered, link }, run === null ? waits : `Started ${run}${link === null ? '' : `\n${link}`}`, options);
+    say({ ...triggered, link }, run === null ? waits : [`Started ${run}`, ...(link === null ? [] : [link])], options);
   });
 }
 
@@ -178,9 +178,9 @@ function show({ id, outcome }: AppliedSchedule, options: OutputOptions): void {
   say({ id, outcome }, `Schedule ${id}: ${outcome}`, options);
 }
 
-function say(report: unknown, text: string, options: OutputOptions): void {
+function say(report: unknown, lines: string | readonly string[], options: OutputOptions): void {
   if (options.json === true) printJson(report);
-  else print(text);
+  else print(lines);
 }
 
 function timeOf(flag: string, text: string): Date {
@@ -202,7 +202,7 @@ function scheduleLink({ uiUrl, namespace }: TemporalAccess, id: string): string 
 
 function outcomeText({ outcome, error, failed = 0 }: ScheduledRun): string {
   const items = failed === 0 ? '' : ` (${formatCount(failed, 'item')} failed)`;
-  return `${outcome}${items}${error === null ? '' : `: ${error.type}: ${error.message.replaceAll('\n', ' ').slice(0, 200)}`}`;
+  return `${outcome}${items}${error === null ? '' : `: ${error.type}: ${error.message.slice(0, 200)}`}`;
 }
 
 function timingText(timing: Timing): string {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { aliasesOf } from '../../../pipeline/anemoi.ts';
-import { print, printJson, type OutputOptions } from '../output.ts';
+import { printJson, printPainted, type OutputOptions } from '../output.ts';
 import { paintFor, type Paint } from '../colors.ts';
 import { indented, widthOf } from '../wrap.ts';
 
@@ -27,7 +27,7 @@ export async function stages(options: OutputOptions & { readonly plugins?: reado
   const paint = paintFor(process.stdout);
   const width = widthOf(process.stdout);
   // Their options are objects here, as every stage's are.
-  print(catalog.map((stage) => stageText(stage as Entry, paint, width)).join('\n\n'));
+  printPainted(catalog.map((stage) => stageText(stage as Entry, paint, width)).join('\n\n'));
 }
 
 function stageText({ type, description, aliases, classes, options }: Entry, paint: Paint, width: number): string {

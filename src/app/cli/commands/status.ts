@@ -1,7 +1,7 @@
 /** `ckpt status` and `ckpt cancel`. */
 import type { PipelineResult } from '../../../pipeline/contract.ts';
 import type { CheckpointClient } from '../../client.ts';
-import { errorText, note, print, printJson, resultText, type OutputOptions } from '../output.ts';
+import { note, noteError, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
 import { questionText } from '../questions.ts';
 import { untilEnded } from '../until-end.ts';
 import { linkOf, withServer } from '../with-server.ts';
@@ -29,8 +29,8 @@ async function withRun(
   await withServer(options, async ({ client, temporal }) => {
     const result = await act(client);
     if (options.json === true) return printJson(result);
-    print(resultText(result, linkOf(temporal, workflowId)));
+    printPainted(resultText(result, linkOf(temporal, workflowId)));
     if (result.waiting !== null) note(questionText(workflowId, result.waiting));
-    if (result.error !== null) note(errorText(result.error));
+    if (result.error !== null) noteError(result.error);
   });
 }

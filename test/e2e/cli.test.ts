@@ -1,6 +1,6 @@
 /** The command line as users meet it: a process, its streams and its exit code. */
 import { spawn } from 'node:child_process';
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -163,4 +163,21 @@ test('a reader that leaves early (`| head`) is no error', async () => {
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   const code = await new Promise((resolve) => child.on('close', resolve));
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+});
+
+test('a full disk behind stdout: one line says so, and the command has failed', async () => {
+  const full = await open('/dev/full', 'w').catch(() => null);
+  // Linux alone has it.
+  if (full === null) return;
+  const child = spawn(process.execPath, [MAIN, 'stages', '--json'], { stdio: ['ignore', full.fd, 'pipe'] });
+  let stderr = '';
+  child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  await full.close();
+  expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^CheckpointError: .*stdout is not all there: ENOSPC.*\n$/) });
+});
+
+test.each(['1e9', 'Infinity', '-1', ''])('`ckpt gc --older-than %j` exits 2', async (days) => {
+  const { code, stderr } = await ckpt('gc', `--older-than=${days}`);
+  expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('expected a number of days, from 0 to 36500') });
 });

@@ -6,7 +6,7 @@ import { FORMATS } from '../../model/header.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins, seconds, stateDictKey } from './options.ts';
-import { printError, printJson, exitCodeOf } from './output.ts';
+import { note, printError, printJson, exitCodeOf } from './output.ts';
 import { isNamespaceMissing, namespaceError } from '../temporal/namespace.ts';
 import { addSchedule } from './schedule-commands.ts';
 import { packageVersion } from '../../io/package-version.ts';
@@ -287,11 +287,20 @@ program
 
 addExamples(program);
 
-/** Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. */
-for (const stream of [process.stdout, process.stderr])
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
+/**
+ * Whoever reads along may leave early (`| head`): the command goes on to its end, and its exit code counts. It goes on, too, where the
+ * disk behind stdout is full or fails, and then has failed: what was asked for is not all there.
+ */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') unwritten ??= error;
+});
+process.stderr.on('error', () => undefined);
+let unwritten: Error | undefined;
+process.once('exit', (code) => {
+  if (unwritten === undefined) return;
+  note(`CheckpointError: what was printed on stdout is not all there: ${unwritten.message}. Make room for it, or send it elsewhere.`);
+  if (code === 0) process.exitCode = 1;
+});
 
 /** Libraries' deprecation and version warnings are not the user's business. */
 process.removeAllListeners('warning');

@@ -9,6 +9,8 @@ import { ownStorage } from '../../storage.ts';
 import { logger, print, printJson, type OutputOptions } from '../output.ts';
 
 const DAY = 24 * 3600 * 1000;
+/** Days: a century, and a time that a date can have. */
+const LONGEST = 36_500;
 /** A run that has just started may not be listed yet: blobs this young (in milliseconds) stay in any case. */
 const LEAST_AGE = 3600 * 1000;
 
@@ -19,7 +21,8 @@ interface GcOptions extends OutputOptions {
 
 export async function gc(options: GcOptions): Promise<void> {
   const days = Number(options.olderThan);
-  if (!(days >= 0)) throw new CheckpointConfigError(`\`--older-than ${options.olderThan}\`: expected a number of days.`);
+  if (options.olderThan.trim() === '' || !(days >= 0 && days <= LONGEST))
+    throw new CheckpointConfigError(`\`--older-than ${options.olderThan}\`: expected a number of days, from 0 to ${LONGEST}.`);
   const { workspace } = readEnvironment();
   const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {

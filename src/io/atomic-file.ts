@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, readdir, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { CheckpointError } from '../errors.ts';
 import { makeFolder, makeNewFolder } from './folders.ts';
 import { localIdentity } from './local-file.ts';
 
@@ -49,8 +50,14 @@ async function writeBeside(handle: FileHandle, aside: string, path: string, cont
     return identity;
   } catch (error) {
     await rm(aside, { force: true });
-    throw error;
+    throw placed(error, path);
   }
+}
+
+/** What fails on an open file names none. */
+function placed(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !('syscall' in error) || 'path' in error) return error;
+  return new CheckpointError(`${path} cannot be written: ${error.message}.`, { cause: error, details: { path } });
 }
 
 async function writeContent(handle: FileHandle, content: Content): Promise<void> {

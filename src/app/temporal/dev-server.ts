@@ -12,7 +12,7 @@ import { link, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/pr
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CheckpointConfigError, CheckpointError } from '../../errors.ts';
+import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../../errors.ts';
 import { writeAtomically } from '../../io/atomic-file.ts';
 import { makeFolder } from '../../io/folders.ts';
 import { differencesOf, type Environment, type Reach } from '../environment.ts';
@@ -94,13 +94,7 @@ export interface DevServer {
 
 export async function acquireDevServer({ log, environment, meanwhile, keeps = false, hasWorker = true }: Acquisition): Promise<DevServer> {
   const folder = environment.stateFolder;
-  await makeFolder(join(folder, 'leases')).catch((cause: Error) => {
-    throw new CheckpointConfigError(
-      `The state folder ${folder} cannot be written: ${cause.message}. Set XDG_STATE_HOME to a folder that this user can write.`,
-      undefined,
-      { cause, details: { folder } },
-    );
-  });
+  await makeFolder(join(folder, 'leases')).catch(rejectUnwritable(folder));
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);
@@ -110,7 +104,8 @@ export async function acquireDevServer({ log, environment, meanwhile, keeps = fa
     const differsIn = [...new Set(others.flatMap(({ reach }) => differencesOf(environment.reach, reach!)))];
     // One that differs will have none.
     const reach = hasWorker && differsIn.length === 0 ? environment.reach : null;
-    await writeFile(lease, [processMark(process.pid) ?? '', keeps ? KEEPS : '', JSON.stringify(reach)].join('\n'));
+    const says = [processMark(process.pid) ?? '', keeps ? KEEPS : '', JSON.stringify(reach)].join('\n');
+    await writeFile(lease, says).catch(rejectUnwritable(folder));
     return { ...found, stays, differsIn };
   });
   return {
@@ -142,6 +137,18 @@ export async function runningServer(folder: string): Promise<ServerRecord | null
 async function readRecord(folder: string): Promise<ServerRecord | null> {
   const text = await readFile(join(folder, 'server.json'), 'utf8').catch(() => null);
   return text === null ? null : parseRecord(text);
+}
+
+/** The system's refusals name the file at best, and none once it is open. */
+function rejectUnwritable(folder: string): (cause: unknown) => never {
+  return (cause) => {
+    if (isCheckpointError(cause) || !(cause instanceof Error) || !('syscall' in cause)) throw cause;
+    throw new CheckpointConfigError(
+      `The state folder ${folder} cannot be written: ${cause.message}. Make room there, or set XDG_STATE_HOME to a folder that this user can write.`,
+      undefined,
+      { cause, details: { folder } },
+    );
+  };
 }
 
 function writeRecord(folder: string, record: ServerRecord): Promise<void> {
@@ -361,9 +368,9 @@ function tryListen(port: number): Promise<number | null> {
 async function locked<T>(folder: string, work: () => Promise<T>): Promise<T> {
   const lock = join(folder, 'lock');
   const mine = join(folder, `lock.${process.pid}.${randomUUID()}`);
-  // Made aside and linked, so that a lock always says whose it is.
-  await writeFile(mine, `${process.pid} ${processMark(process.pid)}`);
   try {
+    // Made aside and linked, so that a lock always says whose it is.
+    await writeFile(mine, `${process.pid} ${processMark(process.pid)}`).catch(rejectUnwritable(folder));
     while (!(await link(mine, lock).then(yes, no))) {
       const holder = await readFile(lock, 'utf8').catch(() => null);
       if (holder !== null && !holds(holder)) await breakLock(lock, `${mine}.broken`, holder);

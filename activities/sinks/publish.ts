@@ -96,7 +96,7 @@ export default defineStage<Options>({
     finding.catch(() => undefined);
     const token = partialToken(call);
     const places = outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)));
-    const settle = (): Promise<unknown> => Promise.all(places.map((place) => files.settle(place, token)));
+    const settle = (): Promise<unknown> => Promise.all([...new Set([target, ...places])].map((place) => files.settle(place, token)));
     if (manifest !== null) {
       await renewRecipe(files, manifest, await finding);
       await settle();

@@ -138,7 +138,11 @@ const LOCAL: Destination = {
     await removeStale(localPath(manifestPath(uri)));
   },
   wrote: async (uri, token) => (await finishedAs(localPath(uri), token)) !== null,
-  settle: (uri, token) => forgetPartials(localPath(uri), token),
+  async settle(uri, token) {
+    await forgetPartials(localPath(uri), token);
+    // Where nothing is written any more, nobody else would.
+    await removeStale(localPath(manifestPath(uri)));
+  },
   read: (uri) => regularText(localPath(uri)),
   write: (uri, text) => rewriteAtomically(localPath(uri), text),
   writeLong: (uri, chunks) => rewriteAtomically(localPath(uri), chunks),

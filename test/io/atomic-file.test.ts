@@ -40,18 +40,31 @@ test('nothing but the file is left, whoever else writes it at the time', async (
   expect((await readdir(folder)).filter((name) => name.includes('busy'))).toEqual(['busy.json']);
 });
 
+test('a full disk, of which the system names no place, is told with it', async () => {
+  const path = join(folder, 'long.json');
+  async function* full(): AsyncGenerator<string> {
+    yield '{';
+    throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' });
+  }
+  await expect(destinationOf(createStorage(), path).writeLong(path, full())).rejects.toMatchObject({
+    code: 'CheckpointError',
+    message: `${path} cannot be written: ENOSPC: no space left on device, write.`,
+  });
+  expect((await readdir(folder)).filter((name) => name.includes('long'))).toEqual([]);
+});
+
 test('a folder that cannot be written to is said', async () => {
   const path = join(folder, 'out.json', 'inside.json');
   await writeFile(join(folder, 'out.json'), '{}');
   await expect(destinationOf(createStorage(), path).write(path, '{}')).rejects.toThrow('ENOTDIR');
 });
 
-test('it goes when a stage discards what it left, too: of the manifest', async () => {
+test.each(['discard', 'settle'] as const)('it goes when a stage ends, too, by `%s`: of the manifest', async (end) => {
   const aside = join(folder, '.weights.safetensors.manifest.json.partial');
   await mkdir(aside);
   await writeFile(join(aside, DEAD), '{"cut');
   await utimes(join(aside, DEAD), 1, 1);
   const path = join(folder, 'weights.safetensors');
-  await destinationOf(createStorage(), path).discard(path, 'token');
+  await destinationOf(createStorage(), path)[end](path, 'token');
   expect(await readdir(folder)).not.toContain(basename(aside));
 });

@@ -11,5 +11,6 @@ export function callerFolder(): string {
 /** A location as every worker finds it: a URI as it is, `~` the user's home, a relative path from the folder. */
 export function absoluteLocation(location: string, folder: string): string {
   if (schemeOf(location) !== null || isAbsolute(location)) return location;
-  return resolve(folder, withHome(location));
+  // What ends in a slash means a folder, of which sinks have none.
+  return `${resolve(folder, withHome(location))}${/.\/$/.test(location) ? '/' : ''}`;
 }

@@ -126,6 +126,7 @@ export function createStorage({
 /** Throws `CheckpointConfigError` for a scheme that nothing is written by, as HTTP. */
 export function checkOutput(uri: string): void {
   if (!isLocal(uri) && !isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
+  if (uri.endsWith('/')) throw new CheckpointConfigError(`${uri} names a folder; say the file, such as ${uri}weights.safetensors.`);
 }
 
 /** The user's word replaces ours, and what has waited for so long is not asked again: that is for the next attempt of the stage. */

@@ -64,6 +64,8 @@ test.each([
   ['source.local, uri: "ftp://h/x"', 'is not a local path'],
   ['sink.publish, uri: "ftp://h/x"', 'can be written to'],
   ['sink.publish, uri: "https://h/x"', 'can be written to'],
+  ['sink.publish, uri: out/', 'names a folder; say the file'],
+  ['sink.publish, uri: "s3://b/out/"', 'names a folder; say the file'],
 ])('%s is refused before a run starts', async (stage, message) => {
   const refused: CheckpointError = await read(`stages:\n  - {type: ${stage}}\n`).then(
     () => undefined as never,

@@ -84,6 +84,12 @@ describe('manifests', () => {
     expect(found.at(-1)).toEqual({ uri: `${folder}/é29999.pt`, key: 'é29999.pt', columns: { epoch: '29999' } });
   });
 
+  test('rows of the same uri and key are items of their own; of a field that stands twice in a row of JSON the last one counts', async () => {
+    const twice = await listed(await manifest('twice.csv', 'uri,key\nx,k\nx,k\n'));
+    expect(twice.map(({ key }) => key)).toEqual(['k', 'k']);
+    expect(await listed(await manifest('field.jsonl', '{"uri":"/a","uri":"/b"}\n'))).toMatchObject([{ uri: '/b' }]);
+  });
+
   test('what is wrong is said with its line', async () => {
     expect(await refused(manifest('a.csv', 'url\nx\n'))).toContain('one of them `uri`');
     expect(await refused(manifest('b.csv', 'uri,uri\nx,y\n'))).toContain('two columns are named `uri`');

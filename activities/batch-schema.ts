@@ -56,7 +56,7 @@ const ITEMS = {
 export function batchSchema(catalog: Catalog): Schema {
   const { $schema, definitions, title: _title, ...template } = pipelineSchema(catalog);
   const properties: Readonly<Record<(typeof BATCH_KEYS)[number], Schema>> = {
-    name: { ...NAME_SCHEMA, description: 'first part of the workflow id' },
+    name: { ...NAME_SCHEMA, description: 'first part of the workflow id; at most 500 bytes' },
     items: ITEMS,
     pipeline: {
       ...template,

@@ -57,12 +57,12 @@ export function pipelineSchema(catalog: Catalog): Schema {
     // Holders of YAML anchors.
     patternProperties: { '^x-': {} },
     properties: {
-      name: { ...NAME_SCHEMA, description: 'first part of the workflow id' },
+      name: { ...NAME_SCHEMA, description: 'first part of the workflow id; at most 500 bytes' },
       source: { ...SHORTHAND, description: 'path or URI to read first: short for a source stage, by its scheme' },
       stages: {
         type: 'array',
         maxItems: MOST_STAGES,
-        description: 'run in this order, each on what the one before it handed on',
+        description: `run in this order, each on what the one before it handed on; at most ${MOST_STAGES}`,
         items: {
           type: 'object',
           anyOf: [{ required: ['type'] }, { required: ['source'] }],

@@ -8,7 +8,7 @@ const DURATION = { type: ['string', 'number'], pattern: '^(\\d+(\\.\\d+)?[smhdw]
 const CRON = { type: 'string', minLength: 1 };
 
 const PROPERTIES: Readonly<Record<(typeof SCHEDULE_KEYS)[number], Schema>> = {
-  id: { ...NAME_SCHEMA, minLength: 1, description: 'name on the server, and first part of the ids of its runs' },
+  id: { ...NAME_SCHEMA, minLength: 1, description: 'name on the server, and first part of the ids of its runs; at most 500 bytes' },
   pipeline: { type: 'string', description: 'what runs: a pipeline document, relative to this one' },
   batch: { type: 'string', description: 'what runs: a batch document, relative to this one' },
   cron: {

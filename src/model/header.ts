@@ -34,6 +34,15 @@ export function formatNamed(location: string): Format {
 
 export type Container = 'zip' | 'legacy' | 'torchscript' | 'safetensors' | 'sharded' | 'distributed';
 
+/** A value of the state dict that is no tensor. */
+export interface NonTensor {
+  readonly name: string;
+  /** `a dict`, `an object of …`. */
+  readonly is: string;
+  /** Those that it holds itself; absent: none. */
+  readonly tensors?: number;
+}
+
 /** Where the bytes of one storage lie in its file. */
 export type StorageLocation =
   /**
@@ -167,7 +176,7 @@ export interface Header {
   /** The state dict. */
   readonly weights: readonly Weight[];
   /** Entries of the state dict that are no tensors: name and what they are. */
-  readonly nonTensors: readonly { readonly name: string; readonly is: string }[];
+  readonly nonTensors: readonly NonTensor[];
   /** Key under which the state dict lies, or the keys on the way to it with dots between them; null: it is the root. */
   readonly stateDictKey: string | null;
   /** The keys on the way, where there are several. */

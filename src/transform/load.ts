@@ -87,7 +87,12 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     target === undefined
       ? withoutTarget(header, source, rules)
       : withTarget(header, source, target, rules, isRefreshed, new Set(others.map(({ name }) => name)));
-  const warnings = [...(migration.warning === undefined ? [] : [migration.warning]), ...unused(header, rules), ...chosen.warnings];
+  const warnings = [
+    ...(migration.warning === undefined ? [] : [migration.warning]),
+    ...unused(header, rules),
+    ...nested(header),
+    ...chosen.warnings,
+  ];
   const { stateDictAttributes, ...carried } = carriedAlong(header);
   const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
   const weights: Plan = {
@@ -153,6 +158,17 @@ function refuseNameless(header: Header, all: readonly NamedTensor[]): void {
 function unused(header: Header, { stripPrefix }: LoadRules): readonly string[] {
   if (stripPrefix === undefined || header.weights.some(({ name }) => name.startsWith(stripPrefix))) return [];
   return [`strip_prefix \`${stripPrefix}\` fits no name.`];
+}
+
+/** A state dict is flat: what lies deeper was perhaps meant to be there. */
+function nested({ nonTensors }: Header): readonly string[] {
+  return nonTensors.flatMap(({ name, is, tensors }) =>
+    tensors === undefined
+      ? []
+      : [
+          `${name} is ${is} with tensors (${tensors}), which are left out: a state dict is flat. Name its key with \`state_dict_key\` of the source, or save the dict flat.`,
+        ],
+  );
 }
 
 interface Chosen {

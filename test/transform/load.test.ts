@@ -253,3 +253,13 @@ describe('a prefix of the source that the target has not', () => {
     expect(strip({ a: ['F32', [2]] }, 'module.').warnings).toContain('strip_prefix `module.` fits no name.');
   });
 });
+
+test('a dict of tensors in a state dict is left out, and said', () => {
+  const nonTensors = [
+    { name: 'extra', is: 'a dict' },
+    { name: 'encoder', is: 'a dict', tensors: 7 },
+  ];
+  const { warnings, skipped } = loadWeights(headerOf({ a: ['F32', [2]] }, { nonTensors }), undefined, RULES);
+  expect(skipped.map(({ what }) => what)).toEqual(['extra', 'encoder']);
+  expect(warnings).toEqual([expect.stringContaining('encoder is a dict with tensors (7), which are left out')]);
+});

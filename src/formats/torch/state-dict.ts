@@ -6,7 +6,7 @@
  */
 import { CheckpointValidationError, type JsonObject } from '../../errors.ts';
 import { dictAt, keyText, stepsToStateDict, type Dict } from '../../model/dict-path.ts';
-import type { Format, Header, TrainingSummary, Weight } from '../../model/header.ts';
+import type { Format, Header, NonTensor, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { judge } from '../pickle/globals.ts';
 import { numpyValue } from './numpy.ts';
@@ -25,7 +25,7 @@ export interface StateDict {
   readonly stateDictKey: string | null;
   readonly stateDictPath?: readonly string[];
   readonly weights: readonly Weight[];
-  readonly nonTensors: readonly { readonly name: string; readonly is: string }[];
+  readonly nonTensors: readonly NonTensor[];
   readonly training: TrainingSummary;
 }
 
@@ -73,7 +73,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   const { keys, dict } = dictUnder(tree, asked ?? found ?? '', uri, blamed.details);
   const key = keys.length === 0 ? null : keys.join('.');
   const weights: Weight[] = [];
-  const nonTensors: { name: string; is: string }[] = [];
+  const nonTensors: NonTensor[] = [];
   // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
   const names = dict.entries.every((entry) => typeof nodes[entry[0]] === 'string') ? null : new Set<string>();
   for (let at = 0; at < dict.entries.length; at++) {
@@ -100,7 +100,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
         ['weights depend on an unknown class'],
         blamed,
       );
-    nonTensors.push({ name, is: describe(node) });
+    const held = dictAt(nodes, value)?.entries.filter(([, each]) => isTensor(nodes[each])).length ?? 0;
+    nonTensors.push({ name, is: describe(node), ...(held === 0 ? {} : { tensors: held }) });
   }
   if (weights.length === 0)
     throw notUnderKey(

@@ -125,6 +125,7 @@ function table(report: Report, header: Header): readonly string[] {
     `  ${formatText(report)}, ${formatBytes(report.size)}; ${formatCount(report.tensors.length, 'tensor')}, ${formatBytes(report.tensors.reduce((sum, t) => sum + t.bytes, 0))}`,
     `  epoch ${training.epoch ?? '-'}, global step ${training.global_step ?? '-'}, optimizer ${yes(training.has_optimizer)}, scheduler ${yes(training.has_scheduler)}`,
     ...(report.other_content.length > 0 ? [`  beside the weights: ${report.other_content.join(', ')}`] : []),
+    ...leftOut(header),
     '',
     ...rows,
     ...(more > 0 ? [`  … and ${more} more (--json has all)`] : []),
@@ -136,6 +137,14 @@ function table(report: Report, header: Header): readonly string[] {
     '',
     `  read ${formatBytes(report.requests.bytes)} in ${formatCount(report.requests.count, 'request')}`,
   ];
+}
+
+function leftOut({ nonTensors }: Header): readonly string[] {
+  if (nonTensors.length === 0) return [];
+  const told = nonTensors
+    .slice(0, 5)
+    .map(({ name, is, tensors }) => `${name} (${is}${tensors === undefined ? '' : ` with ${formatCount(tensors, 'tensor')}`})`);
+  return [`  no tensors, and left out: ${told.join(', ')}${nonTensors.length > told.length ? ' …' : ''}`];
 }
 
 function totals(title: string, tensors: Report['tensors'], group: (tensor: Report['tensors'][number]) => string): readonly string[] {

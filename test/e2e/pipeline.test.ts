@@ -167,15 +167,17 @@ test('a manifest that cannot be written: the next attempt moves nothing, and aft
   const counting: Services = { ...services, openPinned: (file) => (opened++, services.openPinned(file)) };
   const blocked = join(folder, 'out.safetensors.manifest.json', 'in-the-way');
   const run = async (unblock: boolean): Promise<PipelineResult> => {
-    await mkdir(blocked, { recursive: true });
     const taskQueue = `test-${randomUUID()}`;
     const worker = await workerOf(environment, taskQueue, counting, (activities) => ({
       ...activities,
-      'sink.publish': async (input: StageInput) =>
-        activities['sink.publish']!(input).catch(async (error: unknown) => {
+      // Behind the preflight, which would refuse it.
+      'sink.publish': async (input: StageInput) => {
+        if (Context.current().info.attempt === 1) await mkdir(blocked, { recursive: true });
+        return activities['sink.publish']!(input).catch(async (error: unknown) => {
           if (unblock) await rm(dirname(blocked), { recursive: true });
           throw error;
-        }),
+        });
+      },
     }));
     const document = scrub(fixture('good/state_dict.pt'), { retry: { maximum_attempts: 2, initial_interval: 0.1 } });
     const stages = document.stages.map((stage) => (stage.type === 'sink.publish' ? { ...stage, overwrite: 'never' } : stage));
@@ -190,6 +192,7 @@ test('a manifest that cannot be written: the next attempt moves nothing, and aft
   expect((await failureOf(run(false))).result.stages.at(-1)).toMatchObject({ status: 'failed', attempts: 2 });
   expect((await readdir(folder)).toSorted()).toEqual(['out.safetensors.manifest.json', 'workspace']);
   expect(opened).toBe(1);
+  await rm(dirname(blocked), { recursive: true });
   const result = await run(true);
   expect(result.stages.at(-1)).toMatchObject({ status: 'completed', attempts: 2 });
   expect(result.outputs).toMatchObject([{ unchanged: false }]);

@@ -95,7 +95,7 @@ export function createStorage({
     },
     async check(uri) {
       if (isLocal(uri)) return fence.checkPath(localPath(uri));
-      checkOutput(uri);
+      refuseUnwritable(uri);
       const { bucket, key } = parseS3Source(uri);
       checkBucket(settings.allow, bucket, key);
     },
@@ -123,10 +123,14 @@ export function createStorage({
   };
 }
 
-/** Throws `CheckpointConfigError` for a scheme that nothing is written by, as HTTP. */
+/** Throws `CheckpointConfigError` where no file can be published: by a scheme that nothing is written by, as HTTP, and to a folder. */
 export function checkOutput(uri: string): void {
-  if (!isLocal(uri) && !isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
+  refuseUnwritable(uri);
   if (uri.endsWith('/')) throw new CheckpointConfigError(`${uri} names a folder; say the file, such as ${uri}weights.safetensors.`);
+}
+
+function refuseUnwritable(uri: string): void {
+  if (!isLocal(uri) && !isS3(uri)) throw new CheckpointConfigError(`${uri}: only a local path, file:// and s3:// can be written to.`);
 }
 
 /** The user's word replaces ours, and what has waited for so long is not asked again: that is for the next attempt of the stage. */

@@ -273,18 +273,6 @@ test(
 );
 
 test(
-  'the time for a replay runs from its start: exit 1',
-  async () => {
-    await writeFile(join(folder, 'soon.zip'), 'hello');
-    // No process answers as soon as that.
-    const { code, stdout } = await call('replay', 'soon.zip', '--timeout', '0.001', '--json');
-    expect(code).toBe(1);
-    expect(JSON.parse(stdout)).toMatchObject({ error: { type: 'CheckpointTimeoutError' } });
-  },
-  LONG,
-);
-
-test(
   'the process of a replay ends with its command, also where it is too busy to see that go',
   async () => {
     await writeFile(join(folder, 'busy.zip'), await zipped({ 'history.json': '{"events": []}' }));

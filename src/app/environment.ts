@@ -114,7 +114,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     allowedRoots: list('CKPT_ALLOWED_ROOTS', delimiter),
     allowedBuckets: list('CKPT_ALLOWED_BUCKETS', ','),
     allowPrivateAddresses: flag('CKPT_ALLOW_PRIVATE_ADDRESSES', read('CKPT_ALLOW_PRIVATE_ADDRESSES')),
-    reach: Object.fromEntries(REACH.flatMap((name) => reachOf(name, read(name)))),
+    reach: REACH.reduce((reach: Reach, name) => withReach(reach, name, read(name)), {}),
     worker: {
       transfers: read('CKPT_TRANSFERS'),
       activities: read('CKPT_ACTIVITIES'),
@@ -132,20 +132,20 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   };
 }
 
-function reachOf(name: string, value: string | null): readonly (readonly [string, string])[] {
-  return value === null ? [] : [[name, createHash('sha256').update(value).digest('hex').slice(0, 16)]];
+function withReach(reach: Reach, name: string, value: string | null): Reach {
+  return value === null ? reach : { ...reach, [name]: createHash('sha256').update(value).digest('hex').slice(0, 16) };
 }
 
 /** With a file of storage settings that was named in another way. */
 export function withStorageFile(environment: Environment, file: string | undefined): Environment {
   if (file === undefined) return environment;
-  return { ...environment, storageFile: file, reach: { ...environment.reach, ...Object.fromEntries(reachOf('CKPT_STORAGE', file)) } };
+  return { ...environment, storageFile: file, reach: withReach(environment.reach, 'CKPT_STORAGE', file) };
 }
 
 /** With further stages, by the absolute paths of their modules. */
 export function withPlugins(environment: Environment, plugins: readonly string[] = []): Environment {
   if (plugins.length === 0) return environment;
-  return { ...environment, reach: { ...environment.reach, ...Object.fromEntries(reachOf(PLUGINS, plugins.toSorted().join('\n'))) } };
+  return { ...environment, reach: withReach(environment.reach, PLUGINS, plugins.toSorted().join('\n')) };
 }
 
 /** The names in which they differ. */

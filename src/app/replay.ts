@@ -4,9 +4,10 @@
  * A bundle may come from anybody, and there are histories that the SDK waits on for ever, in a thread of its native part that cannot be
  * ended; so it replays in a process of its own, which can.
  */
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { basename } from 'node:path';
 import { CheckpointLoadError, CheckpointTimeoutError, errorOf, type ErrorReport } from '../errors.ts';
+import { endTogether } from './end-together.ts';
 
 /** What came of a history; `difference` is null where the code takes the same steps. */
 export interface Replayed {
@@ -22,16 +23,13 @@ export type ReplayMessage =
   | { readonly kind: 'failed'; readonly error: ErrorReport }
   | { readonly kind: 'done' };
 
-/** Whatever tells this process to end. */
-const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
 /** Seconds for the process to start and to take the first history out of the bundle, which is not the history's fault. */
 const FIRST_WORD = 60;
 
 /** Of every history in the bundle, each within `timeout` seconds; `CheckpointLoadError` where one is none, `CheckpointTimeoutError` where a replay does not end. */
 export async function replayBundle(path: string, timeout: number, firstWord = FIRST_WORD): Promise<readonly Replayed[]> {
   const child = fork(new URL('./replay-process.js', import.meta.url), [path], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  const release = endTogether(child);
+  const release = endTogether(child, 'SIGKILL');
   const replayed: Replayed[] = [];
   let current = basename(path);
   let deadline: NodeJS.Timeout | undefined;
@@ -69,23 +67,6 @@ function notBegun(path: string, seconds: number): CheckpointTimeoutError {
     'replay',
     seconds,
   );
-}
-
-/** The child ends with this process, however that ends: one that is busy does not see its parent go. Gives what takes the handlers away. */
-function endTogether(child: ChildProcess): () => void {
-  const kill = (): void => void child.kill('SIGKILL');
-  const passOn = (signal: NodeJS.Signals): void => {
-    kill();
-    release();
-    process.kill(process.pid, signal);
-  };
-  const release = (): void => {
-    process.off('exit', kill);
-    for (const signal of ENDING) process.off(signal, passOn);
-  };
-  process.on('exit', kill);
-  for (const signal of ENDING) process.on(signal, passOn);
-  return release;
 }
 
 function tooLong(path: string, history: string, timeout: number): CheckpointTimeoutError {

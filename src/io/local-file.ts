@@ -11,7 +11,7 @@ import { editDistance } from '../pipeline/suggestions.ts';
 import { NO_FENCE, type LocalFence } from './storage/fence.ts';
 
 /** Bytes of a file that is read as a whole: a manifest of 600 000 tensors, as many as are read, has some 110 MB. */
-const SMALL_MOST = 128 * 2 ** 20;
+export const SMALL_MOST = 128 * 2 ** 20;
 
 const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 

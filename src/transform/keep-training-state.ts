@@ -4,7 +4,7 @@
  * Invariant: linear in the tree; each tensor of the training state is planned once, under its first path, however often and
  * from wherever the tree refers to it. Pure.
  */
-import { stepsToStateDict } from '../model/dict-path.ts';
+import { dictAt, stepsToStateDict, type Dict } from '../model/dict-path.ts';
 import type { Header } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import { keyLabel, mapChildren, type Role } from '../model/tree.ts';
@@ -16,13 +16,12 @@ const NAME_MAX = 400;
 /** Keys of the top level that are numbers to whoever resumes. */
 const COUNTS: ReadonlySet<ValueNode | undefined> = new Set(['epoch', 'global_step']);
 
-type Dict = Extract<ValueNode, { kind: 'dict' }>;
-
 /** The plan with the header's training state; unchanged where the file holds nothing but weights. */
 export function keepTrainingState(header: Header, plan: Plan): Plan {
   const { tree, stateDictKey } = header;
-  const root = tree?.nodes[tree.root];
-  if (tree === undefined || stateDictKey === null || !isDict(root)) return plan;
+  if (tree === undefined || stateDictKey === null) return plan;
+  const root = dictAt(tree.nodes, tree.root);
+  if (root === undefined) return plan;
   const [outermost] = stepsToStateDict(header);
   const kept = root.entries.filter((entry) => entry !== outermost?.entry);
   const texts = kept.filter(([key]) => typeof tree.nodes[key] === 'string');
@@ -71,11 +70,10 @@ export function carriedAlong(header: Header): Pick<Plan, 'stateDictAttributes' |
 function stateDictAttributes(header: Header): ValueTree | undefined {
   const { tree } = header;
   if (tree === undefined) return undefined;
-  const dict = tree.nodes[stepsToStateDict(header).at(-1)?.entry[1] ?? tree.root];
-  if (!isDict(dict) || dict.attributes === undefined) return undefined;
-  const attributes = tree.nodes[dict.attributes];
-  let plain = isDict(attributes);
-  if (!isDict(attributes)) return undefined;
+  const dict = dictAt(tree.nodes, stepsToStateDict(header).at(-1)?.entry[1] ?? tree.root);
+  const attributes = dictAt(tree.nodes, dict?.attributes);
+  if (attributes === undefined) return undefined;
+  let plain = true;
   const copy = copyTree(tree, attributes, () => {
     plain = false;
     return -1;
@@ -133,8 +131,4 @@ function stepOf(nodes: readonly ValueNode[], role: Role, at: number): string | n
     default:
       return role;
   }
-}
-
-function isDict(node: ValueNode | undefined): node is Dict {
-  return typeof node === 'object' && node !== null && node.kind === 'dict';
 }

@@ -18,13 +18,17 @@ export interface ServerOptions extends OutputOptions {
   readonly plugins?: readonly string[];
 }
 
+/** Of a command that starts runs. */
+export interface StartingOptions extends ServerOptions {
+  readonly detach?: boolean;
+  readonly worker?: boolean;
+}
+
 export async function withServer<T>(options: ServerOptions, act: (server: Server) => Promise<T>): Promise<T> {
-  const { plugins = [] } = options;
-  const environment = withPlugins(readEnvironment(), plugins);
-  const temporal = await connectTemporal({ log: logger(options), environment, meanwhile: loadSdk });
+  const temporal = await connect(options);
   try {
     const own = temporal.kind !== 'configured' && temporal.differsIn.length === 0;
-    const worker = own ? await ownWorker(temporal, { plugins, oneRun: true }) : null;
+    const worker = own ? await ownWorker(temporal, { plugins: options.plugins ?? [], oneRun: true }) : null;
     try {
       return await act({ client: await clientOf(temporal), temporal });
     } finally {
@@ -33,6 +37,27 @@ export async function withServer<T>(options: ServerOptions, act: (server: Server
   } finally {
     await temporal.close();
   }
+}
+
+/** To the server of the command's runs, for which this process may have a worker. */
+export function connect(options: StartingOptions): Promise<TemporalAccess> {
+  return connectTemporal({
+    log: logger(options),
+    hasWorker: options.detach !== true,
+    environment: withPlugins(readEnvironment(), options.plugins),
+    meanwhile: loadSdk,
+  });
+}
+
+/** Whether a worker of this process is to take the runs that the command starts; `CheckpointConfigError` where nobody could, or one that must not. */
+export function takesItsRuns(temporal: TemporalAccess, { detach = false, worker = false, plugins = [] }: StartingOptions): boolean {
+  if (detach) {
+    checkStays(temporal, '`--detach`');
+    return false;
+  }
+  if (isServed(temporal, plugins)) return false;
+  checkAlike(temporal);
+  return temporal.kind !== 'configured' || worker;
 }
 
 /** The modules of clients and workers are most of what a command loads: not before they are needed, or there is time. */
@@ -56,7 +81,7 @@ export async function clientOf({ connection, namespace }: TemporalAccess): Promi
 }
 
 /** The worker that another command keeps up has stages beside ours, and does what needs none of them. */
-export function isServed({ stays, differsIn }: TemporalAccess, plugins: readonly string[] = []): boolean {
+function isServed({ stays, differsIn }: TemporalAccess, plugins: readonly string[]): boolean {
   return stays && plugins.length === 0 && differsIn.length === 1 && differsIn[0] === PLUGINS;
 }
 

@@ -6,7 +6,7 @@
  * is gone counts for nothing, also where its pid is taken again. So a killed CLI leaves a server that the next one finds, uses and finally stops;
  * one that was killed while its server came up leaves one that the next ends first: two on one database would take each other's work.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { link, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
@@ -15,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../../errors.ts';
 import { writeAtomically } from '../../io/atomic-file.ts';
 import { makeFolder } from '../../io/folders.ts';
+import { endTogether } from '../end-together.ts';
 import { differencesOf, type Environment, type Reach } from '../environment.ts';
 import { findTemporalBinary } from './binary.ts';
 import { processMark } from './process-mark.ts';
@@ -226,7 +227,7 @@ async function startAt(
   let ended: string | null = null;
   child.on('error', (error) => (ended = error.message)).on('exit', (code) => (ended = `it ended with code ${code}`));
   child.unref();
-  const release = endWith(child);
+  const release = endTogether(child, 'SIGTERM');
   const mark = child.pid === undefined ? null : processMark(child.pid);
   if (mark !== null) await writeRecord(folder, { pid: child.pid!, port, uiPort, starting: mark });
   meanwhile();
@@ -248,21 +249,6 @@ async function startAt(
     release();
     await output.close();
   }
-}
-
-/** A command that is told to end while its server comes up ends both. Gives what takes the handlers away. */
-function endWith(child: ChildProcess): () => void {
-  const handlers = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => {
-    const handle = (): void => {
-      child.kill('SIGTERM');
-      process.off(signal, handle);
-      // As it would have without us; where somebody else listens, that is theirs.
-      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
-    };
-    process.on(signal, handle);
-    return () => process.off(signal, handle);
-  });
-  return () => handlers.forEach((remove) => remove());
 }
 
 /** True when a Temporal server at the address knows the namespace `default`. */

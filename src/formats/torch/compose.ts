@@ -5,6 +5,7 @@
  * Invariant: whatever is not taken over is named in `dropped`. Tensor nodes of the result count weights first, then those of
  * the training state.
  */
+import { dictAt } from '../../model/dict-path.ts';
 import type { Format } from '../../model/header.ts';
 import { publishedMetadata, type LeftOut, type Plan } from '../../model/plan.ts';
 import { graft, keyLabel } from '../../model/tree.ts';
@@ -53,7 +54,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
   const taken = new Set<string>();
   /** The value under one of the names, or undefined. */
   const take = (...names: readonly string[]): NodeId | undefined => {
-    const name = names.find((each) => state.has(each) && (!LOOSE.includes(each) || isDict(nodes[state.get(each)![1]])));
+    const name = names.find((each) => state.has(each) && (!LOOSE.includes(each) || dictAt(nodes, state.get(each)![1]) !== undefined));
     if (name === undefined) return undefined;
     taken.add(name);
     return state.get(name)![1];
@@ -105,8 +106,8 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
 
 /** Takes the training state's nodes over, its tensors counted behind the weights, and gives its top level by key: each under a label of its own. */
 function topLevel(tree: ValueTree, nodes: ValueNode[], weights: number): Map<string, Entry> {
-  const top = nodes[graft(nodes, tree, { storages: 0, tensors: weights })];
-  if (typeof top !== 'object' || top === null || top.kind !== 'dict') throw new TypeError('a training state is a dict');
+  const top = dictAt(nodes, graft(nodes, tree, { storages: 0, tensors: weights }));
+  if (top === undefined) throw new TypeError('a training state is a dict');
   const found = new Map<string, Entry>();
   for (const entry of top.entries) {
     let label = keyLabel(nodes, entry[0]);
@@ -121,10 +122,6 @@ function addWeights(plan: Plan, nodes: ValueNode[]): NodeId {
   const attributes =
     plan.stateDictAttributes === undefined ? undefined : graft(nodes, plan.stateDictAttributes, { storages: 0, tensors: 0 });
   return nodes.push({ kind: 'dict', class: 'OrderedDict', entries, ...(attributes === undefined ? {} : { attributes }) }) - 1;
-}
-
-function isDict(node: ValueNode | undefined): boolean {
-  return typeof node === 'object' && node !== null && node.kind === 'dict';
 }
 
 function itemsOf(node: ValueNode | undefined): readonly NodeId[] | undefined {

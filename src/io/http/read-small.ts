@@ -1,13 +1,12 @@
 /** Small files on web servers, as a whole. */
 import { isCheckpointError } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
+import { SMALL_MOST } from '../local-file.ts';
 
-/** A manifest of 600 000 tensors, as many as are read, has some 110 MB: what the server sends instead must fill neither memory nor cache. */
-const SMALL_MOST = 128 * 2 ** 20;
 /** What servers say of a file that is not there; some hide it from those who may not list its folder. */
 const NONE = [403, 404, 410];
 
-/** A small file's text, by whatever opens its URL within the fences and takes files of so many bytes; null where there is none. */
+/** A small file's text, by whatever opens its URL within the fences and takes files of so many bytes, which are to fill neither memory nor cache; null where there is none. */
 export async function readSmallHttp(open: (uri: string, most: number) => Promise<ByteSource>, uri: string): Promise<string | null> {
   const source = await open(uri, SMALL_MOST).catch((error: unknown) => {
     if (isCheckpointError(error) && NONE.includes(Number(error.details['status']))) return null;

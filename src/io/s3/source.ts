@@ -1,6 +1,7 @@
 /** Objects of an S3 store as byte sources: pinned by entity tag and version when opened, checked at every read. */
 import { CheckpointLoadError, isCheckpointError, type CheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { SMALL_MOST } from '../local-file.ts';
 import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
 import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
 import { CHANGED, StoreFault } from '../store-fault.ts';
@@ -52,9 +53,6 @@ async function headS3(
     throw await explained(error, port, location, policy, signal);
   }
 }
-
-/** Bytes of the largest object that is read as a whole: a manifest of a hundred thousand tensors is some 20 MiB. */
-const SMALL_MOST = 256 * 2 ** 20;
 
 /** The text of a small object; null where there is none. Rejects with a `StoreFault`. */
 export async function readSmallS3(

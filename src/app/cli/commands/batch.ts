@@ -1,16 +1,14 @@
 /** `ckpt batch run|status|retry|pause|resume|cancel`. */
 import type { BatchResult } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
-import { readEnvironment, withPlugins } from '../../environment.ts';
 import type { StartedRun } from '../../start.ts';
-import { connectTemporal } from '../../temporal/connect.ts';
 import { readBatch } from '../batch-document.ts';
 import { showProgress } from '../batch-progress.ts';
 import { batchLines } from '../batch-text.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { logger, note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
+import { note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { untilEnded, untilOurEnd } from '../until-end.ts';
-import { checkAlike, checkStays, clientOf, isServed, linkOf, loadSdk, ownWorker, passingLinkOf, withServer } from '../with-server.ts';
+import { clientOf, connect, linkOf, ownWorker, passingLinkOf, takesItsRuns, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -36,14 +34,10 @@ function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
 }
 
 async function go(options: BatchOptions, start: (batches: CheckpointBatches) => Promise<StartedRun>): Promise<void> {
-  const environment = withPlugins(readEnvironment(), options.plugins);
-  const hasWorker = options.detach !== true;
-  const temporal = await connectTemporal({ log: logger(options), hasWorker, environment, meanwhile: loadSdk });
+  const temporal = await connect(options);
   try {
-    if (options.detach === true) checkStays(temporal, '`--detach`');
-    else if (!isServed(temporal, options.plugins)) checkAlike(temporal);
+    const local = takesItsRuns(temporal, options);
     const { batch } = await clientOf(temporal);
-    const local = hasWorker && !isServed(temporal, options.plugins) && (temporal.kind !== 'configured' || options.worker === true);
     const worker = local ? await ownWorker(temporal, { plugins: options.plugins ?? [] }) : null;
     try {
       const started = await start(batch);

@@ -3,15 +3,13 @@ import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { onErrorOf } from '../../../pipeline/policy.ts';
 import type { CheckpointClient } from '../../client.ts';
 import type { StartedRun } from '../../start.ts';
-import { readEnvironment, withPlugins } from '../../environment.ts';
 import { workerStorage } from '../../storage.ts';
-import { connectTemporal } from '../../temporal/connect.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
-import { logger, note, noteError, noteWarnings, print, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
+import { note, noteError, noteWarnings, print, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { untilOurEnd } from '../until-end.ts';
-import { checkAlike, checkStays, clientOf, isServed, linkOf, loadSdk, ownWorker, passingLinkOf } from '../with-server.ts';
+import { clientOf, connect, linkOf, ownWorker, passingLinkOf, takesItsRuns } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -30,14 +28,10 @@ export async function run(file: string, options: RunOptions): Promise<void> {
 /** Runs a document that was checked against the catalog. */
 export async function runDocument(given: PipelineInput, options: RunOptions): Promise<void> {
   const document = { ...given, report: options.report !== false && given.report !== false };
-  const environment = withPlugins(readEnvironment(), options.plugins);
-  const hasWorker = options.detach !== true;
-  const temporal = await connectTemporal({ log: logger(options), hasWorker, environment, meanwhile: loadSdk });
+  const temporal = await connect(options);
   try {
-    if (options.detach === true) checkStays(temporal, '`--detach`');
-    else if (!isServed(temporal, options.plugins)) checkAlike(temporal);
+    const local = takesItsRuns(temporal, options);
     const client = await clientOf(temporal);
-    const local = hasWorker && !isServed(temporal, options.plugins) && (temporal.kind !== 'configured' || options.worker === true);
     // Before the run is there, which a worker that does not come up would leave to others.
     const storage = local ? await workerStorage({ inputs: 'own' }) : null;
     const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });

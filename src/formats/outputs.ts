@@ -9,6 +9,7 @@ import { tensorBytes } from '../model/dtype.ts';
 import type { Format } from '../model/header.ts';
 import type { LeftOut, Plan } from '../model/plan.ts';
 import { topLevelKeys } from '../model/tree.ts';
+import { withFloat4As } from './float4.ts';
 import type { Layout } from './layout.ts';
 import { layoutSafetensors, type Arrange } from './safetensors/layout.ts';
 import { tiedNames } from './shared-bytes.ts';
@@ -48,7 +49,7 @@ export interface OutputOptions {
 export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
   const { format, shardSize } = options;
   const kept = options.trainingState || given.trainingState === undefined;
-  const plan = kept ? given : withoutTrainingState(given);
+  const plan = withFloat4As(kept ? given : withoutTrainingState(given), format === 'safetensors' ? 'F4' : 'F4_X2');
   const left = kept ? [] : trainingKeys(given).map((what) => ({ what, reason: 'not asked for' }));
   if (format === 'safetensors') {
     const dropped = [

@@ -6,7 +6,7 @@
  */
 import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -143,6 +143,15 @@ test.each(['training.pt', 'legacy_training.pt'])('optimizers and schedulers of %
   expect(dropped).toEqual([]);
   // The weights stand first in ours; all else is equal.
   expect(((await ask('compare', path, join(folder, name))) as string[]).filter((line) => !line.startsWith(': keys'))).toEqual([]);
+});
+
+test('four-bit floats are what safetensors makes of them, and torch finds its own again', async () => {
+  await ask('float4', folder);
+  const ours = await publish(await planOf(join(folder, 'float4.pt')), 'safetensors', 'float4');
+  const theirs = join(folder, 'float4.safetensors');
+  expect((await readFile(ours.path)).equals(await readFile(theirs))).toBe(true);
+  const back = await publish(await planOf(theirs), 'state_dict', 'float4-back');
+  expect(await ask('compare', back.path, join(folder, 'float4.pt'))).toEqual([]);
 });
 
 test('a module takes our state dict, versions of its parts included', async () => {

@@ -346,6 +346,17 @@ def weights(path):
     return {name: describe(value) for name, value in weights_of(load(path, weights_only=False)).items()}
 
 
+def float4(folder):
+    """Four-bit floats as torch saves them, and as safetensors saves the same."""
+    from safetensors.torch import save_file
+
+    wide = torch.arange(24, dtype=torch.uint8).view(torch.float4_e2m1fn_x2).reshape(2, 3, 4)
+    values = {"scale": torch.ones(2), "rows": wide.reshape(6, 4)[2:4], "wide": wide}
+    torch.save(collections.OrderedDict(values), f"{folder}/float4.pt")
+    alone = wide.view(torch.uint8).reshape(6, 4)[2:4].clone().view(torch.float4_e2m1fn_x2)
+    save_file({**values, "rows": alone}, f"{folder}/float4.safetensors")
+
+
 def many(path, count):
     """Loads a file of very many tensors: their number and the sum of all."""
     content = load(path)
@@ -354,7 +365,7 @@ def many(path, count):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("question", choices=["save", "check_all", "compare", "strict", "lightning_train", "lightning_resume", "lightning_begin", "weights", "many", "versions"])
+    parser.add_argument("question", choices=["save", "check_all", "compare", "strict", "lightning_train", "lightning_resume", "lightning_begin", "weights", "float4", "many", "versions"])
     parser.add_argument("arguments", nargs="*")
     asked = parser.parse_args()
     arguments = [int(each) if each.isdigit() else each for each in asked.arguments]

@@ -1,0 +1,31 @@
+/** Four-bit floats under the names of both containers (test/oracle compares with the libraries' own files). */
+import { expect, test } from '@jest/globals';
+import { withFloat4As } from '../../src/formats/float4.ts';
+import type { Dtype } from '../../src/model/dtype.ts';
+import type { Plan, PlannedTensor } from '../../src/model/plan.ts';
+
+function tensor(dtype: Dtype, shape: readonly number[], origin: Partial<PlannedTensor['origin']> = {}): PlannedTensor {
+  return { name: 'w', dtype, shape, origin: { dtype, shape, storage: 0, offset: 0, ...origin } };
+}
+
+function planOf(...tensors: readonly PlannedTensor[]): Plan {
+  return { files: [], storages: [], frozen: [], skipped: [], dropped: [], metadata: {}, tensors };
+}
+
+test('safetensors counts values, torch the bytes that hold two', () => {
+  const torch = planOf(tensor('F4_X2', [2, 3, 4], { offset: 8 }), tensor('F32', [2]));
+  const safetensors = planOf(tensor('F4', [2, 3, 8], { offset: 16 }), tensor('F32', [2]));
+  expect(withFloat4As(torch, 'F4')).toEqual(safetensors);
+  expect(withFloat4As(safetensors, 'F4_X2')).toEqual(torch);
+});
+
+test('of a training state, too', () => {
+  const plan = { ...planOf(), stateTensors: [tensor('F4', [4])] };
+  expect(withFloat4As(plan, 'F4_X2').stateTensors).toEqual([tensor('F4_X2', [2])]);
+});
+
+test.each([
+  ['a scalar', tensor('F4_X2', []), 'F4'],
+  ['rows that do not follow each other', tensor('F4_X2', [2, 2], { stride: [4, 1] }), 'F4'],
+  ['an odd number of values in a row', tensor('F4', [2, 3]), 'F4_X2'],
+] as const)('%s has no form of the other kind', (_, given, dtype) => expect(withFloat4As(planOf(given), dtype)).toEqual(planOf(given)));

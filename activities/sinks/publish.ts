@@ -84,11 +84,12 @@ export default defineStage<Options>({
     await services.storage.check(uri);
     const files = destinationOf(services.storage, uri, call.signal);
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
-    const plan = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
+    const given = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
     const { format, shard_size: shardSize, training_state: trainingState, overwrite, server_side_copy: serverSideCopy } = call.options;
     const asked = JSON.stringify([format, shardSize ?? null, trainingState]);
     const planSha256 = createHash('sha256').update(context.plan.sha256).update(asked).digest('hex');
-    const outputs = outputsOf(plan, call.options, serverSideCopy ? copyArrangement(services.storage, uri) : undefined);
+    const outputs = outputsOf(given, call.options, serverSideCopy ? copyArrangement(services.storage, uri) : undefined);
+    const { plan } = outputs;
     const target = outputs.index === null ? uri : siblingUri(uri, outputs.index.name);
     const manifest = overwrite === 'always' ? null : await unchangedManifest(files, target, planSha256);
     // Found out while bytes are on their way: the program's own files are read for it. What is wrong shows where it is asked for.

@@ -6,10 +6,10 @@
  */
 import { CheckpointConfigError } from '../errors.ts';
 import { tensorBytes } from '../model/dtype.ts';
+import { withFloat4As } from '../model/float4.ts';
 import type { Format } from '../model/header.ts';
 import type { LeftOut, Plan } from '../model/plan.ts';
 import { topLevelKeys } from '../model/tree.ts';
-import { withFloat4As } from './float4.ts';
 import type { Layout } from './layout.ts';
 import { layoutSafetensors, type Arrange } from './safetensors/layout.ts';
 import { tiedNames } from './shared-bytes.ts';
@@ -22,6 +22,8 @@ export interface OutputFile {
 }
 
 export interface Outputs {
+  /** The plan under the format's own names of dtypes: what the files hold. */
+  readonly plan: Plan;
   readonly files: readonly OutputFile[];
   /** The index of shards, to be written when they are there. */
   readonly index: { readonly name: string; readonly text: string } | null;
@@ -46,10 +48,11 @@ export interface OutputOptions {
 }
 
 /** Throws `CheckpointIncompatibleError` where the format has no form for a weight. */
-export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
+export function layoutOutputs(asked: Plan, options: OutputOptions): Outputs {
   const { format, shardSize } = options;
+  const given = withFloat4As(asked, format === 'safetensors' ? 'F4' : 'F4_X2');
   const kept = options.trainingState || given.trainingState === undefined;
-  const plan = withFloat4As(kept ? given : withoutTrainingState(given), format === 'safetensors' ? 'F4' : 'F4_X2');
+  const plan = kept ? given : withoutTrainingState(given);
   const left = kept ? [] : trainingKeys(given).map((what) => ({ what, reason: 'not asked for' }));
   if (format === 'safetensors') {
     const dropped = [
@@ -59,11 +62,12 @@ export function layoutOutputs(given: Plan, options: OutputOptions): Outputs {
     const sharded = shardSize === null ? [] : shards(plan, shardSize);
     const named = withFormat(plan);
     const written = sharded.length > 1 ? safetensorsShards(named, sharded, options) : safetensorsFile(named, options);
-    return { ...written, dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
+    return { ...written, plan: given, dropped: [...left, ...dropped], tied: tiedNames(plan.tensors, plan.storages) };
   }
   checkShards(format, shardSize);
   const layout = layoutTorch(plan, format);
   return {
+    plan: given,
     files: [{ name: null, layout }],
     index: null,
     placeOf: (index) => (layout.heldBy[index] === null ? null : { file: 0, tensor: layout.heldBy[index]! }),

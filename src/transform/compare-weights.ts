@@ -1,5 +1,6 @@
 /** Two state dicts side by side, by their headers. Pure; values are the caller's to compare. */
 import type { Dtype } from '../model/dtype.ts';
+import { float4As } from '../model/float4.ts';
 import type { Header, Tensor } from '../model/header.ts';
 
 export interface Mismatch<T> {
@@ -29,9 +30,10 @@ export function compareWeights(source: Header, target: Header): Comparison {
   const dtypes: Mismatch<Dtype>[] = [];
   const unsupported: string[] = [];
   const alike: { name: string; source: Tensor; target: Tensor }[] = [];
-  for (const [name, ours] of sources) {
+  for (const [name, given] of sources) {
     const theirs = targets.get(name);
     if (theirs === undefined) continue;
+    const ours = theirs.dtype === 'F4' || theirs.dtype === 'F4_X2' ? float4As(given, theirs.dtype) : given;
     if (ours.unsupported !== undefined || theirs.unsupported !== undefined) {
       unsupported.push(name);
       continue;

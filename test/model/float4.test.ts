@@ -1,8 +1,10 @@
 /** Four-bit floats under the names of both containers (test/oracle compares with the libraries' own files). */
 import { expect, test } from '@jest/globals';
-import { withFloat4As } from '../../src/formats/float4.ts';
+import { withFloat4As } from '../../src/model/float4.ts';
 import type { Dtype } from '../../src/model/dtype.ts';
+import type { Header } from '../../src/model/header.ts';
 import type { Plan, PlannedTensor } from '../../src/model/plan.ts';
+import { compareWeights } from '../../src/transform/compare-weights.ts';
 
 function tensor(dtype: Dtype, shape: readonly number[], origin: Partial<PlannedTensor['origin']> = {}): PlannedTensor {
   return { name: 'w', dtype, shape, origin: { dtype, shape, storage: 0, offset: 0, ...origin } };
@@ -29,3 +31,12 @@ test.each([
   ['rows that do not follow each other', tensor('F4_X2', [2, 2], { stride: [4, 1] }), 'F4'],
   ['an odd number of values in a row', tensor('F4', [2, 3]), 'F4_X2'],
 ] as const)('%s has no form of the other kind', (_, given, dtype) => expect(withFloat4As(planOf(given), dtype)).toEqual(planOf(given)));
+
+test('files of both kinds compare as what they are', () => {
+  const headerOf = ({ origin }: PlannedTensor): Header =>
+    ({ weights: [{ name: 'w', tensor: 0 }], tensors: [origin] }) as Partial<Header> as Header;
+  const [torch, safetensors] = [headerOf(tensor('F4_X2', [2, 4])), headerOf(tensor('F4', [2, 8]))];
+  expect(compareWeights(torch, safetensors)).toMatchObject({ shapes: [], dtypes: [], alike: [{ name: 'w' }] });
+  expect(compareWeights(safetensors, torch)).toMatchObject({ shapes: [], dtypes: [], alike: [{ name: 'w' }] });
+  expect(compareWeights(torch, headerOf(tensor('F4', [2, 4]))).shapes).toEqual([{ name: 'w', source: [2, 8], target: [2, 4] }]);
+});

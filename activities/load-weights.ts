@@ -10,13 +10,15 @@ import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
 import { refusedBy } from './option-checks.ts';
-import { readTarget, targetOption } from './read-target.ts';
+import { checkTargetKey, readTarget, targetOption } from './read-target.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
+import { stateDictKey } from './take-source.ts';
 import { withPath } from './with-path.ts';
 
 /** Options that every loader has. */
 export const loaderOptions = {
   target: targetOption,
+  target_state_dict_key: stateDictKey.describe('the same as `state_dict_key` of a source, for a target that is a checkpoint'),
   fill: z
     .enum(['target', 'none'])
     .describe(
@@ -47,6 +49,7 @@ export const loaderOptions = {
 
 export interface LoaderOptions {
   readonly target?: string | Record<string, unknown> | undefined;
+  readonly target_state_dict_key?: string | undefined;
   readonly fill?: LoadRules['fill'] | undefined;
   readonly strip_prefix?: string | undefined;
   readonly add_prefix?: string | undefined;
@@ -56,9 +59,10 @@ export interface LoaderOptions {
 }
 
 /** What can be said of a loader's options together. */
-export const fillable = refusedBy(({ fill, target }: Pick<LoaderOptions, 'fill' | 'target'>) =>
-  checkFill(fill, typeof target === 'object' ? 'spec' : 'checkpoint'),
-);
+export const aboutTarget = refusedBy(({ fill, target, target_state_dict_key: key }: Partial<LoaderOptions>) => {
+  checkFill(fill, typeof target === 'object' ? 'spec' : 'checkpoint');
+  checkTargetKey(key, target === undefined ? null : typeof target === 'object' ? 'spec' : 'checkpoint');
+});
 
 export interface LoaderRules {
   readonly strategy: string;
@@ -81,7 +85,10 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
   const header = (await workspace.getJson(context.header!)) as Header;
   const earlier = context.plan === undefined ? undefined : ((await workspace.getJson(context.plan)) as Plan);
   // zod's record is JSON: it came through Temporal.
-  const target = options.target === undefined ? undefined : await readTarget(call, options.target as string | JsonObject);
+  const target =
+    options.target === undefined
+      ? undefined
+      : await withPath(call, () => readTarget(call, options.target as string | JsonObject, options.target_state_dict_key));
   const fill = options.fill ?? (rules.fillByDefault && target?.kind === 'checkpoint' ? 'target' : 'none');
   const loaded = await withPath(call, () =>
     loadWeights(

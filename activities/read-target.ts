@@ -24,6 +24,8 @@ const SPEC_MAX = 64 * 2 ** 20;
 /** Values of a spec: five for each of as many tensors as any file may have, and more dimensions. */
 const SPEC_LIMITS = { ...JSON_LIMITS, values: 8 * TENSORS_MAX };
 
+const OPTION = 'target';
+
 export const targetOption = z
   .union([z.string().min(1), z.record(z.string(), z.looseObject({}))], {
     error: 'expected a path, a URI, or a mapping {name: {shape, dtype}}',
@@ -34,24 +36,34 @@ export const targetOption = z
   )
   .optional();
 
-/** Reads and checks the target; errors say that it is the target that they are about. */
-export async function readTarget(call: StageCall<unknown>, target: string | JsonObject): Promise<Target> {
-  const configPath = `stages[${call.stage.index}].target`;
-  if (typeof target !== 'string') return targetOfSpec(target, { configPath });
-  const opened = await call.services.open(target).catch((error: unknown) => {
+/** Reads and checks the target, its weights under `stateDictKey` where that is given; errors say that it is the target that they are about. */
+export async function readTarget(call: StageCall<unknown>, target: string | JsonObject, stateDictKey?: string): Promise<Target> {
+  if (typeof target !== 'string') return targetOfSpec(target, { configPath: OPTION });
+  const ofTarget = (error: unknown): never => {
     if (isCheckpointError(error) && error.code === 'CheckpointConfigError')
-      throw new CheckpointConfigError(`\`target\`: ${error.message}`, configPath, { cause: error, details: error.details });
+      throw new CheckpointConfigError(`\`target\`: ${error.message}`, OPTION, { cause: error, details: error.details });
     throw error;
-  });
+  };
+  const opened = await call.services.open(target).catch(ofTarget);
   const source = readInTurn(opened, call.turn);
   try {
     const spec = await specIn(source);
-    if (spec !== undefined) return spec;
+    if (spec !== undefined) {
+      checkTargetKey(stateDictKey, 'spec');
+      return spec;
+    }
     const siblings = siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling), call.turn));
-    return targetOfHeader(await readHeader(source, siblings), source.uri);
+    return targetOfHeader(await readHeader(source, siblings, { stateDictKey }).catch(ofTarget), source.uri);
   } finally {
     await source.close();
   }
+}
+
+/** Only a checkpoint keeps its weights under a key. */
+export function checkTargetKey(stateDictKey: string | undefined, kind: Target['kind'] | null): void {
+  if (stateDictKey === undefined || kind === 'checkpoint') return;
+  const why = kind === null ? 'there is no `target`' : 'a spec of names and shapes has no keys';
+  throw new CheckpointConfigError(`\`target_state_dict_key\` is for a target that is a checkpoint: ${why}.`, 'target_state_dict_key');
 }
 
 /** What a JSON spec says; undefined for a checkpoint, an index of shards included. */

@@ -4,10 +4,10 @@ import type { JsonObject } from '../../src/errors.ts';
 import { readScalar } from '../../src/io/read-scalar.ts';
 import type { Header } from '../../src/model/header.ts';
 import { bestTensor, trainingProgress } from '../../src/transform/training-progress.ts';
-import { fillable, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
+import { aboutTarget, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
 import { defineStage, type StageCall } from '../stage.ts';
 
-const options = z.strictObject(loaderOptions).superRefine(fillable);
+const options = z.strictObject(loaderOptions).superRefine(aboutTarget);
 
 export default defineStage<LoaderOptions>({
   type: 'loader.warm_start',

@@ -1,6 +1,6 @@
 /** `loader.weights_only`: the model's weights, without optimizer, schedulers, callbacks and loops. */
 import { z } from 'zod';
-import { fillable, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
+import { aboutTarget, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
 import { defineStage } from '../stage.ts';
 
 const options = z
@@ -8,7 +8,7 @@ const options = z
     strict: z.boolean().default(false).describe('names of source and target must be equal; needs a target'),
     ...loaderOptions,
   })
-  .superRefine(fillable);
+  .superRefine(aboutTarget);
 
 export default defineStage<LoaderOptions & { readonly strict: boolean }>({
   type: 'loader.weights_only',

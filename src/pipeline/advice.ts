@@ -9,7 +9,7 @@ const BY_REASON: Readonly<Record<string, string>> = {
   unsafe: 'Do not load the file elsewhere, and find out who wrote it: `ckpt scan` lists every name in its pickles.',
   no_tensors: 'Look at the source with `ckpt inspect`: nothing was published, and what was there before is as it was.',
   no_state_dict:
-    'Name the key of the weights: `state_dict_key` of the source, `--state-dict-key` of `ckpt inspect`, `convert` and `diff`. Where no key holds tensors, save `model.state_dict()`.',
+    'Name the key of the weights: `state_dict_key` of the source, `target_state_dict_key` for a target, `--state-dict-key` of `ckpt inspect`, `convert`, `diff` and `verify`. Where no key holds tensors, save `model.state_dict()`.',
   not_waiting: 'Look at the run with `ckpt status`.',
   missing_fields: 'Put a source before loaders, and a loader before modifiers and sinks.',
 };

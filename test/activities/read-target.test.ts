@@ -1,23 +1,24 @@
 /** JSON specs as targets, from files that may come from anybody. */
 import { expect, test } from '@jest/globals';
-import { readTarget } from '../../activities/read-target.ts';
+import { checkTargetKey, readTarget } from '../../activities/read-target.ts';
 import type { StageCall } from '../../activities/stage.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';
 import type { Target } from '../../src/model/target.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { dict, tensor, torchFile } from '../support/torch-file.ts';
 
 const URI = 'memory:///target.json';
 const SPEC = '{"shape":[2,3],"dtype":"F32"}';
 
-function read(text: string): Promise<Target> {
+function read(content: string | Uint8Array, stateDictKey?: string): Promise<Target> {
   // Of a call, the reading of a target uses these only.
   const call = {
-    services: { open: async () => memorySource(Buffer.from(text), URI) },
+    services: { open: async () => memorySource(Buffer.from(content), URI) },
     stage: { index: 0 },
     turn: turnOf(slots(1), new AbortController().signal),
   };
-  return readTarget(call as unknown as StageCall<unknown>, URI);
+  return readTarget(call as unknown as StageCall<unknown>, URI, stateDictKey);
 }
 
 test('a spec is taken by its names', async () => {
@@ -40,4 +41,24 @@ test.each([
   ['no tensor', '{}', 'CheckpointValidationError', 'it names no tensor'],
 ])('a spec with %s is refused', async (_, text, code, message) => {
   await expect(read(text)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+});
+
+test('a checkpoint is taken by the key of its weights', async () => {
+  const file = torchFile(dict({ net: dict({ w: tensor(0) }), old: dict({ v: tensor(0) }) }), { '0': new Uint8Array(8) });
+  await expect(read(file)).rejects.toMatchObject({
+    details: { reason: 'no_state_dict' },
+    message: expect.stringContaining('`target_state_dict_key`'),
+  });
+  expect((await read(file, 'net')).tensors.map(({ name }) => name)).toEqual(['w']);
+  await expect(read(file, 'nets')).rejects.toMatchObject({ code: 'CheckpointValidationError' });
+});
+
+test('a key of what has none is refused', async () => {
+  await expect(read(`{"a":${SPEC}}`, 'net')).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    details: { config_path: 'target_state_dict_key' },
+  });
+  expect(() => checkTargetKey('net', null)).toThrow('there is no `target`');
+  expect(() => checkTargetKey('net', 'checkpoint')).not.toThrow();
+  expect(() => checkTargetKey(undefined, 'spec')).not.toThrow();
 });

@@ -79,6 +79,8 @@ describe('convert', () => {
     const against = await json('diff', 'gan.safetensors', 'gan.pth', '--values', '--target-state-dict-key', 'params');
     expect(against.report).toMatchObject({ equal: false, unexpected_keys: ['v'], value_mismatches: ['w'] });
     expect((await ckpt('inspect', 'gan.safetensors', ...key)).code).toBe(2);
+    expect((await ckpt('verify', 'gan.pth')).stderr).toContain('`--state-dict-key` of a command');
+    expect((await json('verify', 'gan.pth', ...key)).report).toMatchObject({ valid: true, tensors: 3 });
   });
 
   test('into shards, and back from their index', async () => {

@@ -78,6 +78,7 @@ program
   .description('read every tensor: structure, checksums, manifest, NaN and infinite values; exit 1 on a finding')
   .addOption(json())
   .option('--manifest [file]', 'the manifest must be there; default: it is compared where one is beside the file')
+  .addOption(stateDictKey())
   .action(async (uri: string, _options, command: Command) => (await import('./commands/verify.ts')).verify(uri, command.optsWithGlobals()));
 
 program

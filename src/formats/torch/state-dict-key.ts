@@ -10,7 +10,7 @@ import { dictAt, entryOf, keyText, type Dict } from '../../model/dict-path.ts';
 /** Characters of a path; module paths of large models have some 200. Each dot of it may cost a look at what stands before. */
 export const PATH_MAX = 1000;
 /** How people name it. */
-export const KEY_OPTION = '`state_dict_key` of the source (`--state-dict-key` of a command)';
+export const KEY_OPTION = '`state_dict_key` of the source (`target_state_dict_key` for a target, `--state-dict-key` of a command)';
 /** Paths that an error names. */
 const NAMED = 10;
 /** What optimizers and schedulers keep are tensors, too, and never weights. */

@@ -34,6 +34,7 @@ const NO_MANIFEST: readonly string[] = ['CheckpointValidationError', 'Checkpoint
 interface VerifyOptions extends OutputOptions {
   /** True: the one beside the file, which must be there. */
   readonly manifest?: string | true;
+  readonly stateDictKey?: string;
 }
 
 interface Finding {
@@ -45,7 +46,7 @@ interface Finding {
 }
 
 export async function verify(location: string, options: VerifyOptions): Promise<void> {
-  const { uri, size, header } = await readCheckpoint(location);
+  const { uri, size, header } = await readCheckpoint(location, options.stateDictKey);
   const beside = await manifestFor(uri, options.manifest);
   const { manifest } = beside;
   const state = manifest !== null ? 'compared' : beside.findings.length > 0 ? 'unreadable' : null;

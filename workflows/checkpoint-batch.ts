@@ -63,7 +63,7 @@ import {
 } from '../src/pipeline/batch.ts';
 import { batchDetails } from '../src/pipeline/batch-details.ts';
 import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
-import { expand, refuseClimbing } from '../src/pipeline/batch-template.ts';
+import { expand, refuseClimbing, refuseTaken } from '../src/pipeline/batch-template.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY, type PipelineInput, type PipelineResult } from '../src/pipeline/contract.ts';
 import { ATTRIBUTES_MEMO, startAttributes } from '../src/pipeline/search-attributes.ts';
@@ -158,6 +158,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     try {
       const pipeline = expand(input.pipeline, item);
       checkBelow(input.pipeline, item);
+      refuseTaken(item);
       const size = JSON.stringify(pipeline).length;
       unconfirmed += size;
       const child = await startChild<(document: PipelineInput) => Promise<PipelineResult>>(PIPELINE_WORKFLOW, {
@@ -228,7 +229,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
   /** Begins items and waits for their ends; gives how many were not begun. */
   async function run(input: BatchInput): Promise<number> {
     const { index, total: found } =
-      given ?? (await listing[LIST_ACTIVITY]({ items: input.items, workspace, results: input.results ?? null }));
+      given ?? (await listing[LIST_ACTIVITY]({ items: input.items, workspace, results: input.results ?? null, pipeline: input.pipeline }));
     list = index;
     total = found;
     status = 'running';

@@ -36,7 +36,7 @@ export interface BatchActivities {
   readonly [AWAIT_ACTIVITY]: (input: { readonly children: readonly Child[] }) => Promise<Awaited>;
 }
 
-export type ListInput = Own & { readonly items: BatchItems; readonly results: string | null };
+export type ListInput = Own & { readonly items: BatchItems; readonly results: string | null; readonly pipeline: PipelineInput };
 export type PageInput = Own & { readonly index: BlobReference; readonly page: number; readonly pipeline: PipelineInput };
 export type RecordInput = Own & {
   readonly index: BlobReference;

@@ -14,6 +14,7 @@ import { expand, refuseClimbing } from '../../src/pipeline/batch-template.ts';
 import type { Catalog } from '../catalog.ts';
 import type { Services, Workspace } from '../services.ts';
 import { unchangedOutputs } from '../unchanged.ts';
+import { destinationsIn } from './destinations.ts';
 import type { ListInput, PageInput } from './index.ts';
 
 /** Items of a page, and characters of its JSON: pages pass through Temporal's history. */
@@ -24,7 +25,7 @@ const GROUP = 256;
 /** Items that are looked at together for being unchanged. */
 const LOOKS_AT_ONCE = 16;
 
-export async function listPages(services: Services, { items, workspace, results }: ListInput): Promise<ListOutput> {
+export async function listPages(services: Services, { items, workspace, results, pipeline }: ListInput): Promise<ListOutput> {
   const context = Context.current();
   // Better said before the first item than after the last.
   if (results !== null) {
@@ -32,6 +33,17 @@ export async function listPages(services: Services, { items, workspace, results 
     await checkWritable(results, services.storage);
   }
   const store = services.workspace(workspace);
+  const destinations = destinationsIn(pipeline);
+  const listed = await writePages(store, listItems(items, { storage: services.storage, own: (uri) => store.openFile(uri) }), (item) => {
+    context.cancellationSignal.throwIfAborted();
+    destinations.note(item);
+    return item;
+  });
+  const judged = destinations.judge();
+  return judged === null ? listed : writePages(store, itemsIn(store, listed.index), judged);
+}
+
+async function writePages(store: Workspace, items: AsyncIterable<BatchItem>, taken: (item: BatchItem) => BatchItem): Promise<ListOutput> {
   const groups: BlobReference[] = [];
   let pages: BlobReference[] = [];
   let page: BatchItem[] = [];
@@ -47,8 +59,8 @@ export async function listPages(services: Services, { items, workspace, results 
     characters = 0;
     if (pages.length === GROUP) await flushGroup();
   };
-  for await (const item of listItems(items, { storage: services.storage, own: (uri) => store.openFile(uri) })) {
-    context.cancellationSignal.throwIfAborted();
+  for await (const given of items) {
+    const item = taken(given);
     const size = JSON.stringify(item).length;
     if (page.length === PAGE_ITEMS || (page.length > 0 && characters + size > PAGE_CHARACTERS)) await flush();
     page.push(item);
@@ -66,7 +78,7 @@ export async function readPage(catalog: Catalog, services: Services, { index, pa
   const items = await itemsOf(services.workspace(workspace), index, page);
   const look = async (item: BatchItem): Promise<ListedItem> => {
     signal.throwIfAborted();
-    const document = expanded(pipeline, item);
+    const document = item.destination_of === undefined ? expanded(pipeline, item) : null;
     const unchanged = document === null ? null : await unchangedOutputs(catalog, services, document, signal);
     return unchanged === null ? item : { ...item, unchanged };
   };
@@ -79,6 +91,14 @@ export async function itemsOf(store: Workspace, index: BlobReference, page: numb
   const pages = group === undefined ? [] : ((await store.getJson(group)) as readonly BlobReference[]);
   const reference = pages[page % GROUP];
   return reference === undefined ? [] : ((await store.getJson(reference)) as readonly BatchItem[]);
+}
+
+async function* itemsIn(store: Workspace, index: BlobReference): AsyncGenerator<BatchItem> {
+  for (let page = 0; ; page++) {
+    const items = await itemsOf(store, index, page);
+    if (items.length === 0) return;
+    yield* items;
+  }
 }
 
 /** Null where the template does not go with the item: its run will say so. */

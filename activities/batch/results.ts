@@ -64,8 +64,8 @@ function changedPage(
   );
 }
 
-function withItem({ key, uri, columns }: BatchItem, { index, ...rest }: Omit<Noted, 'page' | 'offset'>): Outcome {
-  return { index, item: key, uri, columns, ...rest };
+function withItem({ key: item, ...kept }: BatchItem, { index, ...rest }: Omit<Noted, 'page' | 'offset'>): Outcome {
+  return { index, item, ...kept, ...rest };
 }
 
 export async function finishResults(services: Services, { workspace, part, results, batch, run }: FinishInput): Promise<string> {

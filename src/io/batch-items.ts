@@ -51,8 +51,11 @@ async function* failedIn(results: string, { own, storage }: ItemPlaces): AsyncGe
   const source = (await own(results)) ?? (await storage.open(results));
   try {
     for await (const { line, number } of linesOf(source)) {
-      const { item, uri, columns, status } = jsonOf(line, `${results}, line ${number}`, 'items.failed_in') as Outcome;
-      if (status === 'failed' || status === 'cancelled') yield { uri, key: item, columns };
+      const outcome = jsonOf(line, `${results}, line ${number}`, 'items.failed_in') as Outcome;
+      const { item: key, uri, columns, status, destination_of: other } = outcome;
+      // The other one is perhaps not among those that failed.
+      if (status === 'failed' || status === 'cancelled')
+        yield { uri, key, columns, ...(other === undefined ? {} : { destination_of: other }) };
     }
   } finally {
     await source.close();

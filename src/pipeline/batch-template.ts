@@ -61,6 +61,16 @@ export function refuseClimbing(template: PipelineInput, item: BatchItem): void {
   check(template as unknown as Json, 'pipeline');
 }
 
+/** Throws `CheckpointConfigError` where another item of the batch comes first at the place that this one would be published to. */
+export function refuseTaken({ key, destination_of: other }: BatchItem): void {
+  if (other === undefined) return;
+  throw new CheckpointConfigError(
+    `${key} would be published over ${other}: the template gives both one place. Tell them apart there with \`\${item.dir}\` or a column, and start the batch again.`,
+    'pipeline',
+    { details: { item: key, destination_of: other } },
+  );
+}
+
 /** A text of the template that is a place in a file system or a store, wherever it stands: stages of plug-ins name theirs as they like. */
 const LOCATION = /^(\/|~\/|[a-z][a-z0-9+.-]*:\/\/|\$\{item\.)/i;
 const LEADING = /^\$\{item\.[^{}]+\}/;

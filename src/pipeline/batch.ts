@@ -57,6 +57,8 @@ export interface BatchItem {
   readonly uri: string;
   readonly key: string;
   readonly columns: Readonly<Record<string, string>>;
+  /** Key of another item, which comes first and is published to the same place: this one must not go over it. */
+  readonly destination_of?: string;
 }
 
 export type BatchItems =
@@ -143,6 +145,8 @@ export interface Outcome {
   readonly run_id: string | null;
   readonly outputs: readonly string[];
   readonly error: ErrorReport | null;
+  /** As of the item. */
+  readonly destination_of?: string;
   /** ISO 8601; absent in results of versions before it was kept. */
   readonly ended?: string;
 }

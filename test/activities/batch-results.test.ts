@@ -37,7 +37,7 @@ const call = <I, O>(activity: (input: I) => Promise<O>, input: I): Promise<O> =>
 
 test('twenty thousand items, of which one in a thousand ends at the very last', async () => {
   const items = Array.from({ length: ITEMS }, (_, index) => ({ uri: `/in/${index}`, note: `n${index}` }));
-  const { index, total } = await call(activities[LIST_ACTIVITY], { items, workspace: null, results: null });
+  const { index, total } = await call(activities[LIST_ACTIVITY], { items, workspace: null, results: null, pipeline });
   expect(total).toBe(ITEMS);
   const page = await call(activities[PAGE_ACTIVITY], { index, page: 99, workspace: null, pipeline });
   expect(page.items).toHaveLength(PAGE);
@@ -77,7 +77,7 @@ test.each([
   ['another page', 0, 3],
   ['no page', 1, 0],
 ])('an outcome of an item that the list has no more (%s) is refused for good', async (_, page, offset) => {
-  const { index } = await call(activities[LIST_ACTIVITY], { items: ['/in/0', '/in/1', '/in/2'], workspace: null, results: null });
+  const { index } = await call(activities[LIST_ACTIVITY], { items: ['/in/0', '/in/1', '/in/2'], workspace: null, results: null, pipeline });
   const outcome: Noted = {
     index: 3,
     page,

@@ -140,7 +140,7 @@ function merge(uri: string, weightMap: ReadonlyMap<string, string>, headers: Rea
     const names = [...byName.keys()].slice(0, LISTED).map((name) => JSON.stringify(name));
     findings.push({
       code: 'unlisted_tensors',
-      message: `the shards hold ${byName.size} tensors that the index does not name: ${names.join(', ')}${byName.size > LISTED ? ', …' : ''}`,
+      message: `the shards hold tensors that the index does not name (${byName.size}): ${names.join(', ')}${byName.size > LISTED ? ', …' : ''}`,
     });
     for (const { weight } of byName.values()) weights.push(weight);
   }

@@ -106,7 +106,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   if (weights.length === 0)
     throw notUnderKey(
       tree,
-      `${uri}: the state dict${key === null ? '' : ` under ${key}`} holds no tensor (${nonTensors.length} other entries).`,
+      `${uri}: the state dict${key === null ? '' : ` under ${key}`} holds no tensor (other values: ${nonTensors.length}).`,
       'empty state dict',
     );
   // What the weights lie in is no training state.

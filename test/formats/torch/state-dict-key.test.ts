@@ -120,8 +120,8 @@ describe('a key without a state dict is refused with what is there, and where te
     ['steps', 'key steps holds a list, expected a dict of tensors. Tensors are in net.g'],
     ['steps.0', 'key steps holds a list, expected a dict of tensors.'],
     ['net.g.w', 'key net.g.w holds a tensor, expected a dict of tensors.'],
-    ['none', 'the state dict under none holds no tensor (1 other entries). Tensors are in net.g'],
-    ['', 'the state dict holds no tensor (3 other entries). Tensors are in net.g'],
+    ['none', 'the state dict under none holds no tensor (other values: 1). Tensors are in net.g'],
+    ['', 'the state dict holds no tensor (other values: 3). Tensors are in net.g'],
   ])('%j', async (key, says) => {
     const error = await errorOf(read(root, key));
     expect(error.code).toBe('CheckpointValidationError');

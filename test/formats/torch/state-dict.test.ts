@@ -57,7 +57,7 @@ describe('no state dict', () => {
     [
       'dicts',
       dict({ model: dict({ a: dict({ w: tensor(0) }) }) }),
-      'under model holds no tensor (1 other entries). Tensors are in model.a',
+      'under model holds no tensor (other values: 1). Tensors are in model.a',
     ],
   ])('a key of the rule that holds %s says where tensors are', async (_name, root, says) => {
     expect((await errorOf(root)).message).toContain(says);

@@ -7,7 +7,7 @@ import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
-import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
+import { formatBytes, formatCount, formatText, within } from '../../../pipeline/text.ts';
 import { otherContent } from '../../../transform/left-out.ts';
 import { configuredStorage } from '../../storage.ts';
 import { callerFolder } from '../paths.ts';
@@ -15,6 +15,8 @@ import { print, printJson, type OutputOptions } from '../output.ts';
 
 /** Rows of the tensor table before it is cut; `--json` has all. */
 const MOST_ROWS = 40;
+/** Bytes of a name there; --json has the whole. */
+const MOST_NAME = 120;
 
 interface InspectOptions extends OutputOptions {
   readonly stateDictKey?: string;
@@ -113,11 +115,13 @@ function trainingState(header: Header): { readonly hyper_parameters?: Json; read
 function table(report: Report, header: Header): readonly string[] {
   const { training } = report;
   const width = Math.min(80, Math.max(6, ...report.tensors.slice(0, MOST_ROWS).map(({ name }) => name.length)));
-  const rows = report.tensors
-    .slice(0, MOST_ROWS)
-    .map(
-      (t) => `  ${t.name.padEnd(width)}  ${(t.dtype ?? '?').padEnd(8)}  ${`[${t.shape.join(', ')}]`.padEnd(18)}  ${formatBytes(t.bytes)}`,
-    );
+  const rows = report.tensors.slice(0, MOST_ROWS).map(({ name, dtype, shape, bytes, ...other }) => {
+    const what =
+      dtype === null
+        ? `no plain form: ${other.unsupported}`
+        : `${dtype.padEnd(8)}  ${`[${shape.join(', ')}]`.padEnd(18)}  ${formatBytes(bytes)}`;
+    return `  ${short(name).padEnd(width)}  ${what}`;
+  });
   const more = report.tensors.length - rows.length;
   const unknown = header.globals.filter(({ verdict }) => verdict !== 'safe').map(({ module, name }) => `${module}.${name}`);
   return [
@@ -154,7 +158,13 @@ function totals(title: string, tensors: Report['tensors'], group: (tensor: Repor
     sums.set(group(tensor), { count: sum.count + 1, bytes: sum.bytes + tensor.bytes });
   }
   const shown = [...sums].sort((a, b) => b[1].bytes - a[1].bytes).slice(0, 12);
-  return [`  ${title}: ${shown.map(([name, { count, bytes }]) => `${name} ${formatBytes(bytes)} (${count})`).join(', ')}`];
+  const more = sums.size > shown.length ? ' …' : '';
+  return [`  ${title}: ${shown.map(([name, { count, bytes }]) => `${short(name)} ${formatBytes(bytes)} (${count})`).join(', ')}${more}`];
+}
+
+/** A name may be as long as a file. */
+function short(name: string): string {
+  return name.length <= MOST_NAME ? name : `${within(name, MOST_NAME)}…`;
 }
 
 function yes(value: boolean): string {

@@ -1,5 +1,6 @@
 /** Turns the catalog into Temporal activities: one per stage type, one that discards for each stage that can, and the run's own. */
 import { activityInfo, Context } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import { CheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
 import { turnOf } from '../src/io/turn.ts';
 import { CONTEXT_LIMIT } from '../src/model/context.ts';
@@ -25,6 +26,9 @@ import { endedBy, inTurn, type Services } from './services.ts';
 import { PULSE, withPulse } from './pulse.ts';
 import type { StageCall, StageDefinition } from './stage.ts';
 import { recipeOf } from './unchanged.ts';
+
+/** Milliseconds for the server to say whether a run is going on. */
+const ANSWER = 10_000;
 
 type Activity = (input: StageInput) => Promise<StageOutput | void>;
 
@@ -95,11 +99,28 @@ async function run(
   } catch (error) {
     // For the attempt after this one, wherever it is made.
     beat(last, endedAttempt(attempt, started, reportOf(error)));
+    // Where the run itself has gone nobody comes after this attempt, and nobody else clears up.
+    if (await isOrphaned(activity.cancellationSignal)) await discard(stage, input, services).catch(() => undefined);
     throw error;
   } finally {
     clearInterval(pulse);
     turn.giveBack();
   }
+}
+
+/** Whether Temporal knows the attempt no more because its run was terminated; not where another attempt has begun, or nobody can tell. */
+async function isOrphaned({ aborted, reason }: AbortSignal): Promise<boolean> {
+  if (!aborted || !(reason instanceof Error) || reason.message !== 'NOT_FOUND') return false;
+  const { client } = Context.current();
+  const { workflowExecution } = activityInfo();
+  if (workflowExecution === undefined) return false;
+  const { workflowId, runId } = workflowExecution;
+  return client
+    .withDeadline(Date.now() + ANSWER, () => client.workflow.getHandle(workflowId, runId).describe())
+    .then(
+      ({ status }) => status.name !== 'RUNNING',
+      (error: unknown) => error instanceof WorkflowNotFoundError,
+    );
 }
 
 async function discard(stage: StageDefinition, input: StageInput, services: Services): Promise<void> {

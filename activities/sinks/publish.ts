@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { CheckpointConfigError, CheckpointError, type Json } from '../../src/errors.ts';
+import { CheckpointError, type Json } from '../../src/errors.ts';
 import { checkShards, layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
 import type { Arrange } from '../../src/formats/safetensors/layout.ts';
 import { FORMATS } from '../../src/model/header.ts';
@@ -27,6 +27,7 @@ import { LONG_WORK } from '../../src/io/breath.ts';
 import { digestTensors } from '../../src/io/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
+import { existsError } from '../../src/io/overwrite.ts';
 import { checkOutput } from '../../src/io/storage/storage.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
 import { refusedBy } from '../option-checks.ts';
@@ -210,10 +211,7 @@ async function placesOf({
 }
 
 async function refuseExisting(files: Destination, index: string): Promise<void> {
-  if ((await files.identity(index)) !== null)
-    throw new CheckpointConfigError(`${index} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
-      details: { reason: 'exists' },
-    });
+  if ((await files.identity(index)) !== null) throw existsError(index);
 }
 
 function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options, arrange?: Arrange): Outputs {

@@ -8,8 +8,8 @@
  * Invariant: either way holds the same bytes; a file system or memory that does not bear direct writes is found out by the first
  * of them, which is then repeated through the cache.
  */
-import { constants } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 
 /** Place, length and memory of a direct write are multiples of this: the largest block of disks in use. */
 const ALIGNMENT = 4096;
@@ -19,6 +19,8 @@ const FLUSH_EVERY = 64 * 1024 * 1024;
 export interface OutputFile {
   /** Several at a time are fine. */
   write(bytes: Uint8Array, offset: number): Promise<void>;
+  /** Whether the path still names it. */
+  isAt(path: string): Promise<boolean>;
   /** The number of bytes that are there of those asked for. */
   readInto(offset: number, target: Uint8Array): Promise<number>;
   /** Cuts the file at its size and waits until all of it is on the disk. */
@@ -30,6 +32,7 @@ export interface OutputFile {
 export async function openOutput(path: string, { exists, size }: { readonly exists: boolean; readonly size: number }): Promise<OutputFile> {
   const file = await open(path, exists ? 'r+' : 'wx+');
   const flush = flushing(file);
+  let own: Stats | undefined;
   let direct = await (size < ALIGNMENT ? undefined : openDirect(path))?.catch(async (error: unknown) => {
     await file.close();
     throw error;
@@ -57,6 +60,10 @@ export async function openOutput(path: string, { exists, size }: { readonly exis
       const cached = bytes.length - done;
       while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
       flush.wrote(cached);
+    },
+    async isAt(named) {
+      const there = await stat(named).catch(() => null);
+      return there !== null && there.ino === (own ??= await file.stat()).ino && there.dev === own.dev;
     },
     async readInto(offset, target) {
       let done = 0;

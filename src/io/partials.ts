@@ -63,11 +63,17 @@ export async function finishedAs(path: string, token: string): Promise<Finished 
   }
 }
 
+/** Names of the partial files in the folder; none where it is not there. */
+export async function partialsIn(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => name !== RECORD);
+}
+
 /** Removes the partial files of all attempts, or of all others than one that goes on. Nothing there is fine. */
 export async function discardPartials(path: string, token: string, kept?: string): Promise<void> {
   const folder = partialsFolder(path, token);
-  const names = await readdir(folder).catch(() => []);
-  await Promise.all(names.filter((name) => name !== RECORD && name !== kept).map((name) => remove(join(folder, name))));
+  const names = await partialsIn(folder);
+  await Promise.all(names.filter((name) => name !== kept).map((name) => remove(join(folder, name))));
   if (kept === undefined) await rmdir(folder).catch(() => undefined);
 }
 

@@ -3,21 +3,26 @@
  *
  * Every attempt writes a partial file of its own name and says so in its progress. The next attempt takes that file over by
  * renaming it, reads what is there, compares its digest with the reported one, and goes on behind it. An attempt that is
- * believed dead but still runs finds its file gone and fails. One that comes after the output was complete leaves it as it is.
+ * believed dead but still runs finds its file gone before its next write, and fails. One that comes after the output was complete
+ * leaves it as it is.
  */
 import { randomUUID } from 'node:crypto';
-import { open, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { link, lstat, open, realpath, rename, rm, rmdir, stat, statfs, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../model/byte-source.ts';
 import type { Plan } from '../model/plan.ts';
+import { keepsProgress } from './attempt-end.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from './copy.ts';
 import { makeNewFolder } from './folders.ts';
 import { checkReplaceable, localPath } from './local-file.ts';
 import { openOutput } from './output-file.ts';
-import { discardPartials, finishedAs, leavePartials, partialsFolder, recordFinished } from './partials.ts';
-import type { Overwrite } from './s3/conditions.ts';
+import { existsError, type Overwrite } from './overwrite.ts';
+import { discardPartials, finishedAs, leavePartials, partialsFolder, partialsIn, recordFinished } from './partials.ts';
+
+/** What file systems answer that have no links. */
+const NO_LINKS: readonly string[] = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'];
 
 /** What an attempt reports, and the next one goes on from. */
 export interface PartialProgress extends Progress {
@@ -51,12 +56,7 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
   const path = localPath(options.uri);
   const finished = await finishedAs(path, token);
   if (finished?.content === content) return { ...finished.copied, identity: finished.identity };
-  if (overwrite === 'never' && (await stat(path).catch(() => null)) !== null)
-    throw new CheckpointConfigError(
-      `${options.uri} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`,
-      undefined,
-      { details: { reason: 'exists' } },
-    );
+  if (overwrite === 'never' && (await stat(path).catch(() => null)) !== null) throw existsError(options.uri);
   await checkDestination(path, plan.files);
   const name = randomUUID().slice(0, 8);
   const folder = partialsFolder(path, token);
@@ -66,6 +66,8 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
     made = await makeNewFolder(folder);
     const taken = made === undefined ? await takeOver(options.resume, folder, partial) : undefined;
     if (made === undefined) await discardPartials(path, token, name);
+    // At once: an attempt after this one looks for the file under the name that it has now.
+    if (taken !== undefined) options.onProgress({ ...taken, partial: name });
     await checkRoom(path, layout.size - (taken?.offset ?? 0) + manifestRoom(layout));
     const copy = (resume: Progress | undefined): Promise<Copied> =>
       writeFile(
@@ -80,14 +82,13 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
     });
     signal.throwIfAborted();
     const identity = await recordFinished(folder, name, { content, copied });
-    await rename(partial, path);
+    if (overwrite === 'never') await putNew(partial, path);
+    else await rename(partial, path);
     await syncFolder(dirname(path));
     return { ...copied, identity };
   } catch (error) {
     const explained = explain(error, path, layout.size);
-    // What may be tried again goes on from here; after the last attempt the run discards it.
-    const goesOn = signal.aborted ? isShutdown(signal) : !(isCheckpointError(explained) && !explained.retryable);
-    if (!goesOn) {
+    if (!keepsProgress(signal, explained)) {
       await leavePartials(path, token, name);
       if (made !== undefined) await removeEmpty(dirname(path), made);
     }
@@ -95,16 +96,32 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
   }
 }
 
-/** True where the worker stops and another one is to go on. */
-function isShutdown(signal: AbortSignal): boolean {
-  return signal.reason instanceof Error && signal.reason.message === 'WORKER_SHUTDOWN';
+/** Gives the file its name where nobody has taken that meanwhile. */
+async function putNew(partial: string, path: string): Promise<void> {
+  try {
+    await link(partial, path);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') throw existsError(path);
+    // A file system without links has no such promise: a look is the best there is.
+    if (!NO_LINKS.includes(code)) throw error;
+    if ((await stat(path).catch(() => null)) !== null) throw existsError(path);
+    return rename(partial, path);
+  }
+  await unlink(partial);
 }
 
-/** Makes an earlier attempt's partial file ours, if it is there and long enough. */
+/**
+ * Makes an earlier attempt's partial file ours, if it is there and long enough. One that was taken over by an attempt which ended before it could say
+ * so has another name: then it is the only one there. The digest proves either.
+ */
 async function takeOver(resume: PartialProgress | undefined, folder: string, partial: string): Promise<Progress | undefined> {
-  if (resume === undefined || !/^[0-9a-f]{8}$/.test(resume.partial)) return undefined;
-  const left = join(folder, resume.partial);
-  const there = await stat(left).catch(() => null);
+  if (resume === undefined) return undefined;
+  const names = await partialsIn(folder);
+  const name = names.includes(resume.partial) ? resume.partial : names.length === 1 ? names[0]! : undefined;
+  if (name === undefined) return undefined;
+  const left = join(folder, name);
+  const there = await lstat(left).catch(() => null);
   if (there === null || !there.isFile() || there.size < resume.offset || resume.offset === 0) return undefined;
   return rename(left, partial).then(
     () => resume,
@@ -124,7 +141,11 @@ async function writeFile(
   try {
     const copied = await copyLayout({
       ...options,
-      write: (bytes, offset) => file.write(bytes, offset),
+      write: async (bytes, offset) => {
+        // Taken over, it may be the output by now, and what pins that is also when it was written last.
+        if (!(await file.isAt(partial))) throw takenOver(partial);
+        await file.write(bytes, offset);
+      },
       ...(resume === undefined ? {} : { resume: { ...resume, readInto } }),
     });
     await file.finish(options.layout.size);
@@ -132,6 +153,12 @@ async function writeFile(
   } finally {
     await file.close();
   }
+}
+
+function takenOver(partial: string): CheckpointError {
+  return new CheckpointError(`${partial} is no longer this attempt's: another one has taken it over, or somebody has removed it.`, {
+    details: { partial },
+  });
 }
 
 /** Throws where a file cannot take that path, or would take the place of one that is read. */

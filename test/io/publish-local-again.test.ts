@@ -12,7 +12,7 @@ import { writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
 import { forgetPartials, partialsFolder } from '../../src/io/partials.ts';
 import { giveWay } from '../../src/io/publish-index.ts';
 import { publishLocal } from '../../src/io/publish-local.ts';
-import type { Overwrite } from '../../src/io/s3/conditions.ts';
+import type { Overwrite } from '../../src/io/overwrite.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import { withdraw, withdrawShards } from '../../src/io/withdraw.ts';
 import { pin, type ByteSource } from '../../src/model/byte-source.ts';

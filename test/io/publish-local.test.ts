@@ -4,7 +4,8 @@ import { mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
-import { openLocalFile, openPinned } from '../../src/io/local-file.ts';
+import { identityOf, openLocalFile, openPinned } from '../../src/io/local-file.ts';
+import type { Overwrite } from '../../src/io/overwrite.ts';
 import { discardPartials, partialsFolder } from '../../src/io/partials.ts';
 import { publishLocal, type PartialProgress } from '../../src/io/publish-local.ts';
 import { pin, type ByteSource } from '../../src/model/byte-source.ts';
@@ -59,10 +60,11 @@ interface Attempt {
   readonly onProgress?: (progress: PartialProgress) => void;
   readonly signal?: AbortSignal;
   readonly wrap?: (source: ByteSource) => ByteSource;
+  readonly overwrite?: Overwrite;
 }
 
 function publish(name: string, attempt: Attempt = {}) {
-  const { resume, onProgress = () => undefined, signal = new AbortController().signal, wrap = (source) => source } = attempt;
+  const { resume, onProgress = () => undefined, signal = new AbortController().signal, wrap = (source) => source, overwrite } = attempt;
   return publishLocal({
     uri: join(folder, name),
     layout: layoutSafetensors(plan),
@@ -70,7 +72,7 @@ function publish(name: string, attempt: Attempt = {}) {
     open: async (file) => wrap(await openPinned(file)),
     token: 'token',
     content: 'content',
-    overwrite: 'if_changed',
+    overwrite: overwrite ?? 'if_changed',
     ...(resume === undefined ? {} : { resume }),
     onProgress,
     signal,
@@ -127,6 +129,85 @@ test('a stopped worker leaves what the next attempt goes on from', async () => {
   expect(asked.bytes).toBeLessThan(40 * MIB);
   expect([...done.tensors]).toEqual([...(await publish('again')).tensors]);
   expect(await partials('resumed')).toEqual([]);
+});
+
+test.each(['NOT_FOUND', 'TIMED_OUT', 'PAUSED', 'RESET', 'HEARTBEAT_DETAILS_CONVERSION_FAILED'])(
+  'an attempt that is over for itself alone leaves what it has, too: %s',
+  async (reason) => {
+    const resume = await interrupted(reason, reason);
+    expect(await partials(reason)).toEqual([resume.partial]);
+    const asked = { bytes: 0 };
+    await publish(reason, { resume, wrap: stalling(Infinity, new AbortController().signal, asked) });
+    expect(asked.bytes).toBeLessThan(40 * MIB);
+    expect(await sha256(join(folder, reason))).toBe(expected);
+  },
+);
+
+test('an attempt that ends while it proves what another left, and before it has said so, loses none of it', async () => {
+  const resume = await interrupted('twice');
+  const abort = new AbortController();
+  // Taken over, and renamed, by an attempt that is gone before its first word.
+  const second = publish('twice', {
+    resume,
+    signal: abort.signal,
+    onProgress: () => abort.abort(new Error('WORKER_SHUTDOWN')),
+  });
+  await expect(second).rejects.toThrow('WORKER_SHUTDOWN');
+  const [left, ...others] = await partials('twice');
+  expect({ renamed: left !== resume.partial, others }).toEqual({ renamed: true, others: [] });
+  const asked = { bytes: 0 };
+  await publish('twice', { resume, wrap: stalling(Infinity, new AbortController().signal, asked) });
+  expect(asked.bytes).toBeLessThan(40 * MIB);
+  expect(await sha256(join(folder, 'twice'))).toBe(expected);
+});
+
+test('an attempt that is believed dead writes nothing more once another has taken its file over', async () => {
+  const late = new AbortController();
+  const held = new AbortController();
+  let resume: PartialProgress | undefined;
+  const zombie = publish('zombie', {
+    signal: late.signal,
+    onProgress: (progress) => (resume ??= progress),
+    wrap: (source) => ({
+      ...source,
+      readInto: async (offset, target) => {
+        if (offset >= 16 * MIB && !held.signal.aborted)
+          await new Promise<void>((resolve) => held.signal.addEventListener('abort', () => resolve()));
+        await source.readInto(offset, target);
+      },
+    }),
+  });
+  const ended = zombie.then(
+    () => 'published',
+    (error: Error) => error.message,
+  );
+  while (resume === undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+  const { identity } = await publish('zombie', { resume });
+  held.abort();
+  expect(await ended).toContain('another one has taken it over');
+  expect(await identityOf(join(folder, 'zombie'))).toBe(identity);
+  expect(await sha256(join(folder, 'zombie'))).toBe(expected);
+});
+
+test('overwrite: never keeps a file that appears during the transfer', async () => {
+  const path = join(folder, 'theirs');
+  const wrap = (source: ByteSource): ByteSource => ({
+    ...source,
+    readInto: async (offset, target) => {
+      await writeFile(path, 'theirs');
+      await source.readInto(offset, target);
+    },
+  });
+  await expect(publish('theirs', { overwrite: 'never', wrap })).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    details: { reason: 'exists' },
+  });
+  expect(await readFile(path, 'utf8')).toBe('theirs');
+  expect(await partials('theirs')).toEqual([]);
+  await rm(path);
+  await publish('theirs', { overwrite: 'never' });
+  expect(await sha256(path)).toBe(expected);
+  expect((await stat(path)).nlink).toBe(1);
 });
 
 test.each<[string, (path: string, resume: PartialProgress) => Promise<PartialProgress>]>([

@@ -5,13 +5,12 @@
  */
 import { CheckpointConfigError, CheckpointSourceError } from '../../errors.ts';
 import type { PinnedFile } from '../../model/byte-source.ts';
+import { existsError, type Overwrite } from '../overwrite.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { isS3, parseS3, s3Uri } from './location.ts';
 import { patiently } from './patience.ts';
 import type { S3Head, S3Port, S3Target, WriteCondition } from './port.ts';
-
-export type Overwrite = 'never' | 'if_changed' | 'always';
 
 /** Characters of the content's digest in a mark: enough to tell one run's outputs apart. */
 const DIGEST = 16;
@@ -48,14 +47,8 @@ export function conditionFor({ overwrite, token, uri }: Written, there: S3Head |
   if (there === null) return overwrite === 'always' ? { kind: 'any' } : { kind: 'none' };
   if (overwrite === 'always') return { kind: 'any' };
   // An attempt before this one had got so far, and no further.
-  if (overwrite === 'never' && !isOf(there, token)) throw exists(uri);
+  if (overwrite === 'never' && !isOf(there, token)) throw existsError(uri);
   return { kind: 'match', etag: there.etag };
-}
-
-function exists(uri: string): CheckpointConfigError {
-  return new CheckpointConfigError(`${uri} exists, and \`overwrite\` is never. Choose another \`uri\`, or remove it first.`, undefined, {
-    details: { reason: 'exists' },
-  });
 }
 
 /** Writes on a condition, and gives the entity tag; a store that knows none is looked at once more before it is written without. */
@@ -77,7 +70,7 @@ export async function conditionally(
     // A write of ours whose answer was lost meets its own object.
     const met = await headOrNull(port, target, policy, signal);
     if (met?.mark === markOf(written)) return met.etag;
-    if (overwrite === 'never') throw exists(uri);
+    if (overwrite === 'never') throw existsError(uri);
     throw new CheckpointSourceError(
       `${uri} was written by somebody else while it was being published; theirs was kept. Run the pipeline again, or give each run its own \`uri\`.`,
       uri,

@@ -3,10 +3,11 @@
  *
  * Parts are cut from the layout before the first byte is read, so that a later attempt, on whichever worker, goes on with the upload:
  * parts that the store lists and that hold what we would send are not sent again, nor is an output that an attempt completed before
- * it could say so. Invariant: a call that fails for good or is cancelled aborts its upload; of one that was killed `discardS3` does so.
+ * it could say so. Invariant: a call that fails for good or is cancelled with its run aborts its upload; of one that was killed, or missed,
+ * `discardS3` does so after the last attempt.
  */
 import { createHash } from 'node:crypto';
-import { isCheckpointError } from '../../errors.ts';
+import { keepsProgress } from '../attempt-end.ts';
 import { copyLayout, type Overflows, type TensorDigests } from '../copy.ts';
 import { StoreFault } from '../store-fault.ts';
 import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
@@ -85,9 +86,7 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
       error instanceof StoreFault
         ? await explainS3(error, { port, location: target, doing: 'writing', permission: 's3:PutObject', policy, signal })
         : error;
-    // What may be tried again goes on from here; after the last attempt the run discards it.
-    const goesOn = signal.aborted ? isShutdown(signal) : !(isCheckpointError(explained) && !explained.retryable);
-    if (!goesOn) {
+    if (!keepsProgress(signal, explained)) {
       const limit = AbortSignal.timeout(signal.aborted ? CANCELLED_CLEANUP : FAILED_CLEANUP);
       await discardS3(port, uri, token, policy, limit).catch(() => undefined);
     }
@@ -151,9 +150,4 @@ async function complete(
   );
   signal.throwIfAborted();
   return etag;
-}
-
-/** True where the worker stops and another one is to go on. */
-function isShutdown(signal: AbortSignal): boolean {
-  return signal.reason instanceof Error && signal.reason.message === 'WORKER_SHUTDOWN';
 }

@@ -640,6 +640,22 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
+  test.each(['NOT_FOUND', 'TIMED_OUT', 'WORKER_SHUTDOWN'])(
+    'over for the attempt alone (%s), it leaves the upload to the next one',
+    async (reason) => {
+      const controller = new AbortController();
+      const late = errorOf(publishS3(options({ signal: controller.signal })));
+      proxy.inject((seen) => (seen.url.includes('partNumber=3') ? { kind: 'stall' } : null));
+      while ((await left()).uploads === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      controller.abort(new Error(reason));
+      expect((await late).message).toBe(reason);
+      expect((await left()).uploads).toBe(1);
+      proxy.reset();
+      expect((await publishS3(options())).sha256).toBe(createHash('sha256').update(expected).digest('hex'));
+      expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+    },
+  );
+
   test('cancelled, it leaves nothing behind; discarded after a kill neither', async () => {
     const controller = new AbortController();
     proxy.inject((seen) => (seen.url.includes('partNumber=2') ? { kind: 'stall' } : null));

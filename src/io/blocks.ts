@@ -30,7 +30,8 @@ export function* blocksOf(layout: Layout, size = BLOCK): Generator<readonly Part
       if (take > 0 || length === 0) parts.push({ segment, offset, length: take });
       offset += take;
       room -= take;
-      if (offset < length || room === 0) {
+      // A full block is complete with the next byte only: empty segments behind it are of this one, as the last block ends the output.
+      if (offset < length) {
         yield parts;
         parts = [];
         room = size;

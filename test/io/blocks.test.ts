@@ -58,3 +58,18 @@ test('where elements lie at multiples of their size, every block is a whole one 
   const sizes = [...blocksOf(layout)].map((block) => block.reduce((sum, part) => sum + part.length, 0));
   expect(sizes).toEqual([BLOCK, BLOCK, BLOCK, BLOCK, BLOCK, BLOCK, layout.size - 6 * BLOCK]);
 });
+
+test('no block is empty, and one alone ends with the output, also where empty tensors stand at the end of a block', () => {
+  const empty = { dtype: 'F32', elements: 0 } as const;
+  const filling = { dtype: 'U8', elements: BLOCK - 8 } as const;
+  for (const tensors of [[filling, empty], [filling, empty, empty, filling, { dtype: 'U8', elements: 8 } as const, empty], [empty]]) {
+    const layout = layoutOf(8, tensors);
+    for (const size of [BLOCK, layout.size]) {
+      const blocks = [...blocksOf(layout, size)];
+      const lengths = blocks.map((parts) => parts.reduce((sum, { length }) => sum + length, 0));
+      expect(lengths.filter((length) => length === 0)).toEqual([]);
+      expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(layout.size);
+      expect(blocks.flat().filter(({ length }) => length === 0)).toHaveLength(tensors.filter((each) => each === empty).length);
+    }
+  }
+});

@@ -10,6 +10,7 @@ import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
 import { NO_TRAINING, movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
+import { HEADER_MAX } from '../safetensors/layout.ts';
 import { TENSORS_MAX } from '../safetensors/read.ts';
 
 /** Bytes of an index: 100 000 tensors take about 12 MB. */
@@ -35,15 +36,16 @@ export async function readSharded(
   const weightMap = await readIndex(source);
   const shards = [...new Set(weightMap.values())];
   if (shards.length > SHARDS_MAX) throw unsound(source.uri, `it names ${shards.length} shards, at most ${SHARDS_MAX} are read`);
-  const headers = new Map<string, Header>();
+  const set = openSet(source.uri);
   for (let at = 0; at < shards.length; at += AT_ONCE) {
-    const read = await Promise.allSettled(shards.slice(at, at + AT_ONCE).map((name) => headerOf(name)));
+    const names = shards.slice(at, at + AT_ONCE);
+    const read = await Promise.allSettled(names.map((name) => headerOf(name)));
     read.forEach((result, index) => {
       if (result.status === 'rejected') throw result.reason;
-      headers.set(shards[at + index] ?? '', result.value);
+      set.add(names[index]!, result.value);
     });
   }
-  return merge(source.uri, weightMap, headers);
+  return set.header(weightMap);
 
   async function headerOf(name: string): Promise<Header> {
     const shard = await openSibling(name).catch((cause: unknown) => {
@@ -99,15 +101,32 @@ function checkShardName(uri: string, tensor: string, shard: string): void {
   );
 }
 
-function merge(uri: string, weightMap: ReadonlyMap<string, string>, headers: ReadonlyMap<string, Header>): Header {
+/** The header of all shards, which grows by one of them at a time. */
+interface ShardSet {
+  readonly add: (shard: string, header: Header) => void;
+  readonly header: (weightMap: ReadonlyMap<string, string>) => Header;
+}
+
+/** Invariant: what is held is what one file may have, however many shards there are: more is refused with the shard that brings it. */
+function openSet(uri: string): ShardSet {
   const files: Header['files'][number][] = [];
   const storages: Storage[] = [];
   const tensors: Tensor[] = [];
   const byName = new Map<string, { readonly shard: string; readonly weight: Weight }>();
+  const nonTensors: Header['nonTensors'][number][] = [];
   const globals: Header['globals'][number][] = [];
   const findings: Finding[] = [];
-  for (const [shard, header] of headers) {
+  const metadata = new Map<string, string>();
+  let metadataLength = 0;
+  let isSafetensors = true;
+
+  function add(shard: string, header: Header): void {
     const [file, storage, tensor] = [files.length, storages.length, tensors.length];
+    const counts = { tensors, storages, 'other values': nonTensors, globals, findings };
+    const more = [header.tensors, header.storages, header.nonTensors, header.globals, header.findings];
+    for (const [index, [what, held]] of Object.entries(counts).entries())
+      if (held.length + more[index]!.length > TENSORS_MAX)
+        throw unsound(uri, `its shards hold more than ${TENSORS_MAX} ${what} together, with ${shard}`);
     files.push(...header.files);
     for (const each of header.storages) storages.push(movedBehind(each, file));
     for (const each of header.tensors) tensors.push({ ...each, storage: each.storage === -1 ? -1 : each.storage + storage });
@@ -121,45 +140,57 @@ function merge(uri: string, weightMap: ReadonlyMap<string, string>, headers: Rea
         );
       byName.set(weight.name, { shard, weight: { name: weight.name, tensor: weight.tensor + tensor } });
     }
+    for (const each of header.nonTensors) nonTensors.push(each);
     for (const each of header.globals) globals.push({ ...each, member: `${shard}/${each.member}` });
     for (const each of header.findings) findings.push({ ...each, member: each.member === undefined ? shard : `${shard}/${each.member}` });
-  }
-  const weights: Weight[] = [];
-  for (const [name, shard] of weightMap) {
-    const held = byName.get(name);
-    if (held?.shard !== shard)
-      throw new CheckpointLoadError(
-        `${uri}: ${JSON.stringify(name)} should be in ${shard}, ${held === undefined ? 'which does not hold it' : `but is in ${held.shard}`}. Copy the whole set again.`,
-        uri,
-        { details: { tensor: name, shard } },
-      );
-    weights.push(held.weight);
-    byName.delete(name);
-  }
-  if (byName.size > 0) {
-    const names = [...byName.keys()].slice(0, LISTED).map((name) => JSON.stringify(name));
-    findings.push({
-      code: 'unlisted_tensors',
-      message: `the shards hold tensors that the index does not name (${byName.size}): ${names.join(', ')}${byName.size > LISTED ? ', …' : ''}`,
-    });
-    for (const { weight } of byName.values()) weights.push(weight);
-  }
-  const all = [...headers.values()];
-  return {
-    format: all.every(({ format }) => format === 'safetensors') ? 'safetensors' : 'state_dict',
-    container: 'sharded',
-    files,
-    storages,
-    tensors,
-    weights,
-    nonTensors: all.flatMap(({ nonTensors }) => nonTensors),
-    stateDictKey: null,
-    training: NO_TRAINING,
     // The first shard's word counts, as all are written by one call.
-    metadata: Object.assign({}, ...all.map(({ metadata }) => metadata).toReversed()) as Record<string, string>,
-    globals,
-    findings,
-  };
+    for (const [key, value] of Object.entries(header.metadata)) {
+      if (metadata.has(key)) continue;
+      if ((metadataLength += key.length + value.length) > HEADER_MAX)
+        throw unsound(uri, `the metadata of its shards has more than ${HEADER_MAX} characters together, with ${shard}`);
+      metadata.set(key, value);
+    }
+    isSafetensors &&= header.format === 'safetensors';
+  }
+
+  function header(weightMap: ReadonlyMap<string, string>): Header {
+    const weights: Weight[] = [];
+    for (const [name, shard] of weightMap) {
+      const held = byName.get(name);
+      if (held?.shard !== shard)
+        throw new CheckpointLoadError(
+          `${uri}: ${JSON.stringify(name)} should be in ${shard}, ${held === undefined ? 'which does not hold it' : `but is in ${held.shard}`}. Copy the whole set again.`,
+          uri,
+          { details: { tensor: name, shard } },
+        );
+      weights.push(held.weight);
+      byName.delete(name);
+    }
+    if (byName.size > 0) {
+      const names = [...byName.keys()].slice(0, LISTED).map((name) => JSON.stringify(name));
+      findings.push({
+        code: 'unlisted_tensors',
+        message: `the shards hold tensors that the index does not name (${byName.size}): ${names.join(', ')}${byName.size > LISTED ? ', …' : ''}`,
+      });
+      for (const { weight } of byName.values()) weights.push(weight);
+    }
+    return {
+      format: isSafetensors ? 'safetensors' : 'state_dict',
+      container: 'sharded',
+      files,
+      storages,
+      tensors,
+      weights,
+      nonTensors,
+      stateDictKey: null,
+      training: NO_TRAINING,
+      metadata: Object.fromEntries(metadata),
+      globals,
+      findings,
+    };
+  }
+
+  return { add, header };
 }
 
 function missing(uri: string, shard: string, cause: unknown): CheckpointNotFoundError {

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readHeader } from '../../../src/formats/read-header.ts';
+import { readSharded } from '../../../src/formats/sharded/read.ts';
 import { openSource } from '../../../src/io/open.ts';
 import { siblingsOf } from '../../../src/io/siblings.ts';
 import type { Header } from '../../../src/model/header.ts';
+import { memorySource } from '../../support/memory-source.ts';
 import { fixture } from '../../support/project.ts';
 
 let folder: string;
@@ -129,3 +131,30 @@ describe('sharded sets', () => {
     await expect(read(folder)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('a.index.json') });
   });
 });
+
+test.each([
+  ['tensors', { names: 250_000 }],
+  ['metadata', { metadata: 40_000_000 }],
+])(
+  'shards bring no more %s together than one file may have: refused with the shard that does',
+  async (what, { names: count = 1, metadata = 0 }: { names?: number; metadata?: number }) => {
+    const weightMap = Object.fromEntries(Array.from({ length: 5000 }, (_, shard) => [`t${shard}`, `s${shard}`]));
+    let read = 0;
+    const header = async (): Promise<Header> => {
+      const shard = read++;
+      const tensors = Array.from({ length: count }, () => ({ dtype: 'U8' as const, shape: [0], storage: 0, offset: 0 }));
+      return {
+        ...(await readHeader(memorySource(safetensors('a')))),
+        tensors,
+        weights: tensors.map((_, tensor) => ({ name: tensor === 0 ? `t${shard}` : `s${shard}.${tensor}`, tensor })),
+        metadata: { [`k${shard}`]: ' '.repeat(metadata) },
+      };
+    };
+    const index = memorySource(Buffer.from(JSON.stringify({ weight_map: weightMap })));
+    await expect(readSharded(index, async () => memorySource(Buffer.alloc(8)), header)).rejects.toMatchObject({
+      code: 'CheckpointLoadError',
+      message: expect.stringMatching(new RegExp(`${what}.* together, with s2\\.`)),
+    });
+    expect(read).toBeLessThan(10);
+  },
+);

@@ -2,6 +2,7 @@
  * Four-bit floats under both of their names: safetensors counts them (`F4`), torch counts the bytes that hold two of them (`F4_X2`,
  * its `float4_e2m1fn_x2`). The bytes are the same, so a file of either kind can be written of both.
  */
+import type { Dtype } from './dtype.ts';
 import type { Tensor } from './header.ts';
 import type { Plan, PlannedTensor } from './plan.ts';
 
@@ -10,8 +11,9 @@ type Float4 = 'F4' | 'F4_X2';
 /** Elements of this name for each of the other. */
 const RATIO = { F4: 2, F4_X2: 1 / 2 } as const;
 
-/** A four-bit tensor under the name given; as it is where it has no such form, or is of another dtype. */
-export function float4As(tensor: Tensor, dtype: Float4): Tensor {
+/** A four-bit tensor under the name that `dtype` is of them; as it is where it has no such form, or either is no four-bit float. */
+export function float4As(tensor: Tensor, dtype: Dtype): Tensor {
+  if (dtype !== 'F4' && dtype !== 'F4_X2') return tensor;
   const { shape, offset, stride } = tensor;
   const ratio = RATIO[dtype];
   const last = shape.at(-1);

@@ -33,7 +33,7 @@ export function compareWeights(source: Header, target: Header): Comparison {
   for (const [name, given] of sources) {
     const theirs = targets.get(name);
     if (theirs === undefined) continue;
-    const ours = theirs.dtype === 'F4' || theirs.dtype === 'F4_X2' ? float4As(given, theirs.dtype) : given;
+    const ours = float4As(given, theirs.dtype);
     if (ours.unsupported !== undefined || theirs.unsupported !== undefined) {
       unsupported.push(name);
       continue;

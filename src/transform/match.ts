@@ -6,6 +6,7 @@
  */
 import { CheckpointIncompatibleError, type Json, type JsonObject } from '../errors.ts';
 import { dtypeKind, isCastable } from '../model/dtype.ts';
+import { float4As } from '../model/float4.ts';
 import type { Tensor } from '../model/header.ts';
 import type { LeftOut } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
@@ -55,8 +56,9 @@ export function matchTarget(source: readonly NamedTensor[], target: Target, rule
   const mismatched: { name: string; source: Tensor; target: TargetTensor }[] = [];
   const otherKind: { name: string; source: Tensor; target: TargetTensor }[] = [];
   const noForm: { name: string; why: string }[] = [];
-  for (const { name, tensor } of source) {
+  for (const { name, tensor: given } of source) {
     const fit = wanted.get(name);
+    const tensor = fit === undefined ? given : float4As(given, fit.dtype);
     if (fit === undefined) {
       unexpected.push(name);
       skipped.push(skip(name, 'not_in_target', tensor, null));

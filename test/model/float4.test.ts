@@ -4,6 +4,8 @@ import { withFloat4As } from '../../src/model/float4.ts';
 import type { Dtype } from '../../src/model/dtype.ts';
 import type { Header } from '../../src/model/header.ts';
 import type { Plan, PlannedTensor } from '../../src/model/plan.ts';
+import type { Target } from '../../src/model/target.ts';
+import { matchTarget } from '../../src/transform/match.ts';
 import { compareWeights } from '../../src/transform/compare-weights.ts';
 
 function tensor(dtype: Dtype, shape: readonly number[], origin: Partial<PlannedTensor['origin']> = {}): PlannedTensor {
@@ -31,6 +33,13 @@ test.each([
   ['rows that do not follow each other', tensor('F4_X2', [2, 2], { stride: [4, 1] }), 'F4'],
   ['an odd number of values in a row', tensor('F4', [2, 3]), 'F4_X2'],
 ] as const)('%s has no form of the other kind', (_, given, dtype) => expect(withFloat4As(planOf(given), dtype)).toEqual(planOf(given)));
+
+test('a target of the other kind is fitted', () => {
+  const target: Target = { uri: null, kind: 'spec', files: [], storages: [], tensors: [{ name: 'w', dtype: 'F4', shape: [2, 8] }] };
+  const rules = { strict: true, skipMismatched: false, skipUnsupported: false };
+  const { selected } = matchTarget([{ name: 'w', tensor: tensor('F4_X2', [2, 4], { offset: 3 }).origin }], target, rules);
+  expect(selected.get('w')?.source).toEqual(tensor('F4', [2, 8], { offset: 6 }).origin);
+});
 
 test('files of both kinds compare as what they are', () => {
   const headerOf = ({ origin }: PlannedTensor): Header =>

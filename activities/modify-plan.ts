@@ -5,6 +5,7 @@ import { FROZEN_KEY, type Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefEntry, briefList, withRecord } from '../src/transform/record.ts';
+import { inSlices } from '../src/io/breath.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 
 export interface Modified {
@@ -19,10 +20,10 @@ export interface Modified {
   readonly metadata?: JsonObject;
 }
 
-/** `target` is what the last loader judged by, where there was one. */
+/** `target` is what the last loader judged by, where there was one. A generator does its work in slices, and yields between them. */
 export async function modifyPlan(
   call: StageCall<unknown>,
-  modify: (plan: Plan, target: Target | undefined, configPath: string) => Modified,
+  modify: (plan: Plan, target: Target | undefined, configPath: string) => Modified | Generator<void, Modified>,
 ): Promise<StageOutcome> {
   const { context, services, run, stage } = call;
   if (context.plan === undefined) {
@@ -35,7 +36,8 @@ export async function modifyPlan(
   // The workspace verifies digests: what is read is what an earlier stage of this run wrote.
   const before = (await workspace.getJson(context.plan)) as Plan;
   const known = context.target === undefined ? undefined : ((await workspace.getJson(context.target)) as Target);
-  const done = modify(before, known, `stages[${stage.index}]`);
+  const work = modify(before, known, `stages[${stage.index}]`);
+  const done = isSliced(work) ? await inSlices(work, call.signal) : work;
   const { target: knownTarget, ...others } = context;
   const applied = listIn(before.record?.['modifiers_applied']);
   const plan = done.entry === undefined ? done.plan : withRecord(done.plan, { modifiers_applied: [...applied, done.entry] });
@@ -62,4 +64,8 @@ export async function modifyPlan(
     },
     summary: done.summary,
   };
+}
+
+function isSliced(work: Modified | Generator<void, Modified>): work is Generator<void, Modified> {
+  return Symbol.iterator in work;
 }

@@ -34,10 +34,10 @@ export default defineStage({
   description: 'Convert floating-point tensors to another float dtype, bit-equal with torch; others keep theirs',
   options,
   run: (call) =>
-    modifyPlan(call, (plan, _target, configPath) => {
+    modifyPlan(call, function* (plan, _target, configPath) {
       const { dtype: all, rules } = call.options;
       const given = [...rules, ...(all === undefined ? [] : [{ names: '*', dtype: all }])];
-      const recast = castTensors(
+      const recast = yield* castTensors(
         plan,
         given.map(({ names, dtype }) => ({ names, dtype: dtypeNamed(dtype)! })),
         configPath,

@@ -36,9 +36,9 @@ export default defineStage({
   description: 'Rename tensors by ordered rules; two names that become one are an error',
   options,
   run: (call) =>
-    modifyPlan(call, (plan, _target, configPath) => {
+    modifyPlan(call, function* (plan, _target, configPath) {
       const { strip_prefix: stripPrefix, rules, add_prefix: addPrefix } = call.options;
-      const renamed = renameTensors(plan, { stripPrefix, rules, addPrefix }, configPath);
+      const renamed = yield* renameTensors(plan, { stripPrefix, rules, addPrefix }, configPath);
       return {
         ...renamed,
         leavesTarget: true,

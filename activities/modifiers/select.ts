@@ -23,8 +23,8 @@ export default defineStage({
   description: 'Publish only the tensors whose names fit some include glob and no exclude glob',
   options,
   run: (call) =>
-    modifyPlan(call, (plan, _target, configPath) => {
-      const chosen = chooseTensors(plan, call.options, configPath);
+    modifyPlan(call, function* (plan, _target, configPath) {
+      const chosen = yield* chooseTensors(plan, call.options, configPath);
       return {
         ...chosen,
         leavesTarget: true,

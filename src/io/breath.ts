@@ -8,3 +8,13 @@ export const LONG_WORK = 2 ** 20;
 export function breath(): Promise<void> {
   return sleep(0);
 }
+
+/** The end of work that yields between its slices: others are let in there, and an attempt that is over ends. */
+export async function inSlices<T>(work: Generator<void, T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done === true) return value;
+    await breath();
+    signal.throwIfAborted();
+  }
+}

@@ -1,8 +1,8 @@
 /** Dtypes of planned tensors by glob; the values are converted while they are published. Pure, O(names × globs). */
 import type { JsonObject } from '../errors.ts';
 import { dtypeKind, isCastable, type Dtype } from '../model/dtype.ts';
-import type { Plan } from '../model/plan.ts';
-import { compileGlob } from './patterns.ts';
+import type { Plan, PlannedTensor } from '../model/plan.ts';
+import { compileGlob, slices } from './patterns.ts';
 
 export interface CastRule {
   /** Glob over names. */
@@ -18,13 +18,17 @@ export interface Recast {
   readonly warnings: readonly string[];
 }
 
-/** The first rule that fits a name decides; always from the source's own values, whatever an earlier rule made of them. */
-export function castTensors(plan: Plan, rules: readonly CastRule[], configPath: string): Recast {
+/** The first rule that fits a name decides; always from the source's own values, whatever an earlier rule made of them. Yields where others are to be let in. */
+export function* castTensors(plan: Plan, rules: readonly CastRule[], configPath: string): Generator<void, Recast> {
   const tests = rules.map(({ names, dtype }, index) => ({ names, dtype, test: compileGlob(names, `${configPath}.rules[${index}].names`) }));
+  const isTime = slices(
+    tests.map(({ test }) => test),
+    configPath,
+  );
   const used = new Set<string>();
   const casts: JsonObject[] = [];
   let left = 0;
-  const tensors = plan.tensors.map((tensor) => {
+  const recast = (tensor: PlannedTensor): PlannedTensor => {
     const rule = tests.find(({ test }) => test(tensor.name));
     if (rule === undefined) return tensor;
     used.add(rule.names);
@@ -35,7 +39,12 @@ export function castTensors(plan: Plan, rules: readonly CastRule[], configPath: 
     }
     casts.push({ name: tensor.name, from: tensor.origin.dtype, to: rule.dtype });
     return { ...tensor, dtype: rule.dtype };
-  });
+  };
+  const tensors: PlannedTensor[] = [];
+  for (const tensor of plan.tensors) {
+    if (isTime(tensor.name)) yield;
+    tensors.push(recast(tensor));
+  }
   return {
     plan: { ...plan, tensors },
     casts,

@@ -1,15 +1,26 @@
 /**
- * Patterns over tensor names, in linear time whatever the pattern: RE2's engine, which knows neither backtracking nor
- * lookaround, so a pattern from a document cannot stall a worker.
+ * Patterns over tensor names: RE2's engine, which knows neither backtracking nor lookaround, so time is the pattern's instructions times the
+ * name's characters, and no more.
+ *
+ * That is still seconds for some pattern and very many names. So a pattern says what a name costs it, and whoever asks it of many lets others in
+ * between (`slices`): a pattern from a document cannot stall a worker.
  */
 import { RE2JS } from 're2js';
-import { CheckpointConfigError } from '../errors.ts';
+import { CheckpointConfigError, CheckpointIncompatibleError } from '../errors.ts';
 import { plainRegex } from './plain-regex.ts';
 
 /** Characters; people's longest rules have some hundred. */
 const MOST_CHARACTERS = 1000;
 /** Instructions of a compiled pattern: time is this times the name's length. */
-const MOST_INSTRUCTIONS = 5000;
+const MOST_INSTRUCTIONS = 1000;
+/** Instructions of all patterns of a stage: a name is matched in one go. */
+const MOST_TOGETHER = 8000;
+/** Characters of a name that an instruction is spent on: names in use have some hundred, those of a file may be megabytes. */
+export const LONGEST_NAME = 4096;
+/** Instructions in one go: some 10 to 200 ms. */
+const SLICE = 2_000_000;
+/** What text and stars cost, or a pattern that the engine's own expressions match. */
+const PLAIN = 0.05;
 
 /** A regular expression in RE2's syntax; throws `CheckpointConfigError` with the reason at `configPath`. */
 export function compileRegex(pattern: string, configPath: string): RE2JS {
@@ -33,8 +44,12 @@ export function compileRegex(pattern: string, configPath: string): RE2JS {
   return compiled;
 }
 
+/** Whether a pattern fits a name; `cost`: instructions for a character of it. */
+export type NameTest = ((name: string) => boolean) & { readonly cost: number };
+
 /** Whether a pattern fits a name, and the name with all that fits replaced: `$1`, `$<name>`, `$&` and `$$` as in JavaScript. */
 export interface Replacement {
+  readonly cost: number;
   readonly fits: (name: string) => boolean;
   readonly apply: (name: string) => string;
 }
@@ -42,8 +57,12 @@ export interface Replacement {
 export function compileReplacement(pattern: string, replacement: string, configPath: string): Replacement {
   const regex = compileRegex(pattern, configPath);
   const plain = plainRegex(pattern);
-  if (plain === null) return { fits: (name) => regex.test(name), apply: (name) => regex.matcher(name).replaceAll(replacement) };
-  return { fits: (name) => plain.test(name), apply: plainReplacement(plain, replacement) };
+  if (plain !== null) return { cost: PLAIN, fits: (name) => plain.test(name), apply: plainReplacement(plain, replacement) };
+  return {
+    cost: regex.programSize(),
+    fits: (name) => regex.test(checked(name)),
+    apply: (name) => regex.matcher(checked(name)).replaceAll(replacement),
+  };
 }
 
 /** `name.replace(plain, replacement)` of a pattern that is anchored, so fits once; in half the time where the replacement calls groups alone. */
@@ -65,16 +84,41 @@ function plainReplacement(plain: RegExp, replacement: string): (name: string) =>
  * A glob over whole names: `*` any characters (dots, too), `?` one, `[abc]` and `[!abc]` one of or none of, `{a,b}` either; a
  * backslash takes the next character as it is. Like Python's fnmatch, plus braces.
  */
-export function compileGlob(glob: string, configPath: string): (name: string) => boolean {
-  if (!/[?[\]{}\\]/.test(glob)) return starGlob(glob);
+export function compileGlob(glob: string, configPath: string): NameTest {
+  if (!/[?[\]{}\\]/.test(glob)) return Object.assign(starGlob(glob), { cost: PLAIN });
   const regex = compileRegex(`(?s:${regexOf(glob, IN_NAMES, configPath)})`, configPath);
-  return (name) => regex.matches(name);
+  return Object.assign((name: string) => regex.matches(checked(name)), { cost: regex.programSize() });
 }
 
 /** A glob over whole paths: `*` and `?` stay within a folder, `**` crosses them, `{a,b}` is either; all else is as it is. */
 export function compilePathGlob(glob: string, configPath: string): (path: string) => boolean {
   const regex = compileRegex(regexOf(glob, IN_PATHS, configPath), configPath);
   return (path) => regex.matches(path);
+}
+
+function checked(name: string): string {
+  if (name.length <= LONGEST_NAME) return name;
+  throw new CheckpointIncompatibleError(
+    `A name has ${name.length} characters, patterns are matched against ${LONGEST_NAME} at most: ${name.slice(0, 200)}… Use text and \`*\` alone, which fit names of any length.`,
+    { details: { reason: 'long_name', characters: name.length } },
+  );
+}
+
+/** What names cost that are given to patterns one after another: true where it is time to let others in. Throws where all patterns are too much for one name. */
+export function slices(patterns: readonly { readonly cost: number }[], configPath: string): (name: string) => boolean {
+  const cost = patterns.reduce((sum, each) => sum + each.cost, 0);
+  if (cost > MOST_TOGETHER)
+    throw new CheckpointConfigError(
+      `The patterns of the stage compile to ${Math.round(cost)} instructions together; at most ${MOST_TOGETHER} are taken. Use simpler ones, or several stages.`,
+      configPath,
+    );
+  let spent = 0;
+  return ({ length }) => {
+    spent += cost * length;
+    if (spent < SLICE) return false;
+    spent = 0;
+    return true;
+  };
 }
 
 /** Text and `*` alone: what most people write, and in a fifth of the time. Each part is looked for once, from where the last one ended. */

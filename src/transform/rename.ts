@@ -3,10 +3,7 @@ import { CheckpointConfigError, CheckpointIncompatibleError } from '../errors.ts
 import type { Plan, PlannedTensor } from '../model/plan.ts';
 import { textPlaces } from '../model/text-places.ts';
 import { withFrozen } from './frozen.ts';
-import { compileReplacement, type Replacement } from './patterns.ts';
-
-/** Characters of a name: replacements may repeat what they matched, rule after rule. */
-const LONGEST_NAME = 4096;
+import { compileReplacement, LONGEST_NAME, slices, type Replacement } from './patterns.ts';
 
 export interface RenameRules {
   readonly stripPrefix?: string | undefined;
@@ -21,9 +18,10 @@ export interface Renamed {
   readonly warnings: readonly string[];
 }
 
-/** Throws `CheckpointIncompatibleError` where two names become one; `configPath` is that of the stage. */
-export function renameTensors(plan: Plan, rules: RenameRules, configPath: string): Renamed {
+/** Throws `CheckpointIncompatibleError` where two names become one; `configPath` is that of the stage. Yields where others are to be let in. */
+export function* renameTensors(plan: Plan, rules: RenameRules, configPath: string): Generator<void, Renamed> {
   const steps = stepsOf(rules, configPath);
+  const isTime = slices(steps, configPath);
   const used = new Set<string>();
   const rename = (name: string): string => {
     let current = name;
@@ -32,6 +30,7 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
       // Whether a rule fits is asked once; from then on a name costs it one pass.
       if (!used.has(what) && (next !== current || fits(current))) used.add(what);
       current = next;
+      // Replacements may repeat what they matched, rule after rule.
       if (current.length > LONGEST_NAME)
         throw new CheckpointConfigError(
           `${what} makes a name of ${current.length} characters of ${name.slice(0, 200)}; at most ${LONGEST_NAME} are taken.`,
@@ -41,22 +40,31 @@ export function renameTensors(plan: Plan, rules: RenameRules, configPath: string
     return current;
   };
   let count = 0;
-  const tensors = plan.tensors.map((tensor): PlannedTensor => {
+  const tensors: PlannedTensor[] = [];
+  for (const tensor of plan.tensors) {
+    if (isTime(tensor.name)) yield;
     const next = rename(tensor.name);
     if (next === '')
       throw new CheckpointIncompatibleError(`The rules leave nothing of the name ${tensor.name}.`, {
         details: { reason: 'empty_name', name: tensor.name },
       });
-    if (next === tensor.name) return tensor;
-    count++;
     const { dtype, shape, origin } = tensor;
-    return { name: next, dtype, shape, origin };
-  });
+    if (next === tensor.name) tensors.push(tensor);
+    else {
+      tensors.push({ name: next, dtype, shape, origin });
+      count++;
+    }
+  }
   refuseTwins(plan.tensors, tensors, 'Leave one of them out with modifier.select, or make the rules tell them apart.');
   // Attributes of the state dict name modules by their old paths.
   const { stateDictAttributes: _attributes, ...others } = plan;
+  const frozen: string[] = [];
+  for (const name of plan.frozen) {
+    if (isTime(name)) yield;
+    frozen.push(rename(name));
+  }
   return {
-    plan: withFrozen({ ...others, tensors }, plan.frozen.map(rename)),
+    plan: withFrozen({ ...others, tensors }, frozen),
     count,
     warnings: plan.tensors.length === 0 ? [] : steps.filter(({ what }) => !used.has(what)).map(({ what }) => `${what} fits no name.`),
   };
@@ -88,6 +96,7 @@ function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: str
   if (stripPrefix !== undefined)
     steps.push({
       what: `strip_prefix \`${stripPrefix}\``,
+      cost: 0,
       fits: (name) => name.startsWith(stripPrefix),
       apply: (name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name),
     });
@@ -96,6 +105,7 @@ function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: str
       what: `rules[${index}] \`${pattern}\``,
       ...compileReplacement(pattern, replacement, `${configPath}.rules[${index}].pattern`),
     });
-  if (addPrefix !== undefined) steps.push({ what: `add_prefix \`${addPrefix}\``, fits: () => true, apply: (name) => addPrefix + name });
+  if (addPrefix !== undefined)
+    steps.push({ what: `add_prefix \`${addPrefix}\``, cost: 0, fits: () => true, apply: (name) => addPrefix + name });
   return steps;
 }

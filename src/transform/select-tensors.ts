@@ -1,9 +1,9 @@
 /** Which planned tensors are published, by globs over their names. Pure, O(names × globs). */
 import { CheckpointIncompatibleError } from '../errors.ts';
-import type { LeftOut, Plan } from '../model/plan.ts';
+import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import { didYouMean } from '../pipeline/suggestions.ts';
 import { withFrozen } from './frozen.ts';
-import { compileGlob } from './patterns.ts';
+import { compileGlob, slices } from './patterns.ts';
 
 export interface Chosen {
   readonly plan: Plan;
@@ -11,18 +11,21 @@ export interface Chosen {
   readonly warnings: readonly string[];
 }
 
-/** Keeps what some `include` and no `exclude` fits; throws `CheckpointIncompatibleError` where nothing is left. */
-export function chooseTensors(
+/** Keeps what some `include` and no `exclude` fits; throws `CheckpointIncompatibleError` where nothing is left. Yields where others are to be let in. */
+export function* chooseTensors(
   plan: Plan,
   globs: { readonly include: readonly string[]; readonly exclude: readonly string[] },
   configPath: string,
-): Chosen {
+): Generator<void, Chosen> {
   const used = new Set<string>();
-  const compiled = (list: 'include' | 'exclude'): ((name: string) => boolean) => {
-    const tests = globs[list].map((glob, index) => ({
-      what: `${list} \`${glob}\``,
-      test: compileGlob(glob, `${configPath}.${list}[${index}]`),
-    }));
+  const compiled = (list: 'include' | 'exclude') =>
+    globs[list].map((glob, index) => ({ what: `${list} \`${glob}\``, test: compileGlob(glob, `${configPath}.${list}[${index}]`) }));
+  const [include, exclude] = [compiled('include'), compiled('exclude')];
+  const isTime = slices(
+    [...include, ...exclude].map(({ test }) => test),
+    configPath,
+  );
+  const anyOf = (tests: typeof include): ((name: string) => boolean) => {
     return (name) => {
       let fits = false;
       for (const { what, test } of tests) {
@@ -33,13 +36,15 @@ export function chooseTensors(
       return fits;
     };
   };
-  const [included, excluded] = [compiled('include'), compiled('exclude')];
+  const [included, excluded] = [anyOf(include), anyOf(exclude)];
   const gone: LeftOut[] = [];
-  const kept = plan.tensors.filter(({ name }) => {
-    const isKept = included(name) && !excluded(name);
-    if (!isKept) gone.push({ what: name, reason: 'not_selected' });
-    return isKept;
-  });
+  const kept: PlannedTensor[] = [];
+  for (const tensor of plan.tensors) {
+    const { name } = tensor;
+    if (isTime(name)) yield;
+    if (included(name) && !excluded(name)) kept.push(tensor);
+    else gone.push({ what: name, reason: 'not_selected' });
+  }
   // The same list where nothing goes: so it is written once.
   const tensors = gone.length === 0 ? plan.tensors : kept;
   if (tensors.length === 0 && plan.tensors.length > 0) {

@@ -15,6 +15,7 @@ import type { Dtype } from '../../src/model/dtype.ts';
 import type { Header } from '../../src/model/header.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
+import { finish } from '../support/finish.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 import { headerOf, publishFile } from '../support/publish.ts';
 
@@ -41,7 +42,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test.each(FLOATS)('all float kinds → %s', async (dtype) => {
-  const { plan, left } = castTensors(selectWeights(header, { skipUnsupported: false }), [{ names: '*', dtype }], 'stages[0]');
+  const { plan, left } = finish(castTensors, selectWeights(header, { skipUnsupported: false }), [{ names: '*', dtype }], 'stages[0]');
   expect(left).toBe(0);
   const path = join(folder, `${dtype}.safetensors`);
   await publishFile(plan, path, { format: 'safetensors', trainingState: false });

@@ -9,6 +9,7 @@ import { renameTensors } from '../../src/transform/rename.ts';
 import { chooseTensors } from '../../src/transform/select-tensors.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { targetOfHeader } from '../../src/transform/target.ts';
+import { finish } from '../support/finish.ts';
 import { headerOf, targetOf, type Shapes } from '../support/headers.ts';
 
 function planOf(shapes: Shapes): Plan {
@@ -65,7 +66,8 @@ describe('globs', () => {
 
 describe('patterns from a document cannot stall a worker', () => {
   test('nested quantifiers over a long name', () => {
-    const renamed = renameTensors(
+    const renamed = finish(
+      renameTensors,
       planOf({ [`${'a'.repeat(2000)}b`]: ['F32', [1]] }),
       { rules: [{ pattern: '(a+)+$', replacement: '' }] },
       's',
@@ -84,15 +86,32 @@ describe('patterns from a document cannot stall a worker', () => {
     expect(error.code).toBe('CheckpointConfigError');
     expect(error.message).toContain(says);
   });
+  test('very many names and a pattern that takes its time: others are let in between', () => {
+    const names = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`model.layers.${index}.weight`, ['F32', [1]] as const]));
+    const work = renameTensors(planOf(names), { rules: [{ pattern: '([a-z._0-9]?){200}[QZ]', replacement: '' }] }, 's');
+    let slices = 0;
+    while (work.next().done !== true) slices++;
+    expect(slices).toBeGreaterThan(1);
+    const quick = renameTensors(planOf(names), { rules: [{ pattern: '^model\\.', replacement: '' }] }, 's');
+    expect(quick.next().done).toBe(true);
+  });
+  test('patterns that are too much together, and names that are too long for any', () => {
+    const rules = Array.from({ length: 60 }, () => ({ pattern: '([a-z]?){100}!', replacement: '' }));
+    expect(errorOf(() => finish(renameTensors, planOf({ a: ['F32', [1]] }), { rules }, 's')).message).toContain('together');
+    const plan = planOf({ ['a'.repeat(5000)]: ['F32', [1]] });
+    expect(errorOf(() => finish(chooseTensors, plan, { include: ['[a]*'], exclude: [] }, 's')).message).toContain('4096 at most');
+    expect(finish(chooseTensors, plan, { include: ['a*'], exclude: [] }, 's').removed).toBe(0);
+  });
   test('replacements that double a name again and again', () => {
     const rules = Array.from({ length: 60 }, () => ({ pattern: '^.*$', replacement: '$&$&' }));
-    expect(errorOf(() => renameTensors(planOf({ abc: ['F32', [1]] }), { rules }, 's')).message).toContain('characters');
+    expect(errorOf(() => finish(renameTensors, planOf({ abc: ['F32', [1]] }), { rules }, 's')).message).toContain('characters');
   });
 });
 
 describe('rename', () => {
   test('prefix off, rules in order, prefix on', () => {
-    const renamed = renameTensors(
+    const renamed = finish(
+      renameTensors,
       planOf(NET),
       {
         stripPrefix: 'model.',
@@ -114,7 +133,7 @@ describe('rename', () => {
     expect(renamed.count).toBe(5);
   });
   test('a collision names both', () => {
-    const error = errorOf(() => renameTensors(planOf(NET), { rules: [{ pattern: '0\\.(weight|bias)', replacement: '0.w' }] }, 's'));
+    const error = errorOf(() => finish(renameTensors, planOf(NET), { rules: [{ pattern: '0\\.(weight|bias)', replacement: '0.w' }] }, 's'));
     expect(error.code).toBe('CheckpointIncompatibleError');
     expect(error.details).toEqual({
       reason: 'rename_collision',
@@ -123,14 +142,16 @@ describe('rename', () => {
     });
   });
   test('a name of nothing, and a rule that fits nothing', () => {
-    expect(errorOf(() => renameTensors(planOf({ a: ['F32', [1]] }), { stripPrefix: 'a', rules: [] }, 's')).details).toMatchObject({
+    expect(errorOf(() => finish(renameTensors, planOf({ a: ['F32', [1]] }), { stripPrefix: 'a', rules: [] }, 's')).details).toMatchObject({
       reason: 'empty_name',
     });
-    expect(renameTensors(planOf(NET), { stripPrefix: 'nett.', rules: [] }, 's').warnings).toEqual(['strip_prefix `nett.` fits no name.']);
+    expect(finish(renameTensors, planOf(NET), { stripPrefix: 'nett.', rules: [] }, 's').warnings).toEqual([
+      'strip_prefix `nett.` fits no name.',
+    ]);
   });
   test('frozen names follow', () => {
     const { plan } = freezeModules(planOf(NET), undefined, { submodules: ['model.decoder'], strict: true, validateGradients: true }, 's');
-    const renamed = renameTensors(plan, { stripPrefix: 'model.', rules: [] }, 's').plan;
+    const renamed = finish(renameTensors, plan, { stripPrefix: 'model.', rules: [] }, 's').plan;
     expect(renamed.frozen).toEqual(['decoder.weight']);
     expect(publishedMetadata(renamed)['frozen_parameters']).toBe('["decoder.weight"]');
   });
@@ -138,7 +159,7 @@ describe('rename', () => {
 
 describe('select', () => {
   test('include without exclude, the rest skipped with a reason', () => {
-    const chosen = chooseTensors(planOf(NET), { include: ['*.encoder.*'], exclude: ['*.num_*', 'nothing'] }, 's');
+    const chosen = finish(chooseTensors, planOf(NET), { include: ['*.encoder.*'], exclude: ['*.num_*', 'nothing'] }, 's');
     expect(names(chosen.plan)).toEqual(['model.encoder.0.weight', 'model.encoder.0.bias', 'model.encoder.norm.running_mean']);
     expect(chosen.plan.skipped).toEqual([
       { what: 'model.encoder.norm.num_batches_tracked', reason: 'not_selected' },
@@ -147,14 +168,15 @@ describe('select', () => {
     expect(chosen.warnings).toEqual(['exclude `nothing` fits no name.']);
   });
   test('nothing left is an error with a near name', () => {
-    const error = errorOf(() => chooseTensors(planOf(NET), { include: ['model.decoder.wieght'], exclude: [] }, 's'));
+    const error = errorOf(() => finish(chooseTensors, planOf(NET), { include: ['model.decoder.wieght'], exclude: [] }, 's'));
     expect(error.details).toMatchObject({ reason: 'nothing_selected' });
     expect(error.message).toContain('model.decoder.weight');
   });
 });
 
 test('cast: the first rule decides, from the source, floats only', () => {
-  const recast = castTensors(
+  const recast = finish(
+    castTensors,
     planOf(NET),
     [
       { names: '*.decoder.*', dtype: 'F32' },
@@ -250,8 +272,13 @@ test('the whole model below a prefix', () => {
 
 test('100 000 tensors through rename, select and freezing', () => {
   const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`model.layers.${i}.mlp.weight`, ['F32', [1]] as const]));
-  const renamed = renameTensors(planOf(many), { stripPrefix: 'model.', rules: [{ pattern: '\\.mlp\\.', replacement: '.ffn.' }] }, 's').plan;
-  const chosen = chooseTensors(renamed, { include: ['layers.*'], exclude: ['*.9[0-9][0-9][0-9][0-9].*'] }, 's').plan;
+  const renamed = finish(
+    renameTensors,
+    planOf(many),
+    { stripPrefix: 'model.', rules: [{ pattern: '\\.mlp\\.', replacement: '.ffn.' }] },
+    's',
+  ).plan;
+  const chosen = finish(chooseTensors, renamed, { include: ['layers.*'], exclude: ['*.9[0-9][0-9][0-9][0-9].*'] }, 's').plan;
   const frozen = freezeModules(chosen, undefined, { strict: true, validateGradients: true, submodules: ['layers.17', 'layers'] }, 's').plan;
   expect(frozen.tensors).toHaveLength(90_000);
   expect(frozen.frozen).toHaveLength(90_000);

@@ -8,11 +8,11 @@ import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
 import { siblingUri } from '../src/io/destination.ts';
 import { checkUrl, isHttp } from '../src/io/http/url.ts';
 import { checkReadable, checkWritable } from '../src/io/places.ts';
-import { refuseRelativeLocation } from '../src/io/relative-location.ts';
+import { refuseLongLocation, refuseRelativeLocation } from '../src/io/location-rules.ts';
 import { isS3 } from '../src/io/s3/location.ts';
-import { boundedDetails } from '../src/pipeline/bounded.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
 import { usualNeeds } from '../src/pipeline/needs.ts';
+import { fittedProblems } from '../src/pipeline/payload.ts';
 import { formatBytes } from '../src/pipeline/text.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { outputClashes, placeOf } from './output-clashes.ts';
@@ -48,7 +48,10 @@ export async function preflight(
     try {
       const definition = stageOfType(catalog, type, index);
       const parsed = parseOptions(definition, options, index);
-      for (const option of definition.locations ?? []) refuseRelativeLocation(options[option], `stages[${index}].${option}`);
+      for (const option of definition.locations ?? []) {
+        refuseRelativeLocation(options[option], `stages[${index}].${option}`);
+        refuseLongLocation(options[option], `stages[${index}].${option}`);
+      }
       if (definition.moves?.(parsed) ?? type.startsWith('sink.')) queues[index] = services.transferQueue;
       needs[index] = definition.needs ?? usualNeeds(type);
       places.push(...placesOf(definition, options, index));
@@ -96,7 +99,7 @@ export async function preflight(
     if (free < largest) warnings.push(`${uri}: ${formatBytes(free)} are free there; the source has ${formatBytes(largest)}.`);
   // In the order of the document, whichever check was done first; the workspace last.
   problems.sort((a, b) => (a.stage ?? Infinity) - (b.stage ?? Infinity) || (a.path < b.path ? -1 : 1));
-  return { problems: problems.slice(0, MOST_PROBLEMS), warnings, needs, queues };
+  return { problems: fittedProblems(problems.slice(0, MOST_PROBLEMS)), warnings, needs, queues };
 }
 
 /** A stage's options that are places: a sink writes to its own, every other stage reads from them. */
@@ -129,6 +132,6 @@ function problemOf(error: unknown, place: Pick<Problem, 'path' | 'stage' | 'kind
     // Options say themselves which of them is wrong.
     ...(typeof path === 'string' && path !== '' ? { path } : {}),
     transient: !isCheckpointError(error) || error.retryable,
-    error: { ...report, details: boundedDetails(report.details) },
+    error: report,
   };
 }

@@ -7,10 +7,11 @@
  */
 import { createHash } from 'node:crypto';
 import type { Json } from '../src/errors.ts';
+import { LONG_WORK } from '../src/io/breath.ts';
 import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
 import { localUri } from '../src/io/local-file.ts';
 import { isHttp } from '../src/io/http/url.ts';
-import { isAsPublished, readManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
+import { isAsPublished, manifestPath, readManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
 import { reportPath } from '../src/io/report-file.ts';
 import { isS3, parseS3Source, s3Uri } from '../src/io/s3/location.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
@@ -59,7 +60,7 @@ export async function unchangedOutputs(
     const uri = outputUri(place);
     await services.storage.check(uri);
     for (const at of shardSize === undefined ? [uri] : [siblingUri(uri, indexOf(nameOf(uri))), uri]) {
-      const manifest = await readManifest(destinationOf(services.storage, at), at);
+      const manifest = await manifestOf(services, at, signal);
       const recipe = manifest?.recipe;
       if (manifest === null || recipe === undefined || manifest.uri !== at) continue;
       if (recipe.sha256 !== recipeDigest(pipeline, services)) continue;
@@ -72,6 +73,15 @@ export async function unchangedOutputs(
     // What is wrong is for the run to find, with its retries and its place in the document.
     return null;
   }
+}
+
+/** One of very many tensors in its turn: what it is read into takes a second, and a hundred MB, so not many at once. */
+async function manifestOf(services: Services, uri: string, signal: AbortSignal): Promise<Manifest | null> {
+  const files = destinationOf(services.storage, uri);
+  const there = await files.identity(manifestPath(uri));
+  if (there === null) return null;
+  const read = (): Promise<Manifest | null> => readManifest(files, uri);
+  return there.size < LONG_WORK ? read() : services.longWork.use(read, signal);
 }
 
 async function isAsBefore(

@@ -18,6 +18,7 @@ import {
 } from '@temporalio/workflow';
 import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
+import { listIn } from '../src/model/json.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import {
@@ -50,6 +51,7 @@ import {
 import { METRICS } from '../src/pipeline/metrics.ts';
 import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
 import { onErrorOf, policyOf, stallOf } from '../src/pipeline/policy.ts';
+import { fittedResult } from '../src/pipeline/payload.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
 import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { ATTRIBUTES_MEMO, runAttributes } from '../src/pipeline/search-attributes.ts';
@@ -86,16 +88,17 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   /** Index of the stage that the run stands at. */
   let at: number | null = null;
 
-  const result = (): PipelineResult => ({
-    workflow_id: workflowId,
-    run_id: runId,
-    status,
-    stages: history,
-    outputs: context.outputs,
-    metadata: context.metadata as JsonObject,
-    error,
-    waiting: questions.open(),
-  });
+  const result = (): PipelineResult =>
+    fittedResult({
+      workflow_id: workflowId,
+      run_id: runId,
+      status,
+      stages: history,
+      outputs: context.outputs,
+      metadata: context.metadata as JsonObject,
+      error,
+      waiting: questions.open(),
+    });
   const show = (): void => setCurrentDetails(historyTable(history, questions.open()));
   const questions = takeQuestions(show);
   setHandler(statusQuery, result, { description: 'stage history, outputs and metadata of the run' });
@@ -201,7 +204,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         history = withTryEnd(history, index, ended);
         return record(index, { status: 'completed', summary: done.summary, error: null });
       } catch (thrown) {
-        if (stage.type.startsWith('sink.')) await CancellationScope.nonCancellable(() => discardStage(stage, call)).catch(() => undefined);
+        if (stage.type.startsWith('sink.'))
+          await CancellationScope.nonCancellable(() => discardStage(stage, call)).catch(leftBehind(index));
         if (isCancellation(thrown)) throw thrown;
         const attempts = attemptsOf(thrown, policyOf(input, stage).maximumAttempts);
         const report = placed(index, reportOfFailure(thrown), attempts.count);
@@ -226,6 +230,15 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         ({ stage, changed } = answer);
       }
     }
+  }
+
+  /** What could not be cleared up is somebody's to remove: the run says so. */
+  function leftBehind(index: number): (thrown: unknown) => void {
+    return (thrown) => {
+      const { message } = reportOfFailure(thrown);
+      const text = `${history[index]!.type} has perhaps left a partial output behind, as clearing up failed: ${message}`;
+      note({ warnings: [...listIn(context.metadata['warnings']), text.slice(0, 500)].slice(-20) });
+    };
   }
 
   async function ask(index: number, stage: StageSpec, report: ErrorReport): Promise<Awaited<ReturnType<typeof questions.ask>>> {

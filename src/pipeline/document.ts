@@ -95,7 +95,7 @@ function checkControls(mapping: Record<string, unknown>, prefix: string): void {
   if (onError === undefined) return;
   if (!(ON_ERROR as readonly unknown[]).includes(onError))
     throw new CheckpointConfigError(
-      `\`on_error\` is one of ${ON_ERROR.join(', ')}; got ${JSON.stringify(onError)}.${didYouMean(String(onError), ON_ERROR)}`,
+      `\`on_error\` is one of ${ON_ERROR.join(', ')}; got ${JSON.stringify(onError)}.${didYouMean(onError, ON_ERROR)}`,
       `${prefix}on_error`,
     );
   const continues = mapping['continue_on_error'];

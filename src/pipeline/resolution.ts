@@ -19,7 +19,7 @@ export function checkResolution(given: unknown): Resolution {
   const { action, options } = given;
   if (!(RESOLUTIONS as readonly unknown[]).includes(action))
     throw new CheckpointConfigError(
-      `\`action\` is one of ${RESOLUTIONS.join(', ')}; got ${JSON.stringify(action)}.${didYouMean(String(action), RESOLUTIONS)}`,
+      `\`action\` is one of ${RESOLUTIONS.join(', ')}; got ${JSON.stringify(action)}.${didYouMean(action, RESOLUTIONS)}`,
       'action',
     );
   if (options === undefined) return given as unknown as Resolution;

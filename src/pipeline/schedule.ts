@@ -116,7 +116,7 @@ export function checkTiming(given: Readonly<Record<string, unknown>>): Timing & 
   if (zone !== undefined) checkZone(zone);
   if (overlap !== undefined && !(OVERLAPS as readonly unknown[]).includes(overlap))
     throw new CheckpointConfigError(
-      `\`overlap\` is one of ${OVERLAPS.join(', ')}; got ${JSON.stringify(overlap)}.${didYouMean(String(overlap), OVERLAPS)}`,
+      `\`overlap\` is one of ${OVERLAPS.join(', ')}; got ${JSON.stringify(overlap)}.${didYouMean(overlap, OVERLAPS)}`,
       'overlap',
     );
   if (paused !== undefined && typeof paused !== 'boolean')

@@ -23,8 +23,9 @@ function contains(name: string, needle: string): boolean {
   return name.includes(needle) || (last.length >= LEAST_CONTAINED && !needle.includes('.') && needle.includes(last));
 }
 
-/** ` Did you mean a, b?`, or nothing. */
-export function didYouMean(wanted: string, names: readonly string[]): string {
+/** ` Did you mean a, b?`, or nothing, as for what is no text. */
+export function didYouMean(wanted: unknown, names: readonly string[]): string {
+  if (typeof wanted !== 'string') return '';
   const near = nearNames(wanted, names);
   return near.length === 0 ? '' : ` Did you mean ${near.map((name) => `\`${name}\``).join(', ')}?`;
 }

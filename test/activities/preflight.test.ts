@@ -46,3 +46,18 @@ test.each([
 ])('%s is missing', async (_, name) => {
   expect(await problems(join(folder, 'x.safetensors'), join(folder, name))).toEqual(['stages[1].path']);
 });
+
+test.each([
+  ['a path', '長'.repeat(220), '/長長長'],
+  ['a URI', 'a'.repeat(1900), 's3://bucket/aaa'],
+])('%s that no context has room for is refused before anything is moved', async (kind, name, begins) => {
+  const place = kind === 'a URI' ? `s3://bucket/${name}` : `/${name}`;
+  const stages = [{ type: 'sink.publish', options: { uri: place } }];
+  const { problems: found } = await preflight(await loadCatalog(), servicesOf(join(folder, 'workspace')), { stages, workspace: null });
+  expect(found).toMatchObject([
+    {
+      path: 'stages[0].uri',
+      error: { type: 'CheckpointConfigError', message: expect.stringContaining(`at most 1800 are taken: "${begins}`) },
+    },
+  ]);
+});

@@ -37,6 +37,7 @@ describe('checkDocument', () => {
     [{ stages: [], timeout: 1e12 }, 'timeout'],
     [{ stages: [], on_error: 'wait', async_execution: false }, 'accepted'],
     [{ stages: [], on_error: 'ask' }, 'on_error'],
+    [{ stages: [], on_error: { toString: 1 } }, 'on_error'],
     [{ stages: [{ type: 'x', on_error: true }] }, 'stages[0].on_error'],
     [{ stages: [{ type: 'x', on_error: 'continue', continue_on_error: true }] }, 'accepted'],
     [{ stages: [{ type: 'x', on_error: 'wait', continue_on_error: true }] }, 'stages[0].continue_on_error'],

@@ -23,7 +23,10 @@ export function checkUrl(text: string): string {
     throw new CheckpointConfigError(
       `${url.origin}${url.pathname}: a user name or password does not belong into a URL, which is kept in the run's history.`,
     );
-  const secret = [...url.searchParams.keys()].find(isSecretName);
+  // What stands behind `#` is not sent, but kept with the rest; some sign-in pages hand tokens over there.
+  const behind = url.hash.includes('=') ? new URLSearchParams(url.hash.slice(1)) : new URLSearchParams();
+  const parameters = [...url.searchParams.keys(), ...behind.keys()];
+  const secret = parameters.find(isSecretName);
   if (secret !== undefined)
     throw new CheckpointConfigError(
       `${url.origin}${url.pathname}: the parameter \`${secret}\` is a credential, and URLs are kept in the run's history. For S3 stores use source.s3 with the worker's own credentials.`,

@@ -13,6 +13,11 @@ test.each(
   expect(() => checkUrl(url)).toThrow(`https://example.org/x.ckpt: the parameter \`${name}\` is a credential`);
 });
 
+test('behind # as well, where it says what it is', () => {
+  expect(() => checkUrl('https://example.org/x.ckpt#access_token=hush')).toThrow('the parameter `access_token` is a credential');
+  expect(checkUrl('https://example.org/x.ckpt#keys')).toBe('https://example.org/x.ckpt');
+});
+
 test.each(
   `download raw ref path file filename id version revision rev branch tag commit name format dl confirm export expires X-Amz-Date
   keyword keywords monkey turkey hockey keyboard tokenizer tokenized author authority design designer assignment passage bypass compass

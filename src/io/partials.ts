@@ -10,6 +10,8 @@ import type { Copied } from './copy.ts';
 import { identityOf, localIdentity } from './local-file.ts';
 
 const RECORD = 'published.json';
+/** Says which folder was the first that had to be made for the output, for whoever takes it back. */
+const MADE = 'made';
 /** Characters of a SHA-256. */
 const DIGEST = 64;
 
@@ -66,7 +68,7 @@ export async function finishedAs(path: string, token: string): Promise<Finished 
 /** Names of the partial files in the folder; none where it is not there. */
 export async function partialsIn(folder: string): Promise<readonly string[]> {
   const names = await readdir(folder).catch(() => []);
-  return names.filter((name) => name !== RECORD);
+  return names.filter((name) => name !== RECORD && name !== MADE);
 }
 
 /** Removes the partial files of all attempts, or of all others than one that goes on. Nothing there is fine. */
@@ -74,7 +76,7 @@ export async function discardPartials(path: string, token: string, kept?: string
   const folder = partialsFolder(path, token);
   const names = await partialsIn(folder);
   await Promise.all(names.filter((name) => name !== kept).map((name) => remove(join(folder, name))));
-  if (kept === undefined) await rmdir(folder).catch(() => undefined);
+  if (kept === undefined) await leaveFolder(folder);
 }
 
 /** Removes the partial file of one attempt that failed for good, and its record where it never became the output. */
@@ -82,13 +84,33 @@ export async function leavePartials(path: string, token: string, name: string): 
   const folder = partialsFolder(path, token);
   await remove(join(folder, name));
   if ((await finishedAs(path, token)) === null) await remove(join(folder, RECORD));
-  await rmdir(folder).catch(() => undefined);
+  await leaveFolder(folder);
+}
+
+/** Notes that folders were made for the output, from `first` on. */
+export async function noteMade(folder: string, first: string): Promise<void> {
+  if (first !== folder) await writeFile(join(folder, MADE), first);
+}
+
+/** Removes the folder where nothing is left in it, with those that were made for the output as far as they are empty. */
+async function leaveFolder(folder: string): Promise<void> {
+  if ((await readdir(folder).catch(() => [])).some((name) => name !== MADE)) return;
+  const first = await readFile(join(folder, MADE), 'utf8').catch(() => folder);
+  await unlink(join(folder, MADE)).catch(() => undefined);
+  for (let each = folder; each === folder || each.startsWith(first); each = dirname(each)) if (!(await isRemoved(each))) return;
+}
+
+function isRemoved(folder: string): Promise<boolean> {
+  return rmdir(folder).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Removes the folder: the output stands for itself, or is gone. */
 export async function forgetPartials(path: string, token: string): Promise<void> {
   const folder = partialsFolder(path, token);
-  await unlink(join(folder, RECORD)).catch(() => undefined);
+  for (const name of [RECORD, MADE]) await unlink(join(folder, name)).catch(() => undefined);
   await rmdir(folder).catch((error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : remove(folder)));
 }
 

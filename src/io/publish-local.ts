@@ -7,7 +7,7 @@
  * leaves it as it is.
  */
 import { randomUUID } from 'node:crypto';
-import { link, lstat, open, realpath, rename, rm, rmdir, stat, statfs, unlink } from 'node:fs/promises';
+import { link, lstat, open, realpath, rename, rm, stat, statfs, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../errors.ts';
 import type { Layout } from '../formats/layout.ts';
@@ -19,7 +19,7 @@ import { makeNewFolder } from './folders.ts';
 import { checkReplaceable, localPath } from './local-file.ts';
 import { openOutput } from './output-file.ts';
 import { existsError, type Overwrite } from './overwrite.ts';
-import { discardPartials, finishedAs, leavePartials, partialsFolder, partialsIn, recordFinished } from './partials.ts';
+import { discardPartials, finishedAs, leavePartials, noteMade, partialsFolder, partialsIn, recordFinished } from './partials.ts';
 
 /** What file systems answer that have no links. */
 const NO_LINKS: readonly string[] = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'];
@@ -61,9 +61,9 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
   const name = randomUUID().slice(0, 8);
   const folder = partialsFolder(path, token);
   const partial = join(folder, name);
-  let made: string | undefined;
   try {
-    made = await makeNewFolder(folder);
+    const made = await makeNewFolder(folder);
+    if (made !== undefined) await noteMade(folder, made);
     const taken = made === undefined ? await takeOver(options.resume, folder, partial) : undefined;
     if (made === undefined) await discardPartials(path, token, name);
     // At once: an attempt after this one looks for the file under the name that it has now.
@@ -88,10 +88,7 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
     return { ...copied, identity };
   } catch (error) {
     const explained = explain(error, path, layout.size);
-    if (!keepsProgress(signal, explained)) {
-      await leavePartials(path, token, name);
-      if (made !== undefined) await removeEmpty(dirname(path), made);
-    }
+    if (!keepsProgress(signal, explained)) await leavePartials(path, token, name);
     throw explained;
   }
 }
@@ -183,19 +180,6 @@ async function sameFile(path: string, other: { readonly dev: number; readonly in
 /** Bytes that the manifest beside the file will take, roughly: a published file without one is worse than none. */
 function manifestRoom({ tensors }: Layout): number {
   return 64 * 1024 + tensors.reduce((sum, { name }) => sum + 256 + name.length, 0);
-}
-
-/** Removes the folders that were made for a file that did not come, from `folder` up to `first`, as far as they are empty. */
-async function removeEmpty(folder: string, first: string): Promise<void> {
-  for (let each = folder; each.startsWith(first); each = dirname(each)) {
-    if (
-      !(await rmdir(each).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return;
-  }
 }
 
 async function checkRoom(path: string, size: number): Promise<void> {

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CheckpointConfigError } from '../../src/errors.ts';
 import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
 import { identityOf, openLocalFile, openPinned } from '../../src/io/local-file.ts';
 import type { Overwrite } from '../../src/io/overwrite.ts';
-import { discardPartials, partialsFolder } from '../../src/io/partials.ts';
+import { discardPartials, forgetPartials, partialsFolder } from '../../src/io/partials.ts';
 import { publishLocal, type PartialProgress } from '../../src/io/publish-local.ts';
 import { pin, type ByteSource } from '../../src/model/byte-source.ts';
 import type { Plan } from '../../src/model/plan.ts';
@@ -114,7 +115,9 @@ async function damage(path: string): Promise<void> {
 }
 
 async function partials(name: string): Promise<readonly string[]> {
-  return (await readdir(partialsFolder(join(folder, name), 'token')).catch(() => [])).filter((each) => each !== 'published.json');
+  return (await readdir(partialsFolder(join(folder, name), 'token')).catch(() => [])).filter(
+    (each) => each !== 'published.json' && each !== 'made',
+  );
 }
 
 test('a stopped worker leaves what the next attempt goes on from', async () => {
@@ -241,6 +244,24 @@ test('an attempt that fails for good leaves nothing, one that may be tried again
   expect(await partials('broken')).toHaveLength(1);
   await discardPartials(join(folder, 'broken'), 'token');
   expect((await readdir(folder)).filter((each) => each.includes('broken'))).toEqual([]);
+});
+
+test('folders that were made for an output go with it, whoever clears up; those that were there stay', async () => {
+  await mkdir(join(folder, 'there'));
+  const broken = (error: Error) => (source: ByteSource) => ({ ...source, readInto: async () => Promise.reject(error) });
+  for (const made of ['made', join('there', 'made')]) {
+    const name = join(made, 'a', 'b');
+    await expect(publish(name, { wrap: broken(new Error('connection reset')) })).rejects.toThrow('connection reset');
+    await expect(publish(name, { wrap: broken(new Error('connection reset')) })).rejects.toThrow('connection reset');
+    expect(await partials(name)).toHaveLength(1);
+    await discardPartials(join(folder, name), 'token');
+    await expect(publish(name, { wrap: broken(new CheckpointConfigError('for good')) })).rejects.toThrow('for good');
+  }
+  expect((await readdir(folder)).includes('made')).toBe(false);
+  expect(await readdir(join(folder, 'there'))).toEqual([]);
+  await publish(join('made', 'a', 'b'));
+  await forgetPartials(join(folder, 'made', 'a', 'b'), 'token');
+  expect(await readdir(join(folder, 'made', 'a'))).toEqual(['b']);
 });
 
 test('the first error wins over what closing says', async () => {

@@ -47,7 +47,7 @@ export function beyondJsonLimits(text: string, limits: JsonLimits = JSON_LIMITS)
 }
 
 /** Of the closing quote, or of the whole where there is none: found by the engine's own search, as most of a JSON text is in such. */
-function endOfText(text: string, start: number): number {
+export function endOfText(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let before = end;
     while (text.charCodeAt(before - 1) === BACKSLASH) before--;

@@ -160,11 +160,11 @@ export interface Finding {
 }
 
 /** A member beside the pickle, by its path in the archive's root folder. */
-export interface Attachment {
-  readonly name: string;
-  /** Index into `storages`: its bytes. */
-  readonly storage: number;
-}
+export type Attachment =
+  /** `storage`: index into `storages`, its bytes. */
+  | { readonly name: string; readonly storage: number }
+  /** What a writer puts in place of its bytes, which name members by paths that are the source's own. */
+  | { readonly name: string; readonly text: string };
 
 export interface Header {
   readonly format: Format;

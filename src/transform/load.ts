@@ -341,7 +341,7 @@ function leftBehind({ name, shape }: PlannedTensor, reason: string, wanted: read
 /** Those of the later load, or else of the earlier one. */
 function attachmentsOf(earlier: Plan, later: Plan): Pick<Plan, 'attachments'> {
   const shift = earlier.storages.length;
-  const moved = later.attachments?.map(({ name, storage }) => ({ name, storage: storage + shift }));
+  const moved = later.attachments?.map((each) => ('text' in each ? each : { ...each, storage: each.storage + shift }));
   const kept = moved ?? earlier.attachments;
   return kept === undefined ? {} : { attachments: kept };
 }

@@ -13,6 +13,7 @@ import type { Layout, Segment } from '../layout.ts';
 import { writePickle, type PickledTensor } from '../pickle/write.ts';
 import { shareBytes } from '../shared-bytes.ts';
 import { layoutZip, type ZipMember } from '../zip/write.ts';
+import { ARCHIVE_ROOT } from './anemoi-metadata.ts';
 import { composeTree, type TorchFormat } from './compose.ts';
 
 export interface TorchLayout extends Layout {
@@ -22,7 +23,6 @@ export interface TorchLayout extends Layout {
   readonly dropped: readonly LeftOut[];
 }
 
-const ROOT = 'archive';
 const ALIGNMENT = 64;
 /** Digits of each half of a serialization id. */
 const ID_DIGITS = 20;
@@ -73,7 +73,6 @@ export function layoutTorch(plan: Plan, format: TorchFormat): TorchLayout {
       parameter: origin.parameter === true,
     };
   };
-  const attachments = attached(plan);
   const composed = composeTree(plan, format);
   const pickle = writePickle(composed.tree, { tensor });
   const members: ZipMember[] = [
@@ -83,15 +82,20 @@ export function layoutTorch(plan: Plan, format: TorchFormat): TorchLayout {
     member('byteorder', 'little'),
     ...written.map((holder, key): ZipMember => {
       const { dtype, shape } = all[holder]!;
-      return { name: `${ROOT}/data/${key}`, content: { kind: 'tensor', index: holder, length: tensorBytes(dtype, shape) } };
+      return { name: `${ARCHIVE_ROOT}/data/${key}`, content: { kind: 'tensor', index: holder, length: tensorBytes(dtype, shape) } };
     }),
     member('version', '3\n'),
-    ...attachments.map(({ name, origin }, index): ZipMember => ({
-      name: `${ROOT}/${name}`,
-      content: { kind: 'tensor', index: all.length + index, length: tensorBytes(origin.dtype, origin.shape) },
-    })),
   ];
-  members.push({ name: `${ROOT}/.data/serialization_id`, content: serializationId(members) });
+  const attachments: PlannedTensor[] = [];
+  for (const each of plan.attachments ?? []) {
+    if ('text' in each) members.push(member(each.name, each.text));
+    else {
+      const index = all.length + attachments.push(attached(each, plan)) - 1;
+      const length = plan.storages[each.storage]!.length;
+      members.push({ name: `${ARCHIVE_ROOT}/${each.name}`, content: { kind: 'tensor', index, length } });
+    }
+  }
+  members.push({ name: `${ARCHIVE_ROOT}/.data/serialization_id`, content: serializationId(members, plan) });
   const inOrder = [...written, ...attachments.map((_, index) => all.length + index)];
   const place = new Map(inOrder.map((index, at) => [index, at]));
   const tensors = [...written.map((holder) => all[holder]!), ...attachments];
@@ -112,20 +116,21 @@ export function layoutTorch(plan: Plan, format: TorchFormat): TorchLayout {
   };
 }
 
-/** Members of the source's archive as tensors of bytes: they are copied, digested and checked as such. */
-function attached({ attachments = [], storages }: Plan): readonly PlannedTensor[] {
-  return attachments.map(({ name, storage }) => {
-    const shape = [storages[storage]!.length];
-    return { name, dtype: 'U8', shape, origin: { dtype: 'U8', shape, storage, offset: 0 } };
-  });
+/** A member of the source's archive as a tensor of bytes: it is copied, digested and checked as such. */
+function attached({ name, storage }: { readonly name: string; readonly storage: number }, { storages }: Plan): PlannedTensor {
+  const shape = [storages[storage]!.length];
+  return { name, dtype: 'U8', shape, origin: { dtype: 'U8', shape, storage, offset: 0 } };
 }
 
 function member(name: string, content: string | Uint8Array): ZipMember {
-  return { name: `${ROOT}/${name}`, content: { kind: 'bytes', bytes: typeof content === 'string' ? Buffer.from(content) : content } };
+  return {
+    name: `${ARCHIVE_ROOT}/${name}`,
+    content: { kind: 'bytes', bytes: typeof content === 'string' ? Buffer.from(content) : content },
+  };
 }
 
 /** Two numbers of 20 digits: of the members' names, and of their checksums, where torch has hashes of its own of both. */
-function serializationId(members: readonly ZipMember[]): Segment {
+function serializationId(members: readonly ZipMember[], { attachments = [] }: Plan): Segment {
   const names = createHash('sha256');
   for (const { name } of members) names.update(`${name}\n`);
   const first = digits(names.digest());
@@ -137,6 +142,7 @@ function serializationId(members: readonly ZipMember[]): Segment {
     bytes: (crc32OfTensor) => {
       const sums = createHash('sha256');
       if (pickle.kind === 'bytes') sums.update(pickle.bytes);
+      for (const each of attachments) if ('text' in each) sums.update(each.text);
       for (let index = 0; index < tensors; index++) sums.update(`${crc32OfTensor(index)}\n`);
       return Buffer.from(first + digits(sums.digest()));
     },

@@ -4,22 +4,18 @@
  * Invariant: `data.pkl` and the directory are all that is read of a plain checkpoint; every other pickle in the archive is judged
  * too, and one dangerous name anywhere refuses the file.
  */
-import { CheckpointLoadError, CheckpointValidationError, type JsonObject } from '../../errors.ts';
+import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import { pin, type ByteSource } from '../../model/byte-source.ts';
 import type { Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
-import { beyondJsonLimits } from '../json-bounds.ts';
 import { limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
 import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
+import { readAnemoiMetadata } from './anemoi-metadata.ts';
 import { findStateDict, type StateDict } from './state-dict.ts';
 import { torchHost } from './tensors.ts';
 import { findModuleWeights } from './torchscript.ts';
 
-const METADATA_LIMIT = 64 * 2 ** 20;
-/** The same where it is deflated: what is read is then bounded by nothing that the file has. Anemoi's has some megabytes. */
-const INFLATED_METADATA_LIMIT = 16 * 2 ** 20;
-const METADATA_FOLDER = 'anemoi-metadata/';
 /** Members beside the storages, and pickles wherever they lie: each costs a look at its local header. TorchScript of large models has some hundreds. */
 const OTHERS_MAX = 10_000;
 
@@ -50,12 +46,15 @@ export async function readTorchZip(source: ByteSource, archive: Archive, stateDi
     ? findModuleWeights(tree, tensors, uri, code)
     : findStateDict(tree, uri, globals, stateDictKey);
   const extra = await readAnemoiMetadata(source, others, root);
-  const attachments = extra.members.map(({ name }, index): Attachment => ({ name, storage: storages.length + index }));
+  const carried: Storage[] = [];
+  const attachments = extra.members.map(({ name, content }): Attachment =>
+    typeof content === 'string' ? { name, text: content } : { name, storage: storages.length + carried.push(storageOf(content)) - 1 },
+  );
   return {
     ...found,
     container: isScript ? 'torchscript' : 'zip',
     files: [pin(source)],
-    storages: [...storages, ...extra.members.map(({ storage }) => storage)],
+    storages: [...storages, ...carried],
     tensors,
     tree,
     metadata: {},
@@ -174,38 +173,4 @@ async function isBigEndian(source: ByteSource, member: Member | undefined): Prom
   if (text !== 'little' && text !== 'big')
     throw new CheckpointLoadError(`${source.uri}: ${member.name} says ${JSON.stringify(text)}, expected little or big.`, source.uri);
   return text === 'big';
-}
-
-/** The metadata that Anemoi adds to a checkpoint, and where all members of its folder lie: a writer carries them along. */
-async function readAnemoiMetadata(
-  source: ByteSource,
-  others: readonly Member[],
-  root: string,
-): Promise<{
-  readonly json?: JsonObject;
-  readonly members: readonly { readonly name: string; readonly storage: Storage }[];
-}> {
-  const folder = `${root}${METADATA_FOLDER}`;
-  const members = others
-    .filter(({ name }) => name.startsWith(folder) && !name.endsWith('/'))
-    .map((member) => ({ name: member.name.slice(root.length), storage: storageOf(member) }));
-  const main = ['anemoi.json', 'ai-models.json']
-    .map((name) => others.find((member) => member.name === `${folder}${name}`))
-    .find((member) => member !== undefined);
-  return main === undefined ? { members } : { members, json: await readJson(source, main) };
-}
-
-async function readJson(source: ByteSource, member: Member): Promise<JsonObject> {
-  const bytes = await readMember(source, member, member.method === 'stored' ? METADATA_LIMIT : INFLATED_METADATA_LIMIT);
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    const beyond = beyondJsonLimits(text);
-    if (beyond !== undefined) throw new CheckpointLoadError(`${source.uri}: ${member.name} is too much JSON: ${beyond}.`, source.uri);
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject; // JSON.parse gives JSON.
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError) && !(cause instanceof TypeError)) throw cause;
-    throw new CheckpointLoadError(`${source.uri}: ${member.name} is no JSON.`, source.uri, { cause });
-  }
-  throw new CheckpointLoadError(`${source.uri}: ${member.name} is no JSON object.`, source.uri);
 }

@@ -11,15 +11,28 @@ import { openPinned } from '../../../src/io/local-file.ts';
 import type { LeftOut, Plan } from '../../../src/model/plan.ts';
 import type { ValueTree } from '../../../src/model/value.ts';
 import { keepTrainingState } from '../../../src/transform/keep-training-state.ts';
+import { loadWeights, type LoadRules } from '../../../src/transform/load.ts';
 import { selectWeights } from '../../../src/transform/select-weights.ts';
 import { EXPECTED, fixture } from '../../support/project.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import { treeOf } from '../../support/headers.ts';
+import { pickle } from '../../support/pickle.ts';
 import { bytesOf, digestsOf, headerOf } from '../../support/publish.ts';
+import { dict, tensor } from '../../support/torch-file.ts';
+import { zip } from '../../support/zip.ts';
 
 const good = Object.entries(EXPECTED.good).filter(
   ([, { container, tensors }]) => ['zip', 'legacy', 'safetensors'].includes(container) && Object.keys(tensors).length > 0,
 );
+const RULES: LoadRules = {
+  strict: false,
+  skipMismatched: false,
+  skipUnsupported: false,
+  fill: 'none',
+  refreshStates: false,
+  refreshTendencies: false,
+  keepTrainingState: true,
+};
 const FORMATS = ['pytorch', 'lightning', 'state_dict'] as const;
 
 async function planOf(path: string): Promise<Plan> {
@@ -63,9 +76,9 @@ describe.each(FORMATS)('%s', (format) => {
       expect(header.anemoiMetadata).toBeDefined();
     }
     const members = (await readArchive(source)).members;
-    const zip = await jszip.loadAsync(bytes, { checkCRC32: true });
-    expect(Object.keys(zip.files)).toEqual(members.map(({ name }) => name));
-    for (const { name, crc32: sum } of members) expect(crc32(await zip.file(name)!.async('nodebuffer'))).toBe(sum);
+    const unzipped = await jszip.loadAsync(bytes, { checkCRC32: true });
+    expect(Object.keys(unzipped.files)).toEqual(members.map(({ name }) => name));
+    for (const { name, crc32: sum } of members) expect(crc32(await unzipped.file(name)!.async('nodebuffer'))).toBe(sum);
     for (const { location, length } of header.storages)
       if (location.kind === 'member' && length > 0) expect(dataStart(bytes, location.header) % 64).toBe(0);
   });
@@ -92,6 +105,57 @@ function groups({ weights, tensors }: Awaited<ReturnType<typeof headerOf>>): rea
   }
   return [...found.values()].filter(({ length }) => length > 1);
 }
+
+describe("7. Formats: Anemoi's metadata under another folder", () => {
+  /** As anemoi-utils writes it: arrays at the top and by data set, one of them called `path`; the JSON's spelling is kept. */
+  const json = (root: string): string =>
+    `{"version": "1", "big": 12345678901234567890, "one": 1.0, "path": "${root}/x", "list": [{"path": "${root}/y"}], ` +
+    `"supporting_arrays_paths": {"lat": {"path": "${root}/anemoi-metadata/lat.numpy", "shape": [3], "dtype": "uint8"}, ` +
+    `"ds": {"path": {"path": "${root}/anemoi-metadata/ds/\\u00fc.numpy", "shape": [2], "dtype": "uint8"}}, "elsewhere": {"path": "other/z"}}}`;
+  const written = async (root: string, name: string) => {
+    const of = (path: string): string => `${root}/${path}`;
+    const source = memorySource(
+      zip([
+        { name: of('data.pkl'), data: pickle(dict({ state_dict: dict({ w: tensor(0) }), epoch: 3 })) },
+        { name: of('data/0'), data: new Uint8Array(8) },
+        { name: of(`anemoi-metadata/${name}`), data: Buffer.from(json(root)), deflated: true },
+        { name: of('anemoi-metadata/lat.numpy'), data: Buffer.from([1, 2, 3]) },
+        { name: of('anemoi-metadata/ds/ü.numpy'), data: Buffer.from([4, 5]) },
+      ]),
+    );
+    const header = await readHeader(source);
+    const once = loadWeights(header, undefined, RULES).plan;
+    const plans = [once, loadWeights(header, undefined, RULES, once).plan];
+    const found = await Promise.all(plans.map(async (plan) => bytesOf(plan, layoutTorch(plan, 'pytorch'), async () => source)));
+    return {
+      header,
+      files: await Promise.all(found.map(async (bytes) => ({ bytes, zip: await jszip.loadAsync(bytes, { checkCRC32: true }) }))),
+    };
+  };
+
+  test.each(['anemoi.json', 'ai-models.json'])('%s: the paths of its arrays name them in the archive that is written', async (name) => {
+    const { header, files } = await written('model', name);
+    expect(header.anemoiMetadata).toEqual(JSON.parse(json('model')));
+    for (const { zip: out } of files) {
+      const text = await out.file(`archive/anemoi-metadata/${name}`)!.async('string');
+      const arrays = /"supporting_arrays_paths.*/s.exec(json('model'))![0];
+      expect(text).toBe(json('model').replace(arrays, arrays.replaceAll('model/', 'archive/').replace('\\u00fc', 'ü')));
+      const { supporting_arrays_paths: paths } = JSON.parse(text);
+      expect(await out.file(paths.lat.path)!.async('array')).toEqual([1, 2, 3]);
+      expect(await out.file(paths.ds.path.path)!.async('array')).toEqual([4, 5]);
+    }
+    expect(files[0]!.bytes.equals((await written('model', name)).files[0]!.bytes)).toBe(true);
+  });
+
+  test('stays as it is where its folder has that name, and the id of the archive tells them apart', async () => {
+    const [same, other] = [await written('archive', 'anemoi.json'), await written('other', 'anemoi.json')];
+    const out = same.files[0]!.zip;
+    expect(await out.file('archive/anemoi-metadata/anemoi.json')!.async('string')).toBe(json('archive'));
+    expect(same.header.attachments!.every((each) => 'storage' in each)).toBe(true);
+    const id = async ({ files }: typeof same) => files[0]!.zip.file('archive/.data/serialization_id')!.async('string');
+    expect(await id(same)).not.toBe(await id(other));
+  });
+});
 
 describe('7. Formats: training state', () => {
   const PATH = 'good/lightning_trained.ckpt';

@@ -10,6 +10,7 @@ import type { Format } from '../../model/header.ts';
 import { publishedMetadata, type LeftOut, type Plan } from '../../model/plan.ts';
 import { graft, keyLabel } from '../../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { isLightnings } from './state-dict.ts';
 
 export type TorchFormat = Exclude<Format, 'safetensors'>;
 
@@ -21,7 +22,6 @@ export interface Composed {
 const VERSION_KEY = 'pytorch-lightning_version';
 /** For weights that no Lightning wrote: late enough that nothing is migrated. */
 const VERSION = '2.0.0';
-const LIGHTNING_MARKS = [VERSION_KEY, 'optimizer_states', 'lr_schedulers', 'loops', 'callbacks'];
 /** Lightning's names, those of torch's tutorial that its users follow, and what others call them. */
 const OPTIMIZERS = ['optimizer_states', 'optimizer_state_dict', 'optimizer'] as const;
 const SCHEDULERS = ['lr_schedulers', 'scheduler_state_dict', 'lr_scheduler', 'scheduler'] as const;
@@ -60,7 +60,7 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
     return state.get(name)![1];
   };
   const weightsKey = format === 'lightning' ? FIRST_KEY : 'model_state_dict';
-  const fromLightning = LIGHTNING_MARKS.some((key) => state.has(key));
+  const fromLightning = isLightnings(state);
   const optimizers = (): NodeId | undefined => take(...OPTIMIZERS);
   const schedulers = (): NodeId | undefined => take(...SCHEDULERS);
   if (format === 'lightning') {
@@ -83,7 +83,12 @@ export function composeTree(plan: Plan, format: TorchFormat): Composed {
     }
   } else {
     put(weightsKey, weights);
-    const [optimizer, scheduler, epoch, step] = fromLightning ? [optimizers(), schedulers(), take('epoch'), take('global_step')] : [];
+    // Lightning's lists are empty where there is none.
+    for (const key of [OPTIMIZERS[0], SCHEDULERS[0]]) if (itemsOf(nodes[state.get(key)?.[1] ?? -1])?.length === 0) state.delete(key);
+    // What has the name already keeps it, and its place.
+    const optimizer = fromLightning || !state.has(OPTIMIZERS[1]) ? optimizers() : undefined;
+    const scheduler = fromLightning || !state.has(SCHEDULERS[1]) ? schedulers() : undefined;
+    const [epoch, step] = fromLightning ? [take('epoch'), take('global_step')] : [];
     if (optimizer !== undefined) put(OPTIMIZERS[1], alone(optimizer));
     if (scheduler !== undefined) put(SCHEDULERS[1], alone(scheduler));
     if (epoch !== undefined) put('epoch', epoch);

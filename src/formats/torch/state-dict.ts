@@ -13,9 +13,10 @@ import { numpyValue } from './numpy.ts';
 import { followKeys, keyAdvice, KEY_OPTION, keysWithTensors } from './state-dict-key.ts';
 
 const STATE_DICT_KEYS = ['state_dict', 'model_state_dict', 'model'] as const;
+const LIGHTNING_VERSION = 'pytorch-lightning_version';
 const LIGHTNING_MARKS = ['callbacks', 'optimizer_states', 'lr_schedulers', 'loops'];
 const PYTORCH_MARKS = ['model_state_dict', 'optimizer_state_dict', 'scheduler_state_dict'];
-const FORMAT_MARKS = new Set(['pytorch-lightning_version', ...LIGHTNING_MARKS, ...PYTORCH_MARKS]);
+const FORMAT_MARKS = new Set([LIGHTNING_VERSION, ...LIGHTNING_MARKS, ...PYTORCH_MARKS]);
 
 /** The key of what `Module.get_extra_state` gave. */
 const EXTRA_STATE = /(^|\.)_extra_state$/;
@@ -61,12 +62,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
     // A raw state dict may have very many keys: only those count that mark a format.
     if (!raw || FORMAT_MARKS.has(text)) top.set(text, value);
   }
-  const format: Format =
-    top.has('pytorch-lightning_version') || LIGHTNING_MARKS.filter((key) => top.has(key)).length >= 2
-      ? 'lightning'
-      : PYTORCH_MARKS.some((key) => top.has(key)) || !raw
-        ? 'pytorch'
-        : 'state_dict';
+  const format: Format = isLightnings(top) ? 'lightning' : PYTORCH_MARKS.some((key) => top.has(key)) || !raw ? 'pytorch' : 'state_dict';
   // A raw state dict may have a parameter of such a name: a tensor is no wrapper.
   const found = raw ? undefined : STATE_DICT_KEYS.find((each) => top.has(each));
   if (asked === undefined && found === undefined && !raw) throw noStateDict(tree, top, uri);
@@ -116,7 +112,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
     const value = numberOf(nodes, nodes[top.get(each) ?? -1]);
     return value !== undefined && Number.isSafeInteger(value) ? value : null;
   };
-  const version = nodes[top.get('pytorch-lightning_version') ?? -1];
+  const version = nodes[top.get(LIGHTNING_VERSION) ?? -1];
   return {
     format,
     stateDictKey: key,
@@ -134,6 +130,11 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
       lightning_version: typeof version === 'string' ? version : null,
     },
   };
+}
+
+/** Whether a dict of such keys at the top level is what Lightning wrote: one mark is not enough, others call things so, too. */
+export function isLightnings(keys: { has(key: string): boolean }): boolean {
+  return keys.has(LIGHTNING_VERSION) || LIGHTNING_MARKS.filter((key) => keys.has(key)).length >= 2;
 }
 
 /** The dict under a path, and the keys that lead to it. */

@@ -243,6 +243,60 @@ describe('7. Formats: training state', () => {
     expect([others.top.has('optimizer'), others.top.get('scheduler')]).toEqual([false, 'cosine']);
   });
 
+  describe('what pytorch holds of a training state', () => {
+    const STATE = { state: {}, param_groups: [] };
+    const pytorchOf = async (state: Record<string, unknown>) => {
+      const plan = { ...(await planOf('good/pytorch_training.pt')), trainingState: treeOf(state), stateTensors: [] };
+      const { tree, dropped } = composeTree(plan, 'pytorch');
+      const { entries } = tree.nodes[tree.root] as { entries: readonly (readonly [number, number])[] };
+      const top = new Map(entries.map(([key, value]) => [String(tree.nodes[key]), tree.nodes[value]]));
+      return { keys: [...top.keys()].slice(1), dropped: dropped.map(({ what }) => what), top };
+    };
+
+    test.each(['callbacks', 'loops', 'lr_schedulers', 'hyper_parameters'])(
+      'of a plain checkpoint with a key %s: all of it (one mark is not enough)',
+      async (key) => {
+        const { keys, dropped } = await pytorchOf({ optimizer_state_dict: STATE, [key]: ['x'], ema: {}, scaler: {}, epoch: 3 });
+        expect(dropped).toEqual([]);
+        expect([...keys].sort()).toEqual(
+          ['ema', 'epoch', 'optimizer_state_dict', 'scaler', key === 'lr_schedulers' ? 'scheduler_state_dict' : key].sort(),
+        );
+      },
+    );
+
+    test('of one with optimizer_states alone: all of it, under the name that readers look for', async () => {
+      const both = await pytorchOf({ optimizer_state_dict: STATE, optimizer_states: [STATE, STATE], ema: {} });
+      expect(both).toMatchObject({ keys: ['optimizer_state_dict', 'optimizer_states', 'ema'], dropped: [] });
+      const alone = await pytorchOf({ ema: {}, optimizer_states: [STATE] });
+      expect(alone).toMatchObject({ keys: ['optimizer_state_dict', 'ema'], dropped: [] });
+      expect(alone.top.get('optimizer_state_dict')).toMatchObject({ kind: 'dict' });
+    });
+
+    test('of two marks, or the version: what Lightning to pytorch keeps', async () => {
+      const marks = await pytorchOf({ optimizer_states: [STATE], callbacks: {}, ema: {} });
+      expect(marks).toMatchObject({ keys: ['optimizer_state_dict'], dropped: ['callbacks', 'ema'] });
+      const version = await pytorchOf({ 'pytorch-lightning_version': '2.5.0', epoch: 3, ema: {} });
+      expect(version).toMatchObject({ keys: ['epoch'], dropped: ['pytorch-lightning_version', 'ema'] });
+    });
+
+    test('optimizer and lr_scheduler are named as readers look for them, where they are states and the name is free', async () => {
+      const others = await pytorchOf({ it: 3, optimizer: STATE, lr_scheduler: { last_epoch: 3 }, scaler: {} });
+      expect(others).toMatchObject({ keys: ['optimizer_state_dict', 'scheduler_state_dict', 'it', 'scaler'], dropped: [] });
+      expect((await pytorchOf({ scheduler: { last_epoch: 3 } })).keys).toEqual(['scheduler_state_dict']);
+      const strings = await pytorchOf({ optimizer: 'adam', scheduler: 'cosine' });
+      expect(strings).toMatchObject({ keys: ['optimizer', 'scheduler'], dropped: [] });
+      const own = { epoch: 1, optimizer: STATE, optimizer_state_dict: STATE, scheduler: STATE, scheduler_state_dict: null };
+      expect(await pytorchOf(own)).toMatchObject({ keys: Object.keys(own), dropped: [] });
+    });
+
+    test('an empty list counts as absent (8. warm_start)', async () => {
+      const none = { optimizer_states: [], lr_schedulers: [], epoch: 3 };
+      expect(await pytorchOf(none)).toMatchObject({ keys: ['epoch'], dropped: [] });
+      const { keys } = await pytorchOf({ ...none, optimizer_states: [STATE], 'pytorch-lightning_version': '2.5.0' });
+      expect(keys).toEqual(['optimizer_state_dict', 'epoch']);
+    });
+  });
+
   test('a state dict has no place for any of it', async () => {
     const { layout, header } = await written(PATH, 'state_dict');
     expect(header.stateDictKey).toBeNull();

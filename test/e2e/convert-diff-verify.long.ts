@@ -133,6 +133,8 @@ describe('diff', () => {
     );
     expect(code).toBe(1);
     expect(report.value_mismatches.length).toBe(1);
+    const { stdout } = await ckpt('diff', fixture('good/plain.safetensors'), 'changed.safetensors', '--values');
+    expect(stdout).toContain(`  ${Object.keys(EXPECTED.good['good/plain.safetensors']!.tensors).length - 1} tensors alike`);
   });
 });
 

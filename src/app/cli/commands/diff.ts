@@ -78,7 +78,7 @@ function linesOf(report: Report): readonly string[] {
     ...listed('without a dense form, not compared', report.unsupported),
     report.equal
       ? `  ${formatCount(report.compared, 'tensor')} of equal name, shape and dtype${values === null ? '; --values compares their bytes' : ', and equal bytes'}`
-      : `  ${formatCount(report.compared, 'tensor')} alike`,
+      : `  ${formatCount(report.compared - (values?.length ?? 0), 'tensor')} alike`,
   ];
 }
 

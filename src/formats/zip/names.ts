@@ -29,16 +29,12 @@ export function plainDigest(bytes: Uint8Array, from: number, to: number): number
   return before === SLASH ? undefined : digest;
 }
 
-/** Whether it is a relative path that stays where it is put. */
+/**
+ * Whether it is a relative path that stays where it is put. Drives are not asked for: `torch.save` to `x:y.pt` makes the folder `x:y`,
+ * and nothing is ever unpacked.
+ */
 export function isSafeName(name: string): boolean {
-  return !(
-    name === '' ||
-    name.includes('\0') ||
-    name.includes('\\') ||
-    name.startsWith('/') ||
-    /^[a-z]:/i.test(name) ||
-    name.split('/').includes('..')
-  );
+  return !(name === '' || name.includes('\0') || name.includes('\\') || name.startsWith('/') || name.split('/').includes('..'));
 }
 
 type Named = { readonly name: string };

@@ -4,6 +4,8 @@ import { describe, expect, test } from '@jest/globals';
 import type { ByteSource } from '../../../src/model/byte-source.ts';
 import type { Header } from '../../../src/model/header.ts';
 import { isCheckpointError } from '../../../src/errors.ts';
+import { readHeader } from '../../../src/formats/read-header.ts';
+import { scanFile } from '../../../src/formats/scan/scan.ts';
 import { readTorchZip } from '../../../src/formats/torch/read-zip.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
 import { pickle } from '../../support/pickle.ts';
@@ -79,6 +81,17 @@ describe('bad archives', () => {
     expect(unsafeOnly ? ['CheckpointValidationError'] : ['CheckpointValidationError', 'CheckpointLoadError']).toContain(error.code);
     if (unsafeOnly) for (const name of entry.globals ?? []) expect(JSON.stringify(error.toJSON())).toContain(name.split('.').at(-1));
   });
+});
+
+test('a file whose name begins like a drive: its folder is called so', async () => {
+  const bytes = zip([
+    { name: 'x:y/data.pkl', data: pickle(dict({ w: tensor(0) })) },
+    { name: 'x:y/data/0', data: new Uint8Array(8) },
+  ]);
+  const source = held('x:y.pt', bytes);
+  expect((await readTorchZip(source, await readArchive(source))).weights).toEqual([{ name: 'w', tensor: 0 }]);
+  const scanned = await scanFile(source, { openSibling: async () => source, check: readHeader });
+  expect(scanned.map(({ verdict }) => verdict)).toEqual(['safe']);
 });
 
 describe('metadata of Anemoi', () => {

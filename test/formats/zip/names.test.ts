@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { plainDigest, twinsAmong } from '../../../src/formats/zip/names.ts';
+import { isSafeName, plainDigest, twinsAmong } from '../../../src/formats/zip/names.ts';
 
 const digestOf = (name: string): number | undefined => plainDigest(Buffer.from(name), 0, Buffer.byteLength(name));
 const named = (names: readonly string[]) => names.map((name) => ({ name }));
@@ -37,3 +37,6 @@ test('very many names chosen to have one digest cost no more than others', () =>
   expect(twinsAmong(named([...names, 'A/5']), new Int32Array(names.length + 1))).toEqual(['a/5', 'A/5']);
   expect(performance.now() - started).toBeLessThan(10_000);
 });
+
+test.each(['a', 'a/b', 'x:y/data.pkl', 'C:/a', 'a..b/c', 'é'])('%j stays where it is put', (name) => expect(isSafeName(name)).toBe(true));
+test.each(['', '/a', '..', '../a', 'a/../b', 'a\\b', 'C:\\a', 'a\0'])('%j does not', (name) => expect(isSafeName(name)).toBe(false));

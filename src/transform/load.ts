@@ -15,6 +15,7 @@ import { matchTarget, sameShape, type Match, type NamedTensor } from './match.ts
 import { chunkingFix } from './migration.ts';
 import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
 import { noDenseForm, otherContent } from './left-out.ts';
+import { attributesWithPrefixes, withPrefixes } from './module-paths.ts';
 import { refuseTwins } from './rename.ts';
 import { placeOf } from './ties.ts';
 
@@ -65,7 +66,7 @@ export interface Tie {
 export function loadWeights(header: Header, target: Target | undefined, rules: LoadRules, earlier?: Plan): Loaded {
   const migration = chunkingFix(header);
   const isRefreshed = refreshedNames(rules);
-  const named = prefixing(rules);
+  const named = (name: string): string => withPrefixes(name, rules);
   const all = header.weights.map(({ name, tensor }): NamedTensor => ({
     name: named(migration.rename(name)),
     tensor: header.tensors[tensor]!,
@@ -99,8 +100,7 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     ...chosen.bytes,
     tensors: chosen.tensors,
     ...carried,
-    // They name modules by their old paths.
-    ...(isRenamed || stateDictAttributes === undefined ? {} : { stateDictAttributes }),
+    ...(stateDictAttributes === undefined ? {} : { stateDictAttributes: attributesWithPrefixes(stateDictAttributes, rules) }),
     frozen: earlier?.frozen ?? [],
     skipped: [...chosen.skipped, ...nonTensors],
     dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),
@@ -139,11 +139,6 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
         : [...warnings, `${dropped.length} processor statistics were left out: there is no target to take them from.`],
     nameToIndex: nameToIndex(header),
   };
-}
-
-function prefixing({ stripPrefix, addPrefix = '' }: LoadRules): (name: string) => string {
-  if (stripPrefix === undefined) return addPrefix === '' ? (name) => name : (name) => addPrefix + name;
-  return (name) => addPrefix + (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name);
 }
 
 function refuseNameless(header: Header, all: readonly NamedTensor[]): void {

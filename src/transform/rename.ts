@@ -1,8 +1,10 @@
 /** New names for planned tensors: a prefix stripped, ordered regular-expression rules, a prefix added. Pure, O(names × rules). */
 import { CheckpointConfigError, CheckpointIncompatibleError } from '../errors.ts';
-import type { Plan, PlannedTensor } from '../model/plan.ts';
+import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import { textPlaces } from '../model/text-places.ts';
+import { topLevelKeys } from '../model/tree.ts';
 import { withFrozen } from './frozen.ts';
+import { attributesWithPrefixes, withPrefixes } from './module-paths.ts';
 import { compileReplacement, LONGEST_NAME, slices, type Replacement } from './patterns.ts';
 
 export interface RenameRules {
@@ -56,18 +58,24 @@ export function* renameTensors(plan: Plan, rules: RenameRules, configPath: strin
     }
   }
   refuseTwins(plan.tensors, tensors, 'Leave one of them out with modifier.select, or make the rules tell them apart.');
-  // Attributes of the state dict name modules by their old paths.
-  const { stateDictAttributes: _attributes, ...others } = plan;
   const frozen: string[] = [];
   for (const name of plan.frozen) {
     if (isTime(name)) yield;
     frozen.push(rename(name));
   }
   return {
-    plan: withFrozen({ ...others, tensors }, frozen),
+    plan: withFrozen({ ...withAttributes(plan, rules), tensors }, frozen),
     count,
     warnings: plan.tensors.length === 0 ? [] : steps.filter(({ what }) => !used.has(what)).map(({ what }) => `${what} fits no name.`),
   };
+}
+
+/** Attributes of the state dict name modules by their paths, of which a pattern for tensors' names says nothing. */
+function withAttributes({ stateDictAttributes, ...plan }: Plan, rules: RenameRules): Plan {
+  if (stateDictAttributes === undefined) return plan;
+  if (rules.rules.length === 0) return { ...plan, stateDictAttributes: attributesWithPrefixes(stateDictAttributes, rules) };
+  const reason = 'it names modules by their paths before the rules of modifier.rename';
+  return { ...plan, dropped: [...plan.dropped, ...topLevelKeys(stateDictAttributes).map((what): LeftOut => ({ what, reason }))] };
 }
 
 /** Throws `CheckpointIncompatibleError` where two names become one; both lists are in the same order. */
@@ -98,7 +106,7 @@ function stepsOf({ stripPrefix, rules, addPrefix }: RenameRules, configPath: str
       what: `strip_prefix \`${stripPrefix}\``,
       cost: 0,
       fits: (name) => name.startsWith(stripPrefix),
-      apply: (name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name),
+      apply: (name) => withPrefixes(name, { stripPrefix }),
     });
   for (const [index, { pattern, replacement }] of rules.entries())
     steps.push({

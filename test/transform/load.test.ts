@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError, JsonObject } from '../../src/errors.ts';
+import { renderTree } from '../../src/formats/torch/render-tree.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { openLocalFile } from '../../src/io/local-file.ts';
 import type { Header, Tensor } from '../../src/model/header.ts';
@@ -236,6 +237,18 @@ describe('a prefix of the source that the target has not', () => {
     expect(plan.tensors.map(({ name }) => name)).toEqual(['a', 'b', 'other']);
     const both = loadWeights(header, undefined, { ...RULES, stripPrefix: 'model.', addPrefix: 'net.' });
     expect(both.transferred).toEqual(['net.a', 'net.b', 'net.other']);
+  });
+
+  test("versions of the source's modules go along under the new paths", async () => {
+    const source = await headerAt('good/state_dict_with_metadata.pt');
+    const pathsOf = (rules: Partial<LoadRules>): readonly string[] => {
+      const tree = loadWeights(source, undefined, { ...RULES, ...rules }).plan.stateDictAttributes!;
+      return Object.keys((renderTree({ tree, tensors: [], storages: [] }, tree.root) as { _metadata: object })._metadata);
+    };
+    const before = pathsOf({});
+    expect(before.slice(0, 2)).toEqual(['', expect.any(String)]);
+    const after = before.map((path) => (path === '' ? 'model' : `model.${path}`));
+    expect(pathsOf({ addPrefix: 'model.' })).toEqual(after);
   });
 
   test('is what the error without it says', () => {

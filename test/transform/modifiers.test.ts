@@ -1,16 +1,18 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { CheckpointError } from '../../src/errors.ts';
+import { renderTree } from '../../src/formats/torch/render-tree.ts';
 import { publishedMetadata, type Plan } from '../../src/model/plan.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
 import { freezeModules } from '../../src/transform/freeze.ts';
 import { compileGlob, compileRegex } from '../../src/transform/patterns.ts';
-import { renameTensors } from '../../src/transform/rename.ts';
+import { attributesWithPrefixes, type Prefixes } from '../../src/transform/module-paths.ts';
+import { renameTensors, type RenameRules } from '../../src/transform/rename.ts';
 import { chooseTensors } from '../../src/transform/select-tensors.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { targetOfHeader } from '../../src/transform/target.ts';
 import { finish } from '../support/finish.ts';
-import { headerOf, targetOf, type Shapes } from '../support/headers.ts';
+import { headerOf, targetOf, treeOf, type Shapes } from '../support/headers.ts';
 
 function planOf(shapes: Shapes): Plan {
   return selectWeights(headerOf(shapes), { skipUnsupported: false });
@@ -154,6 +156,46 @@ describe('rename', () => {
     const renamed = finish(renameTensors, plan, { stripPrefix: 'model.', rules: [] }, 's').plan;
     expect(renamed.frozen).toEqual(['decoder.weight']);
     expect(publishedMetadata(renamed)['frozen_parameters']).toBe('["decoder.weight"]');
+  });
+});
+
+describe('versions of modules, which name them by their paths', () => {
+  const WRAPPED = { '': 1, module: 2, 'module.net': 3, 'module.net.1': 4, other: 5 };
+  const modules = (paths: object) => treeOf({ _metadata: paths, _other: 'kept' });
+  const PLAN: Plan = {
+    ...planOf({ 'module.net.1.weight': ['F32', [2]], 'other.weight': ['F32', [2]] }),
+    stateDictAttributes: modules(WRAPPED),
+  };
+  const shown = ({ stateDictAttributes: tree }: Plan): unknown =>
+    tree === undefined ? undefined : renderTree({ tree, tensors: [], storages: [] }, tree.root);
+  const renamed = (rules: Partial<RenameRules>): Plan => finish(renameTensors, PLAN, { rules: [], ...rules }, 'x').plan;
+
+  test.each<[Prefixes, object]>([
+    [{ stripPrefix: 'module.' }, { '': 2, net: 3, 'net.1': 4, other: 5 }],
+    [{ addPrefix: 'model.' }, { model: 1, 'model.module': 2, 'model.module.net': 3, 'model.module.net.1': 4, 'model.other': 5 }],
+    [
+      { stripPrefix: 'module.', addPrefix: 'a.b.' },
+      { 'a.b': 2, 'a.b.net': 3, 'a.b.net.1': 4, 'a.b.other': 5 },
+    ],
+    [{ addPrefix: 'my_' }, { '': 1, my_module: 2, 'my_module.net': 3, 'my_module.net.1': 4, my_other: 5 }],
+    [{ stripPrefix: 'module.net.1.we' }, WRAPPED],
+  ])('%j: are those of the modules that have the tensors now, by modifier and loader alike', (prefixes, expected) => {
+    const plan = renamed(prefixes);
+    expect(shown(plan)).toEqual({ _metadata: expected, _other: 'kept' });
+    expect(plan.dropped).toEqual([]);
+    const attributes = attributesWithPrefixes(PLAN.stateDictAttributes!, prefixes);
+    expect(renderTree({ tree: attributes, tensors: [], storages: [] }, attributes.root)).toEqual(shown(plan));
+    expect(shown(PLAN)).toEqual({ _metadata: WRAPPED, _other: 'kept' });
+  });
+
+  test('are left out and named where patterns rename tensors', () => {
+    const plan = renamed({ rules: [{ pattern: 'net', replacement: 'body' }] });
+    expect(shown(plan)).toBeUndefined();
+    const reason = 'it names modules by their paths before the rules of modifier.rename';
+    expect(plan.dropped).toEqual([
+      { what: '_metadata', reason },
+      { what: '_other', reason },
+    ]);
   });
 });
 

@@ -4,6 +4,7 @@ import { CheckpointError, CheckpointValidationError, type Json, type JsonObject 
 import type { Header } from '../src/model/header.ts';
 import { listIn } from '../src/model/json.ts';
 import type { Plan } from '../src/model/plan.ts';
+import type { Target } from '../src/model/target.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/pipeline/text.ts';
 import { checkFill, loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
@@ -110,7 +111,8 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
   );
   if (loaded.plan.tensors.length === 0) throw nothingLeft(header, loaded.skipped);
   const { warnings: ofHeader, ...more } = (await rules.metadata?.(header)) ?? {};
-  const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...listIn(ofHeader)].slice(-20);
+  const incomplete = rules.fillByDefault && options.fill === undefined ? unfilled(target, loaded) : [];
+  const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...incomplete, ...listIn(ofHeader)].slice(-20);
   const plan = withRecord(loaded.plan, completeRecord(loaded));
   return {
     context: {
@@ -144,6 +146,15 @@ function requireFields({ context, options, stage }: StageCall<LoaderOptions>, ru
     retryable: false,
     details: { stage: stage.type, missing_fields: missing },
   });
+}
+
+/** Where the rest of the target was to be filled in, and it has no values: its reader expects a complete file. */
+function unfilled(target: Target | undefined, { plan }: Loaded): readonly string[] {
+  const missing = (target?.tensors.length ?? 0) - plan.tensors.length;
+  if (target?.kind !== 'spec' || missing === 0) return [];
+  return [
+    `${missing} of the target's ${formatCount(target.tensors.length, 'name')} will not be published: nothing of the source fits them, and a spec has no values to fill them with. A checkpoint as \`target\` has.`,
+  ];
 }
 
 /** An output without tensors would take the place of one with them. */

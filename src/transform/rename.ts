@@ -6,6 +6,7 @@ import { topLevelKeys } from '../model/tree.ts';
 import { withFrozen } from './frozen.ts';
 import { attributesWithPrefixes, withPrefixes } from './module-paths.ts';
 import { compileReplacement, LONGEST_NAME, slices, type Replacement } from './patterns.ts';
+import { staleState } from './stale-state.ts';
 
 export interface RenameRules {
   readonly stripPrefix?: string | undefined;
@@ -66,7 +67,10 @@ export function* renameTensors(plan: Plan, rules: RenameRules, configPath: strin
   return {
     plan: withFrozen({ ...withAttributes(plan, rules), tensors }, frozen),
     count,
-    warnings: plan.tensors.length === 0 ? [] : steps.filter(({ what }) => !used.has(what)).map(({ what }) => `${what} fits no name.`),
+    warnings: [
+      ...(plan.tensors.length === 0 ? [] : steps.filter(({ what }) => !used.has(what)).map(({ what }) => `${what} fits no name.`)),
+      ...staleState(plan, count, 'renamed'),
+    ],
   };
 }
 

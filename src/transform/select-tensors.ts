@@ -4,6 +4,7 @@ import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import { didYouMean } from '../pipeline/suggestions.ts';
 import { withFrozen } from './frozen.ts';
 import { compileGlob, slices } from './patterns.ts';
+import { staleState } from './stale-state.ts';
 
 export interface Chosen {
   readonly plan: Plan;
@@ -63,6 +64,9 @@ export function* chooseTensors(
       gone.length === 0 ? plan.frozen : plan.frozen.filter((name) => !goneNames.has(name)),
     ),
     removed: gone.length,
-    warnings: all.filter((glob) => !used.has(glob)).map((glob) => `${glob} fits no name.`),
+    warnings: [
+      ...all.filter((glob) => !used.has(glob)).map((glob) => `${glob} fits no name.`),
+      ...staleState(plan, gone.length, 'left out'),
+    ],
   };
 }

@@ -92,6 +92,26 @@ const AB: Shapes = { a: ['F32', [2]], b: ['F32', [3]] };
 const weightsOnly = (options: JsonObject = {}): JsonObject => ({ type: 'loader.weights_only', ...options });
 const transfer = (options: JsonObject = {}): JsonObject => ({ type: 'loader.transfer_learning', ...options });
 
+test('training state beside tensors that are renamed or left out is warned of, as it knows them as they were', async () => {
+  const tree = treeOf({ model_state_dict: {}, optimizer_state_dict: { state: {} } });
+  const warm = { type: 'loader.warm_start' };
+  const warningsOf = async (...stages: readonly JsonObject[]): Promise<readonly string[]> => {
+    const { record } = await through(headerOf(AB, { tree }), ...stages);
+    const warnings = (record['warnings'] ?? []) as readonly string[];
+    return warnings.filter((text) => text.startsWith('The training state'));
+  };
+  const of = (count: number, done: string) => [expect.stringContaining(`before ${count} of them were ${done}`)];
+  const drop = { type: 'modifier.drop_training_state' };
+  const select = { type: 'modifier.select', include: ['a'] };
+  const rename = { type: 'modifier.rename', add_prefix: 'x.' };
+  expect(await warningsOf(warm, select)).toEqual(of(1, 'left out'));
+  expect(await warningsOf(warm, rename)).toEqual(of(2, 'renamed'));
+  expect(await warningsOf(warm, drop, select, rename)).toEqual([]);
+  expect(await warningsOf(weightsOnly(), select, rename)).toEqual([]);
+  expect(await warningsOf(warm, { type: 'modifier.select', include: ['*'] })).toEqual([]);
+  expect(await warningsOf(warm, { type: 'modifier.rename', rules: [{ pattern: 'no', replacement: '' }] })).toEqual([]);
+});
+
 describe('1. Run state and record', () => {
   test('no stage clears the map; a later stage sees everything earlier ones wrote', async () => {
     const { record } = await through(headerOf(AB), weightsOnly(), { type: 'modifier.select', include: ['a'] });
@@ -307,6 +327,16 @@ describe('8. Loading', () => {
       { what: 'b', reason: 'shape_mismatch', details: { source_shape: [3], target_shape: [4] } },
       { what: 'x', reason: 'not_in_target', details: { source_shape: [1], target_shape: null } },
     ]);
+  });
+  test('transfer_learning: names of a spec that are left uncovered are counted in a warning, as nothing fills them', async () => {
+    const target = spec({ a: ['F32', [2]], b: ['F32', [4]], c: ['F32', [1]] });
+    const { record } = await through(headerOf(AB), transfer({ target }));
+    expect(record['warnings']).toEqual([expect.stringContaining("2 of the target's 3 names will not be published")]);
+    expect((await through(headerOf(AB), transfer({ target: spec(AB) }))).record).not.toHaveProperty('warnings');
+    expect((await through(headerOf(AB), transfer({ target, fill: 'none' }))).record).not.toHaveProperty('warnings');
+    expect((await through(headerOf(AB), weightsOnly({ target: spec({ a: ['F32', [2]], c: ['F32', [1]] }) }))).record).not.toHaveProperty(
+      'warnings',
+    );
   });
   test('transfer_learning, skip_mismatched=false: any shape skip -> CheckpointIncompatibleError, details.shape_mismatches filled', async () => {
     const target = spec({ a: ['F32', [2]], b: ['F32', [4]] });

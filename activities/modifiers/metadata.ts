@@ -9,10 +9,19 @@ import { defineStage } from '../stage.ts';
 
 /** Characters of all keys and values: it is a label on the file, not its content. */
 const MOST_CHARACTERS = 64 * 1024;
+/** Characters of one key. */
+const MOST_OF_A_KEY = 200;
 
 const options = z.strictObject({
   values: z
-    .preprocess(refuseLost, z.record(z.string().min(1).max(200), z.union([z.string(), z.number(), z.boolean()])))
+    .preprocess(
+      refuseLost,
+      z.record(
+        z.string().min(1).max(MOST_OF_A_KEY),
+        z.union([z.string(), z.number(), z.boolean()], { error: 'expected a text, a number or a boolean' }),
+        { error: ({ code }) => (code === 'invalid_key' ? `expected a key of 1 to ${MOST_OF_A_KEY} characters` : undefined) },
+      ),
+    )
     .superRefine(refusedBy(textsOf))
     .describe('added to the metadata of the published file; numbers and booleans become text'),
 });

@@ -11,7 +11,7 @@ import { checkShards, layoutOutputs, type Outputs } from '../../src/formats/outp
 import type { Arrange } from '../../src/formats/safetensors/layout.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
-import { formatBytes, formatCount, parseBytes, SIZE } from '../../src/pipeline/text.ts';
+import { formatBytes, formatCount, parseBytes } from '../../src/pipeline/text.ts';
 import {
   copyArrangement,
   destinationOf,
@@ -37,6 +37,10 @@ import { defineStage, type StageCall } from '../stage.ts';
 /** Entries of a list in the run's record; the manifest has all. */
 const LISTED = 20;
 
+/** More than nothing, and whole where bytes are counted. */
+const SHARD_SIZE = /^(?!0+(?:\.0*)?(?:\s|[A-Za-z]|$))(?:\d+(?:\s*B)?|\d+(?:\.\d+)?\s*[KMGT]i?B)$/i;
+const SHARD_SIZE_ERROR = 'expected a size such as 5GB or 512MiB';
+
 const options = z
   .strictObject({
     uri: z.string().min(1).superRefine(refusedBy(checkOutput)).describe('where to publish: absolute path, file:// or s3:// URI'),
@@ -47,7 +51,7 @@ const options = z
         '`safetensors`; or of torch, for `weights_only=True`: `state_dict` the dict of tensors by itself, as transformers, timm and `load_state_dict` take it; `pytorch` that dict under `model_state_dict`, with training state beside it; `lightning` what a Trainer resumes from',
       ),
     shard_size: z
-      .union([z.number().int().positive(), z.string().regex(SIZE, 'expected a size such as 5GB or 512MiB')])
+      .union([z.number().int().positive(SHARD_SIZE_ERROR), z.string().regex(SHARD_SIZE, SHARD_SIZE_ERROR)], { error: SHARD_SIZE_ERROR })
       .describe('most bytes of tensors in a file (`5GB`, `512MiB`): larger outputs become shards with an index; safetensors only')
       .optional(),
     overwrite: z

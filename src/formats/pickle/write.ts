@@ -367,7 +367,8 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
     const id = contentOf(nodes, given);
     if (id !== given && isRootConfig(nodes, given)) leave('replaced by its plain content: a configuration of OmegaConf');
     const node = nodes[id]!;
-    if (id !== given && typeof node === 'string' && UNRESOLVED.test(node))
+    if (id !== given && typeof node === 'string' && node === MISSING) leave('kept as its text: a missing value of OmegaConf');
+    if (id !== given && typeof node === 'string' && node.includes(INTERPOLATION))
       leave('kept as its text: interpolations of OmegaConf are not resolved');
     if (node === null) return void out.byte(0x4e);
     if (typeof node === 'boolean') return void out.byte(node ? 0x88 : 0x89);
@@ -436,8 +437,9 @@ function asPlain(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: '
   }
 }
 
-/** An interpolation of OmegaConf, or its mark of a value that is still missing. */
-const UNRESOLVED = /\$\{|^\?\?\?$/;
+/** How an interpolation of OmegaConf begins, and its mark of a value that is still missing. */
+const INTERPOLATION = '${';
+const MISSING = '???';
 const OMEGACONF = /^omegaconf\.(dictconfig|listconfig|nodes)$/;
 /** OmegaConf's nodes hold values, its containers nodes: never one container as another's content. */
 const CONTENT_STEPS = 4;

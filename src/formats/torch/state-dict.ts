@@ -146,7 +146,8 @@ function dictUnder(
 ): { readonly keys: readonly string[]; readonly dict: Dict } {
   const { nodes } = tree;
   const { keys, value, rest } = followKeys(tree, path);
-  const key = keys.join('.');
+  // A key may be empty.
+  const key = keys.includes('') ? JSON.stringify(keys.join('.')) : keys.join('.');
   const node = nodes[value];
   const dict = dictAt(nodes, value);
   if (dict === undefined)

@@ -203,6 +203,11 @@ describe('published', () => {
     },
   );
 
+  test('an empty key on the way is shown as one', async () => {
+    const held = { dict: [['', dict({ w: tensor(0), v: 1 })]] } as const;
+    await expect(read(held as never, '.')).rejects.toThrow('has no key ".". Keys under "": w, v.');
+  });
+
   test('an integer key is not repeated either', async () => {
     const header = await read(
       {

@@ -4,7 +4,9 @@ import {
   CheckpointConfigError,
   CheckpointLoadError,
   CheckpointValidationError,
+  errorOf,
   isCheckpointError,
+  type ErrorCode,
   type JsonObject,
 } from '../src/errors.ts';
 import { JSON_LIMITS, parseBounded } from '../src/formats/json-bounds.ts';
@@ -36,9 +38,21 @@ export const targetOption = z
   )
   .optional();
 
+/** What is wrong with the target itself, and stays so; faults of a store are told as of any file, as they say when to try again. */
+const ITS_OWN: readonly ErrorCode[] = ['CheckpointNotFoundError', 'CheckpointLoadError', 'CheckpointValidationError'];
+
 /** Reads and checks the target, its weights under `stateDictKey` where that is given; errors say that it is the target that they are about. */
 export async function readTarget(call: StageCall<unknown>, target: string | JsonObject, stateDictKey?: string): Promise<Target> {
   if (typeof target !== 'string') return targetOfSpec(target, { configPath: OPTION });
+  return readTargetAt(call, target, stateDictKey).catch((error: unknown) => {
+    if (!isCheckpointError(error)) throw error;
+    const { code, details, message } = error;
+    if (ITS_OWN.includes(code)) throw errorOf({ type: code, message: `\`target\`: ${message}`, details }, error);
+    throw error;
+  });
+}
+
+async function readTargetAt(call: StageCall<unknown>, target: string, stateDictKey?: string): Promise<Target> {
   const ofTarget = (error: unknown): never => {
     if (isCheckpointError(error) && error.code === 'CheckpointConfigError')
       throw new CheckpointConfigError(`\`target\`: ${error.message}`, OPTION, { cause: error, details: error.details });

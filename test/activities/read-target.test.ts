@@ -2,8 +2,10 @@
 import { expect, test } from '@jest/globals';
 import { checkTargetKey, readTarget } from '../../activities/read-target.ts';
 import type { StageCall } from '../../activities/stage.ts';
+import { CheckpointNotFoundError, CheckpointSourceError } from '../../src/errors.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';
+import type { ByteSource } from '../../src/model/byte-source.ts';
 import type { Target } from '../../src/model/target.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { dict, tensor, torchFile } from '../support/torch-file.ts';
@@ -12,13 +14,16 @@ const URI = 'memory:///target.json';
 const SPEC = '{"shape":[2,3],"dtype":"F32"}';
 
 function read(content: string | Uint8Array, stateDictKey?: string): Promise<Target> {
-  // Of a call, the reading of a target uses these only.
-  const call = {
-    services: { open: async () => memorySource(Buffer.from(content), URI) },
-    stage: { index: 0 },
-    turn: turnOf(slots(1), new AbortController().signal),
-  };
-  return readTarget(call as unknown as StageCall<unknown>, URI, stateDictKey);
+  return readTarget(
+    callWith(async () => memorySource(Buffer.from(content), URI)),
+    URI,
+    stateDictKey,
+  );
+}
+
+/** Of a call, the reading of a target uses these only. */
+function callWith(open: () => Promise<ByteSource>): StageCall<unknown> {
+  return { services: { open }, stage: { index: 0 }, turn: turnOf(slots(1), new AbortController().signal) } as unknown as StageCall<unknown>;
 }
 
 test('a spec is taken by its names', async () => {
@@ -51,6 +56,25 @@ test('a checkpoint is taken by the key of its weights', async () => {
   });
   expect((await read(file, 'net')).tensors.map(({ name }) => name)).toEqual(['w']);
   await expect(read(file, 'nets')).rejects.toMatchObject({ code: 'CheckpointValidationError' });
+});
+
+test('errors say that it is the target that they are about, and keep their details', async () => {
+  await expect(read('{nope')).rejects.toMatchObject({ details: { path: URI }, message: expect.stringMatching(/^`target`: memory:/) });
+  await expect(read('nothing that is known')).rejects.toThrow(/^`target`: memory:/);
+  await expect(read('{}')).rejects.toThrow(/^`target`: .*it names no tensor/);
+  const error = await readTarget(
+    callWith(async () => Promise.reject(new CheckpointNotFoundError('There is no /t.ckpt.', '/t.ckpt'))),
+    '/t.ckpt',
+  ).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(CheckpointNotFoundError);
+  expect(error).toMatchObject({ message: '`target`: There is no /t.ckpt.', details: { path: '/t.ckpt' }, retryable: false });
+  const later = new CheckpointSourceError('It is busy.', 'https://x/t', { retryAfterMs: 5 });
+  await expect(
+    readTarget(
+      callWith(async () => Promise.reject(later)),
+      'https://x/t',
+    ),
+  ).rejects.toBe(later);
 });
 
 test('a key of what has none is refused', async () => {

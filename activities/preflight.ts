@@ -16,6 +16,7 @@ import { fittedProblems } from '../src/pipeline/payload.ts';
 import { formatBytes } from '../src/pipeline/text.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { outputClashes, placeOf } from './output-clashes.ts';
+import { ofTarget, TARGET } from './read-target.ts';
 import type { Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -84,7 +85,8 @@ export async function preflight(
           if (free !== null) rooms.push({ uri, free });
         }
       } catch (error) {
-        problems.push(problemOf(error, { path: `stages[${stage}].${option}`, stage, kind: 'place' }));
+        const said = option === TARGET ? ofTarget(error) : error;
+        problems.push(problemOf(said, { path: `stages[${stage}].${option}`, stage, kind: 'place' }));
       }
     });
   const probe = services

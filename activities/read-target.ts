@@ -26,7 +26,7 @@ const SPEC_MAX = 64 * 2 ** 20;
 /** Values of a spec: five for each of as many tensors as any file may have, and more dimensions. */
 const SPEC_LIMITS = { ...JSON_LIMITS, values: 8 * TENSORS_MAX };
 
-const OPTION = 'target';
+export const TARGET = 'target';
 
 export const targetOption = z
   .union([z.string().min(1), z.record(z.string(), z.looseObject({}))], {
@@ -43,22 +43,25 @@ const ITS_OWN: readonly ErrorCode[] = ['CheckpointNotFoundError', 'CheckpointLoa
 
 /** Reads and checks the target, its weights under `stateDictKey` where that is given; errors say that it is the target that they are about. */
 export async function readTarget(call: StageCall<unknown>, target: string | JsonObject, stateDictKey?: string): Promise<Target> {
-  if (typeof target !== 'string') return targetOfSpec(target, { configPath: OPTION });
+  if (typeof target !== 'string') return targetOfSpec(target, { configPath: TARGET });
   return readTargetAt(call, target, stateDictKey).catch((error: unknown) => {
-    if (!isCheckpointError(error)) throw error;
-    const { code, details, message } = error;
-    if (ITS_OWN.includes(code)) throw errorOf({ type: code, message: `\`target\`: ${message}`, details }, error);
-    throw error;
+    throw ofTarget(error);
   });
 }
 
+/** The error, with words of whose file it is about: a run opens others, too. */
+export function ofTarget(error: unknown): unknown {
+  if (!isCheckpointError(error) || !ITS_OWN.includes(error.code)) return error;
+  return errorOf({ type: error.code, message: `\`${TARGET}\`: ${error.message}`, details: error.details }, error);
+}
+
 async function readTargetAt(call: StageCall<unknown>, target: string, stateDictKey?: string): Promise<Target> {
-  const ofTarget = (error: unknown): never => {
+  const ofOption = (error: unknown): never => {
     if (isCheckpointError(error) && error.code === 'CheckpointConfigError')
-      throw new CheckpointConfigError(`\`target\`: ${error.message}`, OPTION, { cause: error, details: error.details });
+      throw new CheckpointConfigError(`\`target\`: ${error.message}`, TARGET, { cause: error, details: error.details });
     throw error;
   };
-  const opened = await call.services.open(target).catch(ofTarget);
+  const opened = await call.services.open(target).catch(ofOption);
   const source = readInTurn(opened, call.turn);
   try {
     const spec = await specIn(source);
@@ -67,7 +70,7 @@ async function readTargetAt(call: StageCall<unknown>, target: string, stateDictK
       return spec;
     }
     const siblings = siblingsOf(source.uri, async (sibling) => readInTurn(await call.services.open(sibling), call.turn));
-    return targetOfHeader(await readHeader(source, siblings, { stateDictKey }).catch(ofTarget), source.uri);
+    return targetOfHeader(await readHeader(source, siblings, { stateDictKey }).catch(ofOption), source.uri);
   } finally {
     await source.close();
   }

@@ -61,3 +61,10 @@ test.each([
     },
   ]);
 });
+
+test('a target that is missing is called so', async () => {
+  const stages = [{ type: 'loader.transfer_learning', options: { target: join(folder, 'no.ckpt') } }];
+  const { problems } = await preflight(await loadCatalog(), servicesOf(join(folder, 'workspace')), { stages, workspace: null });
+  expect(problems).toMatchObject([{ path: 'stages[0].target', transient: false, error: { type: 'CheckpointNotFoundError' } }]);
+  expect(problems[0]!.error.message).toMatch(/^`target`: There is no file/);
+});

@@ -70,7 +70,7 @@ import { ATTRIBUTES_MEMO, startAttributes } from '../src/pipeline/search-attribu
 import { within } from '../src/pipeline/text.ts';
 import { openLedger } from './batch-ledger.ts';
 import { failureOf, reportOfFailure } from './failures.ts';
-import { awaiting, files, listing, reporting } from './proxies.ts';
+import { awaiting, files, listing, placing, placingSoon, reporting } from './proxies.ts';
 
 const statusQuery = defineQuery<BatchResult>(STATUS_QUERY);
 const pauseSignal = defineSignal(PAUSE_SIGNAL);
@@ -212,16 +212,17 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
   }
 
   /** Gives what kept the results from where they were wanted: then they lie in the workspace. */
-  async function finish(): Promise<ErrorReport | null> {
+  async function finish(wanted = placing): Promise<ErrorReport | null> {
     await ledger.flush();
-    const put = (place: string | null): Promise<string> =>
-      listing[FINISH_ACTIVITY]({ workspace, part: ledger.tip(), results: place, batch: workflowId, run: info.firstExecutionRunId });
+    const put = (place: string | null, activities: typeof listing): Promise<string> =>
+      activities[FINISH_ACTIVITY]({ workspace, part: ledger.tip(), results: place, batch: workflowId, run: info.firstExecutionRunId });
+    const place = document.results ?? null;
     try {
-      results = await put(document.results ?? null);
+      results = await put(place, place === null ? listing : wanted);
       return null;
     } catch (thrown) {
-      if (document.results === undefined || !isOwn(thrown)) throw thrown;
-      results = await put(null);
+      if (place === null || !isOwn(thrown)) throw thrown;
+      results = await put(null, listing);
       return reportOfFailure(thrown);
     }
   }
@@ -340,7 +341,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       status = 'stopping';
       await cancelAdopted();
       await condition(() => running.size === 0);
-      if (list !== null) await finish().catch((failed: unknown) => (isOwn(failed) ? undefined : Promise.reject(failed)));
+      if (list !== null) await finish(placingSoon).catch((failed: unknown) => (isOwn(failed) ? undefined : Promise.reject(failed)));
       await end('cancelled');
       upsertMemo({ [RESULT_MEMO]: result() });
     });

@@ -147,6 +147,19 @@ const PATIENT = {
 export const files = activitiesOf<BatchActivities>({ startToCloseTimeout: '10m', ...PATIENT });
 /** Listing a million objects, and putting the results of as many together, takes minutes to hours. */
 export const listing = activitiesOf<BatchActivities>({ startToCloseTimeout: '12h', ...PATIENT });
+/** A quarter of an hour of attempts, however long each takes: results that are kept from their place have another in the workspace. */
+export const placing = activitiesOf<BatchActivities>({
+  startToCloseTimeout: '12h',
+  ...PATIENT,
+  retry: { ...PATIENT.retry, maximumAttempts: 20 },
+});
+/** The same of a batch that is cancelled: whoever has cancelled it waits for its end. */
+export const placingSoon = activitiesOf<BatchActivities>({
+  startToCloseTimeout: '2m',
+  scheduleToCloseTimeout: '2m',
+  ...PATIENT,
+  retry: { ...PATIENT.retry, maximumAttempts: 3 },
+});
 /** Nobody waits for a report longer than this: the results are there. */
 export const reporting = activitiesOf<BatchActivities>({
   startToCloseTimeout: '5m',

@@ -6,7 +6,7 @@
  * overlap. Invariant: the results are in the order of the items, and memory does not grow with their number but for a line per part.
  */
 import { Context } from '@temporalio/activity';
-import { CheckpointLoadError } from '../../src/errors.ts';
+import { CheckpointError, CheckpointLoadError, isCheckpointError, textOf } from '../../src/errors.ts';
 import { destinationOf } from '../../src/io/destination.ts';
 import { checkWritable } from '../../src/io/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
@@ -16,6 +16,8 @@ import type { FinishInput, RecordInput } from './index.ts';
 import { itemsOf } from './list.ts';
 
 const GROUP = 64;
+/** What a disk says that has no room, or none for this user. */
+const FULL = ['ENOSPC', 'EDQUOT'];
 
 /** A part, and the least index in it. */
 interface PartReference extends BlobReference {
@@ -74,8 +76,25 @@ export async function finishResults(services: Services, { workspace, part, resul
   if (results === null) return store.writeFile(resultsName(batch, run), lines);
   await services.storage.check(results);
   await checkWritable(results, services.storage);
-  await destinationOf(services.storage, results).writeLong(results, lines);
+  await destinationOf(services.storage, results)
+    .writeLong(results, lines)
+    .catch((error: unknown) => {
+      throw isFull(error) ? noRoom(results, error) : error;
+    });
   return results;
+}
+
+function isFull(error: unknown): boolean {
+  const said = isCheckpointError(error) ? error.cause : error;
+  return said instanceof Error && 'code' in said && FULL.includes(String(said.code));
+}
+
+/** No attempt finds it unless somebody makes it, and the workspace takes the results meanwhile. */
+function noRoom(results: string, cause: unknown): CheckpointError {
+  return new CheckpointError(
+    `No room for the results at ${results}: ${textOf(cause)}. Free some space there, or choose another place by \`results\`.`,
+    { cause, retryable: false, details: { path: results } },
+  );
 }
 
 /** In the workspace. Ids may hold what names of files may not; the run tells them apart. */

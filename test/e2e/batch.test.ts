@@ -9,7 +9,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult, type Outcome } from '../../src/pipeline/batch.ts';
+import type { BatchActivities, FinishInput } from '../../activities/batch/index.ts';
+import { CheckpointSourceError } from '../../src/errors.ts';
+import { FINISH_ACTIVITY, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult, type Outcome } from '../../src/pipeline/batch.ts';
 import type { StageInput } from '../../src/pipeline/contract.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
@@ -477,6 +479,40 @@ test(
         query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
       }))
         expect(run.workflowId).not.toContain(queue);
+    });
+  },
+  LONG,
+);
+
+test(
+  'a batch that is cancelled ends though its results cannot be had where they were wanted: they lie in the workspace',
+  async () => {
+    await items(4);
+    const services = servicesOf(join(folder, 'workspace'));
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const slow = {
+      ...services,
+      open: async (uri: string) => (await (uri.endsWith('model-3.safetensors') ? gate : undefined), services.open(uri)),
+    };
+    const results = join(folder, 'results.jsonl');
+    const worker = await workerOf(environment, queue, slow, (activities) => ({
+      ...activities,
+      [FINISH_ACTIVITY]: async (input: FinishInput) => {
+        if (input.results !== null) throw new CheckpointSourceError('the store is away', input.results);
+        return (activities as unknown as BatchActivities)[FINISH_ACTIVITY](input);
+      },
+    }));
+    await worker.runUntil(async () => {
+      const handle = await start(batch({ results }));
+      while (!(await handle.query<BatchResult>('status').then(({ completed }) => completed === 3))) await sleep(50);
+      await handle.cancel();
+      open();
+      await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
+      const last = await handle.query<BatchResult>('status');
+      expect(last).toMatchObject({ status: 'cancelled', completed: 3 });
+      expect(last.results).not.toBe(results);
+      expect(await outcomes(last)).toHaveLength(4);
     });
   },
   LONG,

@@ -4,11 +4,13 @@ import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { CheckpointClient } from '../../src/app/client.ts';
 import { runningServer } from '../../src/app/temporal/dev-server.ts';
+import type { BatchResult } from '../../src/pipeline/batch.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt, type Place, type Running } from '../support/cli.ts';
 import { writeLargeSafetensors } from '../support/large-file.ts';
@@ -285,6 +287,27 @@ describe('a destination on a disk of its own', () => {
       expect(stages[2]).toMatchObject({ status: 'failed', attempts: 1 });
       expect(code).toBe(1);
       expect(left).toEqual(['of-somebody-else']);
+    },
+    LONG,
+  );
+
+  onDisk(
+    'that the results of a batch do not fit on: the batch fails, and they lie in the workspace',
+    async () => {
+      const disk = join(folder, 'out');
+      const items = Array.from({ length: 30 }, (_, index) => join(folder, `none-${index}.ckpt`));
+      const stages = [{ type: 'source.local', path: '${item.uri}' }];
+      const results = join(disk, 'results.jsonl');
+      await writeFile(join(folder, 'batch.json'), JSON.stringify({ items, results, continue_on_error: true, pipeline: { stages } }));
+      const args = ['batch', 'run', 'batch.json', '--worker', '--json', '--no-report'];
+      const { code, stdout, left } = await inSmallDisk({ disk, options: 'size=4k', args, place });
+      const result = JSON.parse(stdout) as BatchResult;
+      expect(result).toMatchObject({ status: 'failed', failed: 30, error: { type: 'CheckpointError', details: { path: results } } });
+      expect(result.error!.message).toMatch(/^No room for the results at .*ENOSPC.* Free some space there/);
+      const lines = (await readFile(fileURLToPath(result.results!), 'utf8')).trim().split('\n');
+      expect(lines).toHaveLength(30);
+      expect(code).toBe(1);
+      expect(left).toEqual([]);
     },
     LONG,
   );

@@ -5,7 +5,7 @@
  * listing, or a block of a manifest.
  */
 import { opendir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { CsvError, parse } from 'csv-parse';
@@ -15,6 +15,7 @@ import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { itemOf } from '../pipeline/batch-template.ts';
 import { compilePathGlob } from '../transform/patterns.ts';
 import { objectsIn, type FileBelow } from './files-below.ts';
+import { foldersOf } from './folders-of-globs.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { localPath } from './local-file.ts';
 import { refuseCredential } from './http/url.ts';
@@ -26,6 +27,10 @@ const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
 const ROW_MOST = 2 ** 20;
 /** Columns of a CSV manifest: every row is held with all of them, and an item has at most 16,384 characters of JSON. */
 const COLUMNS_MOST = 2000;
+/** What the system says of a folder that this user may not read. */
+const FORBIDDEN = ['EACCES', 'EPERM'];
+/** Every disk has one at its top, which is root's alone. */
+const NOBODYS = 'lost+found';
 /** Names of one local folder: they are sorted, so they are held, a million of 35 characters in 66 MB. */
 const NAMES_MOST = 2_000_000;
 
@@ -41,8 +46,9 @@ export async function* listItems(items: BatchItems, places: ItemPlaces): AsyncGe
   } else if ('manifest' in items) yield* rowsOf(items.manifest, places);
   else if ('failed_in' in items) yield* failedIn(items.failed_in, places);
   else {
-    const fits = pathGlob(items.glob ?? CHECKPOINTS);
-    for await (const { uri, key } of isS3(items.uri) ? objectsIn(items.uri, places.storage) : files(items.uri, places.storage))
+    const globs = [items.glob ?? CHECKPOINTS].flat();
+    const fits = pathGlob(globs);
+    for await (const { uri, key } of isS3(items.uri) ? objectsIn(items.uri, places.storage) : files(items.uri, globs, places.storage))
       if (fits(key)) yield { uri, key, columns: {} };
   }
 }
@@ -62,7 +68,7 @@ async function* failedIn(results: string, { own, storage }: ItemPlaces): AsyncGe
   }
 }
 
-async function* files(uri: string, storage: Storage): AsyncGenerator<FileBelow> {
+async function* files(uri: string, globs: readonly string[], storage: Storage): AsyncGenerator<FileBelow> {
   const root = localPath(uri);
   await storage.fence.checkPath(root);
   const found = await stat(root).catch((cause: unknown) => {
@@ -70,26 +76,41 @@ async function* files(uri: string, storage: Storage): AsyncGenerator<FileBelow> 
   });
   if (!found.isDirectory())
     throw new CheckpointConfigError(`${root} is no folder. A list of files is a \`manifest\`, or a list.`, 'items.uri');
-  yield* filesIn(root, '');
+  yield* filesIn(root, { reaches: foldersOf(globs) });
+}
+
+interface Walk {
+  /** Whether a folder is looked into, by its path with a slash at the end. */
+  readonly reaches: (path: string) => boolean;
+  readonly most?: number;
 }
 
 /** Hidden files and links to folders are left out: the former are nobody's checkpoints, the latter may lead in circles. */
-export async function* filesIn(folder: string, prefix: string, most = NAMES_MOST): AsyncGenerator<FileBelow> {
+export async function* filesIn(folder: string, walk: Walk, prefix = ''): AsyncGenerator<FileBelow> {
+  const { reaches, most = NAMES_MOST } = walk;
   // Names alone, a slash behind those of folders: a folder may hold a million files.
   const names: string[] = [];
   try {
     for await (const entry of await opendir(folder)) {
       if (entry.name.startsWith('.')) continue;
       if (names.length === most) throw tooManyNames(folder, most);
-      if (entry.isDirectory()) names.push(`${entry.name}/`);
-      else if (entry.isFile() || entry.isSymbolicLink()) names.push(entry.name);
+      if (entry.isDirectory()) {
+        if (reaches(`${prefix}${entry.name}/`)) names.push(`${entry.name}/`);
+      } else if (entry.isFile() || entry.isSymbolicLink()) names.push(entry.name);
     }
   } catch (cause) {
     if (isCheckpointError(cause)) throw cause;
-    throw new CheckpointSourceError(`${folder} cannot be listed: ${(cause as Error).message}.`, folder, { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (!FORBIDDEN.includes(code ?? '')) throw new CheckpointSourceError(`${folder} cannot be listed: ${message}.`, folder, { cause });
+    if (prefix !== '' && basename(folder) === NOBODYS) return;
+    throw new CheckpointSourceError(
+      `${folder} cannot be listed: ${message}. Let the worker's user read it (\`chmod\`), or choose a \`glob\` that does not lead there.`,
+      folder,
+      { cause, retryable: false },
+    );
   }
   for (const name of names.sort()) {
-    if (name.endsWith('/')) yield* filesIn(join(folder, name), `${prefix}${name}`, most);
+    if (name.endsWith('/')) yield* filesIn(join(folder, name), walk, `${prefix}${name}`);
     else yield { uri: pathToFileURL(join(folder, name)).href, key: `${prefix}${name}` };
   }
 }

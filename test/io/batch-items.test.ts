@@ -1,10 +1,13 @@
 /** Where items come from: folders, manifests, results, an S3 store; in order, with the place of what is wrong. */
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { filesIn, listItems, pathGlob } from '../../src/io/batch-items.ts';
+import { compiled } from '../support/project.ts';
+import { asOwner } from '../support/as-owner.ts';
+import { start } from '../support/cli.ts';
 import { destinationOf } from '../../src/io/destination.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { BatchItem, BatchItems } from '../../src/pipeline/batch.ts';
@@ -200,9 +203,56 @@ test('a folder of more names than are held is refused, and says what to do', asy
   for (const name of ['a', 'b', 'c']) await writeFile(join(wide, name), '');
   const names = async (most: number): Promise<readonly string[]> => {
     const found: string[] = [];
-    for await (const { key } of filesIn(wide, '', most)) found.push(key);
+    for await (const { key } of filesIn(wide, { reaches: () => true, most })) found.push(key);
     return found;
   };
   expect(await names(3)).toEqual(['a', 'b', 'c']);
   await expect(names(2)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining('manifest') });
+});
+
+describe('a folder that may not be read', () => {
+  const LIST = `
+    const [items, storage, given] = process.argv.slice(1);
+    const { listItems } = await import(items);
+    const { createStorage } = await import(storage);
+    const keys = [];
+    try {
+      for await (const { key } of listItems(JSON.parse(given), { storage: createStorage(), own: async () => null })) keys.push(key);
+      console.log(JSON.stringify({ keys }));
+    } catch ({ code, message, retryable }) {
+      console.log(JSON.stringify({ code, message, retryable }));
+    }`;
+  const listedAsOwner = async (items: BatchItems): Promise<unknown> => {
+    const modules = ['src/io/batch-items.js', 'src/io/storage/storage.js'].map(compiled);
+    const command = asOwner([process.execPath, '--input-type=module', '-e', LIST, ...modules, JSON.stringify(items)]);
+    const { stdout, stderr } = await start(command, { cwd: folder, env: {} }).ended;
+    expect(stderr).toBe('');
+    return JSON.parse(stdout);
+  };
+  const closed = async (name: string): Promise<string> => {
+    await mkdir(join(folder, name), { recursive: true });
+    await chmod(join(folder, name), 0o000);
+    return join(folder, name);
+  };
+
+  test('ends the list at once, and says what to do', async () => {
+    await writeFile(join(folder, 'a.ckpt'), '');
+    const path = await closed('closed');
+    expect(await listedAsOwner({ uri: folder })).toEqual({
+      code: 'CheckpointSourceError',
+      message: expect.stringMatching(new RegExp(`^${path}/ cannot be listed: EACCES.*\\. Let the worker's user read it .*\`glob\``)),
+      retryable: false,
+    });
+  });
+
+  test('is not looked into where nothing could fit, nor is what a file system keeps for itself', async () => {
+    await mkdir(join(folder, 'runs'));
+    for (const name of ['a.ckpt', 'runs/b.ckpt']) await writeFile(join(folder, name), '');
+    await closed('closed');
+    expect(await listedAsOwner({ uri: folder, glob: '*.ckpt' })).toEqual({ keys: ['a.ckpt'] });
+    expect(await listedAsOwner({ uri: folder, glob: 'runs/**' })).toEqual({ keys: ['runs/b.ckpt'] });
+    await rm(join(folder, 'closed'), { recursive: true });
+    await closed('lost+found');
+    expect(await listedAsOwner({ uri: folder })).toEqual({ keys: ['a.ckpt', 'runs/b.ckpt'] });
+  });
 });

@@ -191,7 +191,8 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       });
       for (const { workflowId: id, ending } of ended) {
         const one = left.find((straggler) => straggler.workflowId === id);
-        if (one !== undefined) settle(one, one.name, one, ending);
+        // A cancellation asks for all of them anew, while the answer to the question before may be under way.
+        if (one !== undefined && running.has(one.index)) settle(one, one.name, one, ending);
       }
       left = left.filter(({ workflowId: id }) => !ended.some((each) => each.workflowId === id));
     }

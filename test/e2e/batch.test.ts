@@ -9,9 +9,17 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { BatchActivities, FinishInput } from '../../activities/batch/index.ts';
+import type { BatchActivities, Child, FinishInput } from '../../activities/batch/index.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
-import { FINISH_ACTIVITY, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult, type Outcome } from '../../src/pipeline/batch.ts';
+import {
+  AWAIT_ACTIVITY,
+  FINISH_ACTIVITY,
+  PAUSE_SIGNAL,
+  RESUME_SIGNAL,
+  type BatchInput,
+  type BatchResult,
+  type Outcome,
+} from '../../src/pipeline/batch.ts';
 import type { StageInput } from '../../src/pipeline/contract.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
@@ -513,6 +521,46 @@ test(
       expect(last).toMatchObject({ status: 'cancelled', completed: 3 });
       expect(last.results).not.toBe(results);
       expect(await outcomes(last)).toHaveLength(4);
+    });
+  },
+  LONG,
+);
+
+test(
+  'a child that ends while its batch is cancelled is counted once',
+  async () => {
+    await items(8);
+    const services = servicesOf(join(folder, 'workspace'));
+    const held = 'model-1.safetensors';
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const slow = { ...services, open: async (uri: string) => (await (uri.endsWith(held) ? gate : undefined), services.open(uri)) };
+    let asked = 0;
+    const worker = await workerOf(environment, queue, slow, (activities) => ({
+      ...activities,
+      // As one that has its answer when the cancellation comes.
+      [AWAIT_ACTIVITY]: async (input: { readonly children: readonly Child[] }) => {
+        if (++asked > 1) return (activities as unknown as BatchActivities)[AWAIT_ACTIVITY](input);
+        const ended = input.children.map(async ({ workflowId, runId }) => {
+          await environment.client.workflow
+            .getHandle(workflowId, runId)
+            .result()
+            .catch(() => undefined);
+          return { workflowId, ending: { status: 'cancelled', outputs: [], error: null } };
+        });
+        return { ended: await Promise.all(ended) };
+      },
+    }));
+    await worker.runUntil(async () => {
+      const handle = await start(batch({ max_concurrent: 4, continue_after: 4 }));
+      while (!(await handle.query<BatchResult>('status').then(({ completed }) => completed === 7))) await sleep(50);
+      await handle.cancel();
+      open();
+      await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
+      const last = await handle.query<BatchResult>('status');
+      expect(last).toMatchObject({ status: 'cancelled', total: 8, completed: 7, failed: 0, cancelled: 1 });
+      expect((await outcomes(last)).map(({ index }) => index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+      expect(asked).toBeGreaterThan(1);
     });
   },
   LONG,

@@ -31,7 +31,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { isCheckpointError, type ErrorReport } from '../src/errors.ts';
+import { CheckpointConfigError, isCheckpointError, type ErrorReport } from '../src/errors.ts';
 import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import {
   AWAIT_ACTIVITY,
@@ -80,12 +80,16 @@ const resumeSignal = defineSignal(RESUME_SIGNAL);
 const PRIORITY = 4;
 /** Bytes that Temporal takes for a fairness key. */
 const FAIRNESS_BYTES = 64;
-/** Characters of inputs of children whose start is not confirmed: a task of the workflow is refused at 4 MB. */
+/** Bytes of a child's input: a payload has at most 2 MiB. */
+const MOST_INPUT = 1.5 * 1024 * 1024;
+/** Bytes of inputs of children whose start is not confirmed: a task of the workflow is refused at 4 MB. */
 const MOST_UNCONFIRMED = 1024 * 1024;
 /** Outcomes that may wait for the workspace before no more items are begun. */
 const MOST_UNWRITTEN = 4 * PART;
 /** The change after which an item may not lead out of the folder of the template. */
 const ITEMS_STAY_BELOW = 'items-stay-below';
+/** The change after which an item whose pipeline is too large fails alone. */
+const INPUTS_ARE_BOUNDED = 'inputs-are-bounded';
 
 export async function checkpointBatch(document: BatchInput): Promise<BatchResult> {
   const info = workflowInfo();
@@ -159,7 +163,8 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
       const pipeline = expand(input.pipeline, item);
       checkBelow(input.pipeline, item);
       refuseTaken(item);
-      const size = JSON.stringify(pipeline).length;
+      const size = new TextEncoder().encode(JSON.stringify(pipeline)).length;
+      checkSize(item, size);
       unconfirmed += size;
       const child = await startChild<(document: PipelineInput) => Promise<PipelineResult>>(PIPELINE_WORKFLOW, {
         workflowId: id,
@@ -358,6 +363,16 @@ function checkBelow(template: PipelineInput, item: BatchItem): void {
     // Asked only here: the histories of all other batches stay as they are.
     if (patched(ITEMS_STAY_BELOW)) throw refused;
   }
+}
+
+/** The server refuses a child whose input is larger, and with it the whole step of the batch, each time. */
+function checkSize({ key }: BatchItem, bytes: number): void {
+  if (bytes <= MOST_INPUT || !patched(INPUTS_ARE_BOUNDED)) return;
+  throw new CheckpointConfigError(
+    `The template with the values of ${within(key, 200, 'end')} has ${bytes} bytes of JSON, at most ${MOST_INPUT}: its run begins with it. Put long values into a file, and name that.`,
+    'pipeline',
+    { details: { bytes, most: MOST_INPUT } },
+  );
 }
 
 /** What ends a batch: errors of our own and of activities. Any other is a defect, and the batch goes on once that is mended. */

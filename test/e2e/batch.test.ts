@@ -565,3 +565,29 @@ test(
   },
   LONG,
 );
+
+test(
+  'an item whose pipeline would be too large for the server fails alone',
+  async () => {
+    await items(2);
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    await worker.runUntil(async () => {
+      const stages = batch().pipeline.stages;
+      const note = { note: '${item.big}'.repeat(150) };
+      const rows = [
+        // Fewer characters than bytes.
+        { uri: join(folder, 'in', 'sub', 'model-0.safetensors'), big: 'ü'.repeat(7000) },
+        { uri: join(folder, 'in', 'model-1.safetensors'), big: 'small' },
+      ];
+      const pipeline = { stages: [stages[0]!, stages[1]!, { type: 'modifier.metadata', values: note }, stages[2]!] };
+      const handle = await start(batch({ items: rows, pipeline, max_concurrent: 1 }));
+      const result = (await handle.result()) as BatchResult;
+      expect(result).toMatchObject({ status: 'completed', total: 2, completed: 1, failed: 1 });
+      expect(result.failures).toMatchObject([
+        { code: 'CheckpointConfigError', message: expect.stringMatching(/has 2\d{6} bytes of JSON, at most 1572864/) },
+      ]);
+      await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, await handle.fetchHistory(), handle.workflowId);
+    });
+  },
+  LONG,
+);

@@ -31,7 +31,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { CheckpointConfigError, isCheckpointError, type ErrorReport } from '../src/errors.ts';
+import { CheckpointConfigError, isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
+import { isMapping } from '../src/model/json.ts';
 import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import {
   AWAIT_ACTIVITY,
@@ -52,10 +53,12 @@ import {
   RESUME_SIGNAL,
   windowOf,
   withOutcome,
+  type BatchCarry,
   type BatchInput,
   type BatchItem,
   type BatchResult,
   type BatchStatus,
+  type ContinuedBatch,
   type Ending,
   type ListedItem,
   type Place,
@@ -91,10 +94,12 @@ const ITEMS_STAY_BELOW = 'items-stay-below';
 /** The change after which an item whose pipeline is too large fails alone. */
 const INPUTS_ARE_BOUNDED = 'inputs-are-bounded';
 
-export async function checkpointBatch(document: BatchInput): Promise<BatchResult> {
+export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promise<BatchResult> {
   const info = workflowInfo();
   const { workflowId } = info;
-  const given = document.carried;
+  const { given, asked } = handedOver(input, info.continuedFromExecutionRunId !== undefined);
+  // Not looked at yet: what else it may be ends the batch in words, below.
+  const document: Partial<BatchInput> = isMapping(asked) ? asked : {};
   let status: BatchStatus = 'listing';
   let paused = given?.paused ?? false;
   let totals = given?.totals ?? NO_TOTALS;
@@ -292,9 +297,14 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
   /** What happens to a report is not the batch's failure, nor is a cancellation that comes now its end. */
   async function report(): Promise<void> {
     if (document.report !== true || results === null) return;
-    const { carried: _carried, ...asked } = document;
     const started = new Date(since).toISOString();
-    const records = { result: result(), document: boundedDetails(asked), runId: info.runId, started, ended: new Date().toISOString() };
+    const records = {
+      result: result(),
+      document: boundedDetails(document as JsonObject),
+      runId: info.runId,
+      started,
+      ended: new Date().toISOString(),
+    };
     const place = { workspace, results: document.results ?? null, batch: workflowId, run: info.firstExecutionRunId };
     try {
       const uri = await CancellationScope.nonCancellable(() => reporting[BATCH_REPORT_ACTIVITY]({ ...place, records }));
@@ -318,7 +328,7 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     let notBegun = 0;
     try {
       checkBatchId(workflowId);
-      notBegun = await run(checkBatch(document));
+      notBegun = await run(checkBatch(asked));
     } catch (thrown) {
       if (!isOwn(thrown)) throw thrown;
       broken = reportOfFailure(thrown);
@@ -353,6 +363,13 @@ export async function checkpointBatch(document: BatchInput): Promise<BatchResult
     });
     throw thrown;
   }
+}
+
+/** What an earlier run hands over, apart from what somebody asked for: a document alone hands over nothing. */
+function handedOver(input: unknown, continued: boolean): { readonly given: BatchCarry | undefined; readonly asked: unknown } {
+  if (!continued || !isMapping(input)) return { given: undefined, asked: input };
+  const { carried, ...asked } = input as unknown as ContinuedBatch;
+  return { given: carried, asked };
 }
 
 /** Items that a batch of an earlier version has begun all the same go on. */

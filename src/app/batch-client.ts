@@ -1,6 +1,6 @@
 /** Starting batches, and learning how they stand and how they ended. */
 import { CheckpointConfigError } from '../errors.ts';
-import { BATCH_WORKFLOW, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../pipeline/batch.ts';
+import { BATCH_WORKFLOW, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult, type ContinuedBatch } from '../pipeline/batch.ts';
 import { rejectNotFound } from './failures.ts';
 import { Runs, type Ended, type StartSettings } from './runs.ts';
 import { idOf, randomPart, type Run, type StartedRun, type Work } from './start.ts';
@@ -42,7 +42,7 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
       throw new CheckpointConfigError(
         `The history of the batch ${idOf(batch)} has no input: start a new batch with \`items: {failed_in: ${results}}\`.`,
       );
-    const { carried: _carried, results: _results, ...input } = JSON.parse(Buffer.from(data).toString('utf8')) as BatchInput;
+    const { carried: _carried, results: _results, ...input } = JSON.parse(Buffer.from(data).toString('utf8')) as ContinuedBatch;
     return { ...input, items: { failed_in: results } };
   }
 

@@ -17,7 +17,7 @@ const MOST_TEMPLATE = 64 * 1024;
 /** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
 export function checkBatch(given: unknown): BatchInput {
   if (!isMapping(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
-  const known: readonly string[] = [...BATCH_KEYS, 'carried'];
+  const known: readonly string[] = BATCH_KEYS;
   for (const key of Object.keys(given))
     if (!known.includes(key))
       throw new CheckpointConfigError(

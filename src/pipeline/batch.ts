@@ -86,8 +86,11 @@ export interface BatchInput {
   readonly report?: boolean;
   /** Children that one run of the workflow starts before it continues as new; default: as the server suggests. */
   readonly continue_after?: number;
-  /** Written by the workflow itself when it continues as new. */
-  readonly carried?: BatchCarry;
+}
+
+/** What a run of the workflow begins with that goes on from another; written by that one alone. */
+export interface ContinuedBatch extends BatchInput {
+  readonly carried: BatchCarry;
 }
 
 /** Where an item stands: in all, and in the list. */
@@ -248,7 +251,7 @@ export function handOver(window: number): number {
 }
 
 /** Failures that are borne, out of `total` items. */
-export function borne({ max_failures, continue_on_error }: BatchInput, total: number): number {
+export function borne({ max_failures, continue_on_error }: Partial<BatchInput>, total: number): number {
   if (typeof max_failures === 'number') return max_failures;
   if (typeof max_failures === 'string') return Math.floor((Number.parseFloat(max_failures) / 100) * total);
   return continue_on_error === true ? Infinity : 0;

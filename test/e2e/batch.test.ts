@@ -591,3 +591,24 @@ test(
   },
   LONG,
 );
+
+test.each<readonly [what: string, args: () => readonly unknown[], message: RegExp]>([
+  ['nothing', () => [], /^A batch is a mapping/],
+  ['null', () => [null], /^A batch is a mapping/],
+  ['what only another run hands over', () => [{ ...batch(), carried: { total: 5 } }], /^Unknown key `carried`/],
+])(
+  'a batch that is started with %s fails in words',
+  async (_what, args, message) => {
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    await worker.runUntil(async () => {
+      const options = { taskQueue: queue, workflowId: `batch-${queue}`, args: [...args()] };
+      const handle = await environment.client.workflow.start('checkpointBatch', options);
+      const error = await handle.result().catch((thrown: unknown) => thrown);
+      expect((error as WorkflowFailedError).cause).toMatchObject({
+        type: 'CheckpointConfigError',
+        message: expect.stringMatching(message),
+      });
+    });
+  },
+  LONG,
+);

@@ -54,6 +54,7 @@ test('each code has advice, and a reason has its own', () => {
   const advice = ERROR_CODES.map((type) => suggestionFor({ type, message: '', details: {} }));
   expect(new Set(advice).size).toBe(ERROR_CODES.length);
   expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'weights_never_loaded' } })).toContain('loader');
+  expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'unreadable' } })).toContain('chmod');
   expect(suggestionFor({ type: 'CheckpointError', message: '', details: { missing_fields: ['model'] } })).toContain('before');
   for (const type of ['constructor', 'other'])
     expect(suggestionFor({ type, message: '', details: { reason: 'toString' } })).toBe(advice[0]);

@@ -54,6 +54,11 @@ export async function identityOf(path: string): Promise<string | null> {
   return stats === null ? null : localIdentity(stats);
 }
 
+/** `details.reason` of a file that this user may not read: nothing is known of its content. */
+export const UNREADABLE = 'unreadable';
+/** What the system says of one. */
+const FORBIDDEN = ['EACCES', 'EPERM'];
+
 /** Opens a file as it is now: `CheckpointNotFoundError` with near names, `CheckpointLoadError` for a folder or no permission. */
 export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): Promise<ByteSource> {
   const path = localPath(uri);
@@ -61,7 +66,9 @@ export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): 
   const href = pathToFileURL(path).href;
   const handle = await openAtOnce(path).catch(async (cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') throw await notFound(path, cause);
-    throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause });
+    const forbidden = FORBIDDEN.includes(cause.code ?? '');
+    const details = forbidden ? { reason: UNREADABLE } : {};
+    throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause, details });
   });
   await fence.checkOpened(handle, path).catch(async (refused: unknown) => {
     await handle.close();

@@ -1,10 +1,11 @@
 /** `ckpt scan` as users meet it: exit codes, JSON, SARIF, folders. */
 import { spawn } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { asOwner } from '../support/as-owner.ts';
 import { fixture } from '../support/project.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/app/cli/main.js', import.meta.url));
@@ -15,7 +16,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 function scan(...args: readonly string[]): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, 'scan', ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  const [command, ...given] = asOwner([process.execPath, MAIN, 'scan', ...args]);
+  const child = spawn(command!, given, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
@@ -92,4 +94,28 @@ test('a folder without checkpoints is an error', async () => {
   const { code, stderr } = await scan(empty);
   expect(code).toBe(1);
   expect(stderr).toMatch(/holds no checkpoint/);
+});
+
+test('what may not be read is unread, file or folder, and the rest is judged', async () => {
+  const mixed = join(folder, 'mixed');
+  const [closed, shut] = [join(mixed, 'closed'), join(mixed, 'shut.pt')];
+  await mkdir(closed, { recursive: true });
+  await copyFile(fixture('good/plain.safetensors'), join(mixed, 'plain.safetensors'));
+  await copyFile(fixture('good/state_dict.pt'), shut);
+  await chmod(shut, 0o000);
+  await chmod(closed, 0o000);
+  const { code, stdout } = await scan('--json', mixed);
+  expect(code).toBe(1);
+  const { files } = JSON.parse(stdout) as { files: Record<string, unknown>[] };
+  const unread = (path: string): unknown => ({
+    uri: pathToFileURL(path).href,
+    verdict: 'unread',
+    globals: [],
+    findings: [{ code: 'not_read', message: expect.stringMatching(new RegExp(`^${path} cannot be .*EACCES`)) }],
+  });
+  expect(files).toHaveLength(3);
+  expect(files).toEqual(expect.arrayContaining([unread(closed), unread(shut), expect.objectContaining({ verdict: 'safe' })]));
+
+  const alone = await scan('--json', closed);
+  expect([alone.code, JSON.parse(alone.stdout)]).toEqual([1, { files: [unread(closed)] }]);
 });

@@ -5,6 +5,7 @@ import { readHeader } from '../../../formats/read-header.ts';
 import { sarif } from '../../../formats/scan/sarif.ts';
 import { scanFile, type FileScan } from '../../../formats/scan/scan.ts';
 import { filesBelow, type FileBelow } from '../../../io/files-below.ts';
+import { localUri, UNREADABLE } from '../../../io/local-file.ts';
 import { openSource } from '../../../io/open.ts';
 import { siblingsOf } from '../../../io/siblings.ts';
 import type { Storage } from '../../../io/storage/storage.ts';
@@ -39,13 +40,15 @@ export async function scan(uris: readonly string[], options: ScanCommandOptions)
 
 async function* scanArgument(uri: string): AsyncGenerator<FileScan> {
   const storage = await configuredStorage({ inputs: 'own' });
+  const unlisted: FileScan[] = [];
   let below: readonly FileBelow[] | null;
   try {
-    below = await filesBelow(uri, storage, FILES_MAX);
+    below = await filesBelow(uri, storage, FILES_MAX, (folder, error) => unlisted.push(notRead(localUri(folder), error)));
   } catch (error) {
     return yield notRead(uri, error);
   }
   if (below === null) return yield* await scanOne(uri, storage);
+  yield* unlisted;
   const found = new Set<string>();
   const others: string[] = [];
   // Indexes first: the files they name are scanned with them.
@@ -63,7 +66,7 @@ async function* scanArgument(uri: string): AsyncGenerator<FileScan> {
     note(
       `${uri}: ${formatCount(others.length, 'file')} no checkpoint, left out: ${others.slice(0, 5).join(', ')}${others.length > 5 ? ', …' : ''}`,
     );
-  if (found.size === 0)
+  if (found.size === 0 && unlisted.length === 0)
     throw new CheckpointLoadError(`${uri} holds no checkpoint: none of its ${formatCount(below.length, 'file')} is one.`, uri);
 }
 
@@ -85,7 +88,7 @@ async function scanOne(uri: string, storage: Storage): Promise<readonly FileScan
 function notRead(uri: string, error: unknown): FileScan {
   if (!isCheckpointError(error) || error.code === 'CheckpointConfigError') throw error;
   // Nothing is known of its content, but where it is none: a folder, say.
-  const verdict = error.code === 'CheckpointLoadError' ? 'corrupt' : 'unread';
+  const verdict = error.code === 'CheckpointLoadError' && error.details['reason'] !== UNREADABLE ? 'corrupt' : 'unread';
   return { uri, verdict, globals: [], findings: [{ code: 'not_read', message: error.message }] };
 }
 

@@ -1,6 +1,16 @@
 /** Starting batches, and learning how they stand and how they ended. */
+import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { CheckpointConfigError } from '../errors.ts';
-import { BATCH_WORKFLOW, PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult, type ContinuedBatch } from '../pipeline/batch.ts';
+import {
+  BATCH_WORKFLOW,
+  PAUSE_SIGNAL,
+  RESUME_SIGNAL,
+  type BatchInput,
+  type BatchProgress,
+  type BatchResult,
+  type ContinuedBatch,
+} from '../pipeline/batch.ts';
+import { retryingOf, waitingOf } from './batch-look.ts';
 import { rejectNotFound } from './failures.ts';
 import { Runs, type Ended, type StartSettings } from './runs.ts';
 import { idOf, randomPart, type Run, type StartedRun, type Work } from './start.ts';
@@ -11,7 +21,13 @@ export interface RetrySettings extends StartSettings {
 }
 
 /** Batches on a Temporal server whose workers are `ckpt worker`. */
-export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult> {
+export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchProgress> {
+  /** With what the server tells beside it of one that is going on. */
+  override async status(run: Run): Promise<BatchProgress> {
+    const result = await super.status(run);
+    return this.progress(result, await this.describe(run));
+  }
+
   /** Starts no more items until `resume`. */
   async pause(batch: Run): Promise<void> {
     await this.#signal(batch, PAUSE_SIGNAL);
@@ -65,7 +81,11 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchResult
     return { workflow_id: workflowId, ...counts, ...nothing, ...ended };
   }
 
-  protected override progress(result: BatchResult): BatchResult {
-    return result;
+  protected override async progress(result: BatchResult, description: WorkflowExecutionDescription): Promise<BatchProgress> {
+    if (description.status.name !== 'RUNNING') return { ...result, retrying: null, waiting: null };
+    const waiting = result.running === 0 ? { count: 0, ids: [] } : await waitingOf(this.access.client, description.workflowId);
+    // Nobody knows when somebody answers.
+    const left = waiting !== null && waiting.count > 0 ? { seconds_left: null } : {};
+    return { ...result, ...left, retrying: retryingOf(description), waiting };
   }
 }

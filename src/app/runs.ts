@@ -48,7 +48,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
   protected abstract work(input: Input): Work;
   /** Of a run that has left nothing but how it ended. */
   protected abstract bare(workflowId: string, runId: string, ended: Ended<'failed' | 'cancelled'>): Result;
-  protected abstract progress(result: Result, description: WorkflowExecutionDescription): Progress;
+  protected abstract progress(result: Result, description: WorkflowExecutionDescription): Progress | Promise<Progress>;
 
   /** Starts a run, and does not wait for it. */
   async start(input: Input, { workflowId }: StartSettings = {}): Promise<StartedRun> {
@@ -103,7 +103,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       const description = await this.describe(run);
       const ended = description.status.name !== 'RUNNING';
       const result = await (ended ? this.settled(run) : this.query(run).catch(unlessTimeout));
-      return { ended, state: result === null ? null : this.progress(result, description) };
+      return { ended, state: result === null ? null : await this.progress(result, description) };
     };
     const { signal } = options;
     // What is asked when the watching ends must not be asked again later, perhaps on a closed connection.

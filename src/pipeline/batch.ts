@@ -196,6 +196,23 @@ export interface BatchResult {
   readonly error: ErrorReport | null;
 }
 
+/** Work of a batch that is tried again, by its last failure. */
+export interface Retrying {
+  readonly activity: string;
+  /** Of the attempt that is under way or comes next. */
+  readonly attempt: number;
+  /** Perhaps cut. */
+  readonly error: string;
+}
+
+/** How a batch stands, with what is seen from outside of it. */
+export interface BatchProgress extends BatchResult {
+  /** What holds it up: of its own work, not that of its items; null where nothing does. */
+  readonly retrying: Retrying | null;
+  /** Runs of its items that wait for an answer, with the ids of some; null once it has ended, and where the server cannot find them. */
+  readonly waiting: { readonly count: number; readonly ids: readonly string[] } | null;
+}
+
 export interface ListOutput {
   readonly index: BlobReference;
   readonly total: number;

@@ -9,18 +9,21 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { BatchActivities, Child, FinishInput } from '../../activities/batch/index.ts';
+import type { BatchActivities, Child, FinishInput, ListInput } from '../../activities/batch/index.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
 import {
   AWAIT_ACTIVITY,
   FINISH_ACTIVITY,
+  LIST_ACTIVITY,
   PAUSE_SIGNAL,
   RESUME_SIGNAL,
   type BatchInput,
+  type BatchProgress,
   type BatchResult,
   type Outcome,
 } from '../../src/pipeline/batch.ts';
 import type { StageInput } from '../../src/pipeline/contract.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
 import { ckpt } from '../support/cli.ts';
@@ -608,6 +611,55 @@ test.each<readonly [what: string, args: () => readonly unknown[], message: RegEx
         type: 'CheckpointConfigError',
         message: expect.stringMatching(message),
       });
+    });
+  },
+  LONG,
+);
+
+test(
+  'what a batch retries, and who waits for an answer, is told by its status',
+  async () => {
+    await items(3);
+    let failing = true;
+    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')), (activities) => ({
+      ...activities,
+      [LIST_ACTIVITY]: async (input: ListInput) => {
+        if (failing) throw new CheckpointSourceError(`the store is away ${'x'.repeat(500)}`, 's3://b/');
+        return (activities as unknown as BatchActivities)[LIST_ACTIVITY](input);
+      },
+    }));
+    await worker.runUntil(async () => {
+      const client = new CheckpointClient({ client: environment.client }, { taskQueue: queue });
+      const nowhere = { type: 'source.local', path: '${item.uri}.none' };
+      const pipeline = { on_error: 'wait' as const, stages: [nowhere, ...batch().pipeline.stages.slice(1)] };
+      const { workflowId } = await client.batch.start(batch({ pipeline }), { workflowId: `batch's ${queue}` });
+      const until = async (holds: (now: BatchProgress) => boolean): Promise<BatchProgress> => {
+        for (;;) {
+          const now = await client.batch.status(workflowId);
+          if (holds(now)) return now;
+          await sleep(50);
+        }
+      };
+      const { retrying } = await until((now) => now.retrying !== null);
+      expect(retrying).toEqual({
+        activity: 'batch.list',
+        attempt: expect.any(Number),
+        error: expect.stringMatching(/^the store is away x{200,400}…$/),
+      });
+      expect(retrying!.attempt).toBeGreaterThan(1);
+      const place = { cwd: folder, env: { TEMPORAL_ADDRESS: environment.address } };
+      const told = await ckpt(['batch', 'status', workflowId], place).ended;
+      expect(told.stdout).toMatch(/^ {2}retrying batch\.list \(attempt \d+\): the store is away x+…$/m);
+      failing = false;
+
+      const waits = await until((now) => now.waiting?.count === 3);
+      expect(waits).toMatchObject({ status: 'running', running: 3, seconds_left: null, retrying: null });
+      const [item] = waits.waiting!.ids;
+      expect(new Set(waits.waiting!.ids).size).toBe(3);
+      for (const id of waits.waiting!.ids) await client.resolveFailure(id, { action: 'abort' });
+      expect(item).toMatch(/\/\d\/.*model-\d\.safetensors$/);
+      expect(await client.batch.settled(workflowId)).toMatchObject({ status: 'completed', failed: 3 });
+      expect(await client.batch.status(workflowId)).toMatchObject({ retrying: null, waiting: null });
     });
   },
   LONG,

@@ -1,5 +1,5 @@
 /** How a batch gets on, while a command waits for it: a bar on a terminal, elsewhere a line now and then; always on stderr. */
-import type { BatchResult } from '../../pipeline/batch.ts';
+import type { BatchProgress, BatchResult } from '../../pipeline/batch.ts';
 
 /** Milliseconds between looks on a terminal. */
 const LOOK = 1000;
@@ -9,7 +9,7 @@ const LONGEST = 300_000;
 const WIDTH = 30;
 
 /** Gives what ends it. */
-export function showProgress(look: () => Promise<BatchResult>): () => void {
+export function showProgress(look: () => Promise<BatchProgress>): () => void {
   const terminal = process.stderr.isTTY === true;
   let wait = terminal ? LOOK : FIRST_LINE;
   let drawn = false;
@@ -23,7 +23,9 @@ export function showProgress(look: () => Promise<BatchResult>): () => void {
         .then((now) => {
           if (ended) return;
           wipe();
-          process.stderr.write(terminal ? progressBar(now, process.stderr.columns || 80) : `${progressLine(now)}\n`);
+          process.stderr.write(
+            terminal ? progressBar(now, process.stderr.columns || 80) : `${[progressLine(now), ...heldUp(now)].join('\n  ')}\n`,
+          );
           drawn = terminal;
         })
         .catch(() => undefined)
@@ -48,9 +50,22 @@ export function progressLine(now: BatchResult): string {
   return `${done} of ${total} items${status === 'paused' || status === 'stopping' ? ` (${status})` : ''}: ${parts.join(', ')}`;
 }
 
-function progressBar(now: BatchResult, columns: number): string {
+/** What holds a batch up, or waits for somebody, each in a line. */
+export function heldUp({ retrying, waiting }: Partial<Pick<BatchProgress, 'retrying' | 'waiting'>>): readonly string[] {
+  return [
+    ...(retrying == null ? [] : [`retrying ${retrying.activity} (attempt ${retrying.attempt}): ${retrying.error.replaceAll(/\s+/g, ' ')}`]),
+    ...(waiting == null || waiting.count === 0
+      ? []
+      : [
+          `${waiting.count} ${waiting.count === 1 ? 'waits' : 'wait'} for an answer: ckpt resolve ${waiting.ids[0] ?? 'RUN'}${waiting.count === 1 ? '' : ' …'}`,
+        ]),
+  ];
+}
+
+function progressBar(now: BatchProgress, columns: number): string {
   const { total, completed, unchanged, failed, cancelled, status } = now;
-  if (status === 'listing') return 'Listing the items …';
+  const most = Math.max(20, columns - 1);
+  if (status === 'listing') return ['Listing the items …', ...heldUp(now)].join('  ').slice(0, most);
   const done = completed + unchanged + failed + cancelled;
   const share = total === 0 ? 1 : done / total;
   const bar = '█'.repeat(Math.round(share * WIDTH)).padEnd(WIDTH, '░');
@@ -59,8 +74,9 @@ function progressBar(now: BatchResult, columns: number): string {
     ...(status === 'running' ? [] : [status]),
     ...paceOf(now),
     ...(failed === 0 ? [] : [`${failed} failed`]),
+    ...heldUp(now),
   ];
-  return `${bar} ${Math.floor(share * 100)}%  ${parts.join('  ')}`.slice(0, Math.max(20, columns - 1));
+  return `${bar} ${Math.floor(share * 100)}%  ${parts.join('  ')}`.slice(0, most);
 }
 
 function paceOf({ rate, seconds_left: left, status }: BatchResult): readonly string[] {

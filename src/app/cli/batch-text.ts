@@ -1,17 +1,18 @@
 /** A batch, as it stands or has ended, for people. */
-import type { BatchResult, BatchStatus } from '../../pipeline/batch.ts';
-import { progressLine } from './batch-progress.ts';
+import type { BatchProgress, BatchResult, BatchStatus } from '../../pipeline/batch.ts';
+import { heldUp, progressLine } from './batch-progress.ts';
 
 /** A batch that stands like this is not retried yet. */
 const GOING_ON: readonly BatchStatus[] = ['listing', 'running', 'paused', 'stopping'];
 
 /** `link`: of the batch in the Temporal UI, where that is known. */
-export function batchLines(result: BatchResult, link: string | null): readonly string[] {
+export function batchLines(result: BatchResult & Partial<BatchProgress>, link: string | null): readonly string[] {
   const { workflow_id, status, total, failed, cancelled, results, report, report_error, failures } = result;
   const again = failed + cancelled > 0 && !GOING_ON.includes(status);
   return [
     `Batch ${workflow_id}: ${status}`,
     `  ${progressLine(result)}`,
+    ...heldUp(result).map((line) => `  ${line}`),
     ...(total === 0 && status === 'completed' ? ['  Nothing was found to run: look at `items` and its `glob`.'] : []),
     ...(failed > failures.length ? [`  the last ${failures.length} of ${failed} failures:`] : []),
     ...failures.map(({ item, code, message }) => `  ✖ ${item}  ${code}: ${message}`),

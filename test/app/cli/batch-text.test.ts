@@ -45,3 +45,16 @@ test('line by line', () => {
     'Batch in the Temporal UI: http://127.0.0.1:8243/x',
   ]);
 });
+
+test('what holds it up, and who waits for an answer', () => {
+  const going = batch({ status: 'running', completed: 1, running: 2, results: null });
+  const retrying = { activity: 'batch.record', attempt: 6, error: 'The workspace /w cannot be\nwritten: EACCES' };
+  expect(batchLines({ ...going, retrying, waiting: { count: 2, ids: ['nightly/0/a', 'nightly/1/b'] } }, null).slice(2)).toEqual([
+    '  retrying batch.record (attempt 6): The workspace /w cannot be written: EACCES',
+    '  2 wait for an answer: ckpt resolve nightly/0/a …',
+  ]);
+  expect(batchLines({ ...going, retrying: null, waiting: { count: 1, ids: ['nightly/0/a'] } }, null).slice(2)).toEqual([
+    '  1 waits for an answer: ckpt resolve nightly/0/a',
+  ]);
+  expect(batchLines({ ...going, retrying: null, waiting: { count: 0, ids: [] } }, null).slice(2)).toEqual([]);
+});

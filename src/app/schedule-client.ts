@@ -40,6 +40,9 @@ import { knownAttributes, startOptions, type Access, type Work } from './start.t
 
 /** gRPC's code for what the server finds wrong with a request. */
 const INVALID_ARGUMENT = 3;
+/** Where nobody has said why: the server takes an empty note for no wish at all. */
+const PAUSED = 'paused';
+const UNPAUSED = 'unpaused';
 /** Milliseconds between looks for what a trigger has started, and looks in all. */
 const TRIGGER_LOOK = 200;
 const TRIGGER_LOOKS = 25;
@@ -70,6 +73,8 @@ type Definition = Required<Pick<ScheduleOptions<Action>, 'spec' | 'action' | 'po
 interface Said {
   readonly digest: string;
   readonly timing: Timing;
+  /** As it was written: of what the server shows, a pause takes the place. Absent where an earlier version wrote the schedule. */
+  readonly note?: string | null;
   /** Of the schedule as the server told it then: it has its own words for times, so what others changed shows by these alone. */
   readonly described?: string;
 }
@@ -114,9 +119,9 @@ export class CheckpointSchedules {
     const replaced = change.cron !== undefined ? ['every', 'offset'] : change.every !== undefined ? ['cron'] : [];
     const kept = Object.fromEntries(Object.entries(timing).filter(([key]) => !replaced.includes(key)));
     const work = (change.pipeline ?? change.batch) === undefined ? { [kind]: input } : {};
-    const note = change.note ?? before.state.note;
-    const next = checkSchedule({ ...kept, ...work, ...change, ...(note === undefined ? {} : { note }) });
-    await this.#write(id, next, await this.#definition(id, next));
+    const note = change.note ?? declaredNote(before);
+    const next = checkSchedule({ ...kept, ...work, ...change, ...(note === null ? {} : { note }) });
+    await this.#write(id, next, await this.#definition(id, next), change.note);
     return { id, outcome: 'updated' };
   }
 
@@ -158,14 +163,16 @@ export class CheckpointSchedules {
     };
   }
 
-  /** Starts nothing until `unpause`, but for what is triggered. */
+  /** Starts nothing until `unpause`, but for what is triggered and for a backfill under way. Without a note, the schedule keeps its own. */
   async pause(id: string, note = ''): Promise<void> {
-    // The server takes an empty note for no wish at all.
-    await this.#on(id, (handle) => handle.pause(note === '' ? 'paused' : note));
+    const text = note === '' ? await this.#noteAt(id, true) : note;
+    await this.#on(id, (handle) => handle.pause(text));
   }
 
+  /** Without a note, the schedule has its own again. */
   async unpause(id: string, note = ''): Promise<void> {
-    await this.#on(id, (handle) => handle.unpause(note === '' ? 'unpaused' : note));
+    const text = note === '' ? await this.#noteAt(id, false) : note;
+    await this.#on(id, (handle) => handle.unpause(text));
   }
 
   /** Starts a run now, also of a paused schedule. */
@@ -211,18 +218,21 @@ export class CheckpointSchedules {
     }
     const before = await this.#describe(id);
     const said = saidOf(before);
-    if (said.digest === digest && said.described === describedDigest(before)) return { id, outcome: 'unchanged' };
+    const says = said.digest === digest && said.described === describedDigest(before);
+    const noted = saysOthers(before) || (input.note ?? '') === '' || input.note === before.state.note;
+    if (says && noted) return { id, outcome: 'unchanged' };
     if (!change) return null;
     await this.#write(id, input, { digest, ...definition });
     return { id, outcome: 'updated' };
   }
 
-  async #write(id: string, input: ScheduleInput, { spec, action, policies }: Definition): Promise<void> {
+  /** `asked`: a note that is to be shown, whatever a pause has said. */
+  async #write(id: string, input: ScheduleInput, { spec, action, policies }: Definition, asked?: string): Promise<void> {
     await this.#on(id, (handle) =>
       handle
-        .update(({ state }) => {
-          // Whoever has paused it has said why.
-          const note = state.paused ? state.note : input.note;
+        .update((before) => {
+          const { state } = before;
+          const note = asked ?? (saysOthers(before) ? state.note : input.note);
           return { spec, action, policies, state: { paused: state.paused, ...(note === undefined ? {} : { note }) } };
         })
         .catch((error: unknown) => Promise.reject(refused(error, input))),
@@ -244,6 +254,14 @@ export class CheckpointSchedules {
     );
   }
 
+  /** What it says where no note comes with a pause or its end: its own; where nothing changes, what it says already. */
+  async #noteAt(id: string, paused: boolean): Promise<string> {
+    const now = await this.#on(id, (handle) => handle.describe());
+    const shown = now.state.note ?? '';
+    const stays = now.state.paused === paused && shown !== '' && !isOurs(shown);
+    return (stays ? shown : declaredNote(now)) ?? (paused ? PAUSED : UNPAUSED);
+  }
+
   async #definition(id: string, input: ScheduleInput): Promise<Definition> {
     const { client, taskQueue } = this.#access;
     const timing = timingOf(input);
@@ -254,7 +272,7 @@ export class CheckpointSchedules {
     // A document is plain JSON, as is all that stands in it.
     const whole = { timing, note: input.note ?? null, kind: work.kind, input: work.input, taskQueue, present } as unknown as Json;
     const digest = createHash('sha256').update(canonicalJson(whole)).digest('hex');
-    const said: Said = { digest, timing };
+    const said: Said = { digest, timing, note: input.note ?? null };
     return {
       digest,
       spec: specOf(timing),
@@ -334,8 +352,27 @@ function saidOf({ action }: ScheduleDescription): Said {
   return {
     digest: said?.digest ?? '',
     timing: said?.timing ?? {},
+    ...(said?.note === undefined ? {} : { note: said.note }),
     ...(said?.described === undefined ? {} : { described: said.described }),
   };
+}
+
+/** The schedule's own note, whatever a pause or its end has said since; null: it has none. */
+function declaredNote(description: ScheduleDescription): string | null {
+  const { note: said } = saidOf(description);
+  const { paused, note: shown = '' } = description.state;
+  const note = said === undefined ? (paused || isOurs(shown) ? '' : shown) : (said ?? '');
+  return note === '' ? null : note;
+}
+
+/** Whether it shows what a pause came with, which stays as long as the pause: whoever has paused it has said why. */
+function saysOthers(description: ScheduleDescription): boolean {
+  const { paused, note: shown = '' } = description.state;
+  return paused && shown !== '' && shown !== PAUSED && shown !== declaredNote(description);
+}
+
+function isOurs(note: string): boolean {
+  return note === PAUSED || note === UNPAUSED;
 }
 
 function timingOf(input: ScheduleInput): Timing {

@@ -158,6 +158,49 @@ test('apply notices what another program has changed, but for a pause; what it t
   expect(await schedules.describe('s')).toMatchObject({ paused: true, note: 'for the test' });
 });
 
+test('the note of a document outlives pauses, and what they came with ends with them', async () => {
+  const { schedules } = client;
+  const shown = async (): Promise<string | null> => (await schedules.describe('s')).note;
+  const declared = yearly({ note: 'declared', paused: true } as Partial<ScheduleInput>);
+  await schedules.apply('s', declared);
+  await schedules.unpause('s');
+  expect(await shown()).toBe('declared');
+  expect(await schedules.apply('s', declared)).toMatchObject({ outcome: 'unchanged' });
+  await schedules.pause('s');
+  expect(await shown()).toBe('declared');
+  await schedules.pause('s', 'holiday');
+  await schedules.pause('s');
+  expect(await schedules.apply('s', declared)).toMatchObject({ outcome: 'unchanged' });
+  expect(await shown()).toBe('holiday');
+  await schedules.update('s', { cron: '0 4 1 1 *' });
+  expect(await shown()).toBe('holiday');
+  await schedules.unpause('s');
+  expect(await shown()).toBe('declared');
+  // What is said beside the end of a pause stays, until the document is applied.
+  await schedules.unpause('s', 'back');
+  expect(await shown()).toBe('back');
+  expect(await schedules.apply('s', yearly({ note: 'declared', cron: '0 4 1 1 *' }))).toMatchObject({ outcome: 'updated' });
+  expect(await shown()).toBe('declared');
+  await schedules.pause('s', 'holiday');
+  expect(await schedules.update('s', { note: 'of people' })).toMatchObject({ outcome: 'updated' });
+  expect(await shown()).toBe('of people');
+  await schedules.unpause('s');
+  expect(await shown()).toBe('of people');
+});
+
+test('a schedule whose note an earlier version has lost gets it back when its document is applied', async () => {
+  const { schedules } = client;
+  const handle = environment.client.schedule.getHandle('s');
+  const declared = yearly({ note: 'declared' });
+  await schedules.create('s', declared);
+  for (const act of ['pause', 'unpause'] as const) {
+    await handle[act](`${act}d`);
+    expect(await schedules.apply('s', declared)).toMatchObject({ outcome: 'updated' });
+    expect((await schedules.describe('s')).note).toBe('declared');
+    expect(await schedules.apply('s', declared)).toMatchObject({ outcome: 'unchanged' });
+  }
+});
+
 test(
   'a failed run is listed with its error; a trigger works while it is paused; what overlaps is skipped',
   async () => {

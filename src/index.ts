@@ -5,7 +5,7 @@
  */
 export { CheckpointClient, type ClientSettings, type ClientSource, type PipelineProgress } from './app/client.ts';
 export type { CheckpointBatches } from './app/batch-client.ts';
-export type { AppliedSchedule, BackfillRange, CheckpointSchedules, Triggered } from './app/schedule-client.ts';
+export type { AppliedSchedule, Backfilled, BackfillRange, CheckpointSchedules, Triggered } from './app/schedule-client.ts';
 export type { StartSettings } from './app/runs.ts';
 export type { Run, StartedRun } from './app/start.ts';
 export type { WatchOptions } from './app/watch.ts';

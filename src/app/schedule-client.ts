@@ -13,6 +13,7 @@ import {
   type ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import type { Workflow } from '@temporalio/common';
+import { msToTs, tsToMs } from '@temporalio/common/lib/time.js';
 import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, textOf, type Json } from '../errors.ts';
 import { canonicalJson } from '../model/json-text.ts';
 import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
@@ -43,6 +44,8 @@ const INVALID_ARGUMENT = 3;
 /** Where nobody has said why: the server takes an empty note for no wish at all. */
 const PAUSED = 'paused';
 const UNPAUSED = 'unpaused';
+/** Runs that a backfill may start unless it is told otherwise: nothing but deleting the schedule stops one under way. */
+const BACKFILL_MOST = 1000;
 /** Milliseconds between looks for what a trigger has started, and looks in all. */
 const TRIGGER_LOOK = 200;
 const TRIGGER_LOOKS = 25;
@@ -64,6 +67,14 @@ export interface BackfillRange {
   readonly to: Date;
   /** Default `buffer_all`: one after the other. */
   readonly overlap?: Overlap;
+  /** More starts than this are a `CheckpointConfigError`; default 1000. */
+  readonly most?: number;
+}
+
+/** What a backfill comes to; with an `overlap` such as `skip` some of the starts may start no run. */
+export interface Backfilled {
+  readonly id: string;
+  readonly starts: number;
 }
 
 type Action = ScheduleOptionsStartWorkflowAction<Workflow>;
@@ -191,16 +202,42 @@ export class CheckpointSchedules {
     return { id, workflow_id: null, skipped: false };
   }
 
-  /** Starts what the schedule would have started between two times. */
-  async backfill(id: string, { from, to, overlap = 'buffer_all' }: BackfillRange): Promise<void> {
+  /** Starts what the schedule would have started between two times. A pause does not stop it; `delete` does, but for the run under way. */
+  async backfill(id: string, { from, to, overlap = 'buffer_all', most = BACKFILL_MOST }: BackfillRange): Promise<Backfilled> {
     if (!(from.getTime() < to.getTime())) throw new CheckpointConfigError('A backfill goes from an earlier time to a later one.');
     const backfill = { start: from, end: to, overlap: policyOf(overlap) };
+    const starts = await this.#starts(id, from, to, most);
     await this.#on(id, (handle) => handle.backfill(backfill));
+    return { id, starts };
   }
 
   /** Runs that are under way go on. */
   async delete(id: string): Promise<void> {
     await this.#on(id, (handle) => handle.delete());
+  }
+
+  /** How many times between two a schedule has, or a `CheckpointConfigError` once they are more than `most`. */
+  async #starts(id: string, from: Date, to: Date, most: number): Promise<number> {
+    const { workflowService, options } = this.#access.client;
+    // Says so where there is no such schedule.
+    await this.#describe(id);
+    let count = 0;
+    // The server leaves out the time that it begins at, and tells a part of many.
+    for (let after = from.getTime() - 1; ;) {
+      const request = { namespace: options.namespace, scheduleId: id, startTime: msToTs(after), endTime: msToTs(to.getTime()) };
+      const times = (await workflowService.listScheduleMatchingTimes(request)).startTime ?? [];
+      const last = times.at(-1);
+      if (last === undefined) return count;
+      count += times.length;
+      after = tsToMs(last);
+      if (count <= most) continue;
+      const all = Math.round((count * (to.getTime() - from.getTime())) / (after - from.getTime()));
+      throw new CheckpointConfigError(
+        `The backfill of ${id} has more than ${most} starts (some ${Math.max(all, count)} at this rate), and once it is under way only deleting the schedule stops it. Name a shorter time, or allow so many: \`--most N\`, in a program \`most\`.`,
+        undefined,
+        { details: { schedule_id: id, most } },
+      );
+    }
   }
 
   /** Null: there is one that says something else, and it may not be changed. */

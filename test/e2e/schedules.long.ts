@@ -202,6 +202,32 @@ test('a schedule whose note an earlier version has lost gets it back when its do
 });
 
 test(
+  'a backfill says how many starts it is, and begins none where they are more than allowed',
+  async () => {
+    const { schedules } = client;
+    await schedules.create('s', { pipeline: pipeline(), every: '10m', paused: true });
+    const [from, to] = [new Date('2020-01-01'), new Date('2026-11-28')];
+    const refused = await thrown(schedules.backfill('s', { from, to }));
+    expect(refused).toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringMatching(/more than 1000 starts \(some 363\d{3} /),
+    });
+    // The times at both ends count, as they do for the server; more than it tells at a time are counted, too.
+    const day = new Date('2020-01-15T00:00:00.500Z');
+    expect(await thrown(schedules.backfill('s', { from, to: day, most: 2016 }))).toMatchObject({ details: { most: 2016 } });
+    const { code, stderr } = await run('backfill', 's', '--from', '2020-01-01', '--to', '2020-01-15', '--most', '2016');
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('`--most N`') });
+    expect(await schedules.describe('s')).toMatchObject({ started: 0, runs: [] });
+    expect(await schedules.backfill('s', { from, to: new Date('2020-01-01T00:20:00Z'), most: 3 })).toEqual({ id: 's', starts: 3 });
+    const state = await until('s', (now) => settled(now) && now.started >= 3);
+    expect(state.runs.map(({ scheduled }) => scheduled).toSorted()).toEqual(
+      ['00', '10', '20'].map((minute) => `2020-01-01T00:${minute}:00.000Z`),
+    );
+  },
+  LONG,
+);
+
+test(
   'a failed run is listed with its error; a trigger works while it is paused; what overlaps is skipped',
   async () => {
     const { schedules } = client;
@@ -248,7 +274,10 @@ test(
     expect(await answer(0, 'apply', file, '--param', 'to=out.safetensors')).toEqual({ id: 'nightly', outcome: 'unchanged' });
     expect(await answer(0, 'apply', file, '--param', 'to=other.safetensors')).toEqual({ id: 'nightly', outcome: 'updated' });
 
-    expect(await answer(0, 'backfill', 'nightly', '--from', '2026-01-01', '--to', '2026-01-03')).toMatchObject({ id: 'nightly' });
+    expect(await answer(0, 'backfill', 'nightly', '--from', '2026-01-01', '--to', '2026-01-03')).toMatchObject({
+      id: 'nightly',
+      starts: 2,
+    });
     await until('nightly', (now) => settled(now) && now.runs.length === 2);
     const state = (await answer(0, 'describe', 'nightly')) as ScheduleState;
     expect(state).toMatchObject({

@@ -28,6 +28,13 @@ export function collected(text: string, before: readonly string[] = []): readonl
   return [...before, text];
 }
 
+export const count = (flags: string, description: string): Option =>
+  new Option(flags, description).argParser<number>((text) => {
+    const value = Number(text);
+    if (!(Number.isSafeInteger(value) && value > 0)) throw new InvalidArgumentError('Expected a number, such as 1000.');
+    return value;
+  });
+
 export const seconds = (flags: string, description: string): Option =>
   new Option(flags, description).argParser<number>((text) => {
     const value = Number(text);

@@ -1,7 +1,7 @@
 /** The command lines of `ckpt schedule`. */
 import { Option, type Command } from 'commander';
 import { OVERLAPS } from '../../pipeline/schedule.ts';
-import { collected, json, parameter, plugins } from './options.ts';
+import { collected, count, json, parameter, plugins } from './options.ts';
 
 const overlap = (description: string): Option => new Option('--overlap <policy>', description).choices([...OVERLAPS]);
 
@@ -50,7 +50,7 @@ export function addSchedule(program: Command): Command {
   one('describe', 'when it starts, and what the last ten runs came to').action(async (id: string, _options, command: Command) =>
     (await commands()).describe(id, command.optsWithGlobals()),
   );
-  one('pause', 'start no more runs')
+  one('pause', 'start no more runs; a backfill under way goes on')
     .option('--note <text>', 'why')
     .action(async (id: string, _options, command: Command) => (await commands()).pause(id, command.optsWithGlobals()));
   one('unpause', 'go on after a pause')
@@ -63,8 +63,9 @@ export function addSchedule(program: Command): Command {
     .requiredOption('--from <time>', 'such as 2026-11-01 or 2026-11-01T03:00:00Z')
     .requiredOption('--to <time>', 'the same')
     .addOption(overlap('of these runs; default buffer_all: one after the other'))
+    .addOption(count('--most <starts>', 'refuse a backfill of more; default 1000'))
     .action(async (id: string, _options, command: Command) => (await commands()).backfill(id, command.optsWithGlobals()));
-  one('delete', 'delete a schedule; runs under way go on').action(async (id: string, _options, command: Command) =>
+  one('delete', 'delete a schedule, and stop its backfill; runs under way go on').action(async (id: string, _options, command: Command) =>
     (await commands()).remove(id, command.optsWithGlobals()),
   );
   return schedule;

@@ -116,7 +116,11 @@ export async function describe(id: string, options: OutputOptions): Promise<void
 export async function pause(id: string, options: OutputOptions & { readonly note?: string }): Promise<void> {
   await withSchedules(options, async (schedules) => {
     await schedules.pause(id, options.note);
-    say({ id, paused: true }, `${id} is paused; \`ckpt schedule unpause ${id}\` lets it go on.`, options);
+    say(
+      { id, paused: true },
+      `${id} is paused; \`ckpt schedule unpause ${id}\` lets it go on. Runs and a backfill that are under way are not stopped by it.`,
+      options,
+    );
   });
 }
 
@@ -143,14 +147,25 @@ export interface BackfillOptions extends OutputOptions {
   readonly from: string;
   readonly to: string;
   readonly overlap?: Overlap;
+  readonly most?: number;
 }
 
 export async function backfill(id: string, options: BackfillOptions): Promise<void> {
   const range = { from: timeOf('--from', options.from), to: timeOf('--to', options.to) };
   await withSchedules(options, async (schedules) => {
-    await schedules.backfill(id, { ...range, ...(options.overlap === undefined ? {} : { overlap: options.overlap }) });
-    const report = { id, from: range.from.toISOString(), to: range.to.toISOString() };
-    say(report, `${id} starts what it would have started from ${report.from} to ${report.to}.`, options);
+    const { overlap, most } = options;
+    const { starts } = await schedules.backfill(id, {
+      ...range,
+      ...(overlap === undefined ? {} : { overlap }),
+      ...(most === undefined ? {} : { most }),
+    });
+    const report = { id, from: range.from.toISOString(), to: range.to.toISOString(), starts };
+    const end = starts > 1 ? ` A pause does not stop that; \`ckpt schedule delete ${id}\` does, but for runs under way.` : '';
+    say(
+      report,
+      `${id} starts what it would have started from ${report.from} to ${report.to}: ${formatCount(starts, 'start')}.${end}`,
+      options,
+    );
   });
 }
 

@@ -124,10 +124,12 @@ export function resultText(
     `  manifest ${o.manifest}`,
     ...(o.report === undefined ? [] : [`  report ${o.report}`]),
   ]);
+  const unreported = result.metadata['report_error'];
   return [
     `Pipeline ${result.workflow_id}: ${paint(COLORS[result.status] ?? 'bold', result.status)}`,
     ...rows,
     ...outputs,
+    ...(typeof unreported === 'string' ? [`  no report: ${unreported}`] : []),
     ...leftOutText(result.metadata, columns),
     ...warningsText(result.metadata, paint, columns),
     ...(link === null ? [] : ['', `Run in the Temporal UI: ${link}`]),

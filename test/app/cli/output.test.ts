@@ -56,6 +56,20 @@ test('what was left out and why, and the warnings', () => {
   ]);
 });
 
+test('a report that was not written is told where its place would be', () => {
+  const output = { uri: 'file:///o', format: 'safetensors', size: 8, tensors: 1, manifest: 'file:///o.manifest.json', unchanged: false };
+  const text = resultText({ ...RESULT, outputs: [output], metadata: { report_error: 'ENOSPC: no space' } }, 'http://ui', plain, Infinity);
+  expect(text.split('\n').slice(2)).toEqual([
+    '',
+    'Published  file:///o',
+    '  1 tensor, 8 B, safetensors',
+    '  manifest file:///o.manifest.json',
+    '  no report: ENOSPC: no space',
+    '',
+    'Run in the Temporal UI: http://ui',
+  ]);
+});
+
 test('nothing to say, nothing said', () => {
   expect(resultText({ ...RESULT, metadata: {} }, null, plain, Infinity).split('\n')).toHaveLength(2);
 });

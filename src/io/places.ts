@@ -103,8 +103,6 @@ function unwritable(path: string, cause: Error): CheckpointConfigError {
   return new CheckpointConfigError(
     `${path} cannot be written: ${cause.message}. Choose another \`uri\`, or change the permissions.`,
     undefined,
-    {
-      cause,
-    },
+    { cause, details: { reason: 'unwritable' } },
   );
 }

@@ -193,7 +193,7 @@ function noRoom(path: string, size: number, free: number | null): CheckpointErro
     `No room to publish ${path}: ${size} bytes are needed${free === null ? '' : `, ${free} are free`}. Free some space or choose another \`uri\`.`,
     {
       retryable: false,
-      details: { path, needed_bytes: size, free_bytes: free },
+      details: { reason: 'no_room', path, needed_bytes: size, free_bytes: free },
     },
   );
 }

@@ -6,6 +6,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
   unsupported_tensors: 'Leave them out with `skip_unsupported: true`.',
   out_of_memory: 'Give the worker more memory, or let it do less at once; the run can be started again.',
   unreadable: 'Let the user of the worker, or of this command, read the file and enter the folders above it (`ls -l`, `chmod`).',
+  no_room: 'Free some space there, or give another `uri`, and run it again; a run that waits goes on with `ckpt resolve`.',
+  unwritable: 'Give another `uri`, or the worker (not only this user) the right to write there.',
   folder: 'Give the path of one checkpoint file, or of the index of its shards.',
   unsafe: 'Do not load the file elsewhere, and find out who wrote it: `ckpt scan` lists every name in its pickles.',
   no_tensors: 'Look at the source with `ckpt inspect`: nothing was published, and what was there before is as it was.',

@@ -256,7 +256,13 @@ describe('a destination on a disk of its own', () => {
       const { error, stages } = JSON.parse(stdout) as PipelineResult;
       expect(error).toMatchObject({
         type: 'CheckpointError',
-        details: { needed_bytes: expect.any(Number), free_bytes: expect.any(Number), pipeline_stage_index: 2 },
+        details: {
+          reason: 'no_room',
+          needed_bytes: expect.any(Number),
+          free_bytes: expect.any(Number),
+          pipeline_stage_index: 2,
+          suggestion: expect.stringContaining('Free some space there'),
+        },
       });
       expect(error!.message).toMatch(/^No room to publish .*: \d+ bytes are needed, \d+ are free\. Free some space or choose another/);
       expect(stages[2]).toMatchObject({ status: 'failed', attempts: 1 });
@@ -320,7 +326,11 @@ describe('a destination on a disk of its own', () => {
       const { code, stdout, left } = await inSmallDisk({ disk, options: 'ro,size=16m', args: ['run', file, '--worker', '--json'], place });
       expect(JSON.parse(stdout)).toMatchObject({
         status: 'failed',
-        error: { type: 'CheckpointConfigError', message: expect.stringContaining('cannot be written') },
+        error: {
+          type: 'CheckpointConfigError',
+          message: expect.stringContaining('cannot be written'),
+          details: { suggestion: expect.stringContaining('the right to write there') },
+        },
       });
       expect(code).toBe(1);
       expect(left).toEqual([]);

@@ -1,6 +1,6 @@
 /** Local files as byte sources: pinned when opened, checked at every read. */
 import { constants, type BigIntStats, type Stats } from 'node:fs';
-import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
+import { open, readdir, readlink, stat, type FileHandle } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -181,6 +181,9 @@ function changed(uri: string, how: string): CheckpointSourceError {
 
 async function notFound(path: string, cause: Error): Promise<CheckpointNotFoundError> {
   const folder = dirname(path);
+  const leadsTo = await readlink(path).catch(() => null);
+  if (leadsTo !== null)
+    return new CheckpointNotFoundError(`There is no file ${path}: it is a link to ${leadsTo}, which is not there.`, path, { cause });
   const names = await readdir(folder).catch(() => null);
   if (names === null) {
     const exists = await stat(folder).then(

@@ -27,6 +27,17 @@ test('a pipe that nobody writes to is refused at once, also many times over, as 
   await expect(openLocalFile(folder)).rejects.toThrow('is a folder');
 });
 
+test('a link to nothing is told as one, with what it names', async () => {
+  const link = join(folder, 'dangling.ckpt');
+  await symlink('../gone/last.ckpt', link);
+  await expect(openLocalFile(link)).rejects.toMatchObject({
+    code: 'CheckpointNotFoundError',
+    message: `There is no file ${link}: it is a link to ../gone/last.ckpt, which is not there.`,
+  });
+  await expect(openLocalFile(join(link, 'x.pt'))).rejects.toThrow('does not exist');
+  await rm(link);
+});
+
 test('what is no file, or too large for one that is read as a whole, is no manifest', async () => {
   const file = join(folder, 'a.json');
   const large = join(folder, 'large.json');

@@ -37,7 +37,7 @@ export async function loadCatalog(plugins: readonly string[] = []): Promise<Cata
   return found;
 }
 
-/** The stage of that type, or a `CheckpointConfigError` with the list and a did-you-mean. */
+/** The stage of that type, or a `CheckpointConfigError` with the list and a did-you-mean; a worker may lack what whoever wrote the document has. */
 export function stageOfType(catalog: Catalog, type: string, index: number): StageDefinition {
   const stage = catalog.get(type);
   if (stage !== undefined) return stage;
@@ -45,6 +45,7 @@ export function stageOfType(catalog: Catalog, type: string, index: number): Stag
   throw new CheckpointConfigError(
     `Unknown stage type \`${type}\`.${didYouMean(type, types)} Known types: ${types.join(', ')}.`,
     `stages[${index}].type`,
+    { details: { reason: 'unknown_stage' } },
   );
 }
 

@@ -8,6 +8,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
   unreadable: 'Let the user of the worker, or of this command, read the file and enter the folders above it (`ls -l`, `chmod`).',
   no_room: 'Free some space there, or give another `uri`, and run it again; a run that waits goes on with `ckpt resolve`.',
   unwritable: 'Give another `uri`, or the worker (not only this user) the right to write there.',
+  unknown_stage:
+    'The worker does not have that stage. Where a plug-in defines it, start the worker with `--plugins` of it (`ckpt worker --plugins …`); else correct the document.',
   folder: 'Give the path of one checkpoint file, or of the index of its shards.',
   unsafe: 'Do not load the file elsewhere, and find out who wrote it: `ckpt scan` lists every name in its pickles.',
   no_tensors: 'Look at the source with `ckpt inspect`: nothing was published, and what was there before is as it was.',

@@ -342,6 +342,15 @@ test('a source without tensors publishes nothing: the output that is there stays
 });
 
 describe('preflight', () => {
+  test('a stage that the worker lacks: its plug-ins are named, not only the document', async () => {
+    const { error } = await run({ stages: [source(), loader, { type: 'modifier.of_a_plugin' }, sink()] });
+    expect(error).toMatchObject({
+      type: 'CheckpointConfigError',
+      message: expect.stringMatching(/^Unknown stage type `modifier\.of_a_plugin`\./),
+      details: { reason: 'unknown_stage', suggestion: expect.stringContaining('`ckpt worker --plugins') },
+    });
+  });
+
   test('all problems at once, before anything is read or written', async () => {
     let opened = 0;
     await writeFile(join(folder, 'file'), '');

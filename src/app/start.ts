@@ -115,9 +115,9 @@ export async function startRun({ client, taskQueue, note }: Access, work: Work, 
   const lacking = registered === null ? null : attributesNote(registered);
   const handle = await client.workflow
     .start(workflowType, { ...options, workflowId, taskQueue, workflowIdConflictPolicy: 'FAIL' })
-    .catch((error: unknown) => {
+    .catch(async (error: unknown) => {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      const [what, command] = work.kind === 'pipeline' ? ['run', 'ckpt status'] : ['batch', 'ckpt batch status'];
+      const [what, command] = (await isBatch(client, workflowId, work)) ? ['batch', 'ckpt batch status'] : ['run', 'ckpt status'];
       throw new CheckpointConfigError(
         `A ${what} with the id ${workflowId} is going on. Look at it with \`${command} ${workflowId}\`, or start this one under another id (\`--id\`, in a program \`workflowId\`).`,
         undefined,
@@ -126,6 +126,15 @@ export async function startRun({ client, taskQueue, note }: Access, work: Work, 
     });
   if (lacking !== null) note(lacking);
   return { workflowId, runId: handle.firstExecutionRunId };
+}
+
+/** Whether what has the id already is a batch; where nobody tells, it is taken for what was to be started. */
+async function isBatch(client: Client, workflowId: string, { kind }: Work): Promise<boolean> {
+  const there = await client.workflow
+    .getHandle(workflowId)
+    .describe()
+    .catch(() => null);
+  return there === null ? kind === 'batch' : there.type === BATCH_WORKFLOW;
 }
 
 /** `CheckpointConfigError` where it is none, as programs without a compiler may give. */

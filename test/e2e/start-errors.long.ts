@@ -144,6 +144,15 @@ test(
     await at(server, 'batch', 'run', 'b.yaml', '--detach', '--id', 'b');
     const retry = await at(server, 'batch', 'retry', 'b');
     expect(retry).toMatchObject({ code: 2, stderr: expect.stringContaining('b is going on: retry it when it has ended') });
+    // Whatever was to be started under its id.
+    for (const args of [
+      ['run', 'p.yaml'],
+      ['batch', 'run', 'b.yaml'],
+    ])
+      expect(await at(server, ...args, '--detach', '--id', 'b')).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('A batch with the id b is going on. Look at it with `ckpt batch status b`'),
+      });
     await environment.client.workflow.getHandle('b').terminate();
     for (const what of ['pause', 'resume']) {
       const told = await at(server, 'batch', what, 'b');

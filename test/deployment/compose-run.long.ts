@@ -197,7 +197,7 @@ test('`ckpt run examples/s3.yaml` works, and what it published lies in the store
   const address = here('temporal:7233', replacements);
   const place = { cwd: folder, env: { TEMPORAL_ADDRESS: address } };
   const { code, stdout, stderr } = await ckpt(['run', join(PROJECT_ROOT, 'examples', 's3.yaml'), '--json'], place).ended;
-  expect([code, stderr, code === 0 ? '' : stdout]).toEqual([0, expect.stringContaining('Waiting for the workers'), '']);
+  expect([code, code === 0 ? '' : stdout + stderr]).toEqual([0, '']);
   const { outputs, stages } = JSON.parse(stdout) as PipelineResult;
   // The server has the search attributes.
   expect(stderr).not.toContain('cannot be found by');

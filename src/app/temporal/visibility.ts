@@ -36,3 +36,9 @@ export async function pollersOf({ connection, namespace }: Place, queue: string)
   const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType: 2 });
   return (pollers ?? []).map(({ identity }) => identity ?? '');
 }
+
+/** Whether a worker has taken the first task of a workflow: before, its history has the start and that task. */
+export async function hasBegun({ connection, namespace }: Place, workflowId: string): Promise<boolean> {
+  const { historyLength } = await new Client({ connection, namespace }).workflow.getHandle(workflowId).describe();
+  return historyLength > 2;
+}

@@ -8,7 +8,7 @@ import { batchLines } from '../batch-text.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { untilEnded, untilOurEnd } from '../until-end.ts';
-import { clientOf, connect, linkOf, ownWorker, passingLinkOf, takesItsRuns, withServer } from '../with-server.ts';
+import { clientOf, connect, linkOf, noteWaiting, ownWorker, passingLinkOf, takesItsRuns, withServer } from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -48,8 +48,7 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
         else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
         return;
       }
-      if (!local && temporal.kind === 'configured')
-        note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      const noLongerWaits = !local && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
       const passing = passingLinkOf(temporal, workflowId);
       if (process.stderr.isTTY) note(`Batch ${workflowId}${passing === null ? '' : `: ${passing}`}`);
       const stop = showProgress(() => batch.status(started));
@@ -60,7 +59,10 @@ async function go(options: BatchOptions, start: (batches: CheckpointBatches) => 
         settled: () => batch.settled(started),
         cancel: () => batch.cancel(started),
         status: () => batch.status(started),
-      }).finally(stop);
+      }).finally(() => {
+        noLongerWaits();
+        stop();
+      });
       show(result, link, options);
       if (!temporal.stays && options.json !== true)
         note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');

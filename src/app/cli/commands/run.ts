@@ -9,7 +9,7 @@ import { note, noteError, noteWarnings, print, printJson, printPainted, resultTe
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { untilOurEnd } from '../until-end.ts';
-import { clientOf, connect, linkOf, ownWorker, passingLinkOf, takesItsRuns } from '../with-server.ts';
+import { clientOf, connect, linkOf, noteWaiting, ownWorker, passingLinkOf, takesItsRuns } from '../with-server.ts';
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -46,8 +46,7 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
         else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
         return;
       }
-      if (!local && temporal.kind === 'configured')
-        note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+      const noLongerWaits = !local && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
       const passing = passingLinkOf(temporal, workflowId);
       if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
       const watching = new AbortController();
@@ -62,6 +61,7 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
         status: () => client.status(started),
       }).finally(() => {
         watching.abort();
+        noLongerWaits();
         bar?.stop();
       });
       if (options.json === true) printJson(result);

@@ -1,5 +1,5 @@
 /** `ckpt convert`, `diff` and `verify` as processes. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -53,6 +53,14 @@ describe('convert', () => {
     expect(report).toMatchObject(expected);
     expect(report.tensors.map(({ name }) => name).sort()).toEqual(Object.keys(EXPECTED.good[LIGHTNING]!.tensors).sort());
     expect((await json<{ equal: boolean }>('diff', fixture(LIGHTNING), args[0]!, '--values')).report.equal).toBe(true);
+  });
+
+  test('what stands on the command line is no reference, however it looks', async () => {
+    const [source, target] = ['${X}.pt', '$${HOME}-${param.x}.safetensors'];
+    await copyFile(fixture('good/state_dict.pt'), join(folder, source));
+    const { code, stderr } = await ckpt('convert', '--worker', '--no-report', source, target);
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    expect(await readdir(folder)).toContain(target);
   });
 
   test('by the key of the weights: inspect, convert and diff, and what no key or a wrong one says', async () => {

@@ -31,14 +31,19 @@ function documentOf(from: string, to: string, options: ConvertOptions): Pipeline
   return {
     name: 'convert',
     stages: [
-      { ...sourceOf(from), ...(options.stateDictKey === undefined ? {} : { state_dict_key: options.stateDictKey }) },
+      { ...sourceOf(from), ...(options.stateDictKey === undefined ? {} : { state_dict_key: literal(options.stateDictKey) }) },
       {
         type: keeps ? 'loader.warm_start' : 'loader.weights_only',
         ...(options.skipUnsupported === true ? { skip_unsupported: true } : {}),
       },
-      { type: 'sink.publish', uri: to, format, ...(options.shardSize === undefined ? {} : { shard_size: options.shardSize }) },
+      { type: 'sink.publish', uri: literal(to), format, ...(options.shardSize === undefined ? {} : { shard_size: options.shardSize }) },
     ],
   };
+}
+
+/** As a document writes what is no reference: the shell has resolved those of a command line. */
+function literal(text: string): string {
+  return text.replaceAll('${', () => '$${');
 }
 
 /** Of a `.bin` the programs that read it by its name (transformers, diffusers) expect the dict of tensors by itself. */
@@ -50,12 +55,12 @@ function sourceOf(location: string): PipelineInput['stages'][number] {
   const scheme = schemeOf(location) ?? 'file';
   switch (scheme) {
     case 'file':
-      return { type: 'source.local', path: location };
+      return { type: 'source.local', path: literal(location) };
     case 's3':
-      return { type: 'source.s3', url: location };
+      return { type: 'source.s3', url: literal(location) };
     case 'http':
     case 'https':
-      return { type: 'source.http', url: location };
+      return { type: 'source.http', url: literal(location) };
     default:
       throw new CheckpointConfigError(
         `${location}: the scheme ${scheme}:// is not known. Known: a local path, file://, s3://, http://, https://.`,

@@ -64,6 +64,22 @@ test('a run says that it waits for workers where none is up, or none takes it; n
   await Promise.all(left.map(({ ended }) => ended));
 }, 120_000);
 
+test('a batch that was cancelled says so once, and not of a run', async () => {
+  const stages = [
+    { type: 'source.local', path: '${item.uri}', on_error: 'wait' },
+    { type: 'loader.weights_only' },
+    { type: 'sink.publish', uri: 'out.safetensors' },
+  ];
+  await writeFile(join(place.cwd, 'held.json'), JSON.stringify({ items: ['none.pt'], pipeline: { stages } }));
+  const worker = ckpt(['worker'], place);
+  expect(await ckpt(['batch', 'run', 'held.json', '--detach', '--id', 'held'], place).ended).toMatchObject({ code: 0 });
+  const { code, stdout, stderr } = await ckpt(['batch', 'cancel', 'held'], place).ended;
+  worker.process.kill('SIGTERM');
+  await worker.ended;
+  expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^Batch held: cancelled\n/) });
+  expect(stderr).toMatch(/^held was asked to end\..*\n$/);
+}, 120_000);
+
 test.each(['SIGTERM', 'SIGINT'] as const)('is seen by the check while it polls, and ends with 0 on %s', async (signal) => {
   const worker = ckpt(['worker'], place);
   while (!worker.said().includes('Worker polls')) await sleep(20);

@@ -99,5 +99,6 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
 function show(result: BatchResult, link: string | null, options: OutputOptions): void {
   if (options.json === true) return printJson(result);
   print(batchLines(result, link));
-  if (result.error !== null) noteError(result.error);
+  // Its status says so already, and words of a run would follow.
+  if (result.error !== null && result.error.details['reason'] !== 'cancelled') noteError(result.error);
 }

@@ -57,7 +57,7 @@ async function start(temporal: TemporalAccess, options: WorkerCommandOptions, se
   const shared = temporal.kind === 'configured';
   if (!shared && (capacity.activities === 0 || capacity.transfers === 0))
     throw new CheckpointConfigError(
-      `\`--${capacity.activities === 0 ? 'activities' : 'transfers'} 0\` leaves that work to other workers, and at ${temporal.address} one worker does all of it. Set TEMPORAL_ADDRESS to share it out.`,
+      `\`--${capacity.activities === 0 ? 'activities' : 'transfers'} 0\` leaves that work to other workers, which a server that is not configured has no queue for: at ${temporal.address} each worker does all of it. Set TEMPORAL_ADDRESS to share it out.`,
     );
   const storage = await workerStorage({ file: options.storage, inputs: shared ? 'anybody' : 'own', uploads: capacity.uploads });
   return startWorker({

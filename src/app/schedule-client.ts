@@ -46,9 +46,9 @@ const PAUSED = 'paused';
 const UNPAUSED = 'unpaused';
 /** Runs that a backfill may start unless it is told otherwise: nothing but deleting the schedule stops one under way. */
 const BACKFILL_MOST = 1000;
-/** Milliseconds between looks for what a trigger has started, and looks in all. */
-const TRIGGER_LOOK = 200;
-const TRIGGER_LOOKS = 25;
+/** Milliseconds between looks for what a trigger has started or a pause has changed, and looks in all. */
+const LOOK = 200;
+const LOOKS = 25;
 
 export interface AppliedSchedule {
   readonly id: string;
@@ -178,12 +178,14 @@ export class CheckpointSchedules {
   async pause(id: string, note = ''): Promise<void> {
     const text = note === '' ? await this.#noteAt(id, true) : note;
     await this.#on(id, (handle) => handle.pause(text));
+    await this.#shows(id, true, text);
   }
 
   /** Without a note, the schedule has its own again. */
   async unpause(id: string, note = ''): Promise<void> {
     const text = note === '' ? await this.#noteAt(id, false) : note;
     await this.#on(id, (handle) => handle.unpause(text));
+    await this.#shows(id, false, text);
   }
 
   /** Starts a run now, also of a paused schedule. */
@@ -191,13 +193,13 @@ export class CheckpointSchedules {
     const { info: before, policies } = await this.#describe(id);
     // Without a policy, the SDK would allow all.
     await this.#on(id, (handle) => handle.trigger(overlap === undefined ? policies.overlap : policyOf(overlap)));
-    for (let look = 0; look < TRIGGER_LOOKS; look++) {
+    for (let look = 0; look < LOOKS; look++) {
       const { info } = await this.#describe(id);
       const known = new Set(before.recentActions.map(workflowIdOf));
       const run = info.recentActions.map(workflowIdOf).find((one) => !known.has(one));
       if (run !== undefined) return { id, workflow_id: run, skipped: false };
       if (info.numActionsSkippedOverlap > before.numActionsSkippedOverlap) return { id, workflow_id: null, skipped: true };
-      await new Promise((resolve) => setTimeout(resolve, TRIGGER_LOOK));
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
     }
     return { id, workflow_id: null, skipped: false };
   }
@@ -297,6 +299,15 @@ export class CheckpointSchedules {
     const shown = now.state.note ?? '';
     const stays = now.state.paused === paused && shown !== '' && !isOurs(shown);
     return (stays ? shown : declaredNote(now)) ?? (paused ? PAUSED : UNPAUSED);
+  }
+
+  /** Until the server tells of it, which now and then takes a moment: what is asked next is to see it. */
+  async #shows(id: string, paused: boolean, note: string): Promise<void> {
+    for (let look = 0; look < LOOKS; look++) {
+      const { state } = await this.#on(id, (handle) => handle.describe());
+      if (state.paused === paused && state.note === note) return;
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
+    }
   }
 
   async #definition(id: string, input: ScheduleInput): Promise<Definition> {

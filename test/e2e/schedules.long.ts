@@ -195,6 +195,7 @@ test('a schedule whose note an earlier version has lost gets it back when its do
   await schedules.create('s', declared);
   for (const act of ['pause', 'unpause'] as const) {
     await handle[act](`${act}d`);
+    await until('s', ({ note }) => note === `${act}d`);
     expect(await schedules.apply('s', declared)).toMatchObject({ outcome: 'updated' });
     expect((await schedules.describe('s')).note).toBe('declared');
     expect(await schedules.apply('s', declared)).toMatchObject({ outcome: 'unchanged' });

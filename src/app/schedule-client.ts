@@ -178,14 +178,14 @@ export class CheckpointSchedules {
   async pause(id: string, note = ''): Promise<void> {
     const text = note === '' ? await this.#noteAt(id, true) : note;
     await this.#on(id, (handle) => handle.pause(text));
-    await this.#shows(id, true, text);
+    await this.#shows(id, ({ state }) => state.paused && state.note === text);
   }
 
   /** Without a note, the schedule has its own again. */
   async unpause(id: string, note = ''): Promise<void> {
     const text = note === '' ? await this.#noteAt(id, false) : note;
     await this.#on(id, (handle) => handle.unpause(text));
-    await this.#shows(id, false, text);
+    await this.#shows(id, ({ state }) => !state.paused && state.note === text);
   }
 
   /** Starts a run now, also of a paused schedule. */
@@ -291,6 +291,8 @@ export class CheckpointSchedules {
         state: { paused, ...(note === undefined ? {} : { note }) },
       })),
     );
+    // What is not taken yet would undo a pause that comes now.
+    await this.#shows(id, (now) => saidOf(now).described === described);
   }
 
   /** What it says where no note comes with a pause or its end: its own; where nothing changes, what it says already. */
@@ -302,10 +304,9 @@ export class CheckpointSchedules {
   }
 
   /** Until the server tells of it, which now and then takes a moment: what is asked next is to see it. */
-  async #shows(id: string, paused: boolean, note: string): Promise<void> {
+  async #shows(id: string, holds: (now: ScheduleDescription) => boolean): Promise<void> {
     for (let look = 0; look < LOOKS; look++) {
-      const { state } = await this.#on(id, (handle) => handle.describe());
-      if (state.paused === paused && state.note === note) return;
+      if (holds(await this.#on(id, (handle) => handle.describe()))) return;
       await new Promise((resolve) => setTimeout(resolve, LOOK));
     }
   }

@@ -70,6 +70,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   const key = keys.length === 0 ? null : keys.join('.');
   const weights: Weight[] = [];
   const nonTensors: NonTensor[] = [];
+  /** Very many keys may share one large dict. */
+  const tensorsIn = new Map<NodeId, number>();
   // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
   const names = dict.entries.every((entry) => typeof nodes[entry[0]] === 'string') ? null : new Set<string>();
   for (let at = 0; at < dict.entries.length; at++) {
@@ -96,7 +98,8 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
         ['weights depend on an unknown class'],
         blamed,
       );
-    const held = dictAt(nodes, value)?.entries.filter(([, each]) => isTensor(nodes[each])).length ?? 0;
+    const held = tensorsIn.get(value) ?? dictAt(nodes, value)?.entries.filter(([, each]) => isTensor(nodes[each])).length ?? 0;
+    tensorsIn.set(value, held);
     nonTensors.push({ name, is: describe(node), ...(held === 0 ? {} : { tensors: held }) });
   }
   if (weights.length === 0)

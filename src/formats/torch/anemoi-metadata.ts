@@ -12,6 +12,8 @@ import { readMember, type Member } from '../zip/archive.ts';
 const METADATA_LIMIT = 64 * 2 ** 20;
 /** The same where it is deflated: what is read is then bounded by nothing that the file has. Anemoi's has some megabytes. */
 const INFLATED_METADATA_LIMIT = 16 * 2 ** 20;
+/** What `json.dumps` writes of floats that JSON has no numbers for. */
+const NON_FINITE = ['NaN', 'Infinity', '-Infinity'] as const;
 const METADATA_FOLDER = 'anemoi-metadata/';
 
 /** The folder of every archive that we write. */
@@ -47,13 +49,38 @@ async function readJson(source: ByteSource, member: Member): Promise<{ readonly 
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     const beyond = beyondJsonLimits(text);
     if (beyond !== undefined) throw new CheckpointLoadError(`${source.uri}: ${member.name} is too much JSON: ${beyond}.`, source.uri);
-    const json: unknown = JSON.parse(text);
+    const json: unknown = parsePythonJson(text);
     if (typeof json === 'object' && json !== null && !Array.isArray(json)) return { text, json: json as JsonObject }; // JSON.parse gives JSON.
   } catch (cause) {
     if (!(cause instanceof SyntaxError) && !(cause instanceof TypeError)) throw cause;
     throw new CheckpointLoadError(`${source.uri}: ${member.name} is no JSON.`, source.uri, { cause });
   }
   throw new CheckpointLoadError(`${source.uri}: ${member.name} is no JSON object.`, source.uri);
+}
+
+/** JSON as Python writes it: with numbers that are none, for which there is null. */
+function parsePythonJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const plain = withoutNonFinite(text);
+    if (plain === text) throw error;
+    return JSON.parse(plain);
+  }
+}
+
+function withoutNonFinite(text: string): string {
+  const parts: string[] = [];
+  let copied = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '"') at = endOfText(text, at);
+    const word = NON_FINITE.find((each) => text.startsWith(each, at));
+    if (word === undefined) continue;
+    parts.push(text.slice(copied, at), 'null');
+    copied = at + word.length;
+    at = copied - 1;
+  }
+  return parts.join('') + text.slice(copied);
 }
 
 /** The text with the paths of its arrays under another folder; undefined where none of them changes. */

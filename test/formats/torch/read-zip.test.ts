@@ -115,6 +115,12 @@ describe('metadata of Anemoi', () => {
     await expect(metadataOf(text)).rejects.toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining(message) });
   });
 
+  test('may have numbers that are none, as Python writes them', async () => {
+    const text = '{"NaN": [NaN, Infinity, -Infinity, 1.5], "said \\\\": "NaN, \\"Infinity\\"", "deep": {"x":NaN}}';
+    expect(await metadataOf(text)).toEqual({ NaN: [null, null, null, 1.5], 'said \\': 'NaN, "Infinity"', deep: { x: null } });
+    await expect(metadataOf('{"a": NaNs}')).rejects.toMatchObject({ message: expect.stringContaining('is no JSON') });
+  });
+
   test('may be longer where it is not deflated, and is read up to its limits', async () => {
     const long = ' '.repeat(16 * 2 ** 20);
     expect(await metadataOf(JSON.stringify({ long }), false)).toEqual({ long });

@@ -17,7 +17,7 @@ import { compilePathGlob } from '../transform/patterns.ts';
 import { objectsIn, type FileBelow } from './files-below.ts';
 import { foldersOf } from './folders-of-globs.ts';
 import { blocksOf, linesOf } from './lines.ts';
-import { localPath } from './local-file.ts';
+import { FORBIDDEN, localPath } from './local-file.ts';
 import { refuseCredential } from './http/url.ts';
 import { isS3 } from './s3/location.ts';
 import type { Storage } from './storage/storage.ts';
@@ -27,8 +27,6 @@ const CHECKPOINTS = '**/*.{ckpt,pt,pth,bin,safetensors}';
 const ROW_MOST = 2 ** 20;
 /** Columns of a CSV manifest: every row is held with all of them, and an item has at most 16,384 characters of JSON. */
 const COLUMNS_MOST = 2000;
-/** What the system says of a folder that this user may not read. */
-const FORBIDDEN = ['EACCES', 'EPERM'];
 /** Every disk has one at its top, which is root's alone. */
 const NOBODYS = 'lost+found';
 /** Names of one local folder: they are sorted, so they are held, a million of 35 characters in 66 MB. */

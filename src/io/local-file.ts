@@ -56,8 +56,8 @@ export async function identityOf(path: string): Promise<string | null> {
 
 /** `details.reason` of a file that this user may not read: nothing is known of its content. */
 export const UNREADABLE = 'unreadable';
-/** What the system says of one. */
-const FORBIDDEN = ['EACCES', 'EPERM'];
+/** What the system says of a file or folder that this user may not read. */
+export const FORBIDDEN: readonly string[] = ['EACCES', 'EPERM'];
 
 /** Opens a file as it is now: `CheckpointNotFoundError` with near names, `CheckpointLoadError` for a folder or no permission. */
 export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): Promise<ByteSource> {

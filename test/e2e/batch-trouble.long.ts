@@ -1,9 +1,8 @@
 /** Batches in trouble: places that are full or gone, cancellations at odd moments, inputs that are none or too large, and what is seen of it. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { Worker } from '@temporalio/worker';
@@ -18,13 +17,11 @@ import {
   type BatchInput,
   type BatchProgress,
   type BatchResult,
-  type Outcome,
 } from '../../src/pipeline/batch.ts';
 import { CheckpointClient } from '../../src/app/client.ts';
-import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
+import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
 import { ckpt } from '../support/cli.ts';
-import { tinySafetensors } from '../support/tiny-safetensors.ts';
-import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
 const LONG = 240_000;
 
@@ -33,10 +30,7 @@ let folder: string;
 let queue: string;
 
 beforeAll(async () => {
-  // As the embedded server has it: else priorities hold for a quarter of the queue each.
-  const one = ['Read', 'Write'].map((kind) => `matching.numTaskqueue${kind}Partitions=1`);
-  environment = await devServer({ settings: [...one, 'matching.enableFairness=true'] });
-  await registerAttributes(environment.connection, 'default');
+  environment = await batchServer();
 });
 afterAll(() => environment?.teardown());
 beforeEach(async () => {
@@ -46,35 +40,8 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-async function items(count: number, broken: readonly number[] = []): Promise<void> {
-  await mkdir(join(folder, 'in', 'sub'), { recursive: true });
-  for (let index = 0; index < count; index++)
-    await writeFile(
-      join(folder, 'in', index % 2 === 0 ? 'sub' : '', `model-${index}.safetensors`),
-      broken.includes(index) ? tinySafetensors(index).subarray(0, 40) : tinySafetensors(index),
-    );
-}
-
-const batch = (more: Partial<BatchInput> = {}): BatchInput => ({
-  items: { uri: join(folder, 'in'), glob: '**/*.safetensors' },
-  pipeline: {
-    stages: [
-      { type: 'source.local', path: '${item.uri}' },
-      { type: 'loader.weights_only' },
-      { type: 'sink.publish', uri: join(folder, 'out', '${item.dir}/${item.stem}.safetensors') },
-    ],
-  },
-  continue_on_error: true,
-  ...more,
-});
-
-async function outcomes(result: BatchResult): Promise<readonly Outcome[]> {
-  const text = await readFile(fileURLToPath(result.results!), 'utf8');
-  return text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Outcome);
-}
+const items = (count: number, broken?: readonly number[]) => writeItems(folder, count, broken);
+const batch = (more?: Partial<BatchInput>) => batchIn(folder, more);
 
 const start = (input: BatchInput) =>
   environment.client.workflow.start('checkpointBatch', { taskQueue: queue, workflowId: `batch-${queue}`, args: [input] });
@@ -107,7 +74,7 @@ test(
       const last = await handle.query<BatchResult>('status');
       expect(last).toMatchObject({ status: 'cancelled', completed: 3 });
       expect(last.results).not.toBe(results);
-      expect(await outcomes(last)).toHaveLength(4);
+      expect(await outcomesOf(last)).toHaveLength(4);
     });
   },
   LONG,
@@ -146,7 +113,7 @@ test(
       await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
       const last = await handle.query<BatchResult>('status');
       expect(last).toMatchObject({ status: 'cancelled', total: 8, completed: 7, failed: 0, cancelled: 1 });
-      expect((await outcomes(last)).map(({ index }) => index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+      expect((await outcomesOf(last)).map(({ index }) => index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
       expect(asked).toBeGreaterThan(1);
     });
   },

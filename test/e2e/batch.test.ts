@@ -1,21 +1,19 @@
 /** Batches on a real server: every item has exactly one outcome, whatever became of its child. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult, type Outcome } from '../../src/pipeline/batch.ts';
+import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../../src/pipeline/batch.ts';
 import type { StageInput } from '../../src/pipeline/contract.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
-import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
+import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
 import { ckpt } from '../support/cli.ts';
-import { tinySafetensors } from '../support/tiny-safetensors.ts';
-import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
 const LONG = 240_000;
 const BROKEN = [7, 31];
@@ -25,10 +23,7 @@ let folder: string;
 let queue: string;
 
 beforeAll(async () => {
-  // As the embedded server has it: else priorities hold for a quarter of the queue each.
-  const one = ['Read', 'Write'].map((kind) => `matching.numTaskqueue${kind}Partitions=1`);
-  environment = await devServer({ settings: [...one, 'matching.enableFairness=true'] });
-  await registerAttributes(environment.connection, 'default');
+  environment = await batchServer();
 });
 afterAll(() => environment?.teardown());
 beforeEach(async () => {
@@ -38,35 +33,8 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-async function items(count: number, broken: readonly number[] = []): Promise<void> {
-  await mkdir(join(folder, 'in', 'sub'), { recursive: true });
-  for (let index = 0; index < count; index++)
-    await writeFile(
-      join(folder, 'in', index % 2 === 0 ? 'sub' : '', `model-${index}.safetensors`),
-      broken.includes(index) ? tinySafetensors(index).subarray(0, 40) : tinySafetensors(index),
-    );
-}
-
-const batch = (more: Partial<BatchInput> = {}): BatchInput => ({
-  items: { uri: join(folder, 'in'), glob: '**/*.safetensors' },
-  pipeline: {
-    stages: [
-      { type: 'source.local', path: '${item.uri}' },
-      { type: 'loader.weights_only' },
-      { type: 'sink.publish', uri: join(folder, 'out', '${item.dir}/${item.stem}.safetensors') },
-    ],
-  },
-  continue_on_error: true,
-  ...more,
-});
-
-async function outcomes(result: BatchResult): Promise<readonly Outcome[]> {
-  const text = await readFile(fileURLToPath(result.results!), 'utf8');
-  return text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Outcome);
-}
+const items = (count: number, broken?: readonly number[]) => writeItems(folder, count, broken);
+const batch = (more?: Partial<BatchInput>) => batchIn(folder, more);
 
 const start = (input: BatchInput) =>
   environment.client.workflow.start('checkpointBatch', { taskQueue: queue, workflowId: `batch-${queue}`, args: [input] });
@@ -81,7 +49,7 @@ test(
       const result = (await handle.result()) as BatchResult;
       expect(result).toMatchObject({ status: 'completed', total: 60, completed: 58, unchanged: 0, failed: 2, running: 0 });
       expect(result.failures.map(({ code }) => code)).toEqual(['CheckpointLoadError', 'CheckpointLoadError']);
-      const lines = await outcomes(result);
+      const lines = await outcomesOf(result);
       expect(lines.map(({ index }) => index)).toEqual(Array.from({ length: 60 }, (_, index) => index));
       expect(new Set(lines.map(({ item }) => item)).size).toBe(60);
       expect(
@@ -160,7 +128,7 @@ test(
         const result = (await handle.result()) as BatchResult;
         expect(result).toMatchObject({ status: 'completed', total: 40, failed: 0 });
         expect(result.completed + result.unchanged).toBe(40);
-        expect((await outcomes(result)).map(({ item }) => item)).toEqual(rows.map((row) => row.key));
+        expect((await outcomesOf(result)).map(({ item }) => item)).toEqual(rows.map((row) => row.key));
       }
     });
   },
@@ -191,7 +159,7 @@ test(
       );
       const late = await failure(batch({ pipeline: { stages }, results: join(folder, 'late', 'model-1.safetensors') }));
       expect(late).toMatchObject({ type: 'CheckpointConfigError', result: { completed: 3, running: 0 } });
-      expect(await outcomes(late.result)).toHaveLength(3);
+      expect(await outcomesOf(late.result)).toHaveLength(3);
     });
   },
   LONG,
@@ -207,7 +175,7 @@ test(
       expect(error).toBeInstanceOf(WorkflowFailedError);
       const { details } = (error as WorkflowFailedError).cause as unknown as { details: readonly [unknown, BatchResult] };
       expect(details[1]).toMatchObject({ status: 'failed', total: 20, failed: 3, failures: [{}, {}, {}] });
-      expect(await outcomes(details[1])).toHaveLength(details[1].completed + 3);
+      expect(await outcomesOf(details[1])).toHaveLength(details[1].completed + 3);
     });
   },
   LONG,
@@ -249,7 +217,7 @@ test(
       open();
       const result = (await handle.result()) as BatchResult;
       expect(result).toMatchObject({ completed: 22, failed: 1, cancelled: 1 });
-      expect(await outcomes(result)).toHaveLength(24);
+      expect(await outcomesOf(result)).toHaveLength(24);
     });
   },
   LONG,
@@ -472,7 +440,7 @@ test(
       await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
       const last = await handle.query<BatchResult>('status');
       expect(last.status).toBe('cancelled');
-      expect(await outcomes(last)).toHaveLength(last.completed + last.unchanged + last.failed + last.cancelled);
+      expect(await outcomesOf(last)).toHaveLength(last.completed + last.unchanged + last.failed + last.cancelled);
       for await (const run of environment.client.workflow.list({
         query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
       }))

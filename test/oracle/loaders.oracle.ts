@@ -8,8 +8,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { JsonObject } from '../../src/errors.ts';
 import type { Format } from '../../src/model/header.ts';
 import type { Plan } from '../../src/model/plan.ts';
-import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
+import { loadWeights } from '../../src/transform/load.ts';
 import { targetOfHeader } from '../../src/transform/target.ts';
+import { RULES } from '../support/load-rules.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 import { headerOf, publishFile } from '../support/publish.ts';
 
@@ -20,14 +21,6 @@ interface Answer {
   readonly order: readonly string[];
 }
 
-const RULES: LoadRules = {
-  strict: false,
-  skipMismatched: false,
-  skipUnsupported: false,
-  fill: 'none',
-  refreshStates: false,
-  refreshTendencies: false,
-};
 let folder: string;
 
 async function asked<T>(script: string, question: string, ...args: readonly string[]): Promise<T> {

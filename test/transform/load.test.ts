@@ -6,17 +6,10 @@ import { openLocalFile } from '../../src/io/local-file.ts';
 import type { Header, Tensor } from '../../src/model/header.ts';
 import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
 import { targetOfHeader, targetOfSpec } from '../../src/transform/target.ts';
+import { RULES } from '../support/load-rules.ts';
 import { headerOf, targetOf, type Shapes } from '../support/headers.ts';
 import { fixture } from '../support/project.ts';
 
-const RULES: LoadRules = {
-  strict: false,
-  skipMismatched: false,
-  skipUnsupported: false,
-  fill: 'none',
-  refreshStates: false,
-  refreshTendencies: false,
-};
 const TRANSFER: LoadRules = { ...RULES, skipMismatched: true, fill: 'target' };
 
 async function headerAt(path: string): Promise<Header> {

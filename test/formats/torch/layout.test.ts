@@ -11,8 +11,9 @@ import { openPinned } from '../../../src/io/local-file.ts';
 import type { LeftOut, Plan } from '../../../src/model/plan.ts';
 import type { ValueTree } from '../../../src/model/value.ts';
 import { keepTrainingState } from '../../../src/transform/keep-training-state.ts';
-import { loadWeights, type LoadRules } from '../../../src/transform/load.ts';
+import { loadWeights } from '../../../src/transform/load.ts';
 import { selectWeights } from '../../../src/transform/select-weights.ts';
+import { RULES } from '../../support/load-rules.ts';
 import { EXPECTED, fixture } from '../../support/project.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import { treeOf } from '../../support/headers.ts';
@@ -24,15 +25,6 @@ import { zip } from '../../support/zip.ts';
 const good = Object.entries(EXPECTED.good).filter(
   ([, { container, tensors }]) => ['zip', 'legacy', 'safetensors'].includes(container) && Object.keys(tensors).length > 0,
 );
-const RULES: LoadRules = {
-  strict: false,
-  skipMismatched: false,
-  skipUnsupported: false,
-  fill: 'none',
-  refreshStates: false,
-  refreshTendencies: false,
-  keepTrainingState: true,
-};
 const FORMATS = ['pytorch', 'lightning', 'state_dict'] as const;
 
 async function planOf(path: string): Promise<Plan> {
@@ -124,8 +116,8 @@ describe("7. Formats: Anemoi's metadata under another folder", () => {
       ]),
     );
     const header = await readHeader(source);
-    const once = loadWeights(header, undefined, RULES).plan;
-    const plans = [once, loadWeights(header, undefined, RULES, once).plan];
+    const once = loadWeights(header, undefined, { ...RULES, keepTrainingState: true }).plan;
+    const plans = [once, loadWeights(header, undefined, { ...RULES, keepTrainingState: true }, once).plan];
     const found = await Promise.all(plans.map(async (plan) => bytesOf(plan, layoutTorch(plan, 'pytorch'), async () => source)));
     return {
       header,

@@ -1,0 +1,11 @@
+/** What a loader does where nothing else is asked of it. */
+import type { LoadRules } from '../../src/transform/load.ts';
+
+export const RULES: LoadRules = {
+  strict: false,
+  skipMismatched: false,
+  skipUnsupported: false,
+  fill: 'none',
+  refreshStates: false,
+  refreshTendencies: false,
+};

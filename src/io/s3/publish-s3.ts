@@ -34,6 +34,8 @@ export interface S3PublishOptions extends Written, Transfer {
   /** Which of the plan's files the store can copy from; null: none. */
   readonly isNear: ((uri: string) => boolean) | null;
   readonly signal: AbortSignal;
+  /** Milliseconds to clean up after a cancellation, `CANCELLED_CLEANUP` unless given. */
+  readonly cleanupMs?: number;
 }
 
 export interface S3Published {
@@ -53,7 +55,7 @@ export interface S3Published {
 }
 
 export async function publishS3(options: S3PublishOptions): Promise<S3Published> {
-  const { port, policy, uri, layout, plan, signal, token } = options;
+  const { port, policy, uri, layout, plan, signal, token, cleanupMs = CANCELLED_CLEANUP } = options;
   const target = parseS3(uri);
   checkApart(uri, plan.files);
   try {
@@ -87,7 +89,7 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
         ? await explainS3(error, { port, location: target, doing: 'writing', permission: 's3:PutObject', policy, signal })
         : error;
     if (!keepsProgress(signal, explained)) {
-      const limit = AbortSignal.timeout(signal.aborted ? CANCELLED_CLEANUP : FAILED_CLEANUP);
+      const limit = AbortSignal.timeout(signal.aborted ? cleanupMs : FAILED_CLEANUP);
       await discardS3(port, uri, token, policy, limit).catch(() => undefined);
     }
     throw explained;

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { explainS3 } from './explain.ts';
+import { withGrace } from './grace.ts';
 import { parseS3 } from './location.ts';
 import { patiently } from './patience.ts';
 import type { PartSums, S3Part, S3Port, S3Target } from './port.ts';
@@ -60,7 +61,7 @@ export async function takeUpload(
   let tries = 0;
   const upload = await patiently(policy, signal, 0, (inner, tried) => {
     tries = tried;
-    return port.createUpload(target, { mark, sums }, inner);
+    return withGrace(inner, (late) => port.createUpload(target, { mark, sums }, late));
   });
   try {
     // An answer that was lost may have begun one that nobody knows.
@@ -162,7 +163,7 @@ async function markerAt({ port, policy, signal }: UploadPlace, marker: S3Target)
 async function writeMarker(place: UploadPlace, marker: Marker, mark: string): Promise<void> {
   const text = new TextEncoder().encode(JSON.stringify(marker));
   await patiently(place.policy, place.signal, 0, (inner) =>
-    place.port.put(markerOf(place), text, { mark, condition: { kind: 'any' } }, inner),
+    withGrace(inner, (late) => place.port.put(markerOf(place), text, { mark, condition: { kind: 'any' } }, late)),
   );
 }
 

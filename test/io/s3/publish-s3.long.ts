@@ -109,6 +109,8 @@ function options(more: Partial<S3PublishOptions> = {}): S3PublishOptions {
     isNear: null,
     onProgress: () => undefined,
     signal: new AbortController().signal,
+    // On a busy machine what a cancelled one cleans up takes longer than anybody waits for it.
+    cleanupMs: 60_000,
     ...more,
   };
 }
@@ -560,7 +562,12 @@ describe('faults', () => {
   test('cancelled while the store answers nothing any more, it ends all the same', async () => {
     const controller = new AbortController();
     proxy.inject((seen) => (seen.url.includes('partNumber=2') || controller.signal.aborted ? { kind: 'stall' } : null));
-    const cancelled = { signal: controller.signal, policy: RETRY, onProgress: () => controller.abort(new Error('cancelled')) };
+    const cancelled = {
+      signal: controller.signal,
+      policy: RETRY,
+      cleanupMs: 3000,
+      onProgress: () => controller.abort(new Error('cancelled')),
+    };
     expect((await errorOf(publishS3(options(cancelled)))).message).toBe('cancelled');
     proxy.reset();
     await discardS3(port, options().uri, 'token', QUICK);
@@ -582,7 +589,31 @@ describe('faults', () => {
     expect(await left()).toEqual({ keys: DONE, uploads: 0 });
   });
 
-  test('so does one that is a single PUT', async () => {
+  test.each(['createUpload', 'put'] as const)(
+    'cancelled in %s, which the store carries out all the same, it leaves nothing',
+    async (request) => {
+      const controller = new AbortController();
+      const slow = {
+        ...port,
+        [request]: async (...args: readonly unknown[]) => {
+          const late = args.at(-1) as AbortSignal;
+          controller.abort(new Error('cancelled'));
+          const hungUp = new Promise((_, reject) => {
+            if (late.aborted) reject(late.reason as Error);
+            late.addEventListener('abort', () => reject(late.reason as Error));
+          });
+          const ask = port[request] as (...all: readonly unknown[]) => Promise<unknown>;
+          const carriedOut = sleep(300).then(() => ask(...args.slice(0, -1)));
+          return Promise.race([carriedOut, hungUp]);
+        },
+      } as S3Port;
+      expect((await errorOf(publishS3(options({ port: slow, signal: controller.signal })))).message).toBe('cancelled');
+      await sleep(600);
+      expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+    },
+  );
+
+  test('cancelled in a single PUT, it ends when the output is there', async () => {
     const controller = new AbortController();
     const slow: S3Port = {
       ...port,

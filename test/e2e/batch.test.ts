@@ -1,6 +1,6 @@
 /** Batches on a real server: every item has exactly one outcome, whatever became of its child. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,7 +12,6 @@ import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '
 import type { StageInput } from '../../src/pipeline/contract.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
-import { ckpt } from '../support/cli.ts';
 import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 
 const LONG = 240_000;
@@ -361,56 +360,6 @@ test(
       expect(result.failures[0]).toMatchObject({ item: 'model-1.safetensors', message: expect.stringContaining('is going on') });
       const third = (await (await start(batch({ items: { failed_in: result.results! } }))).result()) as BatchResult;
       expect(third.completed + third.unchanged).toBe(1);
-    });
-  },
-  LONG,
-);
-
-test(
-  'the command line: run, status, retry; exit 1 with the failures',
-  async () => {
-    await items(5, [2]);
-    const place = {
-      cwd: folder,
-      env: { TEMPORAL_ADDRESS: environment.address, CKPT_WORKSPACE: join(folder, 'workspace') },
-    };
-    await writeFile(
-      join(folder, 'items.csv'),
-      `uri,name\n${[0, 1, 2].map((n) => `in/${n % 2 === 0 ? 'sub/' : ''}model-${n}.safetensors,"n ${n}"`).join('\n')}\n`,
-    );
-    const stages =
-      "stages:\n    - {type: source.local, path: '${item.uri}'}\n    - type: loader.weights_only\n    - {type: sink.publish, uri: 'out/${item.name}.safetensors'}\n";
-    await writeFile(
-      join(folder, 'batch.yaml'),
-      `items: {manifest: items.csv}\ncontinue_on_error: true\nresults: results.jsonl\npipeline:\n  ${stages}`,
-    );
-    const ran = await ckpt(['batch', 'run', 'batch.yaml', '--json', '--worker', '--id', 'cli'], place).ended;
-    expect([ran.code, ran.stderr]).toEqual([1, '']);
-    const result = JSON.parse(ran.stdout) as BatchResult;
-    expect(result).toMatchObject({
-      workflow_id: 'cli',
-      status: 'completed',
-      total: 3,
-      completed: 2,
-      unchanged: 0,
-      failed: 1,
-      results: join(folder, 'results.jsonl'),
-      failures: [{ item: 'model-2.safetensors', code: 'CheckpointLoadError', message: expect.any(String) }],
-    });
-    expect((await readFile(join(folder, 'out', 'n 0.safetensors'))).length).toBeGreaterThan(16);
-    await items(3);
-    const retried = await ckpt(['batch', 'retry', 'cli', '--json', '--worker'], place).ended;
-    expect([retried.code, retried.stderr]).toEqual([0, '']);
-    const again = JSON.parse(retried.stdout) as BatchResult;
-    expect(again).toMatchObject({ total: 1, completed: 1, failed: 0 });
-    const nothing = await ckpt(['batch', 'retry', again.workflow_id], place).ended;
-    expect([nothing.code, nothing.stdout]).toEqual([2, '']);
-    expect(nothing.stderr).toContain(`Nothing failed or was cancelled in the batch ${again.workflow_id}`);
-    await writeFile(join(folder, 'wrong.yaml'), `items: [a]\nmax_concurent: 3\npipeline:\n  ${stages}`);
-    const wrong = await ckpt(['batch', 'run', 'wrong.yaml', '--json'], place).ended;
-    expect(wrong.code).toBe(2);
-    expect(JSON.parse(wrong.stdout)).toMatchObject({
-      error: { type: 'CheckpointConfigError', message: expect.stringContaining('max_concurrent') },
     });
   },
   LONG,

@@ -15,52 +15,90 @@ export type Pickled =
   | { readonly object: string; readonly state: Pickled };
 
 export function pickle(value: Pickled): Buffer {
-  return Buffer.concat([Buffer.from([0x80, 2]), ...parts(value, new Map()), Buffer.from('.')]);
+  const out = new Output();
+  out.bytes(0x80, 2);
+  write(value, new Map(), out);
+  out.text('.');
+  return out.whole();
 }
 
-function* parts(value: Pickled, memo: Map<string, number>): Generator<Buffer> {
-  if (value === null) yield Buffer.from('N');
-  else if (typeof value === 'boolean') yield Buffer.from([value ? 0x88 : 0x89]);
-  else if (typeof value === 'number' || typeof value === 'bigint') yield Buffer.from(`L${value}L\n`);
-  else if (typeof value === 'string') {
-    const text = Buffer.from(value);
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(text.length);
-    yield Buffer.concat([Buffer.from('X'), length, text]);
-  } else if (isList(value)) {
-    yield Buffer.from('](');
-    for (const item of value) yield* parts(item, memo);
-    yield Buffer.from('e');
+/** Grows by doubling: pickles of very many tensors are made of millions of pieces. */
+class Output {
+  #buffer = Buffer.alloc(1024);
+  #length = 0;
+
+  bytes(...bytes: readonly number[]): void {
+    const at = this.#room(bytes.length);
+    this.#buffer.set(bytes, at);
+  }
+
+  /** As UTF-8; its length in bytes. */
+  text(text: string): number {
+    const length = Buffer.byteLength(text);
+    const at = this.#room(length);
+    this.#buffer.write(text, at);
+    return length;
+  }
+
+  /** The opcode of a string that says its length before it. */
+  string(text: string): void {
+    this.text('X');
+    const at = this.#room(4);
+    const length = this.text(text);
+    this.#buffer.writeUInt32LE(length, at);
+  }
+
+  whole(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  #room(length: number): number {
+    const at = this.#length;
+    this.#length += length;
+    if (this.#length > this.#buffer.length) this.#buffer = Buffer.concat([this.#buffer], 2 * this.#length);
+    return at;
+  }
+}
+
+function write(value: Pickled, memo: Map<string, number>, out: Output): void {
+  if (value === null) out.text('N');
+  else if (typeof value === 'boolean') out.bytes(value ? 0x88 : 0x89);
+  else if (typeof value === 'number' || typeof value === 'bigint') out.text(`L${value}L\n`);
+  else if (typeof value === 'string') out.string(value);
+  else if (isList(value)) {
+    out.text('](');
+    for (const item of value) write(item, memo, out);
+    out.text('e');
   } else if ('tuple' in value) {
-    yield Buffer.from('(');
-    for (const item of value.tuple) yield* parts(item, memo);
-    yield Buffer.from('t');
+    out.text('(');
+    for (const item of value.tuple) write(item, memo, out);
+    out.text('t');
   } else if ('dict' in value) {
-    yield Buffer.from('}(');
+    out.text('}(');
     for (const [key, item] of value.dict) {
-      yield* parts(key, memo);
-      yield* parts(item, memo);
+      write(key, memo, out);
+      write(item, memo, out);
     }
-    yield Buffer.from('u');
+    out.text('u');
   } else if ('global' in value) {
     const known = memo.get(value.global);
-    if (known !== undefined) return yield Buffer.from([0x68, known]);
+    if (known !== undefined) return out.bytes(0x68, known);
     memo.set(value.global, memo.size);
     const at = value.global.lastIndexOf('.');
-    yield Buffer.from(`c${value.global.slice(0, at)}\n${value.global.slice(at + 1)}\n`);
-    yield Buffer.from([0x71, memo.size - 1]);
+    out.text(`c${value.global.slice(0, at)}\n${value.global.slice(at + 1)}\n`);
+    out.bytes(0x71, memo.size - 1);
   } else if ('persistent' in value) {
-    yield* parts(value.persistent, memo);
-    yield Buffer.from('Q');
+    write(value.persistent, memo, out);
+    out.text('Q');
   } else if ('object' in value) {
-    yield* parts({ global: value.object }, memo);
-    yield Buffer.from(')\x81', 'latin1');
-    yield* parts(value.state, memo);
-    yield Buffer.from('b');
+    write({ global: value.object }, memo, out);
+    out.bytes(...Buffer.from(')\x81', 'latin1'));
+    write(value.state, memo, out);
+    out.text('b');
   } else {
-    yield* parts({ global: value.call }, memo);
-    yield* parts({ tuple: value.args }, memo);
-    yield Buffer.from('R');
+    write({ global: value.call }, memo, out);
+    write({ tuple: value.args }, memo, out);
+    out.text('R');
   }
 }
 

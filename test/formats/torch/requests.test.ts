@@ -110,9 +110,9 @@ test('the header of a 2 GB archive of 782 members takes at most 4 reads and 1 Mi
   expect(source.asked.bytes).toBeLessThanOrEqual(2 ** 20);
 });
 
-test('100 000 tensors take a few reads', async () => {
-  const source = memorySource(checkpoint(100_000, 16));
+test('20 000 tensors take a few reads', async () => {
+  const source = memorySource(checkpoint(20_000, 16));
   const header = await readHeader(windowed(source));
-  expect(header.weights).toHaveLength(100_000);
+  expect(header.weights).toHaveLength(20_000);
   expect(source.asked.requests).toBeLessThanOrEqual(6);
 });

@@ -1,8 +1,8 @@
 /** Outputs of one pipeline that would destroy each other: the same place, or the place of what lies beside the other. */
 import { CheckpointConfigError } from '../src/errors.ts';
-import { outputUri } from '../src/io/destination.ts';
-import { manifestPath } from '../src/io/manifest.ts';
-import { reportPath } from '../src/io/report-file.ts';
+import { outputUri } from '../src/io/publish/destination.ts';
+import { manifestPath } from '../src/io/publish/manifest.ts';
+import { reportPath } from '../src/io/publish/report-file.ts';
 import type { PlainStage } from '../src/pipeline/contract.ts';
 
 export interface OutputClash {

@@ -5,10 +5,10 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
-import { siblingUri } from '../src/io/destination.ts';
+import { siblingUri } from '../src/io/publish/destination.ts';
 import { checkUrl, isHttp } from '../src/io/http/url.ts';
-import { checkReadable, checkWritable } from '../src/io/places.ts';
-import { refuseLongLocation, refuseRelativeLocation } from '../src/io/location-rules.ts';
+import { checkReadable, checkWritable } from '../src/io/locations/places.ts';
+import { refuseLongLocation, refuseRelativeLocation } from '../src/io/locations/location-rules.ts';
 import { isS3 } from '../src/io/s3/location.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
 import { usualNeeds } from '../src/pipeline/needs.ts';

@@ -1,5 +1,5 @@
 /** What a run has published, held ready for its own report, which mostly follows on the same worker; the manifest says it for good. */
-import type { ManifestContent } from '../src/io/manifest.ts';
+import type { ManifestContent } from '../src/io/publish/manifest.ts';
 import type { Services } from './services.ts';
 
 /** Bytes for each tensor, beside what its plan holds: a digest and its place. */

@@ -13,7 +13,7 @@ import { JSON_LIMITS, parseBounded } from '../src/formats/json-bounds.ts';
 import { readHeader } from '../src/formats/read-header.ts';
 import { JsonScanner } from '../src/formats/safetensors/json-scanner.ts';
 import { TENSORS_MAX } from '../src/formats/safetensors/read.ts';
-import { siblingsOf } from '../src/io/siblings.ts';
+import { siblingsOf } from '../src/io/locations/siblings.ts';
 import { readInTurn } from '../src/io/turn.ts';
 import type { ByteSource } from '../src/model/byte-source.ts';
 import type { Target } from '../src/model/target.ts';

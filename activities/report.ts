@@ -4,10 +4,10 @@
  * Invariant: what cannot be had leaves a gap that the report names, and never fails.
  */
 import { isCheckpointError, textOf, type JsonObject } from '../src/errors.ts';
-import { destinationOf } from '../src/io/destination.ts';
-import { readManifest } from '../src/io/manifest.ts';
+import { destinationOf } from '../src/io/publish/destination.ts';
+import { readManifest } from '../src/io/publish/manifest.ts';
 import { packageVersion } from '../src/io/package-version.ts';
-import { reportPath, reportTemplate } from '../src/io/report-file.ts';
+import { reportPath, reportTemplate } from '../src/io/publish/report-file.ts';
 import type { BlobReference, CheckpointContext, Output } from '../src/model/context.ts';
 import type { Header } from '../src/model/header.ts';
 import type { Plan } from '../src/model/plan.ts';

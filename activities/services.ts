@@ -1,6 +1,6 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
 import { LONG_WORK } from '../src/io/breath.ts';
-import type { RecentValues } from '../src/io/recent-values.ts';
+import type { RecentValues } from '../src/io/workspace/recent-values.ts';
 import type { Slots } from '../src/io/slots.ts';
 import type { Turn } from '../src/io/turn.ts';
 import type { BlobReference } from '../src/model/context.ts';

@@ -6,9 +6,9 @@ import { CheckpointValidationError, type Json, type JsonObject } from '../src/er
 import { readHeader } from '../src/formats/read-header.ts';
 import { PATH_MAX } from '../src/formats/torch/state-dict-key.ts';
 import { breath } from '../src/io/breath.ts';
-import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/checksum.ts';
+import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/digests/checksum.ts';
 import { isS3, parseS3 } from '../src/io/s3/location.ts';
-import { siblingsOf } from '../src/io/siblings.ts';
+import { siblingsOf } from '../src/io/locations/siblings.ts';
 import { readInTurn } from '../src/io/turn.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import type { Header } from '../src/model/header.ts';

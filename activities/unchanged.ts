@@ -8,11 +8,11 @@
 import { createHash } from 'node:crypto';
 import type { Json } from '../src/errors.ts';
 import { LONG_WORK } from '../src/io/breath.ts';
-import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/destination.ts';
-import { localUri } from '../src/io/local-file.ts';
+import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/publish/destination.ts';
+import { localUri } from '../src/io/local/local-file.ts';
 import { isHttp } from '../src/io/http/url.ts';
-import { isAsPublished, manifestPath, readManifest, type Manifest, type Recipe } from '../src/io/manifest.ts';
-import { reportPath } from '../src/io/report-file.ts';
+import { isAsPublished, manifestPath, readManifest, type Manifest, type Recipe } from '../src/io/publish/manifest.ts';
+import { reportPath } from '../src/io/publish/report-file.ts';
 import { isS3, parseS3Source, s3Uri } from '../src/io/s3/location.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import { canonicalJson } from '../src/model/json-text.ts';

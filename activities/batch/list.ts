@@ -6,7 +6,7 @@
 import { Context } from '@temporalio/activity';
 import { listItems } from '../../src/io/batch-items.ts';
 import { mapAtOnce } from '../../src/io/at-once.ts';
-import { checkWritable } from '../../src/io/places.ts';
+import { checkWritable } from '../../src/io/locations/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import type { BatchItem, ItemPage, ListedItem, ListOutput } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';

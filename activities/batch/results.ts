@@ -7,8 +7,8 @@
  */
 import { Context } from '@temporalio/activity';
 import { CheckpointError, CheckpointLoadError, isCheckpointError, textOf } from '../../src/errors.ts';
-import { destinationOf } from '../../src/io/destination.ts';
-import { checkWritable } from '../../src/io/places.ts';
+import { destinationOf } from '../../src/io/publish/destination.ts';
+import { checkWritable } from '../../src/io/locations/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import type { BatchItem, Noted, Outcome } from '../../src/pipeline/batch.ts';
 import type { Services, Workspace } from '../services.ts';

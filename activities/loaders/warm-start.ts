@@ -1,7 +1,7 @@
 /** `loader.warm_start`: weights and training state, so that training goes on from the published file. */
 import { z } from 'zod';
 import type { JsonObject } from '../../src/errors.ts';
-import { readScalar } from '../../src/io/read-scalar.ts';
+import { readScalar } from '../../src/io/copy/read-scalar.ts';
 import type { Header } from '../../src/model/header.ts';
 import { bestTensor, trainingProgress } from '../../src/transform/training-progress.ts';
 import { aboutTarget, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';

@@ -20,16 +20,16 @@ import {
   siblingUri,
   type Destination,
   type PublishedFile,
-} from '../../src/io/destination.ts';
-import type { TensorDigests } from '../../src/io/copy.ts';
-import type { ResumableProgress } from '../../src/io/heartbeat.ts';
+} from '../../src/io/publish/destination.ts';
+import type { TensorDigests } from '../../src/io/copy/copy.ts';
+import type { ResumableProgress } from '../../src/io/publish/heartbeat.ts';
 import { LONG_WORK } from '../../src/io/breath.ts';
-import { digestTensors } from '../../src/io/digest-tensors.ts';
-import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/manifest.ts';
-import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish-index.ts';
-import { existsError } from '../../src/io/overwrite.ts';
+import { digestTensors } from '../../src/io/digests/digest-tensors.ts';
+import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/publish/manifest.ts';
+import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish/publish-index.ts';
+import { existsError } from '../../src/io/publish/overwrite.ts';
 import { checkOutput } from '../../src/io/storage/storage.ts';
-import { withdraw, withdrawShards, wroteAll } from '../../src/io/withdraw.ts';
+import { withdraw, withdrawShards, wroteAll } from '../../src/io/publish/withdraw.ts';
 import { refusedBy } from '../option-checks.ts';
 import { keepPublished } from '../published.ts';
 import { defineStage, type StageCall } from '../stage.ts';

@@ -1,6 +1,6 @@
 /** `source.local`: a checkpoint on a disk that the worker sees; pins it and reads its header. */
 import { z } from 'zod';
-import { localPath, localUri } from '../../src/io/local-file.ts';
+import { localPath, localUri } from '../../src/io/local/local-file.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 import { expectedChecksum, stateDictKey, takeSource } from '../take-source.ts';

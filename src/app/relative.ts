@@ -3,7 +3,7 @@
  *
  * Invariant: no stage is loaded for it, as clients are light; a test holds the table against the catalog. Plug-ins know their own options.
  */
-import { refuseRelativeLocation } from '../io/location-rules.ts';
+import { refuseRelativeLocation } from '../io/locations/location-rules.ts';
 import type { BatchInput } from '../pipeline/batch.ts';
 import type { PipelineInput } from '../pipeline/contract.ts';
 import type { Work } from './start.ts';

@@ -1,15 +1,15 @@
 /** What a worker's stages get of this machine. */
 import { CheckpointConfigError } from '../errors.ts';
-import { inlineBlob, inlineValue } from '../io/inline-blob.ts';
-import { openSource } from '../io/open.ts';
-import { recentValues, type RecentValues } from '../io/recent-values.ts';
+import { inlineBlob, inlineValue } from '../io/workspace/inline-blob.ts';
+import { openSource } from '../io/locations/open.ts';
+import { recentValues, type RecentValues } from '../io/workspace/recent-values.ts';
 import type { Storage } from '../io/storage/storage.ts';
 import { slots } from '../io/slots.ts';
-import { openWorkspace } from '../io/workspace.ts';
-import { destinationOf, outputUri } from '../io/destination.ts';
+import { openWorkspace } from '../io/workspace/workspace.ts';
+import { destinationOf, outputUri } from '../io/publish/destination.ts';
 import { isS3 } from '../io/s3/location.ts';
 import type { BlobReference } from '../model/context.ts';
-import { openStoreWorkspace } from '../io/workspace-store.ts';
+import { openStoreWorkspace } from '../io/workspace/workspace-store.ts';
 import type { Services, Workspace } from '../../activities/services.ts';
 import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';

@@ -2,8 +2,8 @@
 import { access, constants } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { CheckpointConfigError, textOf } from '../errors.ts';
-import { makeFolder } from '../io/folders.ts';
-import { localPath } from '../io/local-file.ts';
+import { makeFolder } from '../io/local/folders.ts';
+import { localPath } from '../io/local/local-file.ts';
 import { isS3, parseS3Prefix } from '../io/s3/location.ts';
 import { createStorage, type Storage } from '../io/storage/storage.ts';
 import { NO_SETTINGS, type StorageSettings } from '../io/storage/settings.ts';

@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
 import JSZip from 'jszip';
 import { CheckpointLoadError, CheckpointNotFoundError } from '../errors.ts';
 import { JSON_LIMITS, parseBounded } from '../formats/json-bounds.ts';
-import { openAtOnce } from './local-file.ts';
+import { openAtOnce } from './local/local-file.ts';
 
 /** Of the run with that number, from 1: a batch goes on in further runs, each with a history of its own. */
 export function historyName(run: number): string {

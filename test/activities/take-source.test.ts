@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals';
 import type { JsonObject } from '../../src/errors.ts';
 import type { StageCall } from '../../activities/stage.ts';
 import { takeSource } from '../../activities/take-source.ts';
-import { openSource } from '../../src/io/open.ts';
+import { openSource } from '../../src/io/locations/open.ts';
 import { fixture } from '../support/project.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import yauzl from 'yauzl';
 import { provideInput, RECIPES } from '../../bench/inputs/recipes.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
-import { openLocalFile } from '../../src/io/local-file.ts';
+import { openLocalFile } from '../../src/io/local/local-file.ts';
 import { tensorBytes } from '../../src/model/dtype.ts';
 import type { Header } from '../../src/model/header.ts';
 

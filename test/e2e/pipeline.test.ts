@@ -13,7 +13,7 @@ import { Worker } from '@temporalio/worker';
 import type { Services } from '../../activities/services.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
 import { readSafetensors } from '../../src/formats/safetensors/read.ts';
-import { openLocalFile } from '../../src/io/local-file.ts';
+import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { PipelineInput, PipelineResult, StageInput } from '../../src/pipeline/contract.ts';
 import { EXPECTED, fixture } from '../support/project.ts';
 import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';

@@ -18,7 +18,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Services } from '../../activities/services.ts';
-import { clearWorkspace } from '../../src/io/workspace-gc.ts';
+import { clearWorkspace } from '../../src/io/workspace/workspace-gc.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt } from '../support/cli.ts';

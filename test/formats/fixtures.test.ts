@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { isCheckpointError } from '../../src/errors.ts';
 import { readSafetensors } from '../../src/formats/safetensors/read.ts';
-import { openLocalFile } from '../../src/io/local-file.ts';
+import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { Header } from '../../src/model/header.ts';
 import { DTYPES, type Dtype } from '../../src/model/dtype.ts';
 import { EXPECTED, fixture, type ExpectedGood } from '../support/project.ts';

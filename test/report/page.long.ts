@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
-import { reportTemplate } from '../../src/io/report-file.ts';
+import { reportTemplate } from '../../src/io/publish/report-file.ts';
 import type { Contents } from '../../src/report/contents.ts';
 import { reportPage } from '../../src/report/page.ts';
 import { findChromium, launchChromium } from '../support/browser.ts';

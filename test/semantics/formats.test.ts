@@ -7,7 +7,7 @@ import { loadCatalog, type Catalog } from '../../activities/catalog.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
 import type { JsonObject } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
-import { localPath } from '../../src/io/local-file.ts';
+import { localPath } from '../../src/io/local/local-file.ts';
 import type { Header } from '../../src/model/header.ts';
 import { memorySource } from '../support/memory-source.ts';
 import type { Pickled } from '../support/pickle.ts';

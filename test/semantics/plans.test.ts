@@ -19,7 +19,7 @@ import { didYouMean, nearNames } from '../../src/pipeline/suggestions.ts';
 import { headerOf, treeOf, type Shapes } from '../support/headers.ts';
 import { servicesOf } from '../support/temporal.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
-import { openLocalFile } from '../../src/io/local-file.ts';
+import { openLocalFile } from '../../src/io/local/local-file.ts';
 import { fixture } from '../support/project.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';

@@ -3,12 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { isCheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
-import type { Copied } from '../../src/io/copy.ts';
-import { localPath, openPinned } from '../../src/io/local-file.ts';
-import { openSource } from '../../src/io/open.ts';
-import { forgetPartials } from '../../src/io/partials.ts';
-import { publishLocal } from '../../src/io/publish-local.ts';
-import { siblingsOf } from '../../src/io/siblings.ts';
+import type { Copied } from '../../src/io/copy/copy.ts';
+import { localPath, openPinned } from '../../src/io/local/local-file.ts';
+import { openSource } from '../../src/io/locations/open.ts';
+import { forgetPartials } from '../../src/io/publish/partials.ts';
+import { publishLocal } from '../../src/io/publish/publish-local.ts';
+import { siblingsOf } from '../../src/io/locations/siblings.ts';
 import type { Header } from '../../src/model/header.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 

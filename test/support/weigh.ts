@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs';
 import { isCheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { scanFile } from '../../src/formats/scan/scan.ts';
-import { openSource } from '../../src/io/open.ts';
-import { siblingsOf } from '../../src/io/siblings.ts';
+import { openSource } from '../../src/io/locations/open.ts';
+import { siblingsOf } from '../../src/io/locations/siblings.ts';
 
 const [, , what, path = ''] = process.argv;
 const source = await openSource(path);

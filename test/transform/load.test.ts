@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError, JsonObject } from '../../src/errors.ts';
 import { renderTree } from '../../src/formats/torch/render-tree.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
-import { openLocalFile } from '../../src/io/local-file.ts';
+import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { Header, Tensor } from '../../src/model/header.ts';
 import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
 import { targetOfHeader, targetOfSpec } from '../../src/transform/target.ts';

@@ -1,10 +1,10 @@
 /** A checkpoint that a command looks at: its header, and its tensors' bytes if asked for. */
 import { resolve } from 'node:path';
 import { readHeader } from '../../formats/read-header.ts';
-import { checkDescriptors } from '../../io/check-descriptors.ts';
-import { digestTensors } from '../../io/digest-tensors.ts';
-import { openSource } from '../../io/open.ts';
-import { siblingsOf } from '../../io/siblings.ts';
+import { checkDescriptors } from '../../io/copy/check-descriptors.ts';
+import { digestTensors } from '../../io/digests/digest-tensors.ts';
+import { openSource } from '../../io/locations/open.ts';
+import { siblingsOf } from '../../io/locations/siblings.ts';
 import type { Header, Tensor } from '../../model/header.ts';
 import { configuredStorage } from '../storage.ts';
 import { callerFolder } from './paths.ts';

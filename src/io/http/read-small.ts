@@ -1,7 +1,7 @@
 /** Small files on web servers, as a whole. */
 import { isCheckpointError } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
-import { SMALL_MOST } from '../local-file.ts';
+import { SMALL_MOST } from '../local/local-file.ts';
 
 /** What servers say of a file that is not there; some hide it from those who may not list its folder. */
 const NONE = [403, 404, 410];

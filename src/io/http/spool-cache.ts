@@ -7,7 +7,7 @@
  */
 import { open, readdir, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder } from '../folders.ts';
+import { makeFolder } from '../local/folders.ts';
 import { StoreFault } from '../store-fault.ts';
 
 /** Bytes of all copies together, unless the settings say otherwise. */

@@ -5,7 +5,7 @@
  */
 import { CheckpointConfigError, CheckpointSourceError } from '../../errors.ts';
 import type { PinnedFile } from '../../model/byte-source.ts';
-import { existsError, type Overwrite } from '../overwrite.ts';
+import { existsError, type Overwrite } from '../publish/overwrite.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { isS3, parseS3, s3Uri } from './location.ts';

@@ -6,8 +6,8 @@
  */
 import { setMaxListeners } from 'node:events';
 import { sourceEndedBy } from '../../model/byte-source.ts';
-import { layoutRange } from '../layout-range.ts';
-import { openFiles } from '../open-files.ts';
+import { layoutRange } from '../copy/layout-range.ts';
+import { openFiles } from '../copy/open-files.ts';
 import { changedError } from './explain.ts';
 import { parseS3 } from './location.ts';
 import { memberStarts } from './member-starts.ts';

@@ -2,7 +2,7 @@
 import { segmentLength, type Layout } from '../../formats/layout.ts';
 import { bytesPerElement } from '../../model/dtype.ts';
 import type { Plan, PlannedTensor } from '../../model/plan.ts';
-import { isAsStored } from '../tensor-reader.ts';
+import { isAsStored } from '../copy/tensor-reader.ts';
 import type { CopyRun, Run } from './parts.ts';
 
 /** The whole output as runs. `isNear` says which of the plan's files lie in the store. */

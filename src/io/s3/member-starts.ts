@@ -5,7 +5,7 @@
  */
 import type { ByteSource } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
-import { storedAt } from '../storage-reader.ts';
+import { storedAt } from '../copy/storage-reader.ts';
 import type { CopyRun } from './parts.ts';
 
 export interface MemberStarts {

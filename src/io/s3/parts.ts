@@ -5,7 +5,7 @@
  * the same layout is always cut the same way, so that a retry knows the parts that are there.
  */
 import type { Layout } from '../../formats/layout.ts';
-import { blockLength, blocksOf } from '../blocks.ts';
+import { blockLength, blocksOf } from '../copy/blocks.ts';
 
 const MIB = 2 ** 20;
 /** Limits of S3. */

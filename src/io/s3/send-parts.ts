@@ -2,7 +2,7 @@
 import type { Layout } from '../../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
-import { copyLayout, type Overflows, type TensorDigests } from '../copy.ts';
+import { copyLayout, type Overflows, type TensorDigests } from '../copy/copy.ts';
 import type { PartMemory } from '../part-memory.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';

@@ -1,7 +1,7 @@
 /** Objects of an S3 store as byte sources: pinned by entity tag and version when opened, checked at every read. */
 import { CheckpointLoadError, isCheckpointError, type CheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
-import { SMALL_MOST } from '../local-file.ts';
+import { SMALL_MOST } from '../local/local-file.ts';
 import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
 import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
 import { CHANGED, StoreFault } from '../store-fault.ts';

@@ -8,7 +8,7 @@ import { createHttpClient } from '../http/client.ts';
 import { isHttp } from '../http/url.ts';
 import { openHttp, openPinnedHttp, sha256OfHttp, type HttpPlace } from '../http/source.ts';
 import { createSpoolCache } from '../http/spool-cache.ts';
-import { localPath, openLocalFile, openPinned } from '../local-file.ts';
+import { localPath, openLocalFile, openPinned } from '../local/local-file.ts';
 import { partMemory, type PartMemory } from '../part-memory.ts';
 import { RETRY, type RetryPolicy } from '../retry.ts';
 import { isS3, parseS3, parseS3Prefix, parseS3Source } from '../s3/location.ts';

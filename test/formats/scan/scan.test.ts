@@ -5,8 +5,8 @@ import { CheckpointLoadError, CheckpointSourceError, CheckpointTimeoutError } fr
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { scanFile, type FileScan } from '../../../src/formats/scan/scan.ts';
 import { sarif } from '../../../src/formats/scan/sarif.ts';
-import { openSource } from '../../../src/io/open.ts';
-import { siblingsOf } from '../../../src/io/siblings.ts';
+import { openSource } from '../../../src/io/locations/open.ts';
+import { siblingsOf } from '../../../src/io/locations/siblings.ts';
 import type { ByteSource } from '../../../src/model/byte-source.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../../support/project.ts';

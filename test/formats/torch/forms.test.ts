@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { scanFile } from '../../../src/formats/scan/scan.ts';
-import { openLocalFile } from '../../../src/io/local-file.ts';
+import { openLocalFile } from '../../../src/io/local/local-file.ts';
 import { selectWeights } from '../../../src/transform/select-weights.ts';
 import { PROJECT_ROOT } from '../../support/project.ts';
 import { digestsOf, headerOf } from '../../support/publish.ts';

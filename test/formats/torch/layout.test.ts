@@ -7,7 +7,7 @@ import { composeTree } from '../../../src/formats/torch/compose.ts';
 import { layoutTorch } from '../../../src/formats/torch/layout.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
 import { crc32 } from 'node:zlib';
-import { openPinned } from '../../../src/io/local-file.ts';
+import { openPinned } from '../../../src/io/local/local-file.ts';
 import type { LeftOut, Plan } from '../../../src/model/plan.ts';
 import type { ValueTree } from '../../../src/model/value.ts';
 import { keepTrainingState } from '../../../src/transform/keep-training-state.ts';

@@ -1,7 +1,7 @@
 /** The container before torch 1.6, where the fixtures do not reach: views of storages, many storages, counts that lie late. */
 import { describe, expect, test } from '@jest/globals';
 import { readHeader } from '../../../src/formats/read-header.ts';
-import { openStorage } from '../../../src/io/storage-reader.ts';
+import { openStorage } from '../../../src/io/copy/storage-reader.ts';
 import { memorySource, type Made } from '../../support/memory-source.ts';
 import { pickle, type Pickled } from '../../support/pickle.ts';
 

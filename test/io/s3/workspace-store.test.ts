@@ -2,7 +2,7 @@
 import { DeleteObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createStorage } from '../../../src/io/storage/storage.ts';
-import { openStoreWorkspace } from '../../../src/io/workspace-store.ts';
+import { openStoreWorkspace } from '../../../src/io/workspace/workspace-store.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
 
 let server: S3TestServer;

@@ -1,6 +1,6 @@
 /** `ckpt gc`: removes workspace blobs that no open run refers to. */
 import { CheckpointConfigError } from '../../../errors.ts';
-import { clearWorkspace } from '../../../io/workspace-gc.ts';
+import { clearWorkspace } from '../../../io/workspace/workspace-gc.ts';
 import { formatBytes, formatCount } from '../../../pipeline/text.ts';
 import { readEnvironment } from '../../environment.ts';
 import { connectTemporal } from '../../temporal/connect.ts';

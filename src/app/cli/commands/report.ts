@@ -1,7 +1,7 @@
 /** `ckpt report`: the report of any run or batch that the server still knows. */
 import { resolve } from 'node:path';
-import { writeAtomically } from '../../../io/atomic-file.ts';
-import { reportTemplate } from '../../../io/report-file.ts';
+import { writeAtomically } from '../../../io/local/atomic-file.ts';
+import { reportTemplate } from '../../../io/publish/report-file.ts';
 import { reportPage } from '../../../report/page.ts';
 import { contentsOf, fetchRecords } from '../../run-records.ts';
 import { createServices } from '../../services.ts';

@@ -6,13 +6,13 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { CheckpointNotFoundError, isCheckpointError } from '../../../errors.ts';
-import { destinationOf, nameOf } from '../../../io/destination.ts';
+import { destinationOf, nameOf } from '../../../io/publish/destination.ts';
 import { readSmallHttp } from '../../../io/http/read-small.ts';
 import { isHttp } from '../../../io/http/url.ts';
 import { isS3 } from '../../../io/s3/location.ts';
-import { localPath, smallText } from '../../../io/local-file.ts';
-import { manifestPath, notManifest, parseManifest, type Manifest, type Shard } from '../../../io/manifest.ts';
-import { siblingsOf } from '../../../io/siblings.ts';
+import { localPath, smallText } from '../../../io/local/local-file.ts';
+import { manifestPath, notManifest, parseManifest, type Manifest, type Shard } from '../../../io/publish/manifest.ts';
+import { siblingsOf } from '../../../io/locations/siblings.ts';
 import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { ByteSource } from '../../../model/byte-source.ts';

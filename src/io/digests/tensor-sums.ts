@@ -1,0 +1,63 @@
+/** CRC-32 of the tensors as they pass, for those whose archive says what it should be and for layouts that write it. */
+import { CheckpointLoadError } from '../../errors.ts';
+import type { Layout } from '../../formats/layout.ts';
+import type { Plan } from '../../model/plan.ts';
+import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
+import { crc32Of } from './crc32.ts';
+import { isWholeStorage } from '../copy/tensor-reader.ts';
+
+export interface TensorSums {
+  /**
+   * Takes a segment's bytes, those `from`–`to` of `bytes`, in order; throws `CheckpointLoadError` with the last of a damaged one. Gives the CRC-32 of these bytes alone
+   * where it was found out, as it is of all that are not few.
+   */
+  add(
+    segment: { readonly index: number; readonly length: number },
+    offset: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): number | undefined;
+  /** Of a tensor that has passed, where the layout has late segments. */
+  of(index: number): number;
+}
+
+export function tensorSums(layout: Layout, plan: Plan): TensorSums {
+  const wanted = layout.segments.some(({ kind }) => kind === 'late');
+  const found = new Map<number, number>();
+  let sum = 0;
+  let expected = 0;
+
+  /** What the archive says of exactly these bytes; 0: nothing. */
+  function expectedOf({ index, length }: { readonly index: number; readonly length: number }): number {
+    const { dtype, origin } = layout.tensors[index]!;
+    const storage = plan.storages[origin.storage]!;
+    const { location } = storage;
+    const told = location.kind === 'member' && location.method === 'stored' && dtype === origin.dtype;
+    return told && isWholeStorage(storage, origin, length) ? location.crc32 : 0;
+  }
+
+  return {
+    add(segment, offset, bytes, from, to) {
+      if (offset === 0) {
+        sum = 0;
+        expected = expectedOf(segment);
+      }
+      if (expected === 0 && !wanted) return undefined;
+      const length = to - from;
+      const own = offset === 0 || length >= JOIN_FROM ? crc32Of(bytes, from, to) : undefined;
+      sum = own === undefined ? crc32Of(bytes, from, to, sum) : offset === 0 ? own : joinCrc32(sum, own, length);
+      if (offset + length < segment.length) return own;
+      if (wanted) found.set(segment.index, sum);
+      if (expected === 0 || sum === expected) return own;
+      const { name, origin } = layout.tensors[segment.index]!;
+      const { uri } = plan.files[plan.storages[origin.storage]!.file]!;
+      throw new CheckpointLoadError(
+        `${uri}: the bytes of ${name} are damaged: CRC-32 is ${sum.toString(16)}, the archive says ${expected.toString(16)}. Copy the file again from where it came.`,
+        uri,
+        { details: { tensor: name } },
+      );
+    },
+    of: (index) => found.get(index)!,
+  };
+}

@@ -1,0 +1,135 @@
+/**
+ * Files of the same folder, for checkpoints of several files.
+ *
+ * Invariant: a name never leads out of the folder, nor does a symbolic link, but for the one layout that is made of links: a
+ * snapshot of the Hugging Face cache (`snapshots/<revision>/<name>` → `blobs/<digest>`).
+ */
+import { opendir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError } from '../../errors.ts';
+import { isIndexName } from '../../formats/sharded/read.ts';
+import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
+import { isLocal } from '../../model/scheme.ts';
+import { localPath, localUri } from '../local/local-file.ts';
+import { isS3, parseS3Prefix, s3Uri } from '../s3/location.ts';
+import { FOLDER_PAGES, objectsUnder } from '../s3/source.ts';
+import type { Storage } from '../storage/storage.ts';
+
+/** Of a torch distributed checkpoint. */
+const DISTRIBUTED_METADATA = '.metadata';
+/** Checkpoints of one folder that are looked for: of more than one, a few are shown. */
+const FOUND_MOST = 100;
+
+/** What Hugging Face's libraries name the weights of a model's folder; of the same ones in both forms they read safetensors. */
+const WEIGHTS = /^(?:model|pytorch_model|adapter_model|diffusion_pytorch_model)\.(?:safetensors|bin)$/;
+const CHECKPOINT = /\.(?:safetensors|ckpt|pt|pth|bin)$/i;
+
+/** What opens the siblings of `uri` by `open`, whichever scheme it has. */
+export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSource>): OpenSibling {
+  return async (name) => {
+    if (name === '' || name === '.' || name === '..' || /[/\\\0]/.test(name))
+      throw new CheckpointValidationError(`${JSON.stringify(name)} is no plain file name.`, ['file name']);
+    // Keys are taken as they are written; other URIs have escapes.
+    if (isS3(uri)) return open(uri.slice(0, uri.lastIndexOf('/') + 1) + name);
+    if (!isLocal(uri)) return open(new URL(encodeURIComponent(name), uri).href);
+    const path = join(dirname(localPath(uri)), name);
+    await checkInside(path);
+    return open(localUri(path));
+  };
+}
+
+/**
+ * The file that stands for a folder: its only index of shards, the metadata of a distributed checkpoint, or else the weights by the name that
+ * they have in a model's folder; other paths as they are.
+ */
+export async function checkpointFile(uri: string, storage: Storage, signal?: AbortSignal): Promise<string> {
+  if (isS3(uri)) return uri.endsWith('/') ? checkpointObject(uri, storage, signal) : uri;
+  if (!isLocal(uri)) return uri;
+  const path = localPath(uri);
+  await storage.fence.checkPath(path);
+  const stats = await stat(path).catch(() => undefined);
+  if (stats?.isDirectory() !== true) return uri;
+  return localUri(join(path, onlyCheckpoint(path, await checkpointsAmong(namesIn(path)))));
+}
+
+async function* namesIn(folder: string): AsyncGenerator<string> {
+  for await (const { name } of await opendir(folder)) yield name;
+}
+
+/** The same for a prefix of an S3 store that ends with a slash. */
+async function checkpointObject(uri: string, storage: Storage, signal: AbortSignal | undefined): Promise<string> {
+  const port = await storage.s3(uri);
+  const location = parseS3Prefix(uri);
+  const { policy } = storage;
+  async function* names(): AsyncGenerator<string> {
+    for await (const { key } of objectsUnder(port, location, { flat: true, policy, signal, mostPages: FOLDER_PAGES }))
+      yield key.slice(location.key.length);
+  }
+  const among = await checkpointsAmong(names());
+  if (!among.isEmpty) return uri + onlyCheckpoint(uri, among);
+  for await (const { key } of objectsUnder(port, location, { flat: false, policy, signal, mostPages: FOLDER_PAGES }))
+    throw new CheckpointLoadError(
+      `${uri} holds no file itself; below it is ${s3Uri({ bucket: location.bucket, key })}, for one. Name one checkpoint; \`ckpt scan\` and batches take all below a prefix.`,
+      uri,
+    );
+  throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);
+}
+
+interface Among {
+  /** Those that stand for a whole checkpoint of several files, sorted. */
+  readonly indexes: readonly string[];
+  /** Of a model's folder. */
+  readonly weights: readonly string[];
+  /** Others that look like checkpoints: some of them. */
+  readonly others: readonly string[];
+  readonly isEmpty: boolean;
+}
+
+/** What the names of a folder stand for; no more are looked at once it is known that there are many. */
+async function checkpointsAmong(names: AsyncIterable<string>): Promise<Among> {
+  const [indexes, weights, others]: [string[], string[], string[]] = [[], [], []];
+  let isEmpty = true;
+  for await (const name of names) {
+    isEmpty = false;
+    if (isIndexName(name) || name === DISTRIBUTED_METADATA) indexes.push(name);
+    else if (WEIGHTS.test(name)) weights.push(name);
+    else if (CHECKPOINT.test(name) && others.length < FOUND_MOST) others.push(name);
+    if (indexes.length === FOUND_MOST) break;
+  }
+  return { indexes: indexes.toSorted(), weights: preferred(weights.toSorted()), others: others.toSorted(), isEmpty };
+}
+
+/** Of one model in both forms safetensors. */
+function preferred(weights: readonly string[]): readonly string[] {
+  const models = new Set(weights.map((name) => name.replace(/^pytorch_model/, 'model').replace(/\.\w+$/, '')));
+  return models.size === 1 && weights.length > 1 ? weights.filter((name) => name.endsWith('.safetensors')) : weights;
+}
+
+function onlyCheckpoint(folder: string, { indexes, weights, others }: Among): string {
+  const found = indexes.length > 0 ? indexes : weights;
+  const [only, second] = found;
+  if (only !== undefined && second === undefined) return only;
+  if (only === undefined) {
+    const there = others.length === 0 ? '' : ` such as ${others.slice(0, 5).join(', ')}`;
+    throw new CheckpointLoadError(
+      `${folder} is a folder without an index of shards (*.index.json), a ${DISTRIBUTED_METADATA} file or model.safetensors; name a checkpoint file in it${there}.`,
+      folder,
+      { details: { reason: 'folder', files: others.slice(0, 20) } },
+    );
+  }
+  throw new CheckpointConfigError(`${folder} is a folder of several checkpoints: ${found.slice(0, 5).join(', ')}. Name the one to read.`);
+}
+
+async function checkInside(path: string): Promise<void> {
+  const folder = await realpath(dirname(path));
+  const target = await realpath(path).catch((cause: NodeJS.ErrnoException) => {
+    throw new CheckpointNotFoundError(`${path} does not exist.`, path, { cause });
+  });
+  const inside = dirname(target) === folder;
+  const cached = basename(dirname(folder)) === 'snapshots' && dirname(target) === join(dirname(dirname(folder)), 'blobs');
+  if (!inside && !cached)
+    throw new CheckpointValidationError(`${path} is a symbolic link out of its folder, to ${target}. Copy the file into the folder.`, [
+      'symbolic link out of the folder',
+    ]);
+  if (!(await stat(target)).isFile()) throw new CheckpointLoadError(`${path} is no regular file.`, path);
+}

@@ -1,0 +1,58 @@
+/** Headers and plans of a deployment's runs, in a folder. */
+import { hash } from 'node:crypto';
+import { readFile, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { CheckpointNotFoundError, CheckpointSourceError } from '../../errors.ts';
+import { writeAtomically } from '../local/atomic-file.ts';
+import { jsonBlobs, type JsonBlobs } from './json-blobs.ts';
+import { identityOf, localPath } from '../local/local-file.ts';
+
+/** Files whose content this process has seen to be right, as they were then. */
+const right = new Map<string, string>();
+const REMEMBERED = 1000;
+
+export function openWorkspace(uri: string): JsonBlobs {
+  const root = localPath(uri);
+  const pathOf = (sha256: string): string => join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
+  return jsonBlobs({
+    uriOf: (sha256) => pathToFileURL(pathOf(sha256)).href,
+    async read(blob) {
+      const path = localPath(blob);
+      return readFile(path, 'utf8').catch((cause: Error) => {
+        throw new CheckpointNotFoundError(
+          `This worker does not see ${path} of the run's workspace (${cause.message}). All workers of a queue must share one workspace.`,
+          blob,
+          { cause },
+        );
+      });
+    },
+    async write(sha256, text) {
+      const path = pathOf(sha256);
+      if (await isRight(path, sha256)) {
+        const now = new Date();
+        await utimes(path, now, now).catch(() => undefined);
+      } else {
+        await writeAtomically(path, text).catch((cause: Error) => {
+          throw new CheckpointSourceError(
+            `The workspace ${root} cannot be written: ${cause.message}. Set CKPT_WORKSPACE to a folder that all workers can write.`,
+            root,
+            { cause },
+          );
+        });
+      }
+      const identity = await identityOf(path);
+      if (right.size >= REMEMBERED) right.clear();
+      if (identity !== null) right.set(path, identity);
+    },
+  });
+}
+
+/** Read before it is relied on, unless it is the very file that was. */
+async function isRight(path: string, sha256: string): Promise<boolean> {
+  const identity = await identityOf(path);
+  if (identity === null) return false;
+  if (right.get(path) === identity) return true;
+  const known = await readFile(path).catch(() => null);
+  return known !== null && hash('sha256', known) === sha256;
+}

@@ -1,0 +1,74 @@
+/** The manifest's text: JSON as ever, with a line for each tensor. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { CheckpointSourceError } from '../../../src/errors.ts';
+import { ownStorage } from '../../../src/app/storage.ts';
+import { destinationOf } from '../../../src/io/publish/destination.ts';
+import { manifestPath, readManifest, renewRecipe, writeManifest, type ManifestContent } from '../../../src/io/publish/manifest.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ckpt-manifest-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const contentOf = (names: readonly string[]): ManifestContent => ({
+  format: 'safetensors',
+  size: 3,
+  planSha256: 'p',
+  source: [{ uri: 'file:///a', size: 1, identity: '\n  "tensors": []' }],
+  tensors: names.map((name, index) => ({ name, dtype: 'F32', shape: [index], ...(index % 2 === 0 ? { sha256: 'abc' } : {}) })),
+  skipped: [{ what: '\n  "tensors": []', reason: 'r' }],
+  dropped: [],
+  frozen: names.slice(0, 2),
+  record: { tensors: [], deeper: { tensors: [] } },
+});
+
+test.each([
+  ['none', []],
+  ['of any name', ['a', '},{"name":', '\n  "tensors": []', '"', '__proto__', '\u2028é\ud83d\ude00', '']],
+  ['thousands', Array.from({ length: 5000 }, (_, index) => `t${index}`)],
+])('tensors: %s', async (what, names) => {
+  const uri = pathToFileURL(join(folder, `${what}.safetensors`)).href;
+  const files = destinationOf(await ownStorage(), uri);
+  await writeFile(new URL(uri), 'abc');
+  const content = contentOf(names);
+  await writeManifest(files, { uri, identity: (await files.identity(uri))!.identity, token: 'test' }, content);
+  const manifest = await readManifest(files, uri);
+  expect(manifest).toEqual({ version: 1, uri, identity: expect.any(String), created: expect.any(String), ...content });
+  expect(Object.keys(manifest!)).toEqual(['version', 'uri', 'identity', 'created', ...Object.keys(content)]);
+  const text = await readFile(new URL(manifestPath(uri)), 'utf8');
+  expect(text.split('\n').filter((line) => line.startsWith('    {"name":'))).toHaveLength(names.length);
+  expect(text).toMatch(/^\{\n {2}"version": 1,\n[^]*\n\}\n$/);
+
+  const recipe = { sha256: 'r', inputs: [] };
+  await renewRecipe(files, manifest!, recipe);
+  expect(await readManifest(files, uri)).toEqual({ ...manifest, recipe });
+});
+
+test('none is written for an output that another run has replaced, or removed', async () => {
+  const uri = pathToFileURL(join(folder, 'replaced.safetensors')).href;
+  const files = destinationOf(await ownStorage(), uri);
+  const identity = await files.write(uri, 'abc');
+  await files.write(uri, 'def');
+  const writing = (): Promise<void> => writeManifest(files, { uri, identity, token: 'test' }, contentOf(['a']));
+  await expect(writing()).rejects.toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { expected: identity } });
+  await files.remove(uri);
+  await expect(writing()).rejects.toThrow('is gone before its manifest was written');
+  expect(await readManifest(files, uri)).toBeNull();
+});
+
+test.each([
+  ['values without end', `[${'{},'.repeat(3_000_000)}{}]`],
+  ['another version', '{"version":2}'],
+  ['no object', 'null'],
+  ['no JSON', ''],
+])('%s: no manifest', async (_, text) => expect(await readManifest({ read: async () => text }, 'file:///a')).toBeNull());
+
+test('what cannot be asked for is no answer', async () => {
+  const fault = new CheckpointSourceError('The store is away.', 'file:///a');
+  await expect(readManifest({ read: () => Promise.reject(fault) }, 'file:///a')).rejects.toBe(fault);
+});

@@ -3,8 +3,8 @@
  *
  * Invariant: it accepts what `checkBatch` accepts, but for `items.failed_in`, which `ckpt batch retry` writes.
  */
-import type { BATCH_KEYS } from '../src/pipeline/batch.ts';
 import { MOST_CONCURRENT, MOST_CONTINUE_AFTER } from '../src/pipeline/batch-document.ts';
+import type { BATCH_KEYS } from '../src/pipeline/batch.ts';
 import { NAME_SCHEMA } from '../src/pipeline/names.ts';
 import type { Catalog } from './catalog.ts';
 import { pipelineSchema } from './pipeline-schema.ts';

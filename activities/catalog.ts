@@ -2,9 +2,9 @@
 import { readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { CheckpointConfigError, type JsonObject } from '../src/errors.ts';
+import { didYouMean } from '../src/model/suggestions.ts';
+import { ended } from '../src/model/text.ts';
 import { STAGE_KINDS } from '../src/pipeline/contract.ts';
-import { didYouMean } from '../src/pipeline/suggestions.ts';
-import { ended } from '../src/pipeline/text.ts';
 import { loadPlugins } from './plugins.ts';
 import type { StageDefinition } from './stage.ts';
 

@@ -19,11 +19,11 @@ import {
 import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } from './attempts.ts';
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
-import { preflight } from './preflight.ts';
-import { leaveReports } from './report.ts';
 import { movedBytes } from './moved-bytes.ts';
-import { endedBy, inTurn, type Services } from './services.ts';
+import { preflight } from './preflight.ts';
 import { PULSE, withPulse } from './pulse.ts';
+import { leaveReports } from './report.ts';
+import { endedBy, inTurn, type Services } from './services.ts';
 import type { StageCall, StageDefinition } from './stage.ts';
 import { recipeOf } from './unchanged.ts';
 

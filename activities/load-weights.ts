@@ -5,7 +5,7 @@ import type { Header } from '../src/model/header.ts';
 import { listIn } from '../src/model/json.ts';
 import type { Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
-import { formatBytes, formatCount, formatNumber } from '../src/pipeline/text.ts';
+import { formatBytes, formatCount, formatNumber } from '../src/model/text.ts';
 import { checkFill, loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';

@@ -1,11 +1,11 @@
 /** What every modifier does around the pure part: take the plan, keep the new one, append to `modifiers_applied`. */
 import { CheckpointError, type Json, type JsonObject } from '../src/errors.ts';
+import { inSlices } from '../src/io/breath.ts';
 import { listIn } from '../src/model/json.ts';
 import { FROZEN_KEY, type Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefEntry, briefList, withRecord } from '../src/transform/record.ts';
-import { inSlices } from '../src/io/breath.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 
 export interface Modified {

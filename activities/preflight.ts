@@ -5,15 +5,16 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
-import { siblingUri } from '../src/io/publish/destination.ts';
 import { checkUrl, isHttp } from '../src/io/http/url.ts';
-import { checkReadable, checkWritable } from '../src/io/locations/places.ts';
 import { refuseLongLocation, refuseRelativeLocation } from '../src/io/locations/location-rules.ts';
+import { checkReadable, checkWritable } from '../src/io/locations/places.ts';
+import { siblingUri } from '../src/io/publish/destination.ts';
 import { isS3 } from '../src/io/s3/location.ts';
+import { isIndexName } from '../src/model/checkpoint-names.ts';
+import { formatBytes } from '../src/model/text.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
 import { usualNeeds } from '../src/pipeline/needs.ts';
 import { fittedProblems } from '../src/pipeline/payload.ts';
-import { formatBytes } from '../src/pipeline/text.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { outputClashes, placeOf } from './output-clashes.ts';
 import { ofTarget, TARGET } from './read-target.ts';
@@ -123,7 +124,7 @@ function covers(written: string, read: string): boolean {
   const place = placeOf(read) ?? read;
   // Without a slash at its end, an S3 URI names an object.
   const isFolder = place === folder || (!isS3(place) && `${place}/` === folder);
-  return isFolder || place === output || (place.endsWith('.index.json') && siblingUri(place, '') === folder);
+  return isFolder || place === output || (isIndexName(place) && siblingUri(place, '') === folder);
 }
 
 function problemOf(error: unknown, place: Pick<Problem, 'path' | 'stage' | 'kind'>): Problem {

@@ -4,9 +4,9 @@
  * Invariant: what cannot be had leaves a gap that the report names, and never fails.
  */
 import { isCheckpointError, textOf, type JsonObject } from '../src/errors.ts';
+import { packageVersion } from '../src/io/package-version.ts';
 import { destinationOf } from '../src/io/publish/destination.ts';
 import { readManifest } from '../src/io/publish/manifest.ts';
-import { packageVersion } from '../src/io/package-version.ts';
 import { reportPath, reportTemplate } from '../src/io/publish/report-file.ts';
 import type { BlobReference, CheckpointContext, Output } from '../src/model/context.ts';
 import type { Header } from '../src/model/header.ts';

@@ -1,11 +1,11 @@
 /** What stages need of the outside; made once per worker, in `src/app`. */
 import { LONG_WORK } from '../src/io/breath.ts';
-import type { RecentValues } from '../src/io/workspace/recent-values.ts';
 import type { Slots } from '../src/io/slots.ts';
-import type { Turn } from '../src/io/turn.ts';
-import type { BlobReference } from '../src/model/context.ts';
 import type { Storage } from '../src/io/storage/storage.ts';
+import type { Turn } from '../src/io/turn.ts';
+import type { RecentValues } from '../src/io/workspace/recent-values.ts';
 import { sourceEndedBy, type ByteSource, type PinnedFile } from '../src/model/byte-source.ts';
+import type { BlobReference } from '../src/model/context.ts';
 
 export interface Workspace {
   /** Throws where nothing can be written there; holds for some seconds, as a batch asks it for each item. */

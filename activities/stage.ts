@@ -5,9 +5,9 @@
  */
 import type { z } from 'zod';
 import type { JsonObject } from '../src/errors.ts';
-import type { CheckpointContext } from '../src/model/context.ts';
-import type { Turn } from '../src/io/turn.ts';
 import type { Recipe } from '../src/io/publish/manifest.ts';
+import type { Turn } from '../src/io/turn.ts';
+import type { CheckpointContext } from '../src/model/context.ts';
 import type { Plan } from '../src/model/plan.ts';
 import { type Need, type STAGE_KINDS, type StageInput, type TransferProgress } from '../src/pipeline/contract.ts';
 import type { Services } from './services.ts';

@@ -7,16 +7,16 @@ import { readHeader } from '../src/formats/read-header.ts';
 import { PATH_MAX } from '../src/formats/torch/state-dict-key.ts';
 import { breath } from '../src/io/breath.ts';
 import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/digests/checksum.ts';
-import { isS3, parseS3 } from '../src/io/s3/location.ts';
 import { siblingsOf } from '../src/io/locations/siblings.ts';
+import { isS3, parseS3 } from '../src/io/s3/location.ts';
 import { readInTurn } from '../src/io/turn.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
+import { tensorBytes } from '../src/model/dtype.ts';
 import type { Header } from '../src/model/header.ts';
+import { formatBytes, formatCount, formatText } from '../src/model/text.ts';
 import { briefList } from '../src/transform/record.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 import { withPath } from './with-path.ts';
-import { tensorBytes } from '../src/model/dtype.ts';
-import { formatBytes, formatCount, formatText } from '../src/pipeline/text.ts';
 
 /** Of all sources: what the whole file must be. */
 export const expectedChecksum = z

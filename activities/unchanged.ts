@@ -8,18 +8,19 @@
 import { createHash } from 'node:crypto';
 import type { Json } from '../src/errors.ts';
 import { LONG_WORK } from '../src/io/breath.ts';
-import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/publish/destination.ts';
-import { localUri } from '../src/io/local/local-file.ts';
 import { isHttp } from '../src/io/http/url.ts';
+import { localUri } from '../src/io/local/local-file.ts';
+import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/publish/destination.ts';
 import { isAsPublished, manifestPath, readManifest, type Manifest, type Recipe } from '../src/io/publish/manifest.ts';
 import { reportPath } from '../src/io/publish/report-file.ts';
 import { isS3, parseS3Source, s3Uri } from '../src/io/s3/location.ts';
 import { pin, type PinnedFile } from '../src/model/byte-source.ts';
+import { shardIndexName } from '../src/model/checkpoint-names.ts';
 import { canonicalJson } from '../src/model/json-text.ts';
-import type { Target } from '../src/model/target.ts';
-import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
-import type { PipelineInput, PlainStage, StageInput } from '../src/pipeline/contract.ts';
 import type { Plan } from '../src/model/plan.ts';
+import type { Target } from '../src/model/target.ts';
+import type { PipelineInput, PlainStage, StageInput } from '../src/pipeline/contract.ts';
+import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { isOurs, type Catalog } from './catalog.ts';
 import { programDigest } from './program.ts';
 import type { Services } from './services.ts';
@@ -59,7 +60,7 @@ export async function unchangedOutputs(
     if (typeof place !== 'string' || overwrite === 'always') return null;
     const uri = outputUri(place);
     await services.storage.check(uri);
-    for (const at of shardSize === undefined ? [uri] : [siblingUri(uri, indexOf(nameOf(uri))), uri]) {
+    for (const at of shardSize === undefined ? [uri] : [siblingUri(uri, shardIndexName(nameOf(uri))), uri]) {
       const manifest = await manifestOf(services, at, signal);
       const recipe = manifest?.recipe;
       if (manifest === null || recipe === undefined || manifest.uri !== at) continue;
@@ -137,10 +138,6 @@ function placesIn(pipeline: Stages): readonly string[] {
 function inputUri(uri: string): string {
   if (isS3(uri)) return s3Uri(parseS3Source(uri));
   return isHttp(uri) ? uri : localUri(uri);
-}
-
-function indexOf(name: string): string {
-  return `${name.replace(/\.safetensors$/i, '')}.safetensors.index.json`;
 }
 
 function recipeDigest(pipeline: Stages, { refuseUnknown }: Services): string {

@@ -1,6 +1,6 @@
 /** The bench's outcome for people: a table of ratios; for programs: JSON; for the repository: Markdown with the machine. */
 import { cpus, loadavg, release, totalmem, type } from 'node:os';
-import { formatBytes } from '../src/pipeline/text.ts';
+import { formatBytes } from '../src/model/text.ts';
 import type { Measurement, Sample, Unit } from './measurement.ts';
 
 export interface Machine {

@@ -12,8 +12,8 @@ import { acquireDevServer } from '../src/app/temporal/dev-server.ts';
 import type { Json } from '../src/errors.ts';
 import type { PipelineResult } from '../src/pipeline/contract.ts';
 import { provideInput, RECIPES, type Input, type InputName } from './inputs/recipes.ts';
-import { CKPT } from './project.ts';
 import { runProgram, type Finished } from './process.ts';
+import { CKPT } from './project.ts';
 
 export interface SceneOptions {
   readonly quick: boolean;

@@ -7,13 +7,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Command } from 'commander';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Command } from 'commander';
 import { loadCatalog } from '../activities/catalog.ts';
 import { createActivities } from '../activities/index.ts';
-import { CheckpointConfigError, ERROR_CODES } from '../src/errors.ts';
 import { exitCodeOf } from '../src/app/cli/output.ts';
+import { CheckpointConfigError, ERROR_CODES } from '../src/errors.ts';
+import { checkpointService } from '../src/nexus.ts';
 import {
   DISCARD_SUFFIX,
   PIPELINE_WORKFLOW,
@@ -23,7 +24,6 @@ import {
   type PipelineResult,
 } from '../src/pipeline/contract.ts';
 import { OVERLAPS, SCHEDULE_KEYS } from '../src/pipeline/schedule.ts';
-import { checkpointService } from '../src/nexus.ts';
 import { fixture, PROJECT_ROOT } from './support/project.ts';
 import { devServer, servicesOf, workerOf } from './support/temporal.ts';
 

@@ -8,6 +8,7 @@
  * continues as new; children are abandoned rather than closed with their parent, and the next run awaits those by an activity.
  * Signals from the children would cost more events, and one that is terminated would never send any.
  */
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
   allHandlersFinished,
   CancelledFailure,
@@ -30,10 +31,13 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { CheckpointConfigError, isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { isMapping } from '../src/model/json.ts';
+import { within } from '../src/model/text.ts';
 import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
+import { batchDetails } from '../src/pipeline/batch-details.ts';
+import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
+import { expand, refuseClimbing, refuseTaken } from '../src/pipeline/batch-template.ts';
 import {
   AWAIT_ACTIVITY,
   BATCH_REPORT_ACTIVITY,
@@ -64,13 +68,9 @@ import {
   type Place,
   type Straggler,
 } from '../src/pipeline/batch.ts';
-import { batchDetails } from '../src/pipeline/batch-details.ts';
-import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
-import { expand, refuseClimbing, refuseTaken } from '../src/pipeline/batch-template.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY, type PipelineInput, type PipelineResult } from '../src/pipeline/contract.ts';
 import { ATTRIBUTES_MEMO, startAttributes } from '../src/pipeline/search-attributes.ts';
-import { within } from '../src/pipeline/text.ts';
 import { openLedger } from './batch-ledger.ts';
 import { failureOf, reportOfFailure } from './failures.ts';
 import { awaiting, files, listing, placing, placingSoon, reporting } from './proxies.ts';

@@ -21,6 +21,8 @@ import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { listIn } from '../src/model/json.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
+import { boundedDetails } from '../src/pipeline/bounded.ts';
+import { advise, compositionRecord } from '../src/pipeline/composition.ts';
 import {
   RESULT_MEMO,
   type Need,
@@ -32,8 +34,6 @@ import {
   type StageSpec,
   type Waiting,
 } from '../src/pipeline/contract.ts';
-import { boundedDetails } from '../src/pipeline/bounded.ts';
-import { advise, compositionRecord } from '../src/pipeline/composition.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
 import { healthIssues, healthRecord } from '../src/pipeline/health.ts';
 import {
@@ -50,11 +50,11 @@ import {
 } from '../src/pipeline/history.ts';
 import { METRICS } from '../src/pipeline/metrics.ts';
 import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
-import { onErrorOf, policyOf, stallOf } from '../src/pipeline/policy.ts';
 import { fittedResult } from '../src/pipeline/payload.ts';
+import { onErrorOf, policyOf, stallOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
-import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { ATTRIBUTES_MEMO, runAttributes } from '../src/pipeline/search-attributes.ts';
+import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
 import { statusQuery, takeQuestions } from './messages.ts';
 import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';

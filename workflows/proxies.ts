@@ -1,4 +1,5 @@
 /** How activities are called: timeouts and retries of every stage, in one place. */
+import { RetryState } from '@temporalio/common';
 import {
   ActivityCancellationType,
   ActivityFailure,
@@ -9,7 +10,6 @@ import {
   type ActivityInterfaceFor,
   type ActivityOptions,
 } from '@temporalio/workflow';
-import { RetryState } from '@temporalio/common';
 import type { BatchActivities } from '../activities/batch/index.ts';
 import { FINAL_CODES, type JsonObject } from '../src/errors.ts';
 import {

@@ -5,11 +5,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
-import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { WorkflowFailedError, WorkflowNotFoundError, type Client } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { mapAtOnce } from '../../src/io/at-once.ts';
 import { briefReport, type Awaited, type Ending } from '../../src/pipeline/batch.ts';
 import type { PipelineResult } from '../../src/pipeline/contract.ts';
-import { mapAtOnce } from '../../src/io/at-once.ts';
 import type { Child } from './index.ts';
 
 /** Milliseconds between looks, growing from the first to the last as long as nothing ends. */

@@ -5,8 +5,8 @@
  * harm: both publish the same.
  */
 import { createHash } from 'node:crypto';
-import type { BatchItem } from '../../src/pipeline/batch.ts';
 import { expand } from '../../src/pipeline/batch-template.ts';
+import type { BatchItem } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
 import { placeOf } from '../output-clashes.ts';
 

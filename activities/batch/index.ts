@@ -1,4 +1,5 @@
 /** What a batch needs of the outside: its items in pages, its outcomes in parts, and the end of children it did not start itself. */
+import type { BlobReference } from '../../src/model/context.ts';
 import {
   AWAIT_ACTIVITY,
   BATCH_REPORT_ACTIVITY,
@@ -14,7 +15,6 @@ import {
   type Straggler,
 } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
-import type { BlobReference } from '../../src/model/context.ts';
 import type { Catalog } from '../catalog.ts';
 import { withPulse } from '../pulse.ts';
 import { endedBy, type Services } from '../services.ts';

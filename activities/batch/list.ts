@@ -4,13 +4,13 @@
  * Pages are found through an index of two steps, so that neither a page nor what leads to it grows with the number of items.
  */
 import { Context } from '@temporalio/activity';
-import { listItems } from '../../src/io/batch-items.ts';
 import { mapAtOnce } from '../../src/io/at-once.ts';
+import { listItems } from '../../src/io/batch-items.ts';
 import { checkWritable } from '../../src/io/locations/places.ts';
 import type { BlobReference } from '../../src/model/context.ts';
+import { expand, refuseClimbing } from '../../src/pipeline/batch-template.ts';
 import type { BatchItem, ItemPage, ListedItem, ListOutput } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
-import { expand, refuseClimbing } from '../../src/pipeline/batch-template.ts';
 import type { Catalog } from '../catalog.ts';
 import type { Services, Workspace } from '../services.ts';
 import { unchangedOutputs } from '../unchanged.ts';

@@ -4,9 +4,9 @@
  * Invariant: what cannot be had leaves a gap that the report names; memory does not grow with the number of items beyond a bound.
  */
 import { isCheckpointError, textOf, type JsonObject } from '../../src/errors.ts';
-import { destinationOf } from '../../src/io/publish/destination.ts';
 import { linesOf } from '../../src/io/lines.ts';
 import { packageVersion } from '../../src/io/package-version.ts';
+import { destinationOf } from '../../src/io/publish/destination.ts';
 import { reportPath, reportTemplate } from '../../src/io/publish/report-file.ts';
 import type { BatchResult, Outcome } from '../../src/pipeline/batch.ts';
 import { batchContents } from '../../src/report/batch-contents.ts';

@@ -6,9 +6,10 @@
  * overlap. Invariant: the results are in the order of the items, and memory does not grow with their number but for a line per part.
  */
 import { Context } from '@temporalio/activity';
-import { CheckpointError, CheckpointLoadError, isCheckpointError, textOf } from '../../src/errors.ts';
-import { destinationOf } from '../../src/io/publish/destination.ts';
+import { CheckpointError, CheckpointLoadError, textOf } from '../../src/errors.ts';
+import { isDiskFull } from '../../src/io/local/full-disk.ts';
 import { checkWritable } from '../../src/io/locations/places.ts';
+import { destinationOf } from '../../src/io/publish/destination.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import type { BatchItem, Noted, Outcome } from '../../src/pipeline/batch.ts';
 import type { Services, Workspace } from '../services.ts';
@@ -16,8 +17,6 @@ import type { FinishInput, RecordInput } from './index.ts';
 import { itemsOf } from './list.ts';
 
 const GROUP = 64;
-/** What a disk says that has no room, or none for this user. */
-const FULL = ['ENOSPC', 'EDQUOT'];
 
 /** A part, and the least index in it. */
 interface PartReference extends BlobReference {
@@ -79,14 +78,9 @@ export async function finishResults(services: Services, { workspace, part, resul
   await destinationOf(services.storage, results)
     .writeLong(results, lines)
     .catch((error: unknown) => {
-      throw isFull(error) ? noRoom(results, error) : error;
+      throw isDiskFull(error) ? noRoom(results, error) : error;
     });
   return results;
-}
-
-function isFull(error: unknown): boolean {
-  const said = isCheckpointError(error) ? error.cause : error;
-  return said instanceof Error && 'code' in said && FULL.includes(String(said.code));
 }
 
 /** No attempt finds it unless somebody makes it, and the workspace takes the results meanwhile. */

@@ -1,7 +1,7 @@
 /** `modifier.cast`: dtypes by glob; values are converted while they are published, as torch's `.to()` does. */
 import { z } from 'zod';
 import { dtypeKind, dtypeNamed, isCastable, type Dtype } from '../../src/model/dtype.ts';
-import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/model/text.ts';
 import { castTensors } from '../../src/transform/cast-tensors.ts';
 import { compileGlob } from '../../src/transform/patterns.ts';
 import { briefList } from '../../src/transform/record.ts';

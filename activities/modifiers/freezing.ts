@@ -1,7 +1,7 @@
 /** `modifier.freezing`: names the parameters that whoever loads the file should not train. */
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../src/errors.ts';
-import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/model/text.ts';
 import { freezeModules } from '../../src/transform/freeze.ts';
 import { modifyPlan } from '../modify-plan.ts';
 import { refusedBy } from '../option-checks.ts';

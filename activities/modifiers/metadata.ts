@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../src/errors.ts';
 import { FROZEN_KEY } from '../../src/model/plan.ts';
-import { formatCount } from '../../src/pipeline/text.ts';
+import { formatCount } from '../../src/model/text.ts';
 import { modifyPlan } from '../modify-plan.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';

@@ -1,6 +1,6 @@
 /** `modifier.rename`: new names by a prefix stripped, regular expressions in order, a prefix added. */
 import { z } from 'zod';
-import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/model/text.ts';
 import { compileRegex } from '../../src/transform/patterns.ts';
 import { renameTensors } from '../../src/transform/rename.ts';
 import { modifyPlan } from '../modify-plan.ts';

@@ -1,6 +1,6 @@
 /** `modifier.select`: which tensors are published, by globs over their names. */
 import { z } from 'zod';
-import { formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { formatCount, formatNumber } from '../../src/model/text.ts';
 import { compileGlob } from '../../src/transform/patterns.ts';
 import { chooseTensors } from '../../src/transform/select-tensors.ts';
 import { modifyPlan } from '../modify-plan.ts';

@@ -9,9 +9,9 @@ import { z } from 'zod';
 import { CheckpointError, type Json } from '../../src/errors.ts';
 import { checkShards, layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
 import type { Arrange } from '../../src/formats/safetensors/layout.ts';
-import { FORMATS } from '../../src/model/header.ts';
-import type { LeftOut, Plan } from '../../src/model/plan.ts';
-import { formatBytes, formatCount, parseBytes } from '../../src/pipeline/text.ts';
+import { LONG_WORK } from '../../src/io/breath.ts';
+import type { TensorDigests } from '../../src/io/copy/copy.ts';
+import { digestTensors } from '../../src/io/digests/digest-tensors.ts';
 import {
   copyArrangement,
   destinationOf,
@@ -21,15 +21,15 @@ import {
   type Destination,
   type PublishedFile,
 } from '../../src/io/publish/destination.ts';
-import type { TensorDigests } from '../../src/io/copy/copy.ts';
 import type { ResumableProgress } from '../../src/io/publish/heartbeat.ts';
-import { LONG_WORK } from '../../src/io/breath.ts';
-import { digestTensors } from '../../src/io/digests/digest-tensors.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/publish/manifest.ts';
-import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish/publish-index.ts';
 import { existsError } from '../../src/io/publish/overwrite.ts';
-import { checkOutput } from '../../src/io/storage/storage.ts';
+import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish/publish-index.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/publish/withdraw.ts';
+import { checkOutput } from '../../src/io/storage/storage.ts';
+import { FORMATS } from '../../src/model/header.ts';
+import type { LeftOut, Plan } from '../../src/model/plan.ts';
+import { formatBytes, formatCount, parseBytes } from '../../src/model/text.ts';
 import { refusedBy } from '../option-checks.ts';
 import { keepPublished } from '../published.ts';
 import { defineStage, type StageCall } from '../stage.ts';

@@ -1,6 +1,6 @@
 /** A safetensors file of noise: header of the given tensors in order, padded to 8 bytes, then their bytes. */
-import { writeFileWhole } from './output-file.ts';
 import { NOISE_BLOCK, noise } from './noise.ts';
+import { writeFileWhole } from './output-file.ts';
 import { elements } from './pickle.ts';
 
 export async function writeSafetensors(

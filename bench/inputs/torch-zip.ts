@@ -6,8 +6,8 @@
  */
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { writeFileWhole, type OutputFile } from './output-file.ts';
 import { NOISE_BLOCK, noise } from './noise.ts';
+import { writeFileWhole, type OutputFile } from './output-file.ts';
 import { writePickle, type PickleValue } from './pickle.ts';
 
 const ALIGNMENT = 64;

@@ -1,10 +1,10 @@
 /** Conversion against `cp`: `ckpt run` of the usual pipeline, whole process, beside a copy of as many bytes as it publishes. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { InputName } from '../inputs/recipes.ts';
 import { measurement, sampleOf, type Measurement } from '../measurement.ts';
 import { runProgram } from '../process.ts';
 import { convert, runTimes, type Scene } from '../scene.ts';
-import type { InputName } from '../inputs/recipes.ts';
 
 const RUNS = 5;
 /** The budget: 1.2 times the copy, and a second of orchestration. */

@@ -6,8 +6,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PIPELINE_WORKFLOW, TASK_QUEUE, type PipelineResult } from '../../src/pipeline/contract.ts';
 import { measurement, type Measurement } from '../measurement.ts';
-import { CKPT, PROJECT_ROOT } from '../project.ts';
 import { startProgram, watchMemory } from '../process.ts';
+import { CKPT, PROJECT_ROOT } from '../project.ts';
 import { conversion, runTimes, type Scene } from '../scene.ts';
 
 const RUNS = 40;

@@ -5,8 +5,8 @@ import { DeleteObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-s
 import { startFaultProxy } from '../../test/support/fault-proxy.ts';
 import { startS3Server, type S3TestServer } from '../../test/support/s3-server.ts';
 import { measurement, type Measurement } from '../measurement.ts';
-import { CKPT } from '../project.ts';
 import { runProgram, type Finished } from '../process.ts';
+import { CKPT } from '../project.ts';
 import { convert, runTimes, type Scene } from '../scene.ts';
 
 const RUNS = 5;

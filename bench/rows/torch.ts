@@ -2,8 +2,8 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { measurement, type Measurement } from '../measurement.ts';
-import { PROJECT_ROOT } from '../project.ts';
 import { runProgram, type Finished } from '../process.ts';
+import { PROJECT_ROOT } from '../project.ts';
 import { convert, type Scene } from '../scene.ts';
 
 const RUNS = 3;

@@ -5,7 +5,7 @@
  * other; what transfers hold together stays within the memory that the worker may use.
  */
 import { CheckpointConfigError } from '../errors.ts';
-import { formatBytes, formatCount } from '../pipeline/text.ts';
+import { formatBytes, formatCount } from '../model/text.ts';
 
 const MIB = 2 ** 20;
 /** Node, the SDK, its cache of workflows, and what is parsed of an ordinary header: measured with an idle worker and a busy one. */

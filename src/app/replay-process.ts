@@ -1,6 +1,6 @@
 /** The process of a replay: takes the path of a bundle, and tells its parent what comes of each history. */
-import { DeterminismViolationError } from '@temporalio/workflow';
 import { Worker } from '@temporalio/worker';
+import { DeterminismViolationError } from '@temporalio/workflow';
 import { CheckpointLoadError, reportOf, textOf } from '../errors.ts';
 import { historiesInBundle } from '../io/bundle.ts';
 import type { ReplayMessage } from './replay.ts';

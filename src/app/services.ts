@@ -1,16 +1,16 @@
 /** What a worker's stages get of this machine. */
+import type { Services, Workspace } from '../../activities/services.ts';
 import { CheckpointConfigError } from '../errors.ts';
-import { inlineBlob, inlineValue } from '../io/workspace/inline-blob.ts';
 import { openSource } from '../io/locations/open.ts';
-import { recentValues, type RecentValues } from '../io/workspace/recent-values.ts';
-import type { Storage } from '../io/storage/storage.ts';
-import { slots } from '../io/slots.ts';
-import { openWorkspace } from '../io/workspace/workspace.ts';
 import { destinationOf, outputUri } from '../io/publish/destination.ts';
 import { isS3 } from '../io/s3/location.ts';
-import type { BlobReference } from '../model/context.ts';
+import { slots } from '../io/slots.ts';
+import type { Storage } from '../io/storage/storage.ts';
+import { inlineBlob, inlineValue } from '../io/workspace/inline-blob.ts';
+import { recentValues, type RecentValues } from '../io/workspace/recent-values.ts';
 import { openStoreWorkspace } from '../io/workspace/workspace-store.ts';
-import type { Services, Workspace } from '../../activities/services.ts';
+import { openWorkspace } from '../io/workspace/workspace.ts';
+import type { BlobReference } from '../model/context.ts';
 import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';
 import { unfenced } from './storage.ts';

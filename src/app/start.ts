@@ -4,14 +4,14 @@ import { WorkflowExecutionAlreadyStartedError, type Client } from '@temporalio/c
 import type { SearchAttributePair } from '@temporalio/common';
 import { CheckpointConfigError } from '../errors.ts';
 import { refuseCredential } from '../io/http/url.ts';
+import { within } from '../model/text.ts';
 import { attributePairs } from '../pipeline/attribute-pairs.ts';
-import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
 import { checkBatch, checkBatchId } from '../pipeline/batch-document.ts';
+import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
 import { checkDocument } from '../pipeline/document.ts';
 import { ATTRIBUTES_MEMO, startAttributes, type SearchAttributeName } from '../pipeline/search-attributes.ts';
 import { startDetails } from '../pipeline/start-details.ts';
-import { within } from '../pipeline/text.ts';
 import { refuseRelative } from './relative.ts';
 import { attributesNote, registeredAttributes, type Registered } from './temporal/search-attributes.ts';
 

@@ -5,9 +5,9 @@ import { CheckpointConfigError, textOf } from '../errors.ts';
 import { makeFolder } from '../io/local/folders.ts';
 import { localPath } from '../io/local/local-file.ts';
 import { isS3, parseS3Prefix } from '../io/s3/location.ts';
-import { createStorage, type Storage } from '../io/storage/storage.ts';
 import { NO_SETTINGS, type StorageSettings } from '../io/storage/settings.ts';
-import { ended } from '../pipeline/text.ts';
+import { createStorage, type Storage } from '../io/storage/storage.ts';
+import { ended } from '../model/text.ts';
 import { readEnvironment, type Environment } from './environment.ts';
 
 export interface StorageSetup {

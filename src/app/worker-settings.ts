@@ -1,6 +1,6 @@
 /** What `ckpt worker` is told, by options or else by variables, as values. A mistake is a `CheckpointConfigError` that names it. */
 import { CheckpointConfigError } from '../errors.ts';
-import { parseBytes, SIZE } from '../pipeline/text.ts';
+import { parseBytes, SIZE } from '../model/text.ts';
 import { parseAddress, type Address } from './addresses.ts';
 import { capacityOf, type Capacity } from './capacity.ts';
 import { readEnvironment, type WorkerVariables } from './environment.ts';

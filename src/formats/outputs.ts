@@ -5,6 +5,7 @@
  * stands in exactly one of them.
  */
 import { CheckpointConfigError } from '../errors.ts';
+import { shardIndexName, shardName } from '../model/checkpoint-names.ts';
 import { tensorBytes } from '../model/dtype.ts';
 import { withFloat4As } from '../model/float4.ts';
 import type { Format } from '../model/header.ts';
@@ -100,8 +101,7 @@ function safetensorsShards(
   { name, arrange }: OutputOptions,
 ): Pick<Outputs, 'files' | 'index' | 'placeOf'> {
   const places: { file: number; tensor: number }[] = [];
-  const stem = name.replace(/\.safetensors$/i, '');
-  const nameOf = (shard: number): string => `${stem}-${number5(shard + 1)}-of-${number5(sharded.length)}.safetensors`;
+  const nameOf = (shard: number): string => shardName(name, shard, sharded.length);
   const files = sharded.map((members, shard): OutputFile => {
     for (let tensor = 0; tensor < members.length; tensor++) places[members[tensor]!] = { file: shard, tensor };
     return { name: nameOf(shard), layout: layoutSafetensors({ ...plan, tensors: members.map((index) => plan.tensors[index]!) }, arrange) };
@@ -112,7 +112,7 @@ function safetensorsShards(
   // Written by hand: as an object, a tensor named __proto__ or 7 would be lost or moved.
   const map = names.map(([tensor, file]) => `    ${JSON.stringify(tensor)}: ${JSON.stringify(file)}`);
   const text = `{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${map.join(',\n')}\n  }\n}\n`;
-  return { files, index: { name: `${stem}.safetensors.index.json`, text }, placeOf: (index) => places[index]! };
+  return { files, index: { name: shardIndexName(name), text }, placeOf: (index) => places[index]! };
 }
 
 /** In the plan's order; a tensor larger than the limit has a file of its own. */
@@ -129,10 +129,6 @@ function shards({ tensors }: Plan, limit: number): readonly (readonly number[])[
     room -= bytes;
   }
   return found;
-}
-
-function number5(value: number): string {
-  return String(value).padStart(5, '0');
 }
 
 function trainingKeys({ trainingState }: Plan): readonly string[] {

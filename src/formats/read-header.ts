@@ -3,14 +3,15 @@
  */
 import { CheckpointConfigError, CheckpointLoadError, isCheckpointError } from '../errors.ts';
 import type { ByteSource, OpenSibling } from '../model/byte-source.ts';
+import { isIndexName } from '../model/checkpoint-names.ts';
 import type { Container, Header } from '../model/header.ts';
 import { pruned } from '../model/tree.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
 import { refuseDangerous } from './pickle/read.ts';
 import { refuseDangerousPickle } from './pickle/refuse-pickle.ts';
-import { globalsOf } from './scan/scan.ts';
 import { readSafetensors } from './safetensors/read.ts';
-import { isIndexName, readSharded } from './sharded/read.ts';
+import { globalsOf } from './scan/scan.ts';
+import { readSharded } from './sharded/read.ts';
 import { isBarePickle, readLegacy } from './torch/legacy.ts';
 import { readTorchZip } from './torch/read-zip.ts';
 import { withoutWeights } from './torch/state-dict.ts';

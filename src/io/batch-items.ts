@@ -11,14 +11,14 @@ import { pathToFileURL } from 'node:url';
 import { CsvError, parse } from 'csv-parse';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, isCheckpointError } from '../errors.ts';
 import type { ByteSource } from '../model/byte-source.ts';
-import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { itemOf } from '../pipeline/batch-template.ts';
+import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { compilePathGlob } from '../transform/patterns.ts';
-import { objectsIn, type FileBelow } from './locations/files-below.ts';
-import { foldersOf } from './locations/folders-of-globs.ts';
+import { refuseCredential } from './http/url.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { FORBIDDEN, localPath } from './local/local-file.ts';
-import { refuseCredential } from './http/url.ts';
+import { objectsIn, type FileBelow } from './locations/files-below.ts';
+import { foldersOf } from './locations/folders-of-globs.ts';
 import { isS3 } from './s3/location.ts';
 import type { Storage } from './storage/storage.ts';
 

@@ -4,10 +4,10 @@
  * Invariant: a header is plain JSON, complete (everything the file holds is named in it), and checked (every tensor's bytes
  * lie inside a storage, every storage inside its file), so that later stages compute with it and never read a header again.
  */
+import type { JsonObject } from '../errors.ts';
 import type { PinnedFile } from './byte-source.ts';
 import type { Dtype } from './dtype.ts';
 import type { GlobalUse, ValueTree } from './value.ts';
-import type { JsonObject } from '../errors.ts';
 
 export const FORMATS = ['lightning', 'pytorch', 'state_dict', 'safetensors'] as const;
 /** What the content is, by the detection rules; how it is packed is the container. */

@@ -9,8 +9,8 @@ import { CheckpointConfigError, withoutUserInfo, type Json } from '../errors.ts'
 import { formatNamed } from '../model/header.ts';
 import { isMapping } from '../model/json.ts';
 import { schemeOf } from '../model/scheme.ts';
+import { didYouMean } from '../model/suggestions.ts';
 import { STAGE_KINDS } from './contract.ts';
-import { didYouMean } from './suggestions.ts';
 
 const ROOT = 'anemoi.training.checkpoint';
 

@@ -1,6 +1,6 @@
 /** What the Temporal UI shows of a batch while it runs. Workflow-safe. */
+import { escapeMarkdown } from '../model/text.ts';
 import type { BatchResult } from './batch.ts';
-import { escapeMarkdown } from './text.ts';
 
 /** Markdown for the current details. */
 export function batchDetails(result: BatchResult): string {

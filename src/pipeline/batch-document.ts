@@ -1,12 +1,12 @@
 /** The shape of a batch document. Workflow-safe: the batch itself checks what it was started with. */
 import { CheckpointConfigError, isCheckpointError } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
-import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
+import { didYouMean } from '../model/suggestions.ts';
+import { within } from '../model/text.ts';
 import { itemOf } from './batch-template.ts';
+import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
 import { checkDocument } from './document.ts';
 import { checkName } from './names.ts';
-import { didYouMean } from './suggestions.ts';
-import { within } from './text.ts';
 
 /** Temporal takes at most 2000 open children of a workflow. */
 export const MOST_CONCURRENT = 1000;

@@ -1,9 +1,9 @@
 /** Items, and what one makes of the template. Workflow-safe. */
 import { CheckpointConfigError, type Json } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
+import { didYouMean } from '../model/suggestions.ts';
 import type { BatchItem } from './batch.ts';
 import type { PipelineInput } from './contract.ts';
-import { didYouMean } from './suggestions.ts';
 
 /** Characters of an item's JSON: pages of items pass through history. */
 const MOST_ITEM = 16 * 1024;

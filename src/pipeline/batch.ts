@@ -6,8 +6,8 @@
  */
 import type { ErrorReport, JsonObject } from '../errors.ts';
 import type { BlobReference } from '../model/context.ts';
+import { within } from '../model/text.ts';
 import type { PipelineInput } from './contract.ts';
-import { within } from './text.ts';
 
 export const BATCH_WORKFLOW = 'checkpointBatch';
 export const PAUSE_SIGNAL = 'pause';

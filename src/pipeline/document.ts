@@ -5,9 +5,9 @@
  */
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
+import { didYouMean } from '../model/suggestions.ts';
 import { ON_ERROR, STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
 import { checkName } from './names.ts';
-import { didYouMean } from './suggestions.ts';
 
 export const PIPELINE_KEYS = [
   'name',

@@ -4,8 +4,8 @@
  * Invariant: one record per stage, in order, and a metadata key `stage_{i}_{type}` for every stage that ended.
  */
 import type { ErrorReport, Json, JsonObject } from '../errors.ts';
+import { escapeMarkdown } from '../model/text.ts';
 import type { AttemptRecord, PipelineInput, StageRecord, StageStatus, StageTry, Waiting } from './contract.ts';
-import { escapeMarkdown } from './text.ts';
 
 /** Attempts of a try, and tries of a stage, that a result lists: results stay small whatever happens. */
 const MOST_ATTEMPTS = 8;

@@ -1,9 +1,9 @@
 /** Answers to a run that waits: what is a well-formed one, and what it makes of the stage. Pure and workflow-safe. */
 import { CheckpointConfigError, type Json, type JsonObject } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
+import { didYouMean } from '../model/suggestions.ts';
 import { RESOLUTIONS, type Resolution, type StageSpec } from './contract.ts';
 import { checkStage } from './document.ts';
-import { didYouMean } from './suggestions.ts';
 
 /** Deeper options are none of ours. */
 const DEEPEST = 20;

@@ -5,11 +5,11 @@
  */
 import { CheckpointConfigError } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
+import { didYouMean } from '../model/suggestions.ts';
 import { checkBatch } from './batch-document.ts';
 import type { BatchInput, BatchStatus } from './batch.ts';
 import type { PipelineInput, RunStatus } from './contract.ts';
 import { checkDocument } from './document.ts';
-import { didYouMean } from './suggestions.ts';
 
 /** Key of the memo of the started workflows that says when their schedule starts them, as it was written. */
 export const SCHEDULE_MEMO = 'checkpoint_schedule';

@@ -1,9 +1,9 @@
 /** What a stage is about to do, in a few words: the UI shows them behind the activity's type. Pure and workflow-safe. */
 import type { Json } from '../errors.ts';
 import type { CheckpointContext } from '../model/context.ts';
+import { formatBytes, formatCount } from '../model/text.ts';
 import type { StageRecord, StageSpec } from './contract.ts';
 import { optionsOf } from './document.ts';
-import { formatBytes, formatCount } from './text.ts';
 
 /** Of one line: the timeline writes it beside a bar. */
 const MOST_CHARACTERS = 100;

@@ -1,7 +1,7 @@
 /** What a run is about to do, in Markdown, for the details that it is started with. Workflow-safe. */
+import { escapeMarkdown } from '../model/text.ts';
 import type { PipelineInput } from './contract.ts';
 import { optionsOf } from './document.ts';
-import { escapeMarkdown } from './text.ts';
 
 /** Values longer than this are cut: the whole document is the run's input. */
 const MOST_CHARACTERS = 200;

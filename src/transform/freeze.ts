@@ -6,8 +6,8 @@
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { dtypeKind, type Dtype } from '../model/dtype.ts';
 import type { Plan } from '../model/plan.ts';
+import { nearNames } from '../model/suggestions.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
-import { nearNames } from '../pipeline/suggestions.ts';
 import { withFrozen } from './frozen.ts';
 import { tiesOf } from './ties.ts';
 

@@ -11,10 +11,10 @@ import { movedBehind, type Header, type Storage, type Tensor } from '../model/he
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
-import { matchTarget, sameShape, type Match, type NamedTensor } from './match.ts';
-import { chunkingFix } from './migration.ts';
 import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
 import { noDenseForm, otherContent } from './left-out.ts';
+import { matchTarget, sameShape, type Match, type NamedTensor } from './match.ts';
+import { chunkingFix } from './migration.ts';
 import { attributesWithPrefixes, withPrefixes } from './module-paths.ts';
 import { refuseTwins } from './rename.ts';
 import { placeOf } from './ties.ts';

@@ -9,8 +9,8 @@ import { dtypeKind, isCastable } from '../model/dtype.ts';
 import { float4As } from '../model/float4.ts';
 import type { Tensor } from '../model/header.ts';
 import type { LeftOut } from '../model/plan.ts';
+import { nearNames } from '../model/suggestions.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
-import { nearNames } from '../pipeline/suggestions.ts';
 import { hintText, renameHints } from './rename-hints.ts';
 
 /** Entries of a list in an error's details; the counts beside it are of all. */

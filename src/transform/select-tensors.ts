@@ -1,7 +1,7 @@
 /** Which planned tensors are published, by globs over their names. Pure, O(names × globs). */
 import { CheckpointIncompatibleError } from '../errors.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
-import { didYouMean } from '../pipeline/suggestions.ts';
+import { didYouMean } from '../model/suggestions.ts';
 import { withFrozen } from './frozen.ts';
 import { compileGlob, slices } from './patterns.ts';
 import { staleState } from './stale-state.ts';

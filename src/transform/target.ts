@@ -1,11 +1,11 @@
 /** A target out of a checkpoint's header or out of a JSON spec `{name: {shape, dtype}}`; everything is checked here. */
 import { CheckpointConfigError, CheckpointValidationError } from '../errors.ts';
 import { dtypeNamed, elementCount } from '../model/dtype.ts';
-import type { Header } from '../model/header.ts';
-import type { Target, TargetTensor } from '../model/target.ts';
-import { didYouMean } from '../pipeline/suggestions.ts';
-import { ended } from '../pipeline/text.ts';
 import { DTYPES } from '../model/dtype.ts';
+import type { Header } from '../model/header.ts';
+import { didYouMean } from '../model/suggestions.ts';
+import type { Target, TargetTensor } from '../model/target.ts';
+import { ended } from '../model/text.ts';
 
 /** torch itself stops at 64 dimensions. */
 const MAX_DIMENSIONS = 64;

@@ -6,8 +6,8 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { batchActivities, type BatchActivities } from '../../activities/batch/index.ts';
 import { loadCatalog } from '../../activities/catalog.ts';
-import { LIST_ACTIVITY, PAGE_ACTIVITY, type BatchItem, type BatchItems } from '../../src/pipeline/batch.ts';
 import { refuseTaken } from '../../src/pipeline/batch-template.ts';
+import { LIST_ACTIVITY, PAGE_ACTIVITY, type BatchItem, type BatchItems } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
 import { servicesOf } from '../support/temporal.ts';
 

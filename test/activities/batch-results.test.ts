@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { loadCatalog } from '../../activities/catalog.ts';
 import { batchActivities, type BatchActivities } from '../../activities/batch/index.ts';
+import { loadCatalog } from '../../activities/catalog.ts';
+import type { BlobReference } from '../../src/model/context.ts';
 import {
   FINISH_ACTIVITY,
   LIST_ACTIVITY,
@@ -16,7 +17,6 @@ import {
   type Noted,
   type Outcome,
 } from '../../src/pipeline/batch.ts';
-import type { BlobReference } from '../../src/model/context.ts';
 import { servicesOf } from '../support/temporal.ts';
 
 const ITEMS = 20_000;

@@ -5,8 +5,8 @@ import { Ajv } from 'ajv';
 import { parse } from 'yaml';
 import { batchSchema } from '../../activities/batch-schema.ts';
 import { loadCatalog } from '../../activities/catalog.ts';
-import { BATCH_KEYS } from '../../src/pipeline/batch.ts';
 import { checkBatch } from '../../src/pipeline/batch-document.ts';
+import { BATCH_KEYS } from '../../src/pipeline/batch.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 
 const schema = JSON.parse(readFileSync(join(PROJECT_ROOT, 'schema', 'batch.schema.json'), 'utf8')) as { properties: object };

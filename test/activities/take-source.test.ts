@@ -1,12 +1,12 @@
 /** What a source records, and what a worker that takes known names only says of one. */
 import { expect, test } from '@jest/globals';
-import type { JsonObject } from '../../src/errors.ts';
 import type { StageCall } from '../../activities/stage.ts';
 import { takeSource } from '../../activities/take-source.ts';
+import type { JsonObject } from '../../src/errors.ts';
 import { openSource } from '../../src/io/locations/open.ts';
-import { fixture } from '../support/project.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';
+import { fixture } from '../support/project.ts';
 
 function take(path: string, refuseUnknown: boolean, stateDictKey?: string, metadata: JsonObject = {}): Promise<unknown> {
   const workspace = { putJson: async () => ({ uri: 'memory:///header' }) };

@@ -1,8 +1,8 @@
 /** What is refused before anything is sent to the server, whoever starts it. */
 import { expect, test } from '@jest/globals';
+import { CheckpointBatches } from '../../src/app/batch-client.ts';
 import { newId, startOptions, type Access, type Work } from '../../src/app/start.ts';
 import type { CheckpointError } from '../../src/errors.ts';
-import { CheckpointBatches } from '../../src/app/batch-client.ts';
 import { checkBatchId } from '../../src/pipeline/batch-document.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
 

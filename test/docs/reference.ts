@@ -5,11 +5,11 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { loadCatalog } from '../../activities/catalog.ts';
 import { pipelineSchema } from '../../activities/pipeline-schema.ts';
 import { settingsSchema } from '../../src/io/storage/settings-file.ts';
 import { STAGE_CONTROLS } from '../../src/pipeline/contract.ts';
-import { z } from 'zod';
 import { CLI } from '../support/cli.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 

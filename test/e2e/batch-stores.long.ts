@@ -6,12 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { BatchResult, Outcome } from '../../src/pipeline/batch.ts';
 import { registerAttributes } from '../../src/app/temporal/search-attributes.ts';
+import type { BatchResult, Outcome } from '../../src/pipeline/batch.ts';
 import { ckpt } from '../support/cli.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
-import { tinySafetensors } from '../support/tiny-safetensors.ts';
 import { devServer } from '../support/temporal.ts';
+import { tinySafetensors } from '../support/tiny-safetensors.ts';
 
 const LONG = 240_000;
 const ITEMS = 12;

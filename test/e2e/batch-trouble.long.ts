@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Worker } from '@temporalio/worker';
 import type { BatchActivities, Child, FinishInput, ListInput } from '../../activities/batch/index.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
 import {
   AWAIT_ACTIVITY,
@@ -18,7 +19,6 @@ import {
   type BatchProgress,
   type BatchResult,
 } from '../../src/pipeline/batch.ts';
-import { CheckpointClient } from '../../src/app/client.ts';
 import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
 import { ckpt } from '../support/cli.ts';
 import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';

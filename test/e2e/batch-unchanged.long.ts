@@ -9,9 +9,9 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Services } from '../../activities/services.ts';
 import type { BatchResult, Outcome } from '../../src/pipeline/batch.ts';
 import type { StageSpec } from '../../src/pipeline/contract.ts';
-import { dict, tensor, torchFile } from '../support/torch-file.ts';
-import { tinySafetensors } from '../support/tiny-safetensors.ts';
 import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
+import { tinySafetensors } from '../support/tiny-safetensors.ts';
+import { dict, tensor, torchFile } from '../support/torch-file.ts';
 
 const LONG = 240_000;
 const ITEMS = [0, 1, 2, 3, 4, 5];

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { Worker } from '@temporalio/worker';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Worker } from '@temporalio/worker';
+import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../../src/pipeline/batch.ts';
 import type { StageInput } from '../../src/pipeline/contract.ts';
-import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
 import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
 

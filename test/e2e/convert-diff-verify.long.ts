@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { devServer } from '../support/temporal.ts';
-import { EXPECTED, fixture } from '../support/project.ts';
 import { ckpt as start, type Ended } from '../support/cli.ts';
+import { EXPECTED, fixture } from '../support/project.ts';
+import { devServer } from '../support/temporal.ts';
 import { dict, tensor, torchFile } from '../support/torch-file.ts';
 
 const LIGHTNING = 'good/lightning_trained.ckpt';

@@ -1,7 +1,7 @@
 /** `ckpt doctor` on real servers: one finding for each thing, what to do where it is wrong, and no credential anywhere. */
 import { randomBytes } from 'node:crypto';
-import { createServer } from 'node:http';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

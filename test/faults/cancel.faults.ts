@@ -2,12 +2,12 @@
  * A run that is cancelled ends within five seconds, wherever it is: while bytes move, and while a store says nothing any more.
  * The times are said; what is judged is that it ends cancelled and leaves nothing, as this machine may be slow.
  */
+import { createReadStream } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createReadStream } from 'node:fs';
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { StageSpec } from '../../src/pipeline/contract.ts';
 import type { Running } from '../support/cli.ts';
 import type { Seen } from '../support/fault-proxy.ts';

@@ -5,8 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ListMultipartUploadsCommand, ListPartsCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { PARTS_AT_ONCE } from '../../src/io/s3/send-parts.ts';
 import { PART } from '../../src/io/s3/parts.ts';
+import { PARTS_AT_ONCE } from '../../src/io/s3/send-parts.ts';
 import { S3_SETUP_TIMEOUT } from '../support/s3-server.ts';
 import { chosenSeed, isPart, openField, partNumber, say, seeded, type Field, type Lane, type Place } from './field.ts';
 

@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { isCheckpointError } from '../../src/errors.ts';
 import { readSafetensors } from '../../src/formats/safetensors/read.ts';
 import { openLocalFile } from '../../src/io/local/local-file.ts';
-import type { Header } from '../../src/model/header.ts';
 import { DTYPES, type Dtype } from '../../src/model/dtype.ts';
+import type { Header } from '../../src/model/header.ts';
 import { EXPECTED, fixture, type ExpectedGood } from '../support/project.ts';
 import { headerOf, publish } from '../support/published.ts';
 

@@ -7,8 +7,8 @@ import yauzl from 'yauzl';
 import { isCheckpointError } from '../../src/errors.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
 import { readArchive, readMember } from '../../src/formats/zip/archive.ts';
-import type { ByteSource } from '../../src/model/byte-source.ts';
 import { openLocalFile } from '../../src/io/local/local-file.ts';
+import type { ByteSource } from '../../src/model/byte-source.ts';
 import { EXPECTED, fixture } from '../support/project.ts';
 
 const archives = Object.entries(EXPECTED.good).filter(([, { container, may_refuse }]) => container === 'zip' && may_refuse !== true);

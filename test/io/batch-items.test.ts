@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { filesIn, listItems, pathGlob } from '../../src/io/batch-items.ts';
-import { compiled } from '../support/project.ts';
-import { asOwner } from '../support/as-owner.ts';
-import { start } from '../support/cli.ts';
 import { destinationOf } from '../../src/io/publish/destination.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { BatchItem, BatchItems } from '../../src/pipeline/batch.ts';
+import { asOwner } from '../support/as-owner.ts';
+import { start } from '../support/cli.ts';
+import { compiled } from '../support/project.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
 
 let folder: string;

@@ -1,12 +1,12 @@
 /** Four-bit floats under the names of both containers (test/oracle compares with the libraries' own files). */
 import { expect, test } from '@jest/globals';
-import { withFloat4As } from '../../src/model/float4.ts';
 import type { Dtype } from '../../src/model/dtype.ts';
+import { withFloat4As } from '../../src/model/float4.ts';
 import type { Header } from '../../src/model/header.ts';
 import type { Plan, PlannedTensor } from '../../src/model/plan.ts';
 import type { Target } from '../../src/model/target.ts';
-import { matchTarget } from '../../src/transform/match.ts';
 import { compareWeights } from '../../src/transform/compare-weights.ts';
+import { matchTarget } from '../../src/transform/match.ts';
 
 function tensor(dtype: Dtype, shape: readonly number[], origin: Partial<PlannedTensor['origin']> = {}): PlannedTensor {
   return { name: 'w', dtype, shape, origin: { dtype, shape, storage: 0, offset: 0, ...origin } };

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../src/errors.ts';
-import { PROJECT_ROOT } from '../support/project.ts';
 import { ANEMOI_CLASSES, understandDocument } from '../../src/pipeline/anemoi.ts';
+import { PROJECT_ROOT } from '../support/project.ts';
 
 const TYPES = [
   'source.local',

@@ -1,5 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { isCheckpointError } from '../../src/errors.ts';
+import { within } from '../../src/model/text.ts';
+import { checkBatch, checkBatchId } from '../../src/pipeline/batch-document.ts';
+import { expand, itemOf, refuseClimbing } from '../../src/pipeline/batch-template.ts';
 import {
   borne,
   childId,
@@ -11,9 +14,6 @@ import {
   type BatchStatus,
   type Totals,
 } from '../../src/pipeline/batch.ts';
-import { checkBatch, checkBatchId } from '../../src/pipeline/batch-document.ts';
-import { expand, itemOf, refuseClimbing } from '../../src/pipeline/batch-template.ts';
-import { within } from '../../src/pipeline/text.ts';
 
 const stages = [{ type: 'source.local', path: '${item.uri}' }, { type: 'loader.weights_only' }];
 const item = (key: string, columns: Record<string, string> = {}): BatchItem => ({ uri: `file:///in/${key}`, key, columns });

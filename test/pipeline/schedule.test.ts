@@ -4,8 +4,8 @@ import { dirname, join, resolve } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { Ajv } from 'ajv';
 import { parse } from 'yaml';
-import { checkSchedule, SCHEDULE_KEYS, secondsOf } from '../../src/pipeline/schedule.ts';
 import { scheduleSchema } from '../../src/pipeline/schedule-schema.ts';
+import { checkSchedule, SCHEDULE_KEYS, secondsOf } from '../../src/pipeline/schedule.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 
 const pipeline = { stages: [] };

@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { EMPTY_CONTEXT } from '../../src/model/context.ts';
+import type { StageSpec } from '../../src/pipeline/contract.ts';
 import { newHistory, withRecord } from '../../src/pipeline/history.ts';
 import { stageAim } from '../../src/pipeline/stage-aim.ts';
-import type { StageSpec } from '../../src/pipeline/contract.ts';
 
 const READ = withRecord(newHistory({ stages: [{ type: 'source.s3' }] }), 0, {
   status: 'completed',

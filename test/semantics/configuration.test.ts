@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadCatalog } from '../../activities/catalog.ts';
 import { readDocument, type DocumentSettings } from '../../src/app/cli/document.ts';
 import type { CheckpointError } from '../../src/errors.ts';
+import { nearNames } from '../../src/model/suggestions.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
-import { nearNames } from '../../src/pipeline/suggestions.ts';
 
 const ROOT = 'anemoi.training.checkpoint';
 let folder: string;

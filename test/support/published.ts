@@ -6,9 +6,9 @@ import { layoutSafetensors } from '../../src/formats/safetensors/layout.ts';
 import type { Copied } from '../../src/io/copy/copy.ts';
 import { localPath, openPinned } from '../../src/io/local/local-file.ts';
 import { openSource } from '../../src/io/locations/open.ts';
+import { siblingsOf } from '../../src/io/locations/siblings.ts';
 import { forgetPartials } from '../../src/io/publish/partials.ts';
 import { publishLocal } from '../../src/io/publish/publish-local.ts';
-import { siblingsOf } from '../../src/io/locations/siblings.ts';
 import type { Header } from '../../src/model/header.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 

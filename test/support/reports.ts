@@ -1,11 +1,11 @@
 /** Runs and batches for the tests of reports, made of plain data: a small transformer, a large one, and names that mean harm. */
 import { inflateSync } from 'node:zlib';
-import type { Outcome } from '../../src/pipeline/batch.ts';
-import type { PipelineResult, StageRecord } from '../../src/pipeline/contract.ts';
+import type { Dtype } from '../../src/model/dtype.ts';
 import type { Header } from '../../src/model/header.ts';
 import { NO_TRAINING } from '../../src/model/header.ts';
 import type { Plan } from '../../src/model/plan.ts';
-import type { Dtype } from '../../src/model/dtype.ts';
+import type { Outcome } from '../../src/pipeline/batch.ts';
+import type { PipelineResult, StageRecord } from '../../src/pipeline/contract.ts';
 import { batchContents } from '../../src/report/batch-contents.ts';
 import type { BatchContents, Contents, RunContents } from '../../src/report/contents.ts';
 import { unpackContents, type PackedContents } from '../../src/report/packed.ts';

@@ -1,6 +1,5 @@
 /** The test server must be one: what the code relies on and fakes lack is seen here to work. */
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -13,6 +12,7 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { noise } from './memory-source.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from './s3-server.ts';
 

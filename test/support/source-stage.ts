@@ -3,9 +3,9 @@ import { parseOptions, type Catalog } from '../../activities/catalog.ts';
 import type { Services } from '../../activities/services.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
 import type { CheckpointError, JsonObject } from '../../src/errors.ts';
-import { EMPTY_CONTEXT } from '../../src/model/context.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';
+import { EMPTY_CONTEXT } from '../../src/model/context.ts';
 
 export async function runSource(catalog: Catalog, services: Services, type: string, options: JsonObject): Promise<StageOutcome> {
   const stage = catalog.get(type)!;

@@ -1,13 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError, JsonObject } from '../../src/errors.ts';
-import { renderTree } from '../../src/formats/torch/render-tree.ts';
 import { readHeader } from '../../src/formats/read-header.ts';
+import { renderTree } from '../../src/formats/torch/render-tree.ts';
 import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { Header, Tensor } from '../../src/model/header.ts';
 import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
 import { targetOfHeader, targetOfSpec } from '../../src/transform/target.ts';
-import { RULES } from '../support/load-rules.ts';
 import { headerOf, targetOf, type Shapes } from '../support/headers.ts';
+import { RULES } from '../support/load-rules.ts';
 import { fixture } from '../support/project.ts';
 
 const TRANSFER: LoadRules = { ...RULES, skipMismatched: true, fill: 'target' };

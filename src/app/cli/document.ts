@@ -6,14 +6,14 @@ import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
+import { refuseCredential } from '../../io/http/url.ts';
 import { isMapping } from '../../model/json.ts';
+import { didYouMean } from '../../model/suggestions.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
-import { refuseCredential } from '../../io/http/url.ts';
-import { didYouMean } from '../../pipeline/suggestions.ts';
-import { interpolate, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { documentVariables } from '../environment.ts';
+import { interpolate, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { absoluteLocation, callerFolder } from './paths.ts';
 
 /** Larger documents are no pipelines. */

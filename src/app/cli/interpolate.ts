@@ -6,7 +6,7 @@
  * run's history; credentials belong into the worker's own environment.
  */
 import { CheckpointConfigError } from '../../errors.ts';
-import { didYouMean } from '../../pipeline/suggestions.ts';
+import { didYouMean } from '../../model/suggestions.ts';
 
 export interface Values {
   readonly environment: Readonly<Record<string, string | undefined>>;

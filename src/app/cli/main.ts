@@ -2,14 +2,14 @@
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { CheckpointConfigError, reportOf } from '../../errors.ts';
+import { packageVersion } from '../../io/package-version.ts';
 import { FORMATS } from '../../model/header.ts';
+import { isNamespaceMissing, namespaceError } from '../temporal/namespace.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins, seconds, stateDictKey } from './options.ts';
 import { note, printError, printJson, exitCodeOf } from './output.ts';
-import { isNamespaceMissing, namespaceError } from '../temporal/namespace.ts';
 import { addSchedule } from './schedule-commands.ts';
-import { packageVersion } from '../../io/package-version.ts';
 
 interface Common {
   readonly json?: boolean;

@@ -1,11 +1,11 @@
 /** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
 import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
+import { formatBytes, formatCount } from '../../model/text.ts';
 import { advise } from '../../pipeline/composition.ts';
 import type { PipelineInput, PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
 import { inLines, oneLine, visible, visibleJson } from './visible.ts';
 import { indented, widthOf } from './wrap.ts';
-import { formatBytes, formatCount } from '../../pipeline/text.ts';
 
 export interface OutputOptions {
   readonly json?: boolean;

@@ -1,7 +1,7 @@
 /** Where the user stands, and what locations mean from there. */
 import { isAbsolute, resolve } from 'node:path';
-import { schemeOf } from '../../model/scheme.ts';
 import { withHome } from '../../io/local/local-file.ts';
+import { schemeOf } from '../../model/scheme.ts';
 import { readEnvironment } from '../environment.ts';
 
 export function callerFolder(): string {

@@ -1,6 +1,6 @@
 /** The progress bar of a transfer: on a terminal only, on stderr. */
+import { formatBytes } from '../../model/text.ts';
 import type { TransferProgress } from '../../pipeline/contract.ts';
-import { formatBytes } from '../../pipeline/text.ts';
 
 const WIDTH = 30;
 

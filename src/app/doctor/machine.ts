@@ -2,7 +2,7 @@
 import { access, constants, mkdtemp, rmdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { textOf } from '../../errors.ts';
-import { formatBytes } from '../../pipeline/text.ts';
+import { formatBytes } from '../../model/text.ts';
 import { fine, problem, warning, type Finding } from './finding.ts';
 
 /** As `engines` in package.json; a test compares. */

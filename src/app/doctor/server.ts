@@ -4,13 +4,13 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '@temporalio/client';
 import { textOf } from '../../errors.ts';
+import { formatCount } from '../../model/text.ts';
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../pipeline/contract.ts';
-import { formatCount } from '../../pipeline/text.ts';
-import { pollersOf } from '../temporal/visibility.ts';
 import type { Environment } from '../environment.ts';
 import { findTemporalBinary } from '../temporal/binary.ts';
 import { findExisting, type TemporalAccess } from '../temporal/connect.ts';
 import { registeredAttributes } from '../temporal/search-attributes.ts';
+import { pollersOf } from '../temporal/visibility.ts';
 import { clockFinding } from './clock.ts';
 import { fine, problem, remark, warning, type Finding } from './finding.ts';
 

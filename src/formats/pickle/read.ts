@@ -9,9 +9,9 @@ import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value
 import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../limits-pickle.ts';
 import { plainCall, type Table } from './builtins.ts';
 import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
+import { checkExpansion } from './expansion.ts';
 import { isDangerousByModule, isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
-import { checkExpansion } from './expansion.ts';
 import { keyPlaces } from './key-places.ts';
 import { keyReader } from './keys.ts';
 import { openMemo } from './memo.ts';

@@ -7,6 +7,7 @@
  */
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
+import { isIndexName } from '../../model/checkpoint-names.ts';
 import { NO_TRAINING, movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
@@ -21,11 +22,6 @@ const SHARDS_MAX = 10_000;
 const AT_ONCE = 4;
 /** Names that a finding lists. */
 const LISTED = 10;
-
-/** True for a file name that says it is an index of shards. */
-export function isIndexName(uri: string): boolean {
-  return /\.index\.json$/i.test(uri);
-}
 
 /** Reads an index and the headers of its shards by `readShard`. */
 export async function readSharded(

@@ -4,8 +4,8 @@
  * Invariant: of the keys at a level the longest one that the path begins with is taken, so that a key with dots in it is reached
  * as it stands, and one path names one value.
  */
-import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { dictAt, entryOf, keyText, type Dict } from '../../model/dict-path.ts';
+import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 
 /** Characters of a path; module paths of large models have some 200. Each dot of it may cost a look at what stands before. */
 export const PATH_MAX = 1000;

@@ -7,9 +7,9 @@
  */
 import { CheckpointIncompatibleError } from '../../errors.ts';
 import { bytesPerElement, dtypeKind, isCastable, type Dtype } from '../../model/dtype.ts';
+import type { TensorFill } from '../copy/tensor-reader.ts';
 import { laneCast } from './cast-lanes.ts';
 import { F32_INFINITY, fromF32Bits, isBeyond, isSmallFloat, toF32Bits, type SmallFloat } from './float-bits.ts';
-import type { TensorFill } from '../copy/tensor-reader.ts';
 
 /** Source bytes read and converted at a time: stays in the processor's cache. */
 const CHUNK = 512 * 1024;

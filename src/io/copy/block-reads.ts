@@ -6,18 +6,18 @@
  */
 import type { Layout } from '../../formats/layout.ts';
 import { COUNT_SIZE } from '../../formats/torch/legacy.ts';
+import { likelyDataOffset } from '../../formats/zip/archive.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
+import { bytesPerElement } from '../../model/dtype.ts';
 import type { Storage, StorageLocation } from '../../model/header.ts';
 import type { Plan, PlannedTensor } from '../../model/plan.ts';
-import type { Part } from './blocks.ts';
-import { likelyDataOffset } from '../../formats/zip/archive.ts';
-import { bytesPerElement } from '../../model/dtype.ts';
 import { castFill, type CastReport } from '../cast/cast.ts';
-import { coalescing, type ByteRange, type CoalescingSource, type DirectRange } from './coalescing-source.ts';
-import { inflateBudget } from './inflate-budget.ts';
-import { copyHeld, heldStart } from './held-tensor.ts';
-import { OPEN_MAX, type OpenFiles } from './open-files.ts';
 import { settled } from '../settled.ts';
+import type { Part } from './blocks.ts';
+import { coalescing, type ByteRange, type CoalescingSource, type DirectRange } from './coalescing-source.ts';
+import { copyHeld, heldStart } from './held-tensor.ts';
+import { inflateBudget } from './inflate-budget.ts';
+import { OPEN_MAX, type OpenFiles } from './open-files.ts';
 import { openStorage, ranged, storedAt, type StorageReader } from './storage-reader.ts';
 import { isAsStored, tensorFill, type TensorFill } from './tensor-reader.ts';
 

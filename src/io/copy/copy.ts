@@ -8,14 +8,14 @@ import { setMaxListeners } from 'node:events';
 import type { Layout } from '../../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
-import { blockReads, isFar, type Overflow } from './block-reads.ts';
-import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
 import { JOIN_FROM, joinCrc32 } from '../digests/crc32-join.ts';
 import { crc32Of } from '../digests/crc32.ts';
 import { DIGEST_LENGTH, inlineDigester, threadDigester, threadDigesters, type Digester } from '../digests/digest.ts';
-import { openFiles } from './open-files.ts';
-import { settled } from '../settled.ts';
 import { tensorSums } from '../digests/tensor-sums.ts';
+import { settled } from '../settled.ts';
+import { blockReads, isFar, type Overflow } from './block-reads.ts';
+import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
+import { openFiles } from './open-files.ts';
 
 /** Blocks of memory: one being read, the others being digested and written. */
 const RING = 4;

@@ -2,9 +2,9 @@
 import { CheckpointLoadError } from '../../errors.ts';
 import type { Layout } from '../../formats/layout.ts';
 import type { Plan } from '../../model/plan.ts';
+import { isWholeStorage } from '../copy/tensor-reader.ts';
 import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
 import { crc32Of } from './crc32.ts';
-import { isWholeStorage } from '../copy/tensor-reader.ts';
 
 export interface TensorSums {
   /**

@@ -11,8 +11,8 @@ import { watched, type Watch } from '../range-read.ts';
 import { retrying } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
 import { checkSize, ifRange, isPlain, packedFault, statusFault, validatorOf } from './answer.ts';
-import type { Spooled } from './spool-cache.ts';
 import type { HttpPlace } from './source.ts';
+import type { Spooled } from './spool-cache.ts';
 
 /** Bytes by which room is made for a transfer of unknown length. */
 const ROOM_STEP = 64 * 2 ** 20;

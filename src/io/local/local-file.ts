@@ -6,14 +6,12 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { nearCheckpoints } from '../../model/checkpoint-names.ts';
 import { schemeOf } from '../../model/scheme.ts';
-import { editDistance } from '../../pipeline/suggestions.ts';
 import { NO_FENCE, type LocalFence } from '../storage/fence.ts';
 
 /** Bytes of a file that is read as a whole: a manifest of 600 000 tensors, as many as are read, has some 110 MB. */
 export const SMALL_MOST = 128 * 2 ** 20;
-
-const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
 /** The absolute path of a path (`~/` is the home of whoever runs this) or `file://` URI; other schemes are a `CheckpointConfigError`. */
 export function localPath(uri: string): string {
@@ -196,11 +194,7 @@ async function notFound(path: string, cause: Error): Promise<CheckpointNotFoundE
       { cause },
     );
   }
-  const wanted = basename(path);
-  const near = names
-    .filter((name) => CHECKPOINT_NAMES.test(name))
-    .sort((a, b) => editDistance(wanted, a) - editDistance(wanted, b) || (a < b ? -1 : 1))
-    .slice(0, 3);
+  const near = nearCheckpoints(basename(path), names);
   const hint = near.length === 0 ? ' The folder holds no checkpoint.' : ` The folder holds: ${near.join(', ')}.`;
   return new CheckpointNotFoundError(`There is no file ${path}.${hint}`, path, { cause, details: { near } });
 }

@@ -1,7 +1,7 @@
 /** One door for every place a checkpoint can lie in, for who reads its header. */
 import { windowed, type CountedSource } from '../caching-source.ts';
-import { checkpointFile } from './siblings.ts';
 import { createStorage, type Storage } from '../storage/storage.ts';
+import { checkpointFile } from './siblings.ts';
 
 /**
  * Opens a path or URI, or the file that stands for a folder, for reading a header; an unknown scheme is a `CheckpointConfigError` listing

@@ -7,8 +7,8 @@
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError } from '../../errors.ts';
-import { isIndexName } from '../../formats/sharded/read.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
+import { isCheckpointName, isIndexName } from '../../model/checkpoint-names.ts';
 import { isLocal } from '../../model/scheme.ts';
 import { localPath, localUri } from '../local/local-file.ts';
 import { isS3, parseS3Prefix, s3Uri } from '../s3/location.ts';
@@ -22,7 +22,6 @@ const FOUND_MOST = 100;
 
 /** What Hugging Face's libraries name the weights of a model's folder; of the same ones in both forms they read safetensors. */
 const WEIGHTS = /^(?:model|pytorch_model|adapter_model|diffusion_pytorch_model)\.(?:safetensors|bin)$/;
-const CHECKPOINT = /\.(?:safetensors|ckpt|pt|pth|bin)$/i;
 
 /** What opens the siblings of `uri` by `open`, whichever scheme it has. */
 export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSource>): OpenSibling {
@@ -93,7 +92,7 @@ async function checkpointsAmong(names: AsyncIterable<string>): Promise<Among> {
     isEmpty = false;
     if (isIndexName(name) || name === DISTRIBUTED_METADATA) indexes.push(name);
     else if (WEIGHTS.test(name)) weights.push(name);
-    else if (CHECKPOINT.test(name) && others.length < FOUND_MOST) others.push(name);
+    else if (isCheckpointName(name) && others.length < FOUND_MOST) others.push(name);
     if (indexes.length === FOUND_MOST) break;
   }
   return { indexes: indexes.toSorted(), weights: preferred(weights.toSorted()), others: others.toSorted(), isEmpty };

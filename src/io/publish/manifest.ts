@@ -1,11 +1,11 @@
 /** The manifest beside a published file: where it came from, what it holds, and what pins it. */
+import { CheckpointValidationError, isCheckpointError, type JsonObject } from '../../errors.ts';
+import { JSON_LIMITS, parseBounded } from '../../formats/json-bounds.ts';
 import type { PinnedFile } from '../../model/byte-source.ts';
 import { jsonText } from '../../model/json-text.ts';
 import type { LeftOut } from '../../model/plan.ts';
-import { CheckpointValidationError, isCheckpointError, type JsonObject } from '../../errors.ts';
-import { JSON_LIMITS, parseBounded } from '../../formats/json-bounds.ts';
-import type { Destination, Written } from './destination.ts';
 import { isHttp } from '../http/url.ts';
+import type { Destination, Written } from './destination.ts';
 import { pinOwn } from './own-files.ts';
 
 export interface ManifestContent {

@@ -13,10 +13,11 @@ import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../..
 import type { Layout } from '../../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
-import { keepsProgress } from './attempt-end.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from '../copy/copy.ts';
+import { isDiskFull } from '../local/full-disk.ts';
 import { makeNewFolder } from '../local/folders.ts';
 import { checkReplaceable, localPath } from '../local/local-file.ts';
+import { keepsProgress } from './attempt-end.ts';
 import { openOutput } from './output-file.ts';
 import { existsError, type Overwrite } from './overwrite.ts';
 import { discardPartials, finishedAs, leavePartials, noteMade, partialsFolder, partialsIn, recordFinished } from './partials.ts';
@@ -201,10 +202,8 @@ function noRoom(path: string, size: number, free: number | null): CheckpointErro
 /** The operating system's refusals in words; our own errors and cancellation pass. */
 function explain(error: unknown, path: string, size: number): unknown {
   if (isCheckpointError(error)) return error;
+  if (isDiskFull(error)) return noRoom(path, size, null);
   switch ((error as NodeJS.ErrnoException).code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return noRoom(path, size, null);
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

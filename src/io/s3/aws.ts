@@ -4,6 +4,8 @@
  * The SDK makes the requests and finds the credentials; it does not try again, since it would neither see a body that stalls
  * nor let us bound the requests.
  */
+import { isIP } from 'node:net';
+import type { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -21,8 +23,6 @@ import {
   UploadPartCopyCommand,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
-import { isIP } from 'node:net';
-import type { Readable } from 'node:stream';
 import type { S3Profile } from '../storage/settings.ts';
 import { isRetryableStatus, networkFault, oneLine, retryAfter, StoreFault } from '../store-fault.ts';
 import { openWire } from '../wire/pool.ts';

@@ -6,7 +6,7 @@ import {
   type CheckpointError,
   type JsonObject,
 } from '../../errors.ts';
-import { editDistance } from '../../pipeline/suggestions.ts';
+import { nearCheckpoints } from '../../model/checkpoint-names.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, waitText, type StoreFault } from '../store-fault.ts';
 import { s3Uri, type S3Location } from './location.ts';
@@ -14,8 +14,6 @@ import type { S3Place, S3Port } from './port.ts';
 
 /** Credentials that were good once. */
 export const EXPIRED = /^(ExpiredToken(Exception)?|TokenRefreshRequired|RequestExpired)$/;
-
-const CHECKPOINT_NAMES = /\.(ckpt|pt|pth|bin|safetensors)$/i;
 
 export interface S3Operation {
   readonly port: S3Port;
@@ -130,12 +128,10 @@ async function nearNames(
   const wanted = key.slice(folder.length);
   const limit = AbortSignal.any([AbortSignal.timeout(NEAR_TIMEOUT), ...(signal === undefined ? [] : [signal])]);
   const page = await port.list(bucket, folder, { flat: true, from: null }, limit).catch(() => null);
-  return (
-    page?.objects
-      .map((found) => found.key.slice(folder.length))
-      .filter((name) => CHECKPOINT_NAMES.test(name))
-      .sort((a, b) => editDistance(wanted, a) - editDistance(wanted, b) || (a < b ? -1 : 1))
-      .slice(0, 3) ?? null
+  if (page === null) return null;
+  return nearCheckpoints(
+    wanted,
+    page.objects.map((found) => found.key.slice(folder.length)),
   );
 }
 

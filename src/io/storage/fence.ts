@@ -6,8 +6,8 @@
  * change files inside an allowed folder while they are being read.
  */
 import { readlink, realpath } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import type { FileHandle } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { CheckpointConfigError } from '../../errors.ts';
 import { globFits, type Fence } from './settings.ts';
 

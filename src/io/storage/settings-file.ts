@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
-import { didYouMean } from '../../pipeline/suggestions.ts';
+import { didYouMean } from '../../model/suggestions.ts';
 
 const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL', abort: true }).refine((url) => {
   const { username, password } = new URL(url);

@@ -1,8 +1,8 @@
 /** A workspace in an S3 store: the same blobs under the same names as in a folder. */
 import { CheckpointNotFoundError } from '../../errors.ts';
 import { destinationOf, outputUri } from '../publish/destination.ts';
-import { jsonBlobs, type JsonBlobs } from './json-blobs.ts';
 import type { Storage } from '../storage/storage.ts';
+import { jsonBlobs, type JsonBlobs } from './json-blobs.ts';
 
 export function openStoreWorkspace(uri: string, storage: Storage, signal?: AbortSignal): JsonBlobs {
   const root = outputUri(uri.replace(/\/+$/, ''));

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CheckpointNotFoundError, CheckpointSourceError } from '../../errors.ts';
 import { writeAtomically } from '../local/atomic-file.ts';
-import { jsonBlobs, type JsonBlobs } from './json-blobs.ts';
 import { identityOf, localPath } from '../local/local-file.ts';
+import { jsonBlobs, type JsonBlobs } from './json-blobs.ts';
 
 /** Files whose content this process has seen to be right, as they were then. */
 const right = new Map<string, string>();

@@ -1,6 +1,6 @@
 /** What went in and what came out: bytes of each as one bar, and facts beside it. */
 import { barX, plot, text } from '@observablehq/plot';
-import { formatBytes, formatText } from '../../pipeline/text.ts';
+import { formatBytes, formatText } from '../../model/text.ts';
 import { MARK, type RunContents } from '../contents.ts';
 import { code, facts, figure, h, WIDTH } from './element.ts';
 import { counted, formatShare, grouped } from './text.ts';

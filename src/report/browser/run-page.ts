@@ -1,7 +1,7 @@
 /** The report of a run, section by section. */
 import type { Json } from '../../errors.ts';
+import { formatBytes } from '../../model/text.ts';
 import type { AttemptRecord, StageRecord } from '../../pipeline/contract.ts';
-import { formatBytes } from '../../pipeline/text.ts';
 import { MARK, type LeftOutFacts, type Mark, type RunContents, type TensorColumns } from '../contents.ts';
 import { code, disclosure, facts, h, plainTable, section } from './element.ts';
 import { flow } from './flow.ts';

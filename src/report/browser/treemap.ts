@@ -4,7 +4,7 @@
  * One cell is in the order of the Tab key; arrow keys go from there, Enter opens, Escape goes up. The same is below as a table.
  */
 import { hierarchy, treemap as layoutTreemap, type HierarchyRectangularNode } from 'd3-hierarchy';
-import { formatBytes } from '../../pipeline/text.ts';
+import { formatBytes } from '../../model/text.ts';
 import type { Mark, TensorColumns } from '../contents.ts';
 import { dtypeColour } from './dtypes.ts';
 import { disclosure, h, plainTable } from './element.ts';

@@ -1,8 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { clockFinding } from '../../../src/app/doctor/clock.ts';
 import { LEAST_NODE, nodeFinding } from '../../../src/app/doctor/machine.ts';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { PROJECT_ROOT } from '../../support/project.ts';
 
 const MINUTE = 60_000;

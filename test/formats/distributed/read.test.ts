@@ -1,6 +1,6 @@
 /** torch's distributed checkpoints: as torch's own conversion gives them; damaged and hostile ones refused. */
-import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';

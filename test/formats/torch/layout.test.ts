@@ -1,4 +1,5 @@
 /** Our torch archives, read back by our reader and by jszip; torch itself reads them in test/oracle. */
+import { crc32 } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import jszip from 'jszip';
 import { isCheckpointError } from '../../../src/errors.ts';
@@ -6,18 +7,17 @@ import { readHeader } from '../../../src/formats/read-header.ts';
 import { composeTree } from '../../../src/formats/torch/compose.ts';
 import { layoutTorch } from '../../../src/formats/torch/layout.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
-import { crc32 } from 'node:zlib';
 import { openPinned } from '../../../src/io/local/local-file.ts';
 import type { LeftOut, Plan } from '../../../src/model/plan.ts';
 import type { ValueTree } from '../../../src/model/value.ts';
 import { keepTrainingState } from '../../../src/transform/keep-training-state.ts';
 import { loadWeights } from '../../../src/transform/load.ts';
 import { selectWeights } from '../../../src/transform/select-weights.ts';
-import { RULES } from '../../support/load-rules.ts';
-import { EXPECTED, fixture } from '../../support/project.ts';
-import { memorySource } from '../../support/memory-source.ts';
 import { treeOf } from '../../support/headers.ts';
+import { RULES } from '../../support/load-rules.ts';
+import { memorySource } from '../../support/memory-source.ts';
 import { pickle } from '../../support/pickle.ts';
+import { EXPECTED, fixture } from '../../support/project.ts';
 import { bytesOf, digestsOf, headerOf } from '../../support/publish.ts';
 import { dict, tensor } from '../../support/torch-file.ts';
 import { zip } from '../../support/zip.ts';

@@ -1,13 +1,13 @@
 /** Every zip fixture of the torch family: read as expected, or refused with the right class. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import type { ByteSource } from '../../../src/model/byte-source.ts';
-import type { Header } from '../../../src/model/header.ts';
 import { isCheckpointError } from '../../../src/errors.ts';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { scanFile } from '../../../src/formats/scan/scan.ts';
 import { readTorchZip } from '../../../src/formats/torch/read-zip.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
+import type { ByteSource } from '../../../src/model/byte-source.ts';
+import type { Header } from '../../../src/model/header.ts';
 import { pickle } from '../../support/pickle.ts';
 import { EXPECTED, fixture } from '../../support/project.ts';
 import { dict, tensor } from '../../support/torch-file.ts';

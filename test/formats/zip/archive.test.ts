@@ -1,7 +1,7 @@
 /** Archives that disagree with themselves, one field at a time. */
 import { describe, expect, test } from '@jest/globals';
-import type { Finding } from '../../../src/model/header.ts';
 import { dataOffset, readArchive, readMember } from '../../../src/formats/zip/archive.ts';
+import type { Finding } from '../../../src/model/header.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import { extra, zip, type Part, type Records } from '../../support/zip.ts';
 

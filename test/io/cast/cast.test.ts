@@ -3,10 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { bytesPerElement, type Dtype } from '../../../src/model/dtype.ts';
-import { castFill } from '../../../src/io/cast/cast.ts';
 import { laneCast } from '../../../src/io/cast/cast-lanes.ts';
+import { castFill } from '../../../src/io/cast/cast.ts';
 import { fromF32Bits, isBeyond } from '../../../src/io/cast/float-bits.ts';
+import { bytesPerElement, type Dtype } from '../../../src/model/dtype.ts';
 import { fixture } from '../../support/project.ts';
 
 const GOLDEN = JSON.parse(readFileSync(fixture('casts.json'), 'utf8')) as {

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { coalescing, spansOf, type Held } from '../../../src/io/copy/coalescing-source.ts';
 import { windowed } from '../../../src/io/caching-source.ts';
+import { coalescing, spansOf, type Held } from '../../../src/io/copy/coalescing-source.ts';
 import { memorySource, noise } from '../../support/memory-source.ts';
 
 test('whatever was announced, reads give the bytes of the file', async () => {

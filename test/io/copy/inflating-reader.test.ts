@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
 import { crc32, deflateRawSync } from 'node:zlib';
+import { expect, test } from '@jest/globals';
 import { inflatingReader } from '../../../src/io/copy/inflating-reader.ts';
 import { memorySource, noise } from '../../support/memory-source.ts';
 

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { stridedFill, type StridedView } from '../../../src/io/copy/strided-reader.ts';
 import type { StorageReader } from '../../../src/io/copy/storage-reader.ts';
+import { stridedFill, type StridedView } from '../../../src/io/copy/strided-reader.ts';
 import { memorySource, noise, type MemorySource } from '../../support/memory-source.ts';
 
 function readerOf(source: MemorySource): StorageReader {

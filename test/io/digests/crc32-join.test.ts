@@ -1,7 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-
 import { joinCrc32 } from '../../../src/io/digests/crc32-join.ts';
 import { noise } from '../../support/memory-source.ts';
 

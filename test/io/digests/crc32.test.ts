@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
 import { crc32 } from 'node:zlib';
+import { expect, test } from '@jest/globals';
 import { crc32Of } from '../../../src/io/digests/crc32.ts';
 import { noise } from '../../support/memory-source.ts';
 

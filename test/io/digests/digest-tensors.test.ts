@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
+import { expect, test } from '@jest/globals';
 import { digestTensors } from '../../../src/io/digests/digest-tensors.ts';
 import { pin } from '../../../src/model/byte-source.ts';
 import type { PlannedTensor } from '../../../src/model/plan.ts';

@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
+import { expect, test } from '@jest/globals';
 import { inlineDigester, threadDigester, threadDigesters } from '../../../src/io/digests/digest.ts';
 import { noise } from '../../support/memory-source.ts';
 

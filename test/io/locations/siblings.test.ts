@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { localUri } from '../../../src/io/local/local-file.ts';
-import type { S3Page, S3Port } from '../../../src/io/s3/port.ts';
 import { checkpointFile } from '../../../src/io/locations/siblings.ts';
+import type { S3Page, S3Port } from '../../../src/io/s3/port.ts';
 import { createStorage, type Storage } from '../../../src/io/storage/storage.ts';
 
 let folder: string;

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { CheckpointSourceError } from '../../../src/errors.ts';
 import { ownStorage } from '../../../src/app/storage.ts';
+import { CheckpointSourceError } from '../../../src/errors.ts';
 import { destinationOf } from '../../../src/io/publish/destination.ts';
 import { manifestPath, readManifest, renewRecipe, writeManifest, type ManifestContent } from '../../../src/io/publish/manifest.ts';
 

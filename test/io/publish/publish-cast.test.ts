@@ -1,9 +1,9 @@
 /** Casts as they are published: the bytes that torch's `.to()` gives, and a count of what did not fit. */
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
 import { openLocalFile, openPinned } from '../../../src/io/local/local-file.ts';
 import { publishLocal, type PartialProgress } from '../../../src/io/publish/publish-local.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { parseS3, parseS3Output, parseS3Prefix, parseS3Source, s3Uri } from '../../../src/io/s3/location.ts';
 import { siblingsOf } from '../../../src/io/locations/siblings.ts';
+import { parseS3, parseS3Output, parseS3Prefix, parseS3Source, s3Uri } from '../../../src/io/s3/location.ts';
 import { memorySource } from '../../support/memory-source.ts';
 
 test.each([

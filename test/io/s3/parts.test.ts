@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { PARTS_MOST, planParts, type Run } from '../../../src/io/s3/parts.ts';
 
 const MIB = 2 ** 20;

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { checkBucket, localFence } from '../../../src/io/storage/fence.ts';
 import { openSource } from '../../../src/io/locations/open.ts';
+import { checkBucket, localFence } from '../../../src/io/storage/fence.ts';
 import { createStorage } from '../../../src/io/storage/storage.ts';
 
 let base: string;

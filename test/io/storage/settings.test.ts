@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
-import type { CheckpointError } from '../../../src/errors.ts';
 import { readEnvironment } from '../../../src/app/environment.ts';
 import { configuredStorage } from '../../../src/app/storage.ts';
+import type { CheckpointError } from '../../../src/errors.ts';
+import { checkSettings } from '../../../src/io/storage/settings-file.ts';
 import { profileOf } from '../../../src/io/storage/settings.ts';
 import { PROJECT_ROOT } from '../../support/project.ts';
-import { checkSettings } from '../../../src/io/storage/settings-file.ts';
 
 const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
   ['no mapping', [], '', /are wrong: .*expected a mapping of s3, allow, http/],

@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
 import { text } from 'node:stream/consumers';
+import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, expect, test } from '@jest/globals';
 import { openWire, type Wire, type WireOptions } from '../../../src/io/wire/pool.ts';
 import { scatter } from '../../../src/io/wire/scatter.ts';

@@ -1,13 +1,13 @@
 /** `ckpt bundle` and `ckpt replay`: a run in one file, and whether today's workflow code would take the same steps. */
 import { resolve } from 'node:path';
+import type { Services } from '../../../../activities/services.ts';
 import { CheckpointIncompatibleError, isCheckpointError, textOf, type JsonObject } from '../../../errors.ts';
-import { writeAtomically } from '../../../io/local/atomic-file.ts';
 import { historyName, packBundle } from '../../../io/bundle.ts';
+import { writeAtomically } from '../../../io/local/atomic-file.ts';
+import { packageVersion } from '../../../io/package-version.ts';
 import { destinationOf } from '../../../io/publish/destination.ts';
 import { manifestPath } from '../../../io/publish/manifest.ts';
-import { packageVersion } from '../../../io/package-version.ts';
 import { reportTemplate } from '../../../io/publish/report-file.ts';
-import type { Services } from '../../../../activities/services.ts';
 import type { PipelineResult } from '../../../pipeline/contract.ts';
 import { reportPage } from '../../../report/page.ts';
 import { contentsOf, fetchRecords, type RunRecords } from '../../run-records.ts';

@@ -1,6 +1,6 @@
 /** `ckpt diff`: what two checkpoints' weights have not in common; exit 1 where there is anything. */
+import { formatCount } from '../../../model/text.ts';
 import { compareWeights } from '../../../transform/compare-weights.ts';
-import { formatCount } from '../../../pipeline/text.ts';
 import { digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
 

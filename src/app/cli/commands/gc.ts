@@ -1,11 +1,11 @@
 /** `ckpt gc`: removes workspace blobs that no open run refers to. */
 import { CheckpointConfigError } from '../../../errors.ts';
 import { clearWorkspace } from '../../../io/workspace/workspace-gc.ts';
-import { formatBytes, formatCount } from '../../../pipeline/text.ts';
+import { formatBytes, formatCount } from '../../../model/text.ts';
 import { readEnvironment } from '../../environment.ts';
+import { ownStorage } from '../../storage.ts';
 import { connectTemporal } from '../../temporal/connect.ts';
 import { oldestOpenRun } from '../../temporal/visibility.ts';
-import { ownStorage } from '../../storage.ts';
 import { logger, print, printJson, type OutputOptions } from '../output.ts';
 
 const DAY = 24 * 3600 * 1000;

@@ -7,11 +7,11 @@ import { openSource } from '../../../io/locations/open.ts';
 import { siblingsOf } from '../../../io/locations/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
-import { formatBytes, formatCount, formatText, within } from '../../../pipeline/text.ts';
+import { formatBytes, formatCount, formatText, within } from '../../../model/text.ts';
 import { otherContent } from '../../../transform/left-out.ts';
 import { configuredStorage } from '../../storage.ts';
-import { callerFolder } from '../paths.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
+import { callerFolder } from '../paths.ts';
 
 /** Rows of the tensor table before it is cut; `--json` has all. */
 const MOST_ROWS = 40;

@@ -2,11 +2,11 @@
 import { parse } from 'yaml';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { CheckpointConfigError, textOf, type Json, type JsonObject } from '../../../errors.ts';
+import { ended } from '../../../model/text.ts';
 import { RESOLUTIONS, type Resolution } from '../../../pipeline/contract.ts';
-import { ended } from '../../../pipeline/text.ts';
-import { withServer, type ServerOptions } from '../with-server.ts';
 import { print, printJson } from '../output.ts';
 import { absoluteLocation, callerFolder } from '../paths.ts';
+import { withServer, type ServerOptions } from '../with-server.ts';
 
 export interface ResolveOptions extends ServerOptions {
   readonly retry?: boolean;

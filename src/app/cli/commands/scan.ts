@@ -4,14 +4,15 @@ import { CheckpointLoadError, isCheckpointError } from '../../../errors.ts';
 import { readHeader } from '../../../formats/read-header.ts';
 import { sarif } from '../../../formats/scan/sarif.ts';
 import { scanFile, type FileScan } from '../../../formats/scan/scan.ts';
-import { filesBelow, type FileBelow } from '../../../io/locations/files-below.ts';
 import { localUri, UNREADABLE } from '../../../io/local/local-file.ts';
+import { filesBelow, type FileBelow } from '../../../io/locations/files-below.ts';
 import { openSource } from '../../../io/locations/open.ts';
 import { siblingsOf } from '../../../io/locations/siblings.ts';
 import type { Storage } from '../../../io/storage/storage.ts';
-import { formatCount } from '../../../pipeline/text.ts';
-import { note, print, printJson, type OutputOptions } from '../output.ts';
+import { isIndexName } from '../../../model/checkpoint-names.ts';
+import { formatCount } from '../../../model/text.ts';
 import { configuredStorage } from '../../storage.ts';
+import { note, print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
 
 export interface ScanCommandOptions extends OutputOptions {
@@ -98,7 +99,7 @@ function isNoCheckpoint(name: string, { verdict, globals, findings }: FileScan):
 }
 
 function isIndex(name: string): boolean {
-  return name.endsWith('.index.json') || /(^|[/\\])\.metadata$/.test(name);
+  return isIndexName(name) || /(^|[/\\])\.metadata$/.test(name);
 }
 
 function linesOf({ uri, verdict, globals, findings }: FileScan): readonly string[] {

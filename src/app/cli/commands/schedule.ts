@@ -1,5 +1,6 @@
 /** `ckpt schedule create|apply|update|list|describe|pause|unpause|trigger|backfill|delete`. */
 import { CheckpointConfigError, isCheckpointError } from '../../../errors.ts';
+import { formatCount } from '../../../model/text.ts';
 import type { BatchInput } from '../../../pipeline/batch.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import {
@@ -11,7 +12,6 @@ import {
   type ScheduleState,
   type Timing,
 } from '../../../pipeline/schedule.ts';
-import { formatCount } from '../../../pipeline/text.ts';
 import type { AppliedSchedule, CheckpointSchedules } from '../../schedule-client.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { loadCatalog } from '../../../../activities/catalog.ts';
 import { aliasesOf } from '../../../pipeline/anemoi.ts';
-import { printJson, printPainted, type OutputOptions } from '../output.ts';
 import { paintFor, type Paint } from '../colors.ts';
+import { printJson, printPainted, type OutputOptions } from '../output.ts';
 import { indented, widthOf } from '../wrap.ts';
 
 interface Entry {

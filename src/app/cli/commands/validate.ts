@@ -1,6 +1,6 @@
 /** `ckpt validate`: the document and every option, without running anything. */
+import { formatCount } from '../../../model/text.ts';
 import { advise } from '../../../pipeline/composition.ts';
-import { formatCount } from '../../../pipeline/text.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { note, print, printJson, type OutputOptions } from '../output.ts';
 

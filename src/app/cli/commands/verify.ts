@@ -6,24 +6,24 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { CheckpointNotFoundError, isCheckpointError } from '../../../errors.ts';
-import { destinationOf, nameOf } from '../../../io/publish/destination.ts';
 import { readSmallHttp } from '../../../io/http/read-small.ts';
 import { isHttp } from '../../../io/http/url.ts';
-import { isS3 } from '../../../io/s3/location.ts';
 import { localPath, smallText } from '../../../io/local/local-file.ts';
-import { manifestPath, notManifest, parseManifest, type Manifest, type Shard } from '../../../io/publish/manifest.ts';
 import { siblingsOf } from '../../../io/locations/siblings.ts';
-import { formatBytes, formatCount, formatText } from '../../../pipeline/text.ts';
-import { tensorBytes } from '../../../model/dtype.ts';
+import { destinationOf, nameOf } from '../../../io/publish/destination.ts';
+import { manifestPath, notManifest, parseManifest, type Manifest, type Shard } from '../../../io/publish/manifest.ts';
+import { isS3 } from '../../../io/s3/location.ts';
 import type { ByteSource } from '../../../model/byte-source.ts';
+import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header, Tensor } from '../../../model/header.ts';
+import { formatBytes, formatCount, formatText } from '../../../model/text.ts';
 import { keepTrainingState } from '../../../transform/keep-training-state.ts';
 import { countNonFinite } from '../../../transform/non-finite.ts';
 import { selectWeights } from '../../../transform/select-weights.ts';
-import { checkArchives, digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { configuredStorage } from '../../storage.ts';
-import { callerFolder } from '../paths.ts';
+import { checkArchives, digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
+import { callerFolder } from '../paths.ts';
 
 /** Bytes of one read of a whole file. */
 const BLOCK = 4 * 1024 * 1024;

@@ -4,11 +4,11 @@ import { CheckpointConfigError, CheckpointError, textOf } from '../../../errors.
 import { TASK_QUEUE, TRANSFER_QUEUE } from '../../../pipeline/contract.ts';
 import { addressText, type Address } from '../../addresses.ts';
 import { readEnvironment, withPlugins, withStorageFile } from '../../environment.ts';
+import { serveHealth, type WorkerHealth } from '../../health.ts';
 import { workerStorage } from '../../storage.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
 import { pollersOf } from '../../temporal/visibility.ts';
 import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../worker-settings.ts';
-import { serveHealth, type WorkerHealth } from '../../health.ts';
 import type { RunningWorker } from '../../worker.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 import { checkAlike, loadSdk } from '../with-server.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { didYouMean, editDistance, nearNames } from '../../src/pipeline/suggestions.ts';
+import { didYouMean, editDistance, nearNames } from '../../src/model/suggestions.ts';
 
 const TYPES = ['source.local', 'loader.weights_only', 'sink.publish'];
 

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { escapeMarkdown, formatBytes, formatCount, formatNumber } from '../../src/pipeline/text.ts';
+import { escapeMarkdown, formatBytes, formatCount, formatNumber } from '../../src/model/text.ts';
 
 test.each([
   [0, '0 tensors'],

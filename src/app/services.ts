@@ -3,6 +3,7 @@ import type { Services, Workspace } from '../../activities/services.ts';
 import { CheckpointConfigError } from '../errors.ts';
 import { openSource } from '../io/locations/open.ts';
 import { destinationOf, outputUri } from '../io/publish/destination.ts';
+import { isHttp } from '../io/http/url.ts';
 import { isS3 } from '../io/s3/location.ts';
 import { slots } from '../io/slots.ts';
 import type { Storage } from '../io/storage/storage.ts';
@@ -67,6 +68,12 @@ function fencedWorkspace(
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
   // By place and digest both.
   const keyOf = ({ uri, sha256 }: BlobReference): string => `${sha256} ${uri}`;
+  // As the system will read it: what is spelt with `..` may lie anywhere, and this storage may know no fence.
+  const below = (uri: string): string | null => {
+    if (isS3(uri) !== isS3(root) || isHttp(uri)) return null;
+    const place = outputUri(uri);
+    return place.startsWith(`${outputUri(root)}/`) ? place : null;
+  };
   return {
     async reach() {
       await check();
@@ -88,28 +95,30 @@ function fencedWorkspace(
       const inline = inlineValue(reference);
       if (inline !== undefined) return inline;
       await check();
-      const { uri } = reference;
-      if (isS3(uri) !== isS3(root) || !outputUri(uri).startsWith(`${outputUri(root)}/`))
+      const uri = below(reference.uri);
+      if (uri === null)
         throw new CheckpointConfigError(
-          `${uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
+          `${reference.uri} does not lie in this worker's workspace ${root}. All workers of a queue must share one workspace.`,
         );
       const known = recent.get(keyOf(reference));
       if (known !== undefined) return known;
-      const value = await open.getJson(reference);
+      const value = await open.getJson({ ...reference, uri });
       recent.keep(keyOf(reference), value, reference.size);
       return value;
     },
     forget: (reference) => recent.forget(keyOf(reference)),
     async writeFile(name, chunks) {
       await check();
-      const uri = `${outputUri(root)}/${name}`;
+      const uri = below(`${outputUri(root)}/${name}`);
+      if (uri === null) throw new CheckpointConfigError(`${name} is not the name of a file in the workspace ${root}.`);
       await destinationOf(storage, uri, signal).writeLong(uri, chunks);
       return uri;
     },
     async openFile(uri) {
-      if (!uri.startsWith(`${outputUri(root)}/`)) return null;
+      const place = below(uri);
+      if (place === null) return null;
       await check();
-      return storage.open(uri, signal);
+      return storage.open(place, signal);
     },
   };
 }

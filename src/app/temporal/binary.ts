@@ -1,7 +1,7 @@
 /** The official `temporal` program: looked for in five places, each miss said in the debug log. */
 import { execFile } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { access, chmod, constants, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, chmod, constants, copyFile, lstat, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
@@ -71,13 +71,24 @@ async function fromCache(folder: string, miss: Miss): Promise<string | null> {
   return (await isExecutable(path)) ? path : miss(`none in our cache (${path})`);
 }
 
-/** The SDK keeps what it downloads for tests in the temporary folder. */
+/** The SDK keeps what it downloads for tests in the temporary folder, where everybody may leave a program of that name: only our own is run. */
 async function fromSdk(temporaryFolder: string, miss: Miss): Promise<string | null> {
   const names = (await readdir(temporaryFolder).catch(() => [])).filter((name) => /^temporal-(cli|sdk)-typescript-/.test(name)).sort();
   for (const name of names.reverse()) {
-    for (const path of [join(temporaryFolder, name), join(temporaryFolder, name, 'temporal')]) if (await isExecutable(path)) return path;
+    const path = join(temporaryFolder, name);
+    const inside = join(path, 'temporal');
+    if ((await isExecutable(path)) && (await isOursAlone(path))) return path;
+    if ((await isExecutable(inside)) && (await isOursAlone(path)) && (await isOursAlone(inside))) return inside;
   }
-  return miss("no download of the Temporal SDK's in the temporary folder");
+  return miss("no download of the Temporal SDK's in the temporary folder that is this user's own");
+}
+
+/** Nobody else can have made it, or can change it. Systems without user ids give each user a temporary folder. */
+async function isOursAlone(path: string): Promise<boolean> {
+  const user = process.getuid?.();
+  if (user === undefined) return true;
+  const { uid, mode } = await lstat(path);
+  return uid === user && (mode & 0o022) === 0;
 }
 
 async function fromWheel({ searchPath, cacheFolder, temporaryFolder }: Environment, miss: Miss): Promise<string | null> {

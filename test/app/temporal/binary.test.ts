@@ -1,7 +1,7 @@
 /** Where the `temporal` program is looked for, on machines of the test's making. */
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import JSZip from 'jszip';
 import { readEnvironment, type Environment } from '../../../src/app/environment.ts';
@@ -92,6 +92,15 @@ test('each place is asked in its order, and each miss is one line of the debug l
   const named0 = await find({ TEMPORAL_CLI_PATH: named });
   expect(named0.found).toBe(named);
   expectMisses(named0.lines, 0);
+});
+
+test("another user's program in the temporary folder is not run, nor one that others may change", async () => {
+  const own = await program('of the SDK', 'tmp', 'temporal-sdk-typescript-1.24.0');
+  await chmod(await program('planted', 'tmp', 'temporal-sdk-typescript-9'), 0o777);
+  await chmod(dirname(await program('planted', 'tmp', 'temporal-sdk-typescript-8', 'temporal')), 0o777);
+  await symlink(await program('planted', 'elsewhere'), join(machine, 'tmp', 'temporal-sdk-typescript-7'));
+  if (process.getuid?.() === 0) await chown(await program('planted', 'tmp', 'temporal-sdk-typescript-6'), 1, 1);
+  expect((await find()).found).toBe(own);
 });
 
 test('what the second look-up finds in the cache is what the wheel gave', async () => {

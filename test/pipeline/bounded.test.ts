@@ -30,3 +30,12 @@ test('huge ones are cut, the small ones beside them stay', () => {
 test.each([null, undefined, 'text', 3])('%p gives none', (value) => {
   expect(boundedDetails(value)).toEqual({});
 });
+
+test('what refers to itself in many places, holds many bytes or throws takes no time', () => {
+  const web: object[] = Array.from({ length: 50 }, () => ({}));
+  for (const node of web) web.forEach((other, index) => Object.assign(node, { [`to_${index}`]: other }));
+  const throwing = Object.defineProperty({}, 'broken', { enumerable: true, get: () => JSON.parse('{') });
+  const found = boundedDetails({ web, bytes: Buffer.alloc(5 * 2 ** 20), throwing, end: 1 });
+  expect(found).toMatchObject({ bytes: '5242880 bytes', throwing: { broken: expect.stringMatching(/^cannot be read: /) }, end: 1 });
+  expect(size(found)).toBeLessThan(20_000);
+});

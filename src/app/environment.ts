@@ -54,6 +54,8 @@ export interface Environment {
   readonly temporaryFolder: string;
   /** `CKPT_WORKSPACE`: the worker's own workspace; by default in the state folder. */
   readonly workspace: string;
+  /** Nobody named it: it serves the runs of this state folder's server alone. */
+  readonly ownsWorkspace: boolean;
   /** `CKPT_STORAGE`: a file of storage settings. */
   readonly storageFile: string | null;
   /** `CKPT_ALLOWED_ROOTS`: folders that the worker may read and publish to, separated as in `PATH`; null: all. */
@@ -110,6 +112,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     cacheFolder: join(read('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), NAME),
     temporaryFolder: read('TMPDIR') ?? tmpdir(),
     workspace: read('CKPT_WORKSPACE') ?? join(stateFolder, 'workspace'),
+    ownsWorkspace: read('CKPT_WORKSPACE') === null,
     storageFile: read('CKPT_STORAGE'),
     allowedRoots: list('CKPT_ALLOWED_ROOTS', delimiter),
     allowedBuckets: list('CKPT_ALLOWED_BUCKETS', ','),

@@ -18,6 +18,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Services } from '../../activities/services.ts';
+import type { S3Port } from '../../src/io/s3/port.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import { clearWorkspace } from '../../src/io/workspace/workspace-gc.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
@@ -263,7 +264,31 @@ test('a workspace in a store serves a run; `gc` clears what is old and spares wh
   expect(await clearWorkspace(storage, workspace, Date.now() - 3600_000, false)).toEqual({ removed: 0, removed_bytes: 0, kept: all });
   expect(await clearWorkspace(storage, workspace, Date.now() + 60_000, true)).toMatchObject({ removed: all });
   expect(await blobs()).toBe(all);
-  expect(await clearWorkspace(storage, workspace, Date.now() + 60_000, false)).toMatchObject({ removed: all, kept: 0 });
+  // A run that uses one again while it is cleared up, between the look at its page and its turn.
+  await sleep(4000);
+  const moment = Date.now() - 2500;
+  let used = '';
+  const busy = {
+    ...storage,
+    s3: async (place: string) => {
+      const port = await storage.s3(place);
+      return {
+        ...port,
+        list: async (...args: Parameters<S3Port['list']>) => {
+          const page = await port.list(...args);
+          if (used === '') {
+            used = page.objects.at(-1)!.key;
+            const { Body } = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key: used }));
+            await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: used, Body: await Body!.transformToByteArray() }));
+          }
+          return page;
+        },
+      };
+    },
+  };
+  expect(await clearWorkspace(busy, workspace, moment, false)).toMatchObject({ removed: all - 1, kept: 1 });
+  expect(await blobs()).toBe(1);
+  expect(await clearWorkspace(storage, workspace, Date.now() + 60_000, false)).toMatchObject({ removed: 1, kept: 0 });
   expect(await blobs()).toBe(0);
 
   const local = join(folder, 'local-workspace');

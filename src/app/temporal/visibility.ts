@@ -1,24 +1,37 @@
 /** What a server tells of all that is on it. */
-import { Client } from '@temporalio/client';
-import { BATCH_WORKFLOW } from '../../pipeline/batch.ts';
+import { Client, WorkflowNotFoundError } from '@temporalio/client';
+import { mapAtOnce } from '../../io/at-once.ts';
 import type { TemporalAccess } from './connect.ts';
+
+/** Runs that the server is asked about at a time. */
+const ASKED_AT_ONCE = 16;
 
 type Place = Pick<TemporalAccess, 'connection' | 'namespace'>;
 
-/** When the oldest open workflow of the namespace started, the runs that it continues included, in milliseconds since the epoch; null: none is open. */
+/**
+ * When the oldest open workflow of the namespace started, in milliseconds since the epoch; null: none is open. A run that continues another,
+ * as one that was reset does, or a batch, still reads what the first of them has written.
+ */
 export async function oldestOpenRun({ connection, namespace }: Place): Promise<number | null> {
   const client = new Client({ connection, namespace });
-  let oldest: number | null = null;
-  for await (const { startTime, type, workflowId, runId } of client.workflow.list({ query: "ExecutionStatus = 'Running'" })) {
-    const began = type === BATCH_WORKFLOW ? await firstStart(client, workflowId, runId) : startTime.getTime();
-    oldest = Math.min(oldest ?? Infinity, began);
-  }
-  return oldest;
+  const open: { readonly workflowId: string; readonly runId: string }[] = [];
+  for await (const { workflowId, runId } of client.workflow.list({ query: "ExecutionStatus = 'Running'" }))
+    open.push({ workflowId, runId });
+  const starts = await mapAtOnce(open, ASKED_AT_ONCE, ({ workflowId, runId }) => firstStart(client, workflowId, runId));
+  return starts.reduce<number | null>((oldest, start) => Math.min(oldest ?? Infinity, start), null);
 }
 
-/** A batch still reads what its first run has listed. */
 async function firstStart(client: Client, workflowId: string, runId: string): Promise<number> {
-  const { raw, startTime } = await client.workflow.getHandle(workflowId, runId).describe();
+  const described = await client.workflow
+    .getHandle(workflowId, runId)
+    .describe()
+    .catch((error: unknown) => {
+      if (error instanceof WorkflowNotFoundError) return null;
+      throw error;
+    });
+  // It has ended meanwhile, and been forgotten.
+  if (described === null) return Infinity;
+  const { raw, startTime } = described;
   const first = raw.workflowExecutionInfo?.firstRunId;
   if (first === runId) return startTime.getTime();
   if (first === undefined || first === null || first === '') return 0;

@@ -6,7 +6,6 @@
  */
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { localPath } from '../local/local-file.ts';
 import { isS3, parseS3, s3Uri } from '../s3/location.ts';
 import { patiently } from '../s3/patience.ts';
@@ -20,11 +19,11 @@ export interface Cleared {
 }
 
 interface Blob {
-  readonly uri: string;
   readonly size: number;
   /** Milliseconds since the epoch. */
   readonly modified: number;
-  remove(): Promise<void>;
+  /** Unless it has been written or used again meanwhile: then false. */
+  remove(before: number): Promise<boolean>;
 }
 
 /** Removes blobs last written before `before` (milliseconds since the epoch); `dryRun` only counts them. */
@@ -33,13 +32,12 @@ export async function clearWorkspace(storage: Storage, uri: string, before: numb
   let bytes = 0;
   let kept = 0;
   for await (const blob of isS3(uri) ? objects(storage, uri) : files(uri)) {
-    if (blob.modified >= before) {
+    if (blob.modified >= before || !(dryRun || (await blob.remove(before)))) {
       kept++;
       continue;
     }
     removed++;
     bytes += blob.size;
-    if (!dryRun) await blob.remove();
   }
   return { removed, removed_bytes: bytes, kept };
 }
@@ -57,7 +55,10 @@ async function* files(uri: string): AsyncGenerator<Blob> {
       const path = join(root, folder, name);
       const stats = await stat(path).catch(() => null);
       if (stats === null) continue;
-      yield { uri: pathToFileURL(path).href, size: stats.size, modified: stats.mtimeMs, remove: () => rm(path, { force: true }) };
+      const { size, mtimeMs: modified } = stats;
+      // It was looked at a moment ago.
+      const remove = async (): Promise<boolean> => rm(path, { force: true }).then(() => true);
+      yield { size, modified, remove };
     }
   }
 }
@@ -73,6 +74,16 @@ async function* objects(storage: Storage, uri: string): AsyncGenerator<Blob> {
   for await (const { key, size, modified } of objectsUnder(port, root, { flat: false, policy })) {
     if (!BLOB.test(key.slice(root.key.length))) continue;
     const target = { bucket: root.bucket, key };
-    yield { uri: s3Uri(target), size, modified, remove: () => patiently(policy, undefined, 0, (signal) => port.remove(target, signal)) };
+    const remove = async (before: number): Promise<boolean> => {
+      // Its page was listed up to a thousand removals ago.
+      const { objects } = await patiently(policy, undefined, 0, (signal) =>
+        port.list(root.bucket, key, { flat: true, from: null }, signal),
+      );
+      const now = objects.find((object) => object.key === key);
+      if (now !== undefined && now.modified >= before) return false;
+      await patiently(policy, undefined, 0, (signal) => port.remove(target, signal));
+      return true;
+    };
+    yield { size, modified, remove };
   }
 }

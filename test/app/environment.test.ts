@@ -33,6 +33,8 @@ test('nothing set: folders as XDG says', () => {
     cacheFolder: join(homedir(), '.cache/checkpoint-pipeline'),
     temporaryFolder: tmpdir(),
     workspace: join(homedir(), '.local/state/checkpoint-pipeline/workspace'),
+    ownsWorkspace: true,
+
     storageFile: null,
     allowedRoots: null,
     allowedBuckets: null,
@@ -76,6 +78,7 @@ test('each variable is taken, and an empty one counts as unset', () => {
     cacheFolder: '/cache/checkpoint-pipeline',
     temporaryFolder: '/scratch',
     workspace: '/data/workspace',
+    ownsWorkspace: false,
     storageFile: '/etc/ckpt.yaml',
     allowedRoots: ['/data', '/scratch'],
     allowedBuckets: ['models', 'training/a'],

@@ -1,9 +1,8 @@
 /** Turns the catalog into Temporal activities: one per stage type, one that discards for each stage that can, and the run's own. */
 import { activityInfo, Context } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { CheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
+import { reportOf, type JsonObject } from '../src/errors.ts';
 import { turnOf } from '../src/io/turn.ts';
-import { CONTEXT_LIMIT } from '../src/model/context.ts';
 import {
   CHECK_OPTIONS_ACTIVITY,
   DISCARD_SUFFIX,
@@ -19,6 +18,7 @@ import {
 import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } from './attempts.ts';
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
+import { withinLimit } from './context-size.ts';
 import { movedBytes } from './moved-bytes.ts';
 import { preflight } from './preflight.ts';
 import { PULSE, withPulse } from './pulse.ts';
@@ -93,9 +93,9 @@ async function run(
         beat(progress);
       },
     });
-    checkSize(stage.type, outcome.context);
+    const context = withinLimit(stage.type, outcome.context);
     moved.published(outcome.context.outputs.slice(input.context.outputs.length));
-    return { ...outcome, attempt, attempts: [...before, endedAttempt(attempt, started, null)] };
+    return { ...outcome, context, attempt, attempts: [...before, endedAttempt(attempt, started, null)] };
   } catch (error) {
     // For the attempt after this one, wherever it is made.
     beat(last, endedAttempt(attempt, started, reportOf(error)));
@@ -125,13 +125,4 @@ async function isOrphaned({ aborted, reason }: AbortSignal): Promise<boolean> {
 
 async function discard(stage: StageDefinition, input: StageInput, services: Services): Promise<void> {
   await stage.discard?.({ ...input, options: parseOptions(stage, input.options, input.stage.index), services });
-}
-
-function checkSize(type: string, context: unknown): void {
-  const size = Buffer.byteLength(JSON.stringify(context));
-  if (size <= CONTEXT_LIMIT) return;
-  throw new CheckpointError(
-    `${type} made a context of ${size} bytes; at most ${CONTEXT_LIMIT} may pass between stages. Long lists belong into the workspace.`,
-    { retryable: false },
-  );
 }

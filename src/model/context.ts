@@ -1,7 +1,7 @@
 /**
  * What stages hand on to each other through Temporal: small JSON, whatever the size of the model.
  *
- * Invariant: below `CONTEXT_LIMIT` bytes. Headers and plans lie in the workspace; the context refers to them.
+ * Invariant: below `CONTEXT_LIMIT` bytes but for its outputs. Headers and plans lie in the workspace; the context refers to them.
  */
 import type { Json } from '../errors.ts';
 import type { PinnedFile } from './byte-source.ts';

@@ -7,7 +7,7 @@ import type { Plan } from '../model/plan.ts';
 
 /** Entries of a list that stay in the metadata. */
 const MOST_ENTRIES = 20;
-/** Characters of one list's JSON in the metadata: a context with all lists stays below its limit. */
+/** Characters of one list's JSON in the metadata; where all of them are too much for a context, it is cut further. */
 const MOST_CHARACTERS = 1200;
 
 /** `{key: the first entries, countKey: all of them}`. */

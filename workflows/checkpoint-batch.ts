@@ -315,6 +315,11 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
     }
   }
 
+  // A schedule and a Nexus operation start a batch under an id that nobody knows before.
+  const isNamed = info.typedSearchAttributes.getAll().some(({ key }) => key.name === 'CheckpointBatch');
+  const naming = isNamed ? [] : attributePairs({ CheckpointBatch: workflowId }, known);
+  if (naming.length > 0) upsertSearchAttributes(naming);
+
   const end = async (now: BatchStatus): Promise<void> => {
     status = now;
     const pairs = attributePairs({ CheckpointStatus: now }, known);

@@ -28,17 +28,23 @@ export interface BatchRecords {
   readonly ended: string | null;
 }
 
-export async function collectBatch(services: Services, records: BatchRecords, known: readonly string[] = []): Promise<BatchContents> {
+/** `workspace`: that of the batch; `known`: gaps that are known already. */
+export async function collectBatch(
+  services: Services,
+  records: BatchRecords & { readonly workspace: string | null },
+  known: readonly string[] = [],
+): Promise<BatchContents> {
   const { results } = records.result;
   const gaps = [...known];
-  const outcomes = results === null ? null : await outcomesIn(services, results, records.document, gaps);
+  if (!('pipeline' in records.document)) gaps.push('The batch document is too long for this report, so it is shown in part.');
+  const outcomes = results === null ? null : await outcomesIn(services, results, records.workspace, gaps);
   return batchContents({ ...records, outcomes, gaps, created: new Date().toISOString(), version: packageVersion() });
 }
 
 /** Beside the results, wherever these are; gives its URI. */
 export async function leaveBatchReport(services: Services, input: BatchReportInput): Promise<string> {
   const { workspace, results, batch, run } = input;
-  const page = reportPage(await reportTemplate(), await collectBatch(services, input.records));
+  const page = reportPage(await reportTemplate(), await collectBatch(services, { ...input.records, workspace }));
   // Results that could not be written where they were wanted lie in the workspace.
   if (results === null || results !== input.records.result.results)
     return services.workspace(workspace).writeFile(reportPath(resultsName(batch, run)), pieces(page));
@@ -55,12 +61,11 @@ async function* pieces(text: string): AsyncGenerator<string> {
 async function outcomesIn(
   { storage, ...services }: Services,
   uri: string,
-  document: JsonObject,
+  workspace: string | null,
   gaps: string[],
 ): Promise<readonly Outcome[] | null> {
   try {
-    const { workspace } = document['pipeline'] as { readonly workspace?: string };
-    const source = (await services.workspace(workspace ?? null).openFile(uri)) ?? (await storage.open(uri));
+    const source = (await services.workspace(workspace).openFile(uri)) ?? (await storage.open(uri));
     try {
       const outcomes: Outcome[] = [];
       for await (const { line } of linesOf(source)) {

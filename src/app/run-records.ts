@@ -6,6 +6,7 @@ import { collectRun } from '../../activities/report.ts';
 import type { Services } from '../../activities/services.ts';
 import { CheckpointConfigError, CheckpointTimeoutError, type JsonObject } from '../errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../model/context.ts';
+import { isMapping } from '../model/json.ts';
 import { BATCH_WORKFLOW, type BatchResult } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, type PipelineInput, type PipelineResult } from '../pipeline/contract.ts';
 import { newHistory } from '../pipeline/history.ts';
@@ -103,11 +104,16 @@ export async function contentsOf(services: Services, records: RunRecords): Promi
   if (kind === 'run') {
     // By its kind.
     const result = records.result as PipelineResult;
-    const workspace = typeof document['workspace'] === 'string' ? document['workspace'] : null;
+    const workspace = workspaceIn(document);
     const contents = await collectRun(services, { result, context, document, workspace }, result.outputs.at(-1) ?? null);
     return { ...contents, gaps: [...records.gaps, ...contents.gaps] };
   }
-  return collectBatch(services, { result: records.result as BatchResult, document, runId, started, ended }, records.gaps);
+  const workspace = isMapping(document['pipeline']) ? workspaceIn(document['pipeline']) : null;
+  return collectBatch(services, { result: records.result as BatchResult, document, workspace, runId, started, ended }, records.gaps);
+}
+
+function workspaceIn(pipeline: Readonly<Record<string, unknown>>): string | null {
+  return typeof pipeline['workspace'] === 'string' ? pipeline['workspace'] : null;
 }
 
 /** Of a run that nobody tells more of. */

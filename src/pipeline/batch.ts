@@ -270,7 +270,7 @@ export function handOver(window: number): number {
 /** Failures that are borne, out of `total` items. */
 export function borne({ max_failures, continue_on_error }: Partial<BatchInput>, total: number): number {
   if (typeof max_failures === 'number') return max_failures;
-  if (typeof max_failures === 'string') return Math.floor((Number.parseFloat(max_failures) / 100) * total);
+  if (typeof max_failures === 'string') return Math.floor((Number.parseFloat(max_failures) * total) / 100);
   return continue_on_error === true ? Infinity : 0;
 }
 

@@ -132,7 +132,12 @@ test(
     const batch: BatchInput = { name: 'all', items: { uri: join(folder, 'in') }, pipeline: { stages }, continue_on_error: true };
     const handle = await call('publishAll', 'batch', batch);
     expect(await handle.result()).toEqual({ total: 2, completed: 1, failed: 1, codes: ['CheckpointLoadError'] });
-    expect(await started('checkpointBatch')).toEqual([expect.stringMatching(/^all-/)]);
+    const [id, ...more] = await started('checkpointBatch');
+    expect([id, more]).toEqual([expect.stringMatching(/^all-/), []]);
+    const { typedSearchAttributes } = await environment.client.workflow.getHandle(id!).describe();
+    expect(typedSearchAttributes.getAll()).toContainEqual(
+      expect.objectContaining({ key: expect.objectContaining({ name: 'CheckpointBatch' }), value: id }),
+    );
   },
   LONG,
 );

@@ -76,6 +76,9 @@ test('what is borne, and what is handed over', () => {
   expect(borne({ items: [], pipeline: { stages: [] } }, 10)).toBe(0);
   expect(borne({ items: [], pipeline: { stages: [] }, continue_on_error: true }, 10)).toBe(Infinity);
   expect(borne({ items: [], pipeline: { stages: [] }, max_failures: '5%' }, 1000)).toBe(50);
+  // As one reckons, not as 0.29 is stored.
+  for (const percent of [29, 57, 58])
+    expect(borne({ items: [], pipeline: { stages: [] }, max_failures: `${percent}%` }, 100)).toBe(percent);
   expect([1, 4, 16, 1000].map(handOver)).toEqual([1, 1, 4, 64]);
 });
 

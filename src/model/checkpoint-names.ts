@@ -1,6 +1,9 @@
 /** What names of files say of checkpoints. */
 import { editDistance } from './suggestions.ts';
 
+/** Names that are compared with a wanted one. */
+const COMPARED = 1000;
+
 /** As people name checkpoints; of any other name nothing is known. */
 export function isCheckpointName(name: string): boolean {
   return /\.(?:ckpt|pt|pth|bin|safetensors)$/i.test(name);
@@ -10,6 +13,7 @@ export function isCheckpointName(name: string): boolean {
 export function nearCheckpoints(wanted: string, names: readonly string[], most = 3): readonly string[] {
   return names
     .filter(isCheckpointName)
+    .slice(0, COMPARED)
     .map((name) => ({ name, distance: editDistance(wanted, name) }))
     .sort((a, b) => a.distance - b.distance || (a.name < b.name ? -1 : 1))
     .slice(0, most)

@@ -44,6 +44,24 @@ export function compileRegex(pattern: string, configPath: string): RE2JS {
   return compiled;
 }
 
+/** What is wrong is said of the glob: nobody has written its regular expression. */
+function compiledGlob(regex: string, glob: string, configPath: string): RE2JS {
+  if (regex.length > MOST_CHARACTERS)
+    throw new CheckpointConfigError(
+      `A glob has ${glob.length} characters; the limit is ${MOST_CHARACTERS}, each special one counted twice.`,
+      configPath,
+    );
+  try {
+    return compileRegex(regex, configPath);
+  } catch (cause) {
+    throw new CheckpointConfigError(
+      `\`${glob.slice(0, 200)}\` is not a glob that can be matched: is a range in \`[…]\` the wrong way round, or is it too long?`,
+      configPath,
+      { cause },
+    );
+  }
+}
+
 /** Whether a pattern fits a name; `cost`: instructions for a character of it. */
 export type NameTest = ((name: string) => boolean) & { readonly cost: number };
 
@@ -86,13 +104,13 @@ function plainReplacement(plain: RegExp, replacement: string): (name: string) =>
  */
 export function compileGlob(glob: string, configPath: string): NameTest {
   if (!/[?[\]{}\\]/.test(glob)) return Object.assign(starGlob(glob), { cost: PLAIN });
-  const regex = compileRegex(`(?s:${regexOf(glob, IN_NAMES, configPath)})`, configPath);
+  const regex = compiledGlob(`(?s:${regexOf(glob, IN_NAMES, configPath)})`, glob, configPath);
   return Object.assign((name: string) => regex.matches(checked(name)), { cost: regex.programSize() });
 }
 
 /** A glob over whole paths: `*` and `?` stay within a folder, `**` crosses them, `{a,b}` is either; all else is as it is. */
 export function compilePathGlob(glob: string, configPath: string): (path: string) => boolean {
-  const regex = compileRegex(regexOf(glob, IN_PATHS, configPath), configPath);
+  const regex = compiledGlob(regexOf(glob, IN_PATHS, configPath), glob, configPath);
   return (path) => regex.matches(path);
 }
 
@@ -180,11 +198,12 @@ function regexOf(glob: string, { marks, classes }: Wildcards, configPath: string
     else if (character === '}' && depth > 0) regex += ((depth -= 1), ')');
     else if (character === ',' && depth > 0) regex += '|';
     else if (character === '[' && classes) {
-      const end = glob.indexOf(']', at + 2);
+      const negated = glob[at + 1] === '!';
+      // One that stands first is a character of the class.
+      const end = glob.indexOf(']', at + (negated ? 3 : 2));
       if (end === -1) throw new CheckpointConfigError(`The glob \`${glob}\` has a \`[\` without its \`]\`.`, configPath);
-      const inside = glob.slice(at + 1, end);
-      const negated = inside.startsWith('!');
-      regex += `[${negated ? '^' : ''}${inside.slice(negated ? 1 : 0).replaceAll(/[\\^[&]/g, '\\$&')}]`;
+      const inside = glob.slice(at + (negated ? 2 : 1), end);
+      regex += `[${negated ? '^' : ''}${inside.replaceAll(/[\\^[\]&]/g, '\\$&')}]`;
       at = end;
     } else {
       const literal = character === '\\' && classes && at + 1 < glob.length ? glob[++at]! : character;

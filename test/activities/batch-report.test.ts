@@ -16,7 +16,10 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('a document that was too long to travel whole does not cost the table of its items', async () => {
   const results = join(folder, 'results.jsonl');
-  await writeFile(results, `${JSON.stringify({ index: 0, item: 'a.pt', status: 'failed', code: 'CheckpointLoadError' })}\n`);
+  await writeFile(
+    results,
+    `${JSON.stringify({ index: 0, item: 'a.pt', status: 'failed', error: { type: 'CheckpointLoadError', message: 'cut' }, outputs: [] })}\n`,
+  );
   const counts = { total: 1, completed: 0, unchanged: 0, failed: 1, cancelled: 0, running: 0 };
   const unknown = { failures: [], failures_by_code: {}, rate: null, seconds_left: null, error: null };
   const result: BatchResult = { workflow_id: 'b', status: 'completed', ...counts, ...unknown, results: pathToFileURL(results).href };

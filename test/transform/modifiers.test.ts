@@ -325,3 +325,17 @@ test('100 000 tensors through rename, select and freezing', () => {
   expect(frozen.tensors).toHaveLength(90_000);
   expect(frozen.frozen).toHaveLength(90_000);
 });
+
+test.each([
+  ['[]a]x', ']x', true],
+  ['[]a]x', 'ax', true],
+  ['[!]a]x', ']x', false],
+  ['[!]a]x', 'bx', true],
+  ['[^a]', '^', true],
+] as const)('a bracket or a caret that stands first in a class is a character of it: %s on %s', (glob, name, fits) => {
+  expect(compileGlob(glob, 'include[0]')(name)).toBe(fits);
+});
+
+test('what is wrong with a glob is said of the glob', () => {
+  expect(() => compileGlob('layer[z-a]', 'include[0]')).toThrow('`layer[z-a]` is not a glob that can be matched');
+});

@@ -16,8 +16,8 @@ const LOOK = 500;
 const NEW = 32 * 1024 * 1024;
 
 /**
- * For the whole process, with the thread of its workflows. Below the limit that a command's heap begins with (`bin/ckpt.js`) V8 looks for
- * nothing, so that it is looked from here.
+ * Applies to the whole process, with the thread of its workflows. Below the size that a command's heap begins with (`bin/ckpt.js`) V8 collects no old
+ * garbage by itself, so that its growth is watched from here.
  */
 export function boundHeapGrowth(): void {
   setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);

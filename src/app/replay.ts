@@ -26,7 +26,7 @@ export type ReplayMessage =
 /** Seconds for the process to start and to take the first history out of the bundle, which is not the history's fault. */
 const FIRST_WORD = 60;
 
-/** Of every history in the bundle, each within `timeout` seconds; `CheckpointLoadError` where one is none, `CheckpointTimeoutError` where a replay does not end. */
+/** Replays every history of a bundle. Throws `CheckpointLoadError` for one that is not a history, `CheckpointTimeoutError` if one takes longer than `timeout` seconds. */
 export async function replayBundle(path: string, timeout: number, firstWord = FIRST_WORD): Promise<readonly Replayed[]> {
   const child = fork(new URL('./replay-process.js', import.meta.url), [path], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   const release = endTogether(child, 'SIGKILL');

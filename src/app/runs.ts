@@ -144,7 +144,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     return ask(own.signal).finally(() => ended.removeEventListener('abort', abort));
   }
 
-  /** The same of a run that is asked for something: `CheckpointNotFoundError` once it has ended, as the server says no more of it than of one that never was. */
+  /** Like `describe`, but throws `CheckpointNotFoundError` once the run has ended: a server says the same of signals to ended runs and to unknown ones. */
   protected async describeRunning(run: Run, otherwise: string): Promise<WorkflowExecutionDescription> {
     const description = await this.describe(run);
     const { name } = description.status;

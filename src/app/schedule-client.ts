@@ -84,9 +84,9 @@ type Definition = Required<Pick<ScheduleOptions<Action>, 'spec' | 'action' | 'po
 interface Said {
   readonly digest: string;
   readonly timing: Timing;
-  /** As it was written: of what the server shows, a pause takes the place. Absent where an earlier version wrote the schedule. */
+  /** The note as it was given: a pause replaces what the server shows. Absent where an earlier version wrote the schedule. */
   readonly note?: string | null;
-  /** Of the schedule as the server told it then: it has its own words for times, so what others changed shows by these alone. */
+  /** Digest of the schedule as the server described it after our write; another one means that somebody else changed it. */
   readonly described?: string;
 }
 

@@ -1,4 +1,4 @@
-/** Between two pieces of work that each take seconds for a file of half a million tensors: what waits for its time gets it, above all heartbeats. */
+/** Yields to the event loop between long synchronous steps, so that heartbeats are sent. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Bytes or characters of a blob from which on work on it is long. */
@@ -9,7 +9,7 @@ export function breath(): Promise<void> {
   return sleep(0);
 }
 
-/** The end of work that yields between its slices: others are let in there, and an attempt that is over ends. */
+/** Runs a generator to its end with a breath after each slice; throws between slices if the attempt is over. */
 export async function inSlices<T>(work: Generator<void, T>, signal: AbortSignal): Promise<T> {
   for (;;) {
     const { done, value } = work.next();

@@ -5,7 +5,7 @@ const HEAD = 64 * 1024;
 const TAIL = 128 * 1024;
 /** Read behind a request that goes through: what is asked for next mostly lies there. */
 const AHEAD = 64 * 1024;
-/** What is read once and then gone through, as a directory or a pickle: it is given away as it is, and of its window what lies behind it stays. */
+/** Reads of at least this size are of a directory or a pickle, wanted once: they are not kept, only the read-ahead behind them is. */
 const LARGE = 1024 * 1024;
 
 export interface Requests {

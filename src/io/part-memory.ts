@@ -8,7 +8,7 @@
 export interface PartMemory {
   /** The bound in bytes. */
   readonly limit: number;
-  /** Resolves once there is room; the memory is shared between threads, what it holds is anything. A part larger than the whole bound counts as all of it. */
+  /** Resolves when the memory is available, shared between threads, with undefined contents. A request above `limit` waits until it has all of it. */
   take(length: number, signal: AbortSignal): Promise<Part>;
 }
 

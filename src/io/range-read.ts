@@ -32,7 +32,7 @@ export interface RangedFile {
 
 /** Fewer bytes than this within the time for a stall count as no progress: a drip keeps nobody waiting for ever. */
 const LEAST_PROGRESS = 4096;
-/** Milliseconds that aborted work has to end by itself, more than a store is given to answer all the same; what does not end is left behind. */
+/** After an abort, work has this long to end by itself, in milliseconds; then its promise is abandoned. Longer than the grace that a store is given. */
 const ABANDONED_AFTER = 5000;
 
 /** Fills the targets one after the other from `offset`, in as many requests as the policy allows; rejects with a `StoreFault` or the signal's reason. */

@@ -1,6 +1,5 @@
 /**
- * What a run says of itself within what Temporal takes of it: a payload of more than 2 MiB is refused, and what wanted to send it is tried for
- * ever. Workflow-safe.
+ * Keeps results below Temporal's limit for payloads, 2 MiB: a larger one is refused, and the task that sends it is retried for ever. Workflow-safe.
  */
 import type { ErrorReport } from '../errors.ts';
 import { boundedDetails } from './bounded.ts';

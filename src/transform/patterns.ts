@@ -122,7 +122,7 @@ function checked(name: string): string {
   );
 }
 
-/** What names cost that are given to patterns one after another: true where it is time to let others in. Throws where all patterns are too much for one name. */
+/** Counts the work of matching names against all `patterns`; true when the caller should yield. Throws if the patterns together exceed `MOST_TOGETHER` instructions. */
 export function slices(patterns: readonly { readonly cost: number }[], configPath: string): (name: string) => boolean {
   const cost = patterns.reduce((sum, each) => sum + each.cost, 0);
   if (cost > MOST_TOGETHER)

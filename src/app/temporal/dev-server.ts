@@ -72,7 +72,7 @@ interface ServerRecord {
   readonly pid: number;
   readonly port: number;
   readonly uiPort: number;
-  /** Unix time in milliseconds at which it was told to end: it takes a second, which only the next command that brings a server up waits for. */
+  /** When the server was told to end, in milliseconds since the epoch. Ending takes about a second; only a command that starts a new server waits for it. */
   readonly endingSince?: number;
   /** It has not said yet that it is up; the mark of its process, as the command that waited for it may be gone. */
   readonly starting?: string;

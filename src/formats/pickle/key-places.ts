@@ -18,7 +18,7 @@ interface Index {
 }
 
 export interface KeyPlaces {
-  /** The place of an equal key among the `count` that `target` has, which `keyAt` gives; undefined: there is none, and it gets the next. */
+  /** The index of the equal key among the `count` keys of `target`, or undefined after this one was registered at `count`. `keyAt` gives a key by its index. */
   add(target: NodeId, key: NodeId, count: number, keyAt: (place: number) => NodeId): number | undefined;
 }
 

@@ -186,7 +186,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   /** The last tuple that a mark opened, and `markedAt` of it: what was made for the tuple stands between the two. */
   let tuple = -1;
   let tupleFrom = 0;
-  /** Up to here nodes may be known to the memo, to older nodes or to the tables above: they stay. */
+  /** Nodes below this index may be referred to by the memo, by older nodes or by the tables above, so they must not be dropped. */
   let kept = nodes.length;
   const memory = pickleMemory(bytes.length, limits);
   let weight = 2 * bytes.length;
@@ -376,7 +376,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   /** Whether a number has the node that it always has: those of others go with their tensor. */
   const isKnown = (value: number): boolean => value >= COMMON_INTEGERS || integers[value] !== undefined;
   const addWeight = (sum: number, value: number): number => (value < COMMON_INTEGERS ? sum : sum + weigh(value));
-  /** Behind the fetch of the builder: a whole tensor, with all that its opcodes would do; false, and nothing done, where it is no plain one. */
+  /** The fast path, behind the opcode that fetches the builder: consumes all opcodes of one plain dense tensor; false, with nothing changed, if they are not of that form. */
   const pushTensor = (): boolean => {
     if (host.tensor === undefined || cursor.isInFrame()) return false;
     const found = plainTensor(cursor.position);

@@ -75,15 +75,15 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   const overlapping = far && plan.files.length <= OPEN_MAX;
   const lanes: WeakMap<ByteSource, CoalescingSource>[] = [];
   let held: { readonly segment: number; readonly fill: TensorFill; readonly report: CastReport } | undefined;
-  /** By storage, of one file; the one that was used last comes last. All but that one are of deflated members. */
+  /** Open readers by index of storage, all of one file, the least recently used first; only readers of deflated members are kept beside the last. */
   const readers = new Map<number, Promise<StorageReader>>();
 
   const inflate = inflateBudget(layout, plan);
 
-  /** Where storages begin that are read in any order, by their index: each is asked for once. Those that have been told, apart. */
+  /** Start offsets of storages by their index, each resolved once; `told` has the resolved ones without a promise. */
   const starts = new Map<number, Promise<number>>();
   const told = new Map<number, number>();
-  /** Until one was wrong. */
+  /** Whether start offsets are guessed ahead; false after the first wrong guess. */
   let guesses = true;
 
   /** True where any range of the tensor may be read at any time: bytes in one place, that nothing was packed into. */

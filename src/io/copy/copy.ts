@@ -201,7 +201,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       signal.throwIfAborted();
       const length = blockLength(parts);
       const end = offset + length;
-      // What is taken over must end with a block, else its digest would never be compared.
+      // Progress that is taken over must end with a block, or its digest would never be compared.
       if (resume !== undefined && offset < resume.offset && end > resume.offset) throw new ResumeMismatch();
       const resumed = resume !== undefined && end <= resume.offset;
       const bytes = memory[slot]!.subarray(0, length);

@@ -10,7 +10,7 @@ import { Worker } from 'node:worker_threads';
 export interface DigestRequest {
   /** Which of the blocks of memory. */
   readonly slot: number;
-  /** Where in the block each of its strings begins and ends, in turns. The first of them goes on with one that the block before left open. */
+  /** Start and end offsets in the block of each string, alternating; the first may continue one that the block before left open. */
   readonly bounds: Uint32Array<ArrayBuffer>;
   /** The last of them goes on in the next block. */
   readonly open: boolean;

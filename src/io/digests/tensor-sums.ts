@@ -8,8 +8,8 @@ import { crc32Of } from './crc32.ts';
 
 export interface TensorSums {
   /**
-   * Takes a segment's bytes, those `from`–`to` of `bytes`, in order; throws `CheckpointLoadError` with the last of a damaged one. Gives the CRC-32 of these bytes alone
-   * where it was found out, as it is of all that are not few.
+   * Adds bytes `from` to `to` of `bytes`, the next of a segment in order; returns their CRC-32 if it was computed (for few bytes it is not). Throws
+   * `CheckpointLoadError` at the last byte of a damaged tensor.
    */
   add(
     segment: { readonly index: number; readonly length: number },

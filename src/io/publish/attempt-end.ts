@@ -12,8 +12,8 @@ const ATTEMPT_ALONE: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Whether it stays where it is, for an attempt after this one; after the last one the run discards it. Only what was cancelled with its run, or
- * failed for good, is nobody's any more: else a late attempt would take it from under the next.
+ * True if the attempt must leave its partial file or upload for the next attempt; after the last one the run discards it. False only if the run was
+ * cancelled or the error is final: then the attempt removes it itself.
  */
 export function keepsProgress(signal: AbortSignal, error: unknown): boolean {
   if (signal.aborted) return signal.reason instanceof Error && ATTEMPT_ALONE.has(signal.reason.message);

@@ -78,9 +78,9 @@ export interface Destination {
   checkApart(uri: string, sources: readonly PinnedFile[]): Promise<void>;
   /** Removes what attempts of a stage left of an output that is not complete. */
   discard(uri: string, token: string): Promise<void>;
-  /** Whether the output as it is now is what a stage wrote that has not settled it yet. */
+  /** True if the output is what this stage wrote, and `settle` was not called for it yet. */
   wrote(uri: string, token: string): Promise<boolean>;
-  /** The output has its manifest, or is gone: who wrote it needs not be known any more. */
+  /** Forgets who wrote the output; to be called once its manifest is written, or it is gone. */
   settle(uri: string, token: string): Promise<void>;
   /** A small file's text; null where there is none. */
   read(uri: string): Promise<string | null>;
@@ -89,11 +89,11 @@ export interface Destination {
   /** The same of a text that comes in pieces and is never held as a whole. */
   writeLong(uri: string, chunks: AsyncIterable<string>): Promise<string>;
   remove(uri: string): Promise<void>;
-  /** The same of what was written, unless another has taken its place. */
+  /** Removes the file only if it is still the version in `file`. */
   removeWritten(file: Written): Promise<void>;
   /** What pins the file as it is now; null where there is none. */
   identity(uri: string): Promise<Pinned | null>;
-  /** The same of a file that is still the one that was written; null where it is gone or another has taken its place. */
+  /** What pins the file if it is still the version in `file`; else null. */
   pinned(file: Written): Promise<Pinned | null>;
 }
 

@@ -152,7 +152,7 @@ export async function readManifest(files: Pick<Destination, 'read'>, uri: string
   }
 }
 
-/** Of the text at that place; `CheckpointValidationError` where it is no manifest of this version. What else it says is for its readers to check. */
+/** Parses a manifest; throws `CheckpointValidationError` unless it is of version 1. Its other fields are not checked here. */
 export function parseManifest(text: string, place: string): Manifest {
   let value: unknown;
   try {

@@ -110,8 +110,8 @@ async function putNew(partial: string, path: string): Promise<void> {
 }
 
 /**
- * Makes an earlier attempt's partial file ours, if it is there and long enough. One that was taken over by an attempt which ended before it could say
- * so has another name: then it is the only one there. The digest proves either.
+ * Renames the partial file of an earlier attempt to ours if it has at least `resume.offset` bytes. If the reported name is gone and exactly one partial
+ * file is there, it is that one: an attempt took it over and ended before it could say so. The digest is compared later.
  */
 async function takeOver(resume: PartialProgress | undefined, folder: string, partial: string): Promise<Progress | undefined> {
   if (resume === undefined) return undefined;

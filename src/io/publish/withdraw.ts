@@ -7,15 +7,14 @@ import type { Destination } from './destination.ts';
 import { isAsPublished, manifestPath, readManifest } from './manifest.ts';
 import { namesAny } from './publish-index.ts';
 
-/** With the manifest of the output whose place it took. */
+/** Removes an output of this stage that has no manifest, and the manifest of the output that it replaced. */
 export async function withdraw(files: Destination, uri: string, token: string): Promise<void> {
   if (await files.wrote(uri, token)) await removeUnlessPinned(files, uri, []);
 }
 
 /**
- * The same of shards and their index. Where an index is there that names none of the shards, or not all shards are of this stage,
- * the index is of an older set or of somebody else, and stays; what this stage has put beside that set, or between its shards, goes,
- * so that nobody loads a mixture.
+ * Removes the shards of this stage, and their index if it is of this stage, too. An index that names none of the shards, or not only shards of this
+ * stage, is of an older set or of somebody else, and stays; the shards go all the same, so that nobody loads a mixture.
  */
 export async function withdrawShards(files: Destination, index: string, shards: readonly string[], token: string): Promise<void> {
   const own = await written(files, shards, token);
@@ -45,6 +44,6 @@ async function removeUnlessPinned(files: Destination, uri: string, shards: reado
   if (pinned !== undefined && pinned === (await files.identity(uri))?.identity) return;
   await files.remove(uri);
   await Promise.all(shards.map((shard) => files.remove(shard)));
-  // Of the output whose place it took. What cannot be removed is none of ours, and may be why no manifest came.
+  // That of the output it replaced. If it cannot be removed, it is not ours, and may be why no manifest came.
   await files.remove(manifestPath(uri)).catch(() => undefined);
 }

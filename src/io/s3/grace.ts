@@ -1,9 +1,9 @@
 /** Requests that a store carries out whether or not somebody still waits for the answer. */
 
-/** Milliseconds, fewer than aborted work has to end, that a store has to answer when nobody wants the answer any more: what it was asked for, it does. */
+/** How long an answer is awaited after the caller gave up, in milliseconds: the store carries the request out whether or not we listen. Shorter than `ABANDONED_AFTER`. */
 const GRACE = 2000;
 
-/** Who hung up at once would clean up before the store has done it, and leave what comes then. */
+/** A request whose effect must be known before anything is cleaned up: an abort takes effect after `GRACE` only. */
 export async function withGrace<T>(signal: AbortSignal, ask: (late: AbortSignal) => Promise<T>): Promise<T> {
   const late = new AbortController();
   let timer: NodeJS.Timeout | undefined;

@@ -29,7 +29,10 @@ export interface Storage {
   readonly fence: LocalFence;
   /** Refuses a place outside the fence, whether to read, to publish or for a workspace. */
   check(uri: string): Promise<void>;
-  /** The file at a path or URI as it is now; an unknown scheme is a `CheckpointConfigError` listing the known ones. `stall`: over HTTP, so many seconds without progress end it at once; default: as the policy has it. `most`: over HTTP, a file of more bytes is refused before they are read. */
+  /**
+   * Opens the file at a path or URI as it is now. Throws `CheckpointConfigError` for an unknown scheme. For HTTP alone: `stall`, seconds without
+   * progress after which to give up (default: as the policy has it), and `most`, bytes of the largest file that is accepted.
+   */
   open(uri: string, signal?: AbortSignal, stall?: number, most?: number): Promise<ByteSource>;
   /** The version that was pinned, or a `CheckpointSourceError`. */
   openPinned(file: PinnedFile, signal?: AbortSignal): Promise<ByteSource>;

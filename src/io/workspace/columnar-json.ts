@@ -196,7 +196,7 @@ function remembered(values: readonly unknown[], depth: number): Written | undefi
   return undefined;
 }
 
-/** Of the same depth: deeper, its text has fewer parts. */
+/** The same values at the same depth: the depth decides how the text is split into parts. */
 function isColumn(column: Written, values: readonly unknown[], depth: number): boolean {
   return column.depth === depth && isSame(column.values, values);
 }

@@ -8,9 +8,9 @@ import { columnarJson, parseColumnarJson } from './columnar-json.ts';
 /** Where blobs lie. */
 export interface BlobStore {
   uriOf(sha256: string): string;
-  /** As it is there, or throws what its place says of that. */
+  /** The text as it lies there; throws if it cannot be read. */
   read(uri: string): Promise<string>;
-  /** In UTF-8. What is there as it should be stays, and is young again to who clears up; what is damaged is mended. */
+  /** Stores UTF-8 text under its digest. An intact blob stays, and counts as used now (for `ckpt gc`); a damaged one is rewritten. */
   write(sha256: string, text: Uint8Array): Promise<void>;
 }
 

@@ -18,7 +18,7 @@ export function openStoreWorkspace(uri: string, storage: Storage, signal?: Abort
         blob,
       );
     },
-    // Also where it is: who asks first whether it is right has to read it.
+    // Always written, even if it is there: checking that it is intact would cost a read of all of it.
     write: async (sha256, text) =>
       void (await files.write(uriOf(sha256), Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'))),
   });

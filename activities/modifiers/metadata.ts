@@ -49,7 +49,7 @@ function textsOf(given: Readonly<Record<string, string | number | boolean>>): re
   const values = Object.entries(given).map(([key, value]) => [key, String(value)] as const);
   const size = values.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
   if (size > MOST_CHARACTERS)
-    throw new CheckpointConfigError(`keys and values have ${size} characters; at most ${MOST_CHARACTERS} are taken.`, '');
+    throw new CheckpointConfigError(`keys and values have ${size} characters; the limit is ${MOST_CHARACTERS}.`, '');
   if (values.some(([key]) => key === FROZEN_KEY))
     throw new CheckpointConfigError(`\`${FROZEN_KEY}\` is written by modifier.freezing alone.`, FROZEN_KEY);
   return values;

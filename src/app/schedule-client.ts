@@ -107,7 +107,7 @@ export class CheckpointSchedules {
     const applied = await this.#put(id, input, false);
     if (applied !== null) return applied;
     throw new CheckpointConfigError(
-      `There is a schedule ${id} already, and it says something else. \`apply\` or \`update\` change it.`,
+      `A schedule ${id} exists with other settings. \`ckpt schedule apply\` replaces it, \`ckpt schedule update\` changes it.`,
       undefined,
       {
         details: { schedule_id: id },

@@ -55,7 +55,7 @@ export function startOptions(work: Work, present: readonly SearchAttributeName[]
   const bytes = Buffer.byteLength(JSON.stringify(input));
   if (bytes > MOST_BYTES)
     throw new CheckpointConfigError(
-      `The ${work.kind} has ${bytes} bytes as JSON; at most ${MOST_BYTES} are taken. A long list of items belongs into a manifest.`,
+      `The ${work.kind} has ${bytes} bytes as JSON; the limit is ${MOST_BYTES}. Put a long list of items into a manifest.`,
     );
   const pipeline = work.kind === 'pipeline' ? work.input : work.input.pipeline;
   const attributes =

@@ -73,7 +73,7 @@ const NETWORK_CODES = new Set([
 
 /** For an answer that ends the talk in HTTP (status 101): Node gives its connection away, and says nothing more. */
 export function switchedFault(): StoreFault {
-  return new StoreFault('the server wants to go on in another protocol than HTTP, which nobody asked for', {
+  return new StoreFault('the server tried to switch to another protocol (status 101)', {
     code: 'ProtocolSwitched',
     status: 101,
     retryable: false,

@@ -27,7 +27,7 @@ export function checkRunId(id: string): void {
 
 function refuseUnfit(text: string, most: number, what: string, advice: string, path: string | undefined): void {
   const bytes = new TextEncoder().encode(text).length;
-  if (bytes > most) throw new CheckpointConfigError(`${what} has ${bytes} bytes, at most ${most} are taken. ${advice}`, path);
+  if (bytes > most) throw new CheckpointConfigError(`${what} has ${bytes} bytes; the limit is ${most}. ${advice}`, path);
   const at = text.search(NO_NAME);
   if (at < 0) return;
   const code = text.charCodeAt(at).toString(16).padStart(4, '0');

@@ -25,20 +25,20 @@ const PLAIN = 0.05;
 /** A regular expression in RE2's syntax; throws `CheckpointConfigError` with the reason at `configPath`. */
 export function compileRegex(pattern: string, configPath: string): RE2JS {
   if (pattern.length > MOST_CHARACTERS)
-    throw new CheckpointConfigError(`A pattern has ${pattern.length} characters; at most ${MOST_CHARACTERS} are taken.`, configPath);
+    throw new CheckpointConfigError(`A pattern has ${pattern.length} characters; the limit is ${MOST_CHARACTERS}.`, configPath);
   let compiled: RE2JS;
   try {
     compiled = RE2JS.compile(pattern);
   } catch (cause) {
     throw new CheckpointConfigError(
-      `\`${pattern}\` is no regular expression of RE2: ${(cause as Error).message}. Lookaround and backreferences are not known, for they cannot be matched in linear time.`,
+      `\`${pattern}\` is not a valid RE2 expression: ${(cause as Error).message}. Lookaround and backreferences are not supported, as they cannot be matched in linear time.`,
       configPath,
       { cause },
     );
   }
   if (compiled.programSize() > MOST_INSTRUCTIONS)
     throw new CheckpointConfigError(
-      `\`${pattern.slice(0, 200)}\` compiles to ${compiled.programSize()} instructions; at most ${MOST_INSTRUCTIONS} are taken. Use smaller repeat counts.`,
+      `\`${pattern.slice(0, 200)}\` compiles to ${compiled.programSize()} instructions; the limit is ${MOST_INSTRUCTIONS}. Use smaller repeat counts.`,
       configPath,
     );
   return compiled;
@@ -127,7 +127,7 @@ export function slices(patterns: readonly { readonly cost: number }[], configPat
   const cost = patterns.reduce((sum, each) => sum + each.cost, 0);
   if (cost > MOST_TOGETHER)
     throw new CheckpointConfigError(
-      `The patterns of the stage compile to ${Math.round(cost)} instructions together; at most ${MOST_TOGETHER} are taken. Use simpler ones, or several stages.`,
+      `The patterns of the stage compile to ${Math.round(cost)} instructions together; the limit is ${MOST_TOGETHER}. Use simpler ones, or several stages.`,
       configPath,
     );
   let spent = 0;

@@ -36,7 +36,7 @@ export function* renameTensors(plan: Plan, rules: RenameRules, configPath: strin
       // Replacements may repeat what they matched, rule after rule.
       if (current.length > LONGEST_NAME)
         throw new CheckpointConfigError(
-          `${what} makes a name of ${current.length} characters of ${name.slice(0, 200)}; at most ${LONGEST_NAME} are taken.`,
+          `${what} makes a name of ${current.length} characters of ${name.slice(0, 200)}; the limit is ${LONGEST_NAME}.`,
           configPath,
         );
     }

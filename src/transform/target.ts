@@ -40,7 +40,7 @@ export function targetOfSpec(spec: unknown, where: { readonly uri: string } | { 
   if (typeof spec !== 'object' || spec === null || Array.isArray(spec)) throw bad('it is no mapping of names');
   const entries = Object.entries(spec).filter(([name]) => name !== '__metadata__');
   if (entries.length === 0) throw bad('it names no tensor');
-  if (entries.length > MAX_TENSORS) throw bad(`it names ${entries.length} tensors, at most ${MAX_TENSORS} are taken`);
+  if (entries.length > MAX_TENSORS) throw bad(`it names ${entries.length} tensors; the limit is ${MAX_TENSORS}`);
   const tensors = entries.map(([name, value]: [string, unknown]): TargetTensor => {
     const shown = JSON.stringify(name.slice(0, 200));
     if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(`${shown} is no {shape, dtype}`, `.${name}`);

@@ -57,7 +57,7 @@ test.each([
   expect(found).toMatchObject([
     {
       path: 'stages[0].uri',
-      error: { type: 'CheckpointConfigError', message: expect.stringContaining(`at most 1800 are taken: "${begins}`) },
+      error: { type: 'CheckpointConfigError', message: expect.stringContaining(`the limit is 1800: "${begins}`) },
     },
   ]);
 });

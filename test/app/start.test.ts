@@ -46,7 +46,7 @@ test('an id that the server would not take is refused before it is asked', async
   const start = (workflowId: string) => batches.start({ items: ['/a.ckpt'], pipeline: FINE }, { workflowId });
   await expect(start('x'.repeat(1001))).rejects.toMatchObject({
     code: 'CheckpointConfigError',
-    message: expect.stringMatching(/1001 bytes, at most 1000.*--id/),
+    message: expect.stringMatching(/1001 bytes; the limit is 1000.*--id/),
   });
   await expect(start('a\nb')).rejects.toMatchObject({ message: expect.stringContaining('U+000A') });
   await expect(start('\u001b[31m')).rejects.toMatchObject({ code: 'CheckpointConfigError' });
@@ -59,5 +59,5 @@ test('ids of every kind have room behind the longest name', () => {
   // A second try of a batch, or one that Nexus starts.
   for (const made of [`${id}-retry-01234567`, `${name}-01234567-89ab-cdef-0123-456789abcdef`, `${name}-2026-11-01T03:00:00Z`])
     expect(() => checkBatchId(made)).not.toThrow();
-  expect(() => startOptions({ kind: 'pipeline', input: { ...FINE, name: `${name}n` } }, [])).toThrow('501 bytes, at most 500');
+  expect(() => startOptions({ kind: 'pipeline', input: { ...FINE, name: `${name}n` } }, [])).toThrow('501 bytes; the limit is 500');
 });

@@ -36,15 +36,11 @@ export function interpolateStage(stage: Readonly<Record<string, unknown>>, value
   return Object.fromEntries(
     Object.entries(stage).map(([key, value]) => {
       const path = `${configPath}.${key}`;
-      if (value === '???')
-        throw new CheckpointConfigError(
-          `\`${key}\` is still to be given: \`???\` stands for a value that somebody has yet to write.`,
-          path,
-        );
+      if (value === '???') throw new CheckpointConfigError(`\`${key}\` still has the placeholder \`???\`: give it a value.`, path);
       if (!PLAIN_KEYS.includes(key)) return [key, interpolate(value, values, path)];
       if (typeof value === 'string' && value.includes('${'))
         throw new CheckpointConfigError(
-          `\`${key}\` is written out: which stage runs does not come from the environment or a parameter.`,
+          `\`${key}\` must be written out: which stage runs cannot come from the environment or a parameter.`,
           path,
         );
       return [key, value];
@@ -75,7 +71,7 @@ function ofText(text: string, values: Values, configPath: string, depth: number)
       : scalar(resolved(only.reference, values, configPath, depth), values);
   if (typeof result === 'string' && result.length > LONGEST)
     throw new CheckpointConfigError(
-      `The value has ${result.length} characters once its references are resolved; at most ${LONGEST} are taken.`,
+      `The value has ${result.length} characters once its references are resolved; the limit is ${LONGEST}.`,
       configPath,
     );
   return result;

@@ -23,7 +23,7 @@ export function inflateBudget(layout: Layout, { storages, files }: Plan): (bytes
     const used = layout.tensors.map(({ origin }) => storages[origin.storage]!).find(({ location }) => isPacked(location));
     const uri = files[used?.file ?? 0]?.uri ?? '';
     throw new CheckpointLoadError(
-      `${uri}: its tensors lie in compressed members in such an order that ${most} bytes inflated were not enough to read them. Load the file and save it again with torch.save, which does not compress.`,
+      `${uri}: reading its compressed members in the order of its tensors would inflate more than ${most} bytes. Load the file and save it again with torch.save, which does not compress.`,
       uri,
     );
   };

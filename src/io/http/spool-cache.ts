@@ -119,7 +119,11 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
       await rename(partial, pathOf(sha256));
       promised.delete(partial);
       const kept = await openCopy(sha256);
-      if (kept === null) throw new StoreFault('its copy went from the cache at once', { code: 'CacheLost', retryable: true });
+      if (kept === null)
+        throw new StoreFault('the cached copy was removed right after the download; is `cache_bytes` too small?', {
+          code: 'CacheLost',
+          retryable: true,
+        });
       return kept;
     },
   };

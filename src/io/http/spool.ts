@@ -41,7 +41,11 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
       watch.signal.throwIfAborted();
       if (resumes && answer.statusCode === 416) {
         known.validator = null;
-        throw new StoreFault('what was begun cannot be gone on with', { code: 'WrongContentRange', status: 416, retryable: true });
+        throw new StoreFault('the server no longer offers the rest of this version; the download starts over', {
+          code: 'WrongContentRange',
+          status: 416,
+          retryable: true,
+        });
       }
       if (answer.statusCode !== 200 && answer.statusCode !== 206) throw statusFault(answer);
       if (!isPlain(answer)) throw packedFault(answer);
@@ -80,11 +84,14 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
     // Nothing says any more that the rest is of the version that was begun: the next try begins anew.
     if (known !== undefined && validator === null) known.validator = null;
     if (answer.statusCode === 206)
-      throw new StoreFault(`the server sent "${answer.headers['content-range'] ?? 'no Content-Range'}" unasked`, {
-        code: 'WrongContentRange',
-        status: 206,
-        retryable: true,
-      });
+      throw new StoreFault(
+        `the server answered with a range (Content-Range: ${answer.headers['content-range'] ?? 'none'}) where none was requested`,
+        {
+          code: 'WrongContentRange',
+          status: 206,
+          retryable: true,
+        },
+      );
     if (known !== undefined) {
       await known.file.truncate(0);
       known.hash = createHash('sha256');

@@ -15,7 +15,7 @@ export function refuseLongLocation(location: unknown, path: string): void {
   const length = schemeOf(location) === null ? encodeURI(Buffer.from(location).toString()).length : location.length;
   if (length <= LONGEST) return;
   throw new CheckpointConfigError(
-    `\`${path}\` has ${length} characters as a URI, at most ${LONGEST} are taken: ${JSON.stringify(location.slice(0, 100))}… Use a shorter path, a link to the folder, or a mount of it.`,
+    `\`${path}\` has ${length} characters as a URI; the limit is ${LONGEST}: ${JSON.stringify(location.slice(0, 100))}… Use a shorter path, a link to the folder, or a mount of it.`,
     path,
     { details: { characters: length, most: LONGEST } },
   );

@@ -68,7 +68,7 @@ async function checkpointObject(uri: string, storage: Storage, signal: AbortSign
   if (!among.isEmpty) return uri + onlyCheckpoint(uri, among);
   for await (const { key } of objectsUnder(port, location, { flat: false, policy, signal, mostPages: FOLDER_PAGES }))
     throw new CheckpointLoadError(
-      `${uri} holds no file itself; below it is ${s3Uri({ bucket: location.bucket, key })}, for one. Name one checkpoint; \`ckpt scan\` and batches take all below a prefix.`,
+      `${uri} contains no checkpoint directly; ${s3Uri({ bucket: location.bucket, key })}, for example, lies below it. Name one checkpoint; \`ckpt scan\` and batches take all below a prefix.`,
       uri,
     );
   throw new CheckpointNotFoundError(`There is nothing under ${uri}.`, uri);

@@ -170,7 +170,7 @@ export function parseManifest(text: string, place: string): Manifest {
 
 export function notManifest(place: string, why: string, cause?: unknown): CheckpointValidationError {
   return new CheckpointValidationError(
-    `${place} is no manifest of version 1: ${why}. Publish the output again, or take away what lies there.`,
+    `${place} is not a manifest of version 1: ${why}. Publish the output again, or delete that file.`,
     [why],
     { cause },
   );

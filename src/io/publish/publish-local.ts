@@ -154,9 +154,12 @@ async function writeFile(
 }
 
 function takenOver(partial: string): CheckpointError {
-  return new CheckpointError(`${partial} is no longer this attempt's: another one has taken it over, or somebody has removed it.`, {
-    details: { partial },
-  });
+  return new CheckpointError(
+    `${partial} is no longer there: a newer attempt goes on with it, or somebody has removed it. If no other attempt follows, run it again.`,
+    {
+      details: { partial },
+    },
+  );
 }
 
 /** Throws where a file cannot take that path, or would take the place of one that is read. */

@@ -180,6 +180,6 @@ function directBody(line: Line, rest: Uint8Array[], length: number, onDone: (who
         line.receiver = { room: () => target.room(length - done) ?? line.scratch, take, ended: (error) => fail(error ?? closedError()) };
         if (rest.every(take)) line.resume();
       }),
-    destroy: () => fail(new Error('nobody wants the rest')),
+    destroy: () => fail(new Error('the request was cancelled')),
   };
 }

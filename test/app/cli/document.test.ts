@@ -117,7 +117,7 @@ describe('what could never run is refused before anything does', () => {
       'modifier.rename\n    rules:\n      - {pattern: a, replacement: b}\n      - {pattern: "(", replacement: b}',
       'rules[1].pattern',
       5,
-      'no regular expression of RE2',
+      'is not a valid RE2 expression',
     ],
     ['lookaround', 'modifier.rename\n    rules: [{pattern: "(?=a)", replacement: b}]', 'rules[0].pattern', 3, 'Lookaround'],
     ['a glob of select', 'modifier.select\n    include: [a]\n    exclude: ["[z"]', 'exclude[0]', 4, 'without its `]`'],

@@ -97,7 +97,7 @@ describe('a file', () => {
   ])('beside which lies no manifest is not valid, with or without --manifest: %s', async (why, text) => {
     const place = `${origin}/a.safetensors.manifest.json`;
     pages['/a.safetensors.manifest.json'] = text;
-    const message = expect.stringMatching(new RegExp(`^${place} is no manifest of version 1: .*${why}.*Publish the output again`));
+    const message = expect.stringMatching(new RegExp(`^${place} is not a manifest of version 1: .*${why}.*Publish the output again`));
     const unreadable = { code: 1, report: { valid: false, manifest: 'unreadable', findings: [{ code: 'manifest', message }] } };
     expect(await verify([`${origin}/a.safetensors`])).toMatchObject(unreadable);
     expect(await verify([`${origin}/a.safetensors`, '--manifest'])).toMatchObject(unreadable);

@@ -187,7 +187,7 @@ test('an attempt that is believed dead writes nothing more once another has take
   while (resume === undefined) await new Promise((resolve) => setTimeout(resolve, 10));
   const { identity } = await publish('zombie', { resume });
   held.abort();
-  expect(await ended).toContain('another one has taken it over');
+  expect(await ended).toContain('a newer attempt goes on with it');
   expect(await identityOf(join(folder, 'zombie'))).toBe(identity);
   expect(await sha256(join(folder, 'zombie'))).toBe(expected);
 });

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { CheckpointConfigError, type JsonObject } from '../src/errors.ts';
 import { didYouMean } from '../src/model/suggestions.ts';
 import { ended } from '../src/model/text.ts';
-import { STAGE_KINDS } from '../src/pipeline/contract.ts';
+import { STAGE_KINDS } from '../src/pipeline/stage-kinds.ts';
 import { loadPlugins } from './plugins.ts';
 import type { StageDefinition } from './stage.ts';
 

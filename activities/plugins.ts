@@ -8,7 +8,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CheckpointConfigError, textOf } from '../src/errors.ts';
-import { STAGE_KINDS } from '../src/pipeline/contract.ts';
+import { STAGE_KINDS } from '../src/pipeline/stage-kinds.ts';
 import type { StageDefinition } from './stage.ts';
 
 const TYPE = new RegExp(`^(${STAGE_KINDS.join('|')})\\.[a-z][a-z0-9_]*$`);

@@ -15,6 +15,7 @@ import { formatBytes } from '../src/model/text.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
 import { usualNeeds } from '../src/pipeline/needs.ts';
 import { fittedProblems } from '../src/pipeline/payload.ts';
+import { isSink, isSource } from '../src/pipeline/stage-kinds.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { outputClashes, placeOf } from './output-clashes.ts';
 import { ofTarget, TARGET } from './read-target.ts';
@@ -54,7 +55,7 @@ export async function preflight(
         refuseRelativeLocation(options[option], `stages[${index}].${option}`);
         refuseLongLocation(options[option], `stages[${index}].${option}`);
       }
-      if (definition.moves?.(parsed) ?? type.startsWith('sink.')) queues[index] = services.transferQueue;
+      if (definition.moves?.(parsed) ?? isSink(type)) queues[index] = services.transferQueue;
       needs[index] = definition.needs ?? usualNeeds(type);
       places.push(...placesOf(definition, options, index));
     } catch (error) {
@@ -80,7 +81,7 @@ export async function preflight(
         await services.storage.check(uri);
         if (use === 'read') {
           const size = await checkReadable(uri, (each) => services.open(each, reach));
-          if (stages[stage]!.type.startsWith('source.')) sizes.push(size);
+          if (isSource(stages[stage]!.type)) sizes.push(size);
         } else {
           const free = await checkWritable(uri, services.storage, reach);
           if (free !== null) rooms.push({ uri, free });
@@ -107,9 +108,9 @@ export async function preflight(
 
 /** A stage's options that are places: a sink writes to its own, every other stage reads from them. */
 function placesOf({ type, locations = [] }: StageDefinition, options: JsonObject, stage: number): readonly Place[] {
-  const use = type.startsWith('sink.') ? 'write' : 'read';
+  const use = isSink(type) ? 'write' : 'read';
   const version = options['version_id'];
-  return [...locations, ...(type.startsWith('source.') ? ['url'] : [])].flatMap((option) => {
+  return [...locations, ...(isSource(type) ? ['url'] : [])].flatMap((option) => {
     const place = options[option];
     if (typeof place !== 'string') return [];
     return [{ stage, option, uri: typeof version === 'string' ? `${place}?versionId=${version}` : place, use }];

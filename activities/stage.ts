@@ -9,10 +9,9 @@ import type { Recipe } from '../src/io/publish/manifest.ts';
 import type { Turn } from '../src/io/turn.ts';
 import type { CheckpointContext } from '../src/model/context.ts';
 import type { Plan } from '../src/model/plan.ts';
-import { type Need, type STAGE_KINDS, type StageInput, type TransferProgress } from '../src/pipeline/contract.ts';
+import type { Need, StageInput, TransferProgress } from '../src/pipeline/contract.ts';
+import type { StageKind } from '../src/pipeline/stage-kinds.ts';
 import type { Services } from './services.ts';
-
-export type StageKind = (typeof STAGE_KINDS)[number];
 
 export interface StageCall<Options> {
   readonly context: CheckpointContext;

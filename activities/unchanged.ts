@@ -21,6 +21,7 @@ import type { Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import type { PipelineInput, PlainStage, StageInput } from '../src/pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';
+import { isSink, isSource, placeOfSource } from '../src/pipeline/stage-kinds.ts';
 import { isOurs, type Catalog } from './catalog.ts';
 import { programDigest } from './program.ts';
 import type { Services } from './services.ts';
@@ -112,13 +113,13 @@ function isSame(a: PinnedFile, b: PinnedFile): boolean {
 /** Stages of ours alone, from one file to one output; a page of the web may say anything of its version. */
 function isProvable(catalog: Catalog, pipeline: Stages): boolean {
   const types = pipeline.map(({ type }) => type);
-  const sources = types.filter((type) => type.startsWith('source.'));
+  const sources = types.filter((type) => isSource(type));
   return (
     types.every((type) => isOurs(catalog.get(type))) &&
     sources.length === 1 &&
     (sources[0] === 'source.local' || sources[0] === 'source.s3') &&
     types.at(-1) === 'sink.publish' &&
-    types.filter((type) => type.startsWith('sink.')).length === 1 &&
+    types.filter((type) => isSink(type)).length === 1 &&
     pipeline.filter(({ options }) => typeof options['target'] === 'string').length <= 1 &&
     placesIn(pipeline).every((place) => isS3(place) || place.startsWith('file://'))
   );
@@ -127,7 +128,7 @@ function isProvable(catalog: Catalog, pipeline: Stages): boolean {
 /** Everything that is read, as the stages name it. */
 function placesIn(pipeline: Stages): readonly string[] {
   return pipeline.flatMap(({ type, options }) => {
-    const place = type.startsWith('source.') ? (options['path'] ?? options['uri'] ?? options['url']) : options['target'];
+    const place = isSource(type) ? placeOfSource(options) : options['target'];
     if (typeof place !== 'string') return [];
     const version = options['version_id'];
     return [inputUri(typeof version === 'string' ? `${place}?versionId=${version}` : place)];

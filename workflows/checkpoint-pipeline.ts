@@ -55,6 +55,7 @@ import { onErrorOf, policyOf, stallOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
 import { ATTRIBUTES_MEMO, runAttributes } from '../src/pipeline/search-attributes.ts';
 import { stageAim } from '../src/pipeline/stage-aim.ts';
+import { isLoader, isSink, isSource } from '../src/pipeline/stage-kinds.ts';
 import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
 import { statusQuery, takeQuestions } from './messages.ts';
 import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';
@@ -204,8 +205,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         history = withTryEnd(history, index, ended);
         return record(index, { status: 'completed', summary: done.summary, error: null });
       } catch (thrown) {
-        if (stage.type.startsWith('sink.'))
-          await CancellationScope.nonCancellable(() => discardStage(stage, call)).catch(leftBehind(index));
+        if (isSink(stage.type)) await CancellationScope.nonCancellable(() => discardStage(stage, call)).catch(leftBehind(index));
         if (isCancellation(thrown)) throw thrown;
         const attempts = attemptsOf(thrown, policyOf(input, stage).maximumAttempts);
         const report = placed(index, reportOfFailure(thrown), attempts.count);
@@ -321,7 +321,7 @@ function wholePipeline(
   const asWritten = history
     .slice(0, index)
     .every(({ status, tries }) => status === 'completed' && tries.every(({ changed }) => changed === null));
-  const last = index === input.stages.length - 1 && stage === input.stages[index] && stage.type.startsWith('sink.');
+  const last = index === input.stages.length - 1 && stage === input.stages[index] && isSink(stage.type);
   if (!asWritten || !last) return {};
   const pipeline = input.stages.map((each) => ({ type: each.type, options: optionsOf(each) }));
   return JSON.stringify(pipeline).length > MOST_SENT_TWICE ? {} : { pipeline };
@@ -329,8 +329,8 @@ function wholePipeline(
 
 /** Never "loaded" when nothing was. */
 function checkLoaded({ stages }: PipelineInput, { weightsLoaded, source }: CheckpointContext): void {
-  const sources = stages.some(({ type }) => type.startsWith('source.'));
-  const wantsWeights = stages.some(({ type }) => type.startsWith('loader.') || type.startsWith('sink.'));
+  const sources = stages.some(({ type }) => isSource(type));
+  const wantsWeights = stages.some(({ type }) => isLoader(type) || isSink(type));
   if (!sources || !wantsWeights || weightsLoaded) return;
   const message =
     'The pipeline ended, but no loader put a single tensor into the plan: nothing was loaded. Look at the failed stages above.';

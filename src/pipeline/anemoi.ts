@@ -10,7 +10,7 @@ import { formatNamed } from '../model/header.ts';
 import { isMapping } from '../model/json.ts';
 import { schemeOf } from '../model/scheme.ts';
 import { didYouMean } from '../model/suggestions.ts';
-import { STAGE_KINDS } from './contract.ts';
+import { isLoader, isSink, STAGE_KINDS } from './stage-kinds.ts';
 
 const ROOT = 'anemoi.training.checkpoint';
 
@@ -153,7 +153,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
   const flags = refreshFlags(training, resolve);
   const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
   const origins = drafts.map(({ origin }) => origin);
-  if (run.output !== undefined && !stages.some(({ type }) => String(type).startsWith('sink.'))) {
+  if (run.output !== undefined && !stages.some(({ type }) => isSink(String(type)))) {
     stages.push(publishing(run.output, surroundings));
     origins.push('output');
   }
@@ -433,7 +433,7 @@ function completed(
     return { ...stage, path: run.checkpoint_path };
   }
   if (type === 'source.s3') return s3(stage, given, origin);
-  if (type.startsWith('loader.')) return { ...flags, ...(run.target === undefined ? {} : { target: run.target }), ...stage };
+  if (isLoader(type)) return { ...flags, ...(run.target === undefined ? {} : { target: run.target }), ...stage };
   return stage;
 }
 

@@ -7,6 +7,7 @@
 import type { JsonObject } from '../errors.ts';
 import { formatExpected } from '../model/header.ts';
 import type { StageSpec } from './contract.ts';
+import { isLoader } from './stage-kinds.ts';
 
 const FINDING_CODES = [
   'no_stages',
@@ -138,7 +139,7 @@ export function adviseComposition(stages: readonly Pick<StageSpec, 'type'>[]): r
 
 /** What loaders are asked for without a target, by which they could be judged. */
 function adviseTargets(stages: readonly StageSpec[]): readonly CompositionFinding[] {
-  const without = stages.flatMap(({ type, target }, index) => (type.startsWith('loader.') && target === undefined ? [index] : []));
+  const without = stages.flatMap(({ type, target }, index) => (isLoader(type) && target === undefined ? [index] : []));
   const resumed = without.filter((index) => stages[index]!.type === 'loader.warm_start');
   // Without one these fail, whatever the source holds.
   const failing = without.filter((index) => {

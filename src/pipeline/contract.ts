@@ -26,9 +26,6 @@ export const CHECK_OPTIONS_ACTIVITY = 'pipeline.check_options';
 /** Suffix of the activity that removes what a failed or cancelled stage left behind: `sink.publish.discard`. */
 export const DISCARD_SUFFIX = '.discard';
 
-/** Kinds of stages, in the order they usually stand in. */
-export const STAGE_KINDS = ['source', 'loader', 'modifier', 'sink'] as const;
-
 /** Keys of a stage that steer the run; all others are options of its type. */
 export const STAGE_CONTROLS = ['type', 'timeout', 'max_retries', 'retry', 'on_error', 'continue_on_error'] as const;
 

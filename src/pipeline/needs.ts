@@ -2,13 +2,14 @@
 import type { ErrorReport } from '../errors.ts';
 import type { CheckpointContext } from '../model/context.ts';
 import type { Need } from './contract.ts';
+import { isLoader, isSource } from './stage-kinds.ts';
 
 const ADVICE: Readonly<Record<Need, string>> = { checkpoint_data: 'a source', model: 'a loader' };
 
 /** By the kind of the stage, for one that does not say. */
 export function usualNeeds(type: string): readonly Need[] {
-  if (type.startsWith('loader.')) return ['checkpoint_data'];
-  return type.startsWith('source.') ? [] : ['model'];
+  if (isLoader(type)) return ['checkpoint_data'];
+  return isSource(type) ? [] : ['model'];
 }
 
 export function unmetNeeds(context: CheckpointContext, needs: readonly Need[]): readonly Need[] {

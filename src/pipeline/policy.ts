@@ -1,5 +1,6 @@
 /** What a stage's settings come to over the pipeline's own and the defaults: retries, time, and what follows a failure. */
 import type { OnError, PipelineInput, StageSpec } from './contract.ts';
+import { isSink } from './stage-kinds.ts';
 
 const DEFAULT_ATTEMPTS = 3;
 const DEFAULT_TIMEOUT = 300;
@@ -32,7 +33,7 @@ export function policyOf(pipeline: PipelineInput, stage: StageSpec): Policy {
 
 function secondsOf(pipeline: PipelineInput, stage: StageSpec): number {
   if (isDownload(stage)) return Math.max(LONG_TIMEOUT, stallOf(pipeline, stage) ?? 0);
-  return stage.timeout ?? pipeline.timeout ?? (stage.type.startsWith('sink.') ? LONG_TIMEOUT : DEFAULT_TIMEOUT);
+  return stage.timeout ?? pipeline.timeout ?? (isSink(stage.type) ? LONG_TIMEOUT : DEFAULT_TIMEOUT);
 }
 
 /** Seconds without progress after which a download is given up; undefined for other stages, and where nothing is said. */

@@ -7,6 +7,7 @@
 import { withoutUserInfo } from '../errors.ts';
 import type { CheckpointContext } from '../model/context.ts';
 import type { PipelineInput, RunStatus } from './contract.ts';
+import { isSource, placeOfSource } from './stage-kinds.ts';
 
 export const SEARCH_ATTRIBUTES = {
   CheckpointSource: 'KEYWORD',
@@ -29,11 +30,10 @@ const MOST_CHARACTERS = 255;
 
 /** Of a run that is about to start. */
 export function startAttributes({ stages }: PipelineInput): AttributeValues {
-  const source = stages.find(({ type }) => type.startsWith('source.'));
-  const place = source?.['url'] ?? source?.['uri'] ?? source?.['path'];
+  const place = placeOfSource(stages.find(({ type }) => isSource(type)) ?? {});
   return {
     CheckpointStatus: 'running',
-    ...(typeof place === 'string' ? { CheckpointSource: withoutSecrets(uriOf(place)) } : {}),
+    ...(place !== undefined ? { CheckpointSource: withoutSecrets(uriOf(place)) } : {}),
   };
 }
 

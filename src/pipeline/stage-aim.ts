@@ -4,6 +4,7 @@ import type { CheckpointContext } from '../model/context.ts';
 import { formatBytes, formatCount } from '../model/text.ts';
 import type { StageRecord, StageSpec } from './contract.ts';
 import { optionsOf } from './document.ts';
+import { isSource } from './stage-kinds.ts';
 
 /** Of one line: the timeline writes it beside a bar. */
 const MOST_CHARACTERS = 100;
@@ -29,7 +30,7 @@ function nameOf(place: Json | undefined): string {
 
 /** What the last source has found, without the size of the file. */
 function sourceOf(before: readonly StageRecord[]): string {
-  const source = before.findLast(({ type, status }) => type.startsWith('source.') && status === 'completed');
+  const source = before.findLast(({ type, status }) => isSource(type) && status === 'completed');
   return source?.summary?.replace(/ of [^,]*$/, '') ?? '';
 }
 

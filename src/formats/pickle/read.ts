@@ -10,6 +10,7 @@ import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../limits-pickle
 import { plainCall, type Table } from './builtins.ts';
 import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
 import { checkExpansion } from './expansion.ts';
+import { floatNode } from './float-node.ts';
 import { isDangerousByModule, isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { keyPlaces } from './key-places.ts';
@@ -731,10 +732,4 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         fail(`unknown opcode 0x${opcode.toString(16).padStart(2, '0')}`);
     }
   }
-}
-
-function floatNode(value: number): ValueNode {
-  if (Number.isNaN(value)) return { kind: 'float', value: 'nan' };
-  if (!Number.isFinite(value)) return { kind: 'float', value: value > 0 ? 'inf' : '-inf' };
-  return { kind: 'float', value: Object.is(value, -0) ? '-0' : value };
 }

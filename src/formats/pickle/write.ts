@@ -7,13 +7,25 @@
  * Opcodes and names are those of torch 2.15, `torch/_weights_only_unpickler.py`: no LONG4, no POP, no frozenset, no defaultdict.
  */
 import { CheckpointIncompatibleError } from '../../errors.ts';
-import { DTYPES } from '../../model/dtype.ts';
 import type { LeftOut } from '../../model/plan.ts';
 import { childrenOf, keyLabel } from '../../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { MAX_DIMENSIONS } from '../limits-pickle.ts';
-import { isWellFormed } from '../unicode.ts';
+import { byteBuffer } from './byte-buffer.ts';
+import { floatOf, isNumber, numberOf } from './float-node.ts';
 import { encodeLong } from './integers.ts';
+import {
+  asPlain,
+  contentOf,
+  INTERPOLATION,
+  isPlainKey,
+  isRootConfig,
+  isTorchPlain,
+  LONG_MAX,
+  MISSING,
+  numpyScalar,
+  plainText,
+} from './plain-forms.ts';
 
 /** How a tensor stands in the pickle. */
 export interface PickledTensor {
@@ -45,20 +57,6 @@ export interface WrittenPickle {
 
 /** Items between two SETITEMS or APPENDS, as CPython batches them. */
 const BATCH = 1000;
-/** LONG1 counts its bytes in one byte. */
-const LONG_MAX = 255;
-const TORCH_NAMES = new Set(Object.values(DTYPES).flatMap(({ torch }) => (torch === null ? [] : [torch])));
-/** Dtypes without bytes that we read, yet names that `weights_only` accepts. */
-const QUANTIZED = new Set(['qint8', 'quint8', 'qint32', 'quint4x2', 'quint2x4']);
-const LAYOUTS = new Set([
-  'torch.strided',
-  'torch.sparse_coo',
-  'torch.sparse_csr',
-  'torch.sparse_csc',
-  'torch.sparse_bsr',
-  'torch.sparse_bsc',
-]);
-
 type Composite = Exclude<ValueNode, null | boolean | number | string>;
 type Steps = Generator<NodeId, void, void>;
 
@@ -411,274 +409,4 @@ function pushChildren(nodes: readonly ValueNode[], node: Composite, into: NodeId
   if (node.kind === 'complex') return;
   const written = node.kind === 'object' ? asPlain(nodes, node) : node;
   for (const child of childrenOf(written)) into.push(child);
-}
-
-type Plain =
-  | { readonly kind: 'list'; readonly items: readonly NodeId[] }
-  | { readonly kind: 'dict'; readonly entries: readonly (readonly [NodeId, NodeId])[] };
-
-/** The plain form of an object of a class that is nothing but a container. */
-function asPlain(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'object' }>): Plain | undefined {
-  switch (`${node.module}.${node.name}`) {
-    case 'argparse.Namespace':
-    case 'types.SimpleNamespace': {
-      const state = node.state === undefined ? undefined : nodes[node.state];
-      return typeof state === 'object' && state !== null && state.kind === 'dict' ? { kind: 'dict', entries: state.entries } : undefined;
-    }
-    case 'collections.deque':
-      return node.items === undefined ? undefined : { kind: 'list', items: node.items };
-    case 'lightning_fabric.utilities.data.AttributeDict':
-    case 'lightning.fabric.utilities.data.AttributeDict':
-    case 'pytorch_lightning.utilities.parsing.AttributeDict':
-    case 'lightning.pytorch.utilities.parsing.AttributeDict':
-      return { kind: 'dict', entries: node.entries ?? [] };
-    default:
-      return undefined;
-  }
-}
-
-/** How an interpolation of OmegaConf begins, and its mark of a value that is still missing. */
-const INTERPOLATION = '${';
-const MISSING = '???';
-const OMEGACONF = /^omegaconf\.(dictconfig|listconfig|nodes)$/;
-/** OmegaConf's nodes hold values, its containers nodes: never one container as another's content. */
-const CONTENT_STEPS = 4;
-
-/** The value that OmegaConf's containers and nodes wrap; any other value is its own. */
-function contentOf(nodes: readonly ValueNode[], given: NodeId): NodeId {
-  let id = given;
-  for (let step = 0; step < CONTENT_STEPS; step++) {
-    const node = nodes[id];
-    if (typeof node !== 'object' || node === null || node.kind !== 'object' || !OMEGACONF.test(node.module)) return id;
-    const content = stateEntry(nodes, node, node.module === 'omegaconf.nodes' ? '_val' : '_content');
-    if (content === undefined) return id;
-    id = content;
-  }
-  return id;
-}
-
-/** A configuration of its own, not a part of another: the one that is worth a word. */
-function isRootConfig(nodes: readonly ValueNode[], id: NodeId): boolean {
-  const node = nodes[id];
-  if (typeof node !== 'object' || node === null || node.kind !== 'object') return false;
-  const parent = stateEntry(nodes, node, '_parent');
-  return parent === undefined || nodes[parent] === null;
-}
-
-function stateEntry(nodes: readonly ValueNode[], { state }: Extract<ValueNode, { kind: 'object' }>, key: string): NodeId | undefined {
-  const held = state === undefined ? undefined : nodes[state];
-  if (typeof held !== 'object' || held === null || held.kind !== 'dict') return undefined;
-  return held.entries.find(([each]) => nodes[each] === key)?.[1];
-}
-
-/** `scalar(dtype('<f8'), bytes)`: a number with a type of numpy's, which `weights_only` does not take. */
-function numpyScalar(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'object' }>): ValueNode | undefined {
-  if (node.name !== 'scalar' || !/^numpy\.(_core|core)\.multiarray$/.test(node.module)) return undefined;
-  const [kind, data] = itemsOf(nodes, node.args).map((id) => nodes[id]);
-  if (typeof kind !== 'object' || kind === null || kind.kind !== 'object' || kind.module !== 'numpy' || kind.name !== 'dtype')
-    return undefined;
-  if (typeof data !== 'object' || data === null || data.kind !== 'bytes') return undefined;
-  const code = nodes[itemsOf(nodes, kind.args)[0] ?? -1];
-  const order = nodes[itemsOf(nodes, kind.state)[1] ?? -1];
-  if (typeof code !== 'string' || (order !== '<' && order !== '|')) return undefined;
-  const bytes = Buffer.from(data.base64, 'base64');
-  if (bytes.length !== Number(code.slice(1))) return undefined;
-  switch (code) {
-    case 'f8':
-      return floatNode(bytes.readDoubleLE(0));
-    case 'f4':
-      return floatNode(bytes.readFloatLE(0));
-    case 'b1':
-      return bytes[0] !== 0;
-    case 'i1':
-    case 'i2':
-    case 'i4':
-      return bytes.readIntLE(0, bytes.length);
-    case 'u1':
-    case 'u2':
-    case 'u4':
-      return bytes.readUIntLE(0, bytes.length);
-    case 'i8':
-      return { kind: 'int', decimal: bytes.readBigInt64LE(0).toString() };
-    case 'u8':
-      return { kind: 'int', decimal: bytes.readBigUInt64LE(0).toString() };
-    default:
-      return undefined;
-  }
-}
-
-function floatNode(value: number): ValueNode {
-  if (Number.isNaN(value)) return { kind: 'float', value: 'nan' };
-  if (!Number.isFinite(value)) return { kind: 'float', value: value > 0 ? 'inf' : '-inf' };
-  return { kind: 'float', value: Object.is(value, -0) ? '-0' : value };
-}
-
-function itemsOf(nodes: readonly ValueNode[], id: NodeId | undefined): readonly NodeId[] {
-  const node = id === undefined ? undefined : nodes[id];
-  return typeof node === 'object' && node !== null && node.kind === 'tuple' ? node.items : [];
-}
-
-/** The text of a path: what replaces it. */
-function plainText(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'plain' }>): string | undefined {
-  if (!node.class.startsWith('pathlib')) return undefined;
-  const value = nodes[node.value];
-  if (typeof value === 'string') return value;
-  if (typeof value !== 'object' || value === null || value.kind !== 'tuple') return undefined;
-  const parts = value.items.map((item) => nodes[item]);
-  if (!parts.every((part) => typeof part === 'string')) return undefined;
-  const windows = node.class.includes('Windows');
-  const [first = '.', ...rest] = parts as readonly string[]; // Checked in the line above.
-  if (rest.length === 0) return first;
-  const separator = windows ? '\\' : '/';
-  return `${first}${first.endsWith(separator) ? '' : separator}${rest.join(separator)}`;
-}
-
-/** torch's own small values, where their arguments are as torch itself writes them. */
-function isTorchPlain(nodes: readonly ValueNode[], node: Extract<ValueNode, { kind: 'plain' }>): boolean {
-  const value = nodes[node.value];
-  if (node.class === 'torch.dtype') return typeof value === 'string' && (TORCH_NAMES.has(value as never) || QUANTIZED.has(value));
-  if (typeof value !== 'object' || value === null || value.kind !== 'tuple') return false;
-  const args = value.items.map((item) => nodes[item]);
-  switch (node.class) {
-    case 'torch.layout':
-      return args.length === 1 && typeof args[0] === 'string' && LAYOUTS.has(args[0]);
-    case 'torch.device':
-      return typeof args[0] === 'string' && (args.length === 1 || (args.length === 2 && typeof args[1] === 'number'));
-    case 'torch.Size': {
-      const sizes = args[0];
-      return (
-        args.length === 1 &&
-        typeof sizes === 'object' &&
-        sizes !== null &&
-        (sizes.kind === 'tuple' || sizes.kind === 'list') &&
-        sizes.items.every((item) => typeof nodes[item] === 'number')
-      );
-    }
-    default:
-      return false;
-  }
-}
-
-/** Whether a value may be a dict's key or a set's item in the file: hashable, and with a form of its own all the way down. */
-function isPlainKey(nodes: readonly ValueNode[], root: NodeId): boolean {
-  const pending = [root];
-  const seen = new Set<NodeId>();
-  for (let given = pending.pop(); given !== undefined; given = pending.pop()) {
-    const id = contentOf(nodes, given);
-    const node = nodes[id];
-    if (typeof node !== 'object' || node === null) continue;
-    switch (node.kind) {
-      case 'tuple':
-      case 'frozenset':
-        if (seen.has(id)) break;
-        seen.add(id);
-        for (const item of node.items) pending.push(item);
-        break;
-      case 'int':
-        if (encodeLong(BigInt(node.decimal)).length > LONG_MAX) return false;
-        break;
-      case 'float':
-      case 'bytes':
-        break;
-      case 'plain':
-        if (plainText(nodes, node) === undefined && !isTorchPlain(nodes, node)) return false;
-        break;
-      default:
-        return false;
-    }
-  }
-  return true;
-}
-
-function isNumber(node: ValueNode | undefined): boolean {
-  return typeof node === 'number' || (typeof node === 'object' && node !== null && node.kind === 'float');
-}
-
-function numberOf(node: ValueNode | undefined): number {
-  if (typeof node === 'number') return node;
-  return typeof node === 'object' && node !== null && node.kind === 'float' ? floatOf(node.value) : Number.NaN;
-}
-
-function floatOf(value: number | 'nan' | 'inf' | '-inf' | '-0'): number {
-  switch (value) {
-    case 'nan':
-      return Number.NaN;
-    case 'inf':
-      return Infinity;
-    case '-inf':
-      return -Infinity;
-    case '-0':
-      return -0;
-    default:
-      return value;
-  }
-}
-
-interface ByteBuffer {
-  byte(value: number): ByteBuffer;
-  u32(value: number): ByteBuffer;
-  f64(value: number): ByteBuffer;
-  ascii(value: string): ByteBuffer;
-  bytes(value: Uint8Array): ByteBuffer;
-  /** UTF-8 behind its length in four bytes. */
-  text(value: string): ByteBuffer;
-  done(): Uint8Array;
-}
-
-/** Bytes in a row; the memory doubles, so that a write costs the same whatever was written. */
-function byteBuffer(): ByteBuffer {
-  let memory = Buffer.allocUnsafe(64 * 1024);
-  let at = 0;
-  const room = (length: number): void => {
-    if (at + length <= memory.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(memory.length * 2, at + length));
-    memory.copy(larger, 0, 0, at);
-    memory = larger;
-  };
-  const buffer: ByteBuffer = {
-    byte(value) {
-      room(1);
-      memory[at++] = value;
-      return buffer;
-    },
-    u32(value) {
-      room(4);
-      at = memory.writeUInt32LE(value, at);
-      return buffer;
-    },
-    f64(value) {
-      room(8);
-      // One NaN for all: the payload of Number.NaN is the platform's.
-      if (Number.isNaN(value)) at = memory.writeBigUInt64BE(0x7ff8000000000000n, at);
-      else at = memory.writeDoubleBE(value, at);
-      return buffer;
-    },
-    ascii(value) {
-      room(value.length);
-      at += memory.write(value, at, 'latin1');
-      return buffer;
-    },
-    bytes(value) {
-      room(value.length);
-      memory.set(value, at);
-      at += value.length;
-      return buffer;
-    },
-    text(value) {
-      // No character takes more than three bytes for each of its code units.
-      room(4 + 3 * value.length);
-      const length = memory.write(value, at + 4, 'utf8');
-      // More than ASCII. Each lone surrogate would become the same character, and one of two such keys be lost.
-      if (length > value.length && !isWellFormed(value))
-        throw new CheckpointIncompatibleError(
-          `The text ${JSON.stringify(value.slice(0, 200))} holds a lone surrogate, for which UTF-8 has no form. Rename it or leave it out.`,
-          { details: { reason: 'lone_surrogate' } },
-        );
-      memory.writeUInt32LE(length, at);
-      at += 4 + length;
-      return buffer;
-    },
-    done: () => new Uint8Array(memory.subarray(0, at)),
-  };
-  return buffer;
 }

@@ -1,7 +1,6 @@
 /** Schedules over Temporal's own: what runs when, and what became of it. */
 import { createHash } from 'node:crypto';
 import {
-  isGrpcServiceError,
   ScheduleAlreadyRunning,
   ScheduleNotFoundError,
   WorkflowNotFoundError,
@@ -10,40 +9,30 @@ import {
   type ScheduleHandle,
   type ScheduleOptions,
   type ScheduleOptionsStartWorkflowAction,
-  type ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import type { Workflow } from '@temporalio/common';
 import { msToTs, tsToMs } from '@temporalio/common/lib/time.js';
-import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, textOf, type Json } from '../errors.ts';
+import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, type Json } from '../errors.ts';
 import { canonicalJson } from '../model/json-text.ts';
-import { BATCH_WORKFLOW, type BatchInput } from '../pipeline/batch.ts';
-import { PIPELINE_WORKFLOW, type PipelineInput } from '../pipeline/contract.ts';
 import { checkName } from '../pipeline/names.ts';
 import {
   checkSchedule,
-  OVERLAPS,
   SCHEDULE_MEMO,
-  secondsOf,
-  TIMING_KEYS,
   type Overlap,
   type ScheduleChange,
   type ScheduledRun,
   type ScheduleEntry,
   type ScheduleInput,
   type ScheduleState,
-  type Timing,
 } from '../pipeline/schedule.ts';
 import type { CheckpointBatches } from './batch-client.ts';
 import type { CheckpointClient } from './client.ts';
 import { refuseRelative } from './relative.ts';
+import { kindOf, milliseconds, policyOf, refused, specOf, timingOf, workOf } from './schedule-definition.ts';
 import { describedDigest } from './schedule-digest.ts';
+import { declaredNote, isOurs, PAUSED, saidOf, saysOthers, UNPAUSED, type Said } from './schedule-notes.ts';
 import { knownAttributes, startOptions, type Access, type Work } from './start.ts';
 
-/** gRPC's code for what the server finds wrong with a request. */
-const INVALID_ARGUMENT = 3;
-/** Where nobody has said why: the server takes an empty note for no wish at all. */
-const PAUSED = 'paused';
-const UNPAUSED = 'unpaused';
 /** Runs that a backfill may start unless it is told otherwise: nothing but deleting the schedule stops one under way. */
 const BACKFILL_MOST = 1000;
 /** Milliseconds between looks for what a trigger has started or a pause has changed, and looks in all. */
@@ -79,16 +68,6 @@ export interface Backfilled {
 
 type Action = ScheduleOptionsStartWorkflowAction<Workflow>;
 type Definition = Required<Pick<ScheduleOptions<Action>, 'spec' | 'action' | 'policies'>> & { readonly digest: string };
-
-/** What the action of a schedule says in the memo of the runs that it starts. */
-interface Said {
-  readonly digest: string;
-  readonly timing: Timing;
-  /** The note as it was given: a pause replaces what the server shows. Absent where an earlier version wrote the schedule. */
-  readonly note?: string | null;
-  /** Digest of the schedule as the server described it after our write; another one means that somebody else changed it. */
-  readonly described?: string;
-}
 
 /** Schedules of pipelines and batches. */
 export class CheckpointSchedules {
@@ -381,91 +360,6 @@ export class CheckpointSchedules {
 /** Whether a server has said that it has no such run; one that did not answer may well have it. */
 function isGone(error: unknown): boolean {
   return error instanceof WorkflowNotFoundError || (isCheckpointError(error) && error.code === 'CheckpointNotFoundError');
-}
-
-function kindOf(workflowType: string | undefined): Work['kind'] | null {
-  if (workflowType === PIPELINE_WORKFLOW) return 'pipeline';
-  return workflowType === BATCH_WORKFLOW ? 'batch' : null;
-}
-
-function workOf({ action }: ScheduleDescription): Work {
-  const [input] = action.args ?? [];
-  // The workflow type says what its argument is.
-  return kindOf(action.workflowType) === 'batch'
-    ? { kind: 'batch', input: input as BatchInput }
-    : { kind: 'pipeline', input: input as PipelineInput };
-}
-
-function saidOf({ action }: ScheduleDescription): Said {
-  const said = action.memo?.[SCHEDULE_MEMO] as Partial<Said> | undefined;
-  return {
-    digest: said?.digest ?? '',
-    timing: said?.timing ?? {},
-    ...(said?.note === undefined ? {} : { note: said.note }),
-    ...(said?.described === undefined ? {} : { described: said.described }),
-  };
-}
-
-/** The schedule's own note, whatever a pause or its end has said since; null: it has none. */
-function declaredNote(description: ScheduleDescription): string | null {
-  const { note: said } = saidOf(description);
-  const { paused, note: shown = '' } = description.state;
-  const note = said === undefined ? (paused || isOurs(shown) ? '' : shown) : (said ?? '');
-  return note === '' ? null : note;
-}
-
-/** Whether it shows what a pause came with, which stays as long as the pause: whoever has paused it has said why. */
-function saysOthers(description: ScheduleDescription): boolean {
-  const { paused, note: shown = '' } = description.state;
-  return paused && shown !== '' && shown !== PAUSED && shown !== declaredNote(description);
-}
-
-function isOurs(note: string): boolean {
-  return note === PAUSED || note === UNPAUSED;
-}
-
-function timingOf(input: ScheduleInput): Timing {
-  return Object.fromEntries(TIMING_KEYS.filter((key) => input[key] !== undefined).map((key) => [key, input[key]])) as Timing;
-}
-
-function specOf({ cron, every, offset, time_zone: timezone, jitter }: Timing): ScheduleOptions['spec'] {
-  const interval =
-    every === undefined
-      ? {}
-      : {
-          intervals: [{ every: milliseconds(every, 'every'), ...(offset === undefined ? {} : { offset: milliseconds(offset, 'offset') }) }],
-        };
-  return {
-    ...(cron === undefined ? {} : { cronExpressions: typeof cron === 'string' ? [cron] : [...cron] }),
-    ...interval,
-    ...(timezone === undefined ? {} : { timezone }),
-    ...(jitter === undefined ? {} : { jitter: milliseconds(jitter, 'jitter') }),
-  };
-}
-
-function milliseconds(given: string | number, key: string): number {
-  return secondsOf(given, key, 0) * 1000;
-}
-
-function policyOf(overlap: Overlap): ScheduleOverlapPolicy {
-  if (!OVERLAPS.includes(overlap))
-    throw new CheckpointConfigError(`\`overlap\` is one of ${OVERLAPS.join(', ')}; got ${JSON.stringify(overlap)}.`, 'overlap');
-  // The names are Temporal's in small letters.
-  return overlap.toUpperCase() as ScheduleOverlapPolicy;
-}
-
-/** What the server, or its client, finds wrong with a schedule is in its times. */
-function refused(error: unknown, { cron }: ScheduleInput): unknown {
-  const { cause } = error as { readonly cause?: unknown };
-  const invalid = [error, cause].find((one) => isGrpcServiceError(one) && one.code === INVALID_ARGUMENT);
-  if (invalid === undefined && !(error instanceof TypeError)) return error;
-  return new CheckpointConfigError(
-    `The server does not take the schedule: ${textOf(invalid ?? error)}.`,
-    cron === undefined ? 'every' : 'cron',
-    {
-      cause: error,
-    },
-  );
 }
 
 function workflowIdOf({ action }: ScheduleExecutionResult): string {

@@ -23,8 +23,10 @@ export interface OutputFile {
   isAt(path: string): Promise<boolean>;
   /** The number of bytes that are there of those asked for. */
   readInto(offset: number, target: Uint8Array): Promise<number>;
-  /** Cuts the file at its size and waits until all of it is on the disk. */
+  /** Cuts the file at its size and waits until all of it is on the disk; rejects where any of it could not be put there, whenever that was. */
   finish(size: number): Promise<void>;
+  /** Whether some of it could not be put on the disk. Read from memory it may be right all the same, so nobody can go on with it. */
+  isDamaged(): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -77,10 +79,10 @@ export async function openOutput(path: string, { exists, size }: { readonly exis
     async finish(size) {
       await file.truncate(size);
       await flush.done();
-      await file.sync();
     },
+    isDamaged: flush.failed,
     async close() {
-      await flush.done().catch(() => undefined);
+      await flush.failed();
       await Promise.all([file, ...(direct === undefined ? [] : [direct]), ...refused].map((handle) => handle.close()));
     },
   };
@@ -102,18 +104,35 @@ function isRefusal(error: unknown): boolean {
   return ['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
-/** Starts writing to the disk while the rest is still being copied, so that the last sync has little left to wait for. */
-function flushing(file: FileHandle): { wrote(bytes: number): void; done(): Promise<void> } {
+/**
+ * Starts writing to the disk while the rest is still being copied, so that the last sync has little left to wait for.
+ *
+ * A system tells once that it could not put something on the disk, to whoever asks first, and counts it as done from then on: so the first failure
+ * is kept for the end.
+ */
+function flushing(file: FileHandle): { wrote(bytes: number): void; done(): Promise<void>; failed(): Promise<boolean> } {
   let unflushed = 0;
   let running: Promise<void> | undefined;
+  let failure: { readonly error: unknown } | undefined;
+  const keeping = (flushed: Promise<void>): Promise<void> =>
+    flushed.catch((error: unknown) => {
+      failure ??= { error };
+    });
   return {
     wrote(bytes) {
       unflushed += bytes;
       if (unflushed < FLUSH_EVERY || running !== undefined) return;
       unflushed = 0;
-      running = file.datasync().finally(() => (running = undefined));
-      running.catch(() => undefined);
+      running = keeping(file.datasync()).finally(() => (running = undefined));
     },
-    done: async () => running,
+    async done() {
+      await running;
+      await keeping(file.sync());
+      if (failure !== undefined) throw failure.error;
+    },
+    async failed() {
+      await running;
+      return failure !== undefined;
+    },
   };
 }

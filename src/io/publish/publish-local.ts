@@ -149,6 +149,7 @@ async function writeFile(
     await file.finish(options.layout.size);
     return copied;
   } finally {
+    if (await file.isDamaged()) await rm(partial, { force: true });
     await file.close();
   }
 }

@@ -1,7 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { openOutput, type OutputFile } from '../../../src/io/publish/output-file.ts';
 import { noise } from '../../support/memory-source.ts';
 
@@ -69,4 +69,24 @@ test('a file of less than a block', async () => {
 test('a new file must not be there yet', async () => {
   await writeFile(join(folder, 'there'), 'x');
   await expect(openOutput(join(folder, 'there'), { exists: false, size: 1 })).rejects.toMatchObject({ code: 'EEXIST' });
+});
+
+test('bytes that the disk did not take while others were being written fail the file at its end, though the last sync says nothing of them', async () => {
+  const probe = await open(join(folder, 'probe'), 'w');
+  const handles = Object.getPrototypeOf(probe) as FileHandle;
+  await probe.close();
+  const lost = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
+  // As Linux does: of one failure each file that is open hears once.
+  jest.spyOn(handles, 'datasync').mockRejectedValue(lost);
+  jest.spyOn(handles, 'sync').mockResolvedValue(undefined);
+  const file = await openOutput(join(folder, 'lost'), { exists: false, size: 100 });
+  try {
+    const piece = new Uint8Array(32 * 2 ** 20);
+    for (const index of [0, 1]) await file.write(piece, index * piece.length);
+    expect(await file.isDamaged()).toBe(true);
+    await expect(file.finish(2 * piece.length)).rejects.toBe(lost);
+  } finally {
+    jest.restoreAllMocks();
+    await file.close();
+  }
 });

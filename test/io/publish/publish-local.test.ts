@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { CheckpointConfigError } from '../../../src/errors.ts';
 import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
 import { identityOf, openLocalFile, openPinned } from '../../../src/io/local/local-file.ts';
@@ -275,6 +275,16 @@ test('the first error wins over what closing says', async () => {
     'closing failed',
   );
   await discardPartials(join(folder, 'closing'), 'token');
+});
+
+test('what the disk did not take is gone on with by nobody: the system shows it from memory as if it were there', async () => {
+  const probe = await open(join(folder, 'probe'), 'w');
+  const handles = Object.getPrototypeOf(probe) as FileHandle;
+  await probe.close();
+  jest.spyOn(handles, 'sync').mockRejectedValue(Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' }));
+  await expect(publish('unsynced').finally(() => jest.restoreAllMocks())).rejects.toThrow('EIO');
+  expect(await partials('unsynced')).toEqual([]);
+  expect(await identityOf(join(folder, 'unsynced'))).toBeNull();
 });
 
 test('a source that changes while it is copied is refused', async () => {

@@ -7,6 +7,7 @@
 import type { Stats } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isAbsent } from './local-file.ts';
 
 /** Makes the folder where it is not there; gives the first that it had to make. Throws as `mkdir` does. */
 export async function makeFolder(path: string): Promise<string | undefined> {
@@ -29,7 +30,7 @@ async function statOrNull(path: string): Promise<Stats | null> {
   try {
     return await stat(path);
   } catch (error) {
-    if (dirname(path) === path || !['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    if (dirname(path) === path || !isAbsent(error)) throw error;
     return null;
   }
 }

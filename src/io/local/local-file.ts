@@ -46,6 +46,11 @@ export function localIdentity(stats: BigIntStats): string {
   return `${stats.size}-${stats.mtimeNs}-${stats.ino}`;
 }
 
+/** Whether the system says that nothing is there. All else it says (too many open files, a disk or a server of files in trouble) tells nothing of the file. */
+export function isAbsent(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
 /** Null where there is none. */
 export async function identityOf(path: string): Promise<string | null> {
   const stats = await stat(path, { bigint: true }).catch(() => null);
@@ -56,6 +61,8 @@ export async function identityOf(path: string): Promise<string | null> {
 export const UNREADABLE = 'unreadable';
 /** What the system says of a file or folder that this user may not read. */
 export const FORBIDDEN: readonly string[] = ['EACCES', 'EPERM'];
+/** What it says of what is no file with a text in it, for as long as nobody changes that. */
+const NO_TEXT: readonly string[] = [...FORBIDDEN, 'ENXIO', 'ENODEV', 'ELOOP', 'ENAMETOOLONG'];
 
 /** Opens a file as it is now: `CheckpointNotFoundError` with near names, `CheckpointLoadError` for a folder or no permission. */
 export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): Promise<ByteSource> {
@@ -63,7 +70,7 @@ export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): 
   await fence.checkPath(path);
   const href = pathToFileURL(path).href;
   const handle = await openAtOnce(path).catch(async (cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') throw await notFound(path, cause);
+    if (isAbsent(cause)) throw await notFound(path, cause);
     const forbidden = FORBIDDEN.includes(cause.code ?? '');
     const details = forbidden ? { reason: UNREADABLE } : {};
     throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause, details });
@@ -131,7 +138,7 @@ export async function smallText(path: string): Promise<string | null> {
   const unreadable = (why: string, cause?: unknown): CheckpointLoadError =>
     new CheckpointLoadError(`${path} cannot be read: ${why}.`, path, { cause });
   const handle = await openAtOnce(path).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') return null;
+    if (isAbsent(cause)) return null;
     throw unreadable(cause.message, cause);
   });
   if (handle === null) return null;
@@ -147,9 +154,12 @@ export async function smallText(path: string): Promise<string | null> {
   }
 }
 
-/** The same; null also where it is something else. */
+/** The same; null also where it is something else, or may not be read. What the system may say otherwise the next time is a `CheckpointSourceError`. */
 export function regularText(path: string): Promise<string | null> {
-  return smallText(path).catch(() => null);
+  return smallText(path).catch(({ message, cause }: CheckpointLoadError) => {
+    if (cause === undefined || NO_TEXT.includes((cause as NodeJS.ErrnoException).code ?? '')) return null;
+    throw new CheckpointSourceError(message, path, { cause });
+  });
 }
 
 /** Throws where what is there is no file that could be replaced by one that is published. */

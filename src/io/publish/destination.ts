@@ -4,13 +4,14 @@
  * Invariant: what is written appears whole or not at all, and `identity` tells one version of it from every other.
  */
 import { rm, stat } from 'node:fs/promises';
+import { CheckpointSourceError } from '../../errors.ts';
 import type { Layout } from '../../formats/layout.ts';
 import type { Arrange } from '../../formats/safetensors/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
 import type { Overflows, TensorDigests } from '../copy/copy.ts';
 import { removeStale, rewriteAtomically } from '../local/atomic-file.ts';
-import { localIdentity, localPath, localUri, regularText } from '../local/local-file.ts';
+import { isAbsent, localIdentity, localPath, localUri, regularText } from '../local/local-file.ts';
 import { checkApart, headOrNull, isOf, markOf } from '../s3/conditions.ts';
 import { copyOrder } from '../s3/copy-order.ts';
 import { explainS3 } from '../s3/explain.ts';
@@ -152,7 +153,10 @@ const LOCAL: Destination = {
     if ((await LOCAL.pinned(file)) !== null) await LOCAL.remove(file.uri);
   },
   async identity(uri) {
-    const stats = await stat(localPath(uri), { bigint: true }).catch(() => null);
+    const stats = await stat(localPath(uri), { bigint: true }).catch((cause: Error) => {
+      if (isAbsent(cause)) return null;
+      throw new CheckpointSourceError(`It cannot be told whether ${localPath(uri)} is there: ${cause.message}.`, uri, { cause });
+    });
     return stats === null ? null : { size: Number(stats.size), identity: localIdentity(stats) };
   },
   async pinned({ uri, identity }) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CheckpointNotFoundError, CheckpointSourceError } from '../../errors.ts';
 import { writeAtomically } from '../local/atomic-file.ts';
-import { identityOf, localPath } from '../local/local-file.ts';
+import { identityOf, isAbsent, localPath } from '../local/local-file.ts';
 import { jsonBlobs, type JsonBlobs } from './json-blobs.ts';
 
 /** Files whose content this process has seen to be right, as they were then. */
@@ -20,6 +20,8 @@ export function openWorkspace(uri: string): JsonBlobs {
     async read(blob) {
       const path = localPath(blob);
       return readFile(path, 'utf8').catch((cause: Error) => {
+        if (!isAbsent(cause))
+          throw new CheckpointSourceError(`${path} of the run's workspace cannot be read: ${cause.message}.`, blob, { cause });
         throw new CheckpointNotFoundError(
           `This worker does not see ${path} of the run's workspace (${cause.message}). All workers of a queue must share one workspace.`,
           blob,

@@ -1,11 +1,12 @@
 /** Local paths that are no files: pipes and devices. */
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, stat, symlink, truncate, writeFile, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { localPath, openLocalFile, regularText, smallText } from '../../../src/io/local/local-file.ts';
 import { checkWritable } from '../../../src/io/locations/places.ts';
+import { destinationOf } from '../../../src/io/publish/destination.ts';
 import { checkDestination } from '../../../src/io/publish/publish-local.ts';
 import { createStorage } from '../../../src/io/storage/storage.ts';
 
@@ -51,6 +52,27 @@ test('what is no file, or too large for one that is read as a whole, is no manif
   ] as const)
     await expect(smallText(path)).rejects.toMatchObject({ code: 'CheckpointLoadError', message: `${path} cannot be read: ${why}.` });
   expect(await smallText(join(folder, 'none'))).toBeNull();
+});
+
+test('a disk or a server of files in trouble says nothing of what is there', async () => {
+  const file = join(folder, 'b.json');
+  await writeFile(file, '{}');
+  const probe = await open(file);
+  const handles = Object.getPrototypeOf(probe) as FileHandle;
+  await probe.close();
+  jest.spyOn(handles, 'readFile').mockRejectedValue(Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' }));
+  await expect(regularText(file).finally(() => jest.restoreAllMocks())).rejects.toMatchObject({
+    code: 'CheckpointSourceError',
+    retryable: true,
+    message: `${file} cannot be read: EIO: i/o error, read.`,
+  });
+  const loop = join(folder, 'loop');
+  await symlink(loop, loop);
+  await expect(destinationOf(createStorage(), loop).identity(loop)).rejects.toMatchObject({
+    code: 'CheckpointSourceError',
+    retryable: true,
+    message: expect.stringMatching(`^It cannot be told whether ${loop} is there: ELOOP`),
+  });
 });
 
 test('a pipe or a device is not replaced by what is published', async () => {

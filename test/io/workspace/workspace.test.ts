@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -64,4 +64,17 @@ test('a workspace that this worker does not see says so', async () => {
   const reference = await openWorkspace(folder).putJson({ here: 1 });
   const elsewhere = { ...reference, uri: reference.uri.replace(folder, join(folder, 'elsewhere')) };
   await expect(openWorkspace(folder).getJson(elsewhere)).rejects.toThrow(/must share one workspace/);
+});
+
+test('a blob that the system cannot read now may be read the next time', async () => {
+  const reference = await openWorkspace(folder).putJson({ here: 2 });
+  const path = fileURLToPath(reference.uri);
+  await rm(path);
+  // The system's answer to who reads one is an error as any other.
+  await mkdir(path);
+  await expect(openWorkspace(folder).getJson(reference)).rejects.toMatchObject({
+    code: 'CheckpointSourceError',
+    retryable: true,
+    message: expect.stringContaining(`${path} of the run's workspace cannot be read: EISDIR`),
+  });
 });

@@ -30,7 +30,7 @@ export async function listPages(services: Services, { items, workspace, results,
   // Better said before the first item than after the last.
   if (results !== null) {
     await services.storage.check(results);
-    await checkWritable(results, services.storage);
+    await checkWritable(results, services.storage, context.cancellationSignal);
   }
   const store = services.workspace(workspace);
   const destinations = destinationsIn(pipeline);

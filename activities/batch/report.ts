@@ -3,6 +3,7 @@
  *
  * Invariant: what cannot be had leaves a gap that the report names; memory does not grow with the number of items beyond a bound.
  */
+import { Context } from '@temporalio/activity';
 import { isCheckpointError, textOf, type JsonObject } from '../../src/errors.ts';
 import { linesOf } from '../../src/io/lines.ts';
 import { packageVersion } from '../../src/io/package-version.ts';
@@ -50,7 +51,7 @@ export async function leaveBatchReport(services: Services, input: BatchReportInp
     return services.workspace(workspace).writeFile(reportPath(resultsName(batch, run)), pieces(page));
   const uri = reportPath(results);
   await services.storage.check(uri);
-  await destinationOf(services.storage, uri).write(uri, page);
+  await destinationOf(services.storage, uri, Context.current().cancellationSignal).write(uri, page);
   return uri;
 }
 

@@ -71,11 +71,12 @@ function withItem({ key: item, ...kept }: BatchItem, { index, ...rest }: Omit<No
 
 export async function finishResults(services: Services, { workspace, part, results, batch, run }: FinishInput): Promise<string> {
   const store = services.workspace(workspace);
-  const lines = linesOf(store, part, Context.current().cancellationSignal);
+  const { cancellationSignal: signal } = Context.current();
+  const lines = linesOf(store, part, signal);
   if (results === null) return store.writeFile(resultsName(batch, run), lines);
   await services.storage.check(results);
-  await checkWritable(results, services.storage);
-  await destinationOf(services.storage, results)
+  await checkWritable(results, services.storage, signal);
+  await destinationOf(services.storage, results, signal)
     .writeLong(results, lines)
     .catch((error: unknown) => {
       throw isDiskFull(error) ? noRoom(results, error) : error;

@@ -3,6 +3,7 @@
  *
  * Invariant: what is written appears whole or not at all, and `identity` tells one version of it from every other.
  */
+import { randomUUID } from 'node:crypto';
 import { rm, stat } from 'node:fs/promises';
 import { CheckpointSourceError } from '../../errors.ts';
 import type { Layout } from '../../formats/layout.ts';
@@ -88,7 +89,7 @@ export interface Destination {
   /** Gives what was said of it, as `publish` does. With a token it is known from the same text of another stage. */
   write(uri: string, text: string, token?: string): Promise<string>;
   /** The same of a text that comes in pieces and is never held as a whole. */
-  writeLong(uri: string, chunks: AsyncIterable<string>): Promise<string>;
+  writeLong(uri: string, chunks: AsyncIterable<string>, token?: string): Promise<string>;
   remove(uri: string): Promise<void>;
   /** Removes the file only if it is still the version in `file`. */
   removeWritten(file: Written): Promise<void>;
@@ -207,8 +208,10 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
         patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
       );
     },
-    writeLong: (uri, chunks) =>
-      explaining(uri, 's3:PutObject', 'writing', (port) => writeLongS3(port, parseS3(uri), chunks, policy, signal)),
+    writeLong: (uri, chunks, token = '') =>
+      explaining(uri, 's3:PutObject', 'writing', (port) =>
+        writeLongS3(port, parseS3(uri), { chunks, mark: markOf({ token, content: randomUUID() }) }, policy, signal),
+      ),
     remove: (uri) =>
       explaining(uri, 's3:DeleteObject', 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
     removeWritten: ({ uri, identity, token }) =>

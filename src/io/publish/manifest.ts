@@ -87,7 +87,7 @@ export async function writeManifest(
   const { uri, token } = output;
   const { identity } = await pinOwn(files, output);
   const manifest: Manifest = { version: 1, uri, identity, created: new Date().toISOString(), ...content };
-  const written = { uri: manifestPath(uri), identity: await files.writeLong(manifestPath(uri), piecesOf(manifest)), token };
+  const written = { uri: manifestPath(uri), identity: await files.writeLong(manifestPath(uri), piecesOf(manifest), token), token };
   try {
     await Promise.all([output, ...shards].map((file) => pinOwn(files, file)));
   } catch (error) {

@@ -14,18 +14,13 @@ import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Writt
 import { copyAndSend } from './copy-and-send.ts';
 import { copyRuns } from './copy-runs.ts';
 import { explainS3 } from './explain.ts';
-import { withGrace } from './grace.ts';
+import { cleanupLimit, withGrace } from './grace.ts';
 import { parseS3 } from './location.ts';
 import { planParts, sentParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Target, WriteCondition } from './port.ts';
 import { NO_DIGESTS, partSender, sendAll, type Digests, type PartSender, type Transfer } from './send-parts.ts';
 import { discardS3, forgetUpload, takeUpload } from './upload.ts';
-
-/** Milliseconds to clean up after a cancellation: who waits for it does not wait for a store that stalls; the run discards once more. */
-const CANCELLED_CLEANUP = 3000;
-/** The same after a failure. */
-const FAILED_CLEANUP = 30_000;
 
 /** Outputs up to this size are one PUT. */
 const WHOLE_MOST = 16 * 2 ** 20;
@@ -34,7 +29,7 @@ export interface S3PublishOptions extends Written, Transfer {
   /** Which of the plan's files the store can copy from; null: none. */
   readonly isNear: ((uri: string) => boolean) | null;
   readonly signal: AbortSignal;
-  /** Milliseconds to clean up after a cancellation, `CANCELLED_CLEANUP` unless given. */
+  /** Milliseconds to clean up after a cancellation; default: as short as somebody waits for it. */
   readonly cleanupMs?: number;
 }
 
@@ -55,7 +50,7 @@ export interface S3Published {
 }
 
 export async function publishS3(options: S3PublishOptions): Promise<S3Published> {
-  const { port, policy, uri, layout, plan, signal, token, cleanupMs = CANCELLED_CLEANUP } = options;
+  const { port, policy, uri, layout, plan, signal, token, cleanupMs } = options;
   const target = parseS3(uri);
   checkApart(uri, plan.files);
   try {
@@ -89,8 +84,7 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
         ? await explainS3(error, { port, location: target, doing: 'writing', permission: 's3:PutObject', policy, signal })
         : error;
     if (!keepsProgress(signal, explained)) {
-      const limit = AbortSignal.timeout(signal.aborted ? cleanupMs : FAILED_CLEANUP);
-      await discardS3(port, uri, token, policy, limit).catch(() => undefined);
+      await discardS3(port, uri, token, policy, cleanupLimit(signal, cleanupMs)).catch(() => undefined);
     }
     throw explained;
   }

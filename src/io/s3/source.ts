@@ -111,6 +111,21 @@ interface Listing {
 export async function* objectsUnder(
   port: S3Port,
   location: Pick<S3Location, 'bucket' | 'key'>,
+  listing: Listing,
+): AsyncGenerator<S3Listed> {
+  const { policy, signal } = listing;
+  try {
+    yield* listed(port, location, listing);
+  } catch (error) {
+    if (!(error instanceof StoreFault)) throw error;
+    throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy, signal });
+  }
+}
+
+/** The same; throws what the store says as a `StoreFault`. */
+export async function* listed(
+  port: S3Port,
+  location: Pick<S3Location, 'bucket' | 'key'>,
   { flat, policy, signal, mostPages = Infinity }: Listing,
 ): AsyncGenerator<S3Listed> {
   const tokens = new Set<string>();
@@ -123,9 +138,6 @@ export async function* objectsUnder(
           retryable: false,
         });
       return { objects, next };
-    }).catch(async (error: unknown) => {
-      if (!(error instanceof StoreFault)) throw error;
-      throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy, signal });
     });
     yield* page.objects;
     from = page.next;

@@ -12,8 +12,8 @@ import { explainS3 } from './explain.ts';
 import { withGrace } from './grace.ts';
 import { parseS3 } from './location.ts';
 import { patiently } from './patience.ts';
-import type { PartSums, S3Part, S3Port, S3Target } from './port.ts';
-import { readSmallS3 } from './source.ts';
+import type { PartSums, S3Listed, S3Part, S3Port, S3Target } from './port.ts';
+import { listed, readSmallS3 } from './source.ts';
 
 /** Milliseconds after the word that an upload is about to begin within which it does, its retries included. */
 const BEGINS_WITHIN = 5 * 60_000;
@@ -120,12 +120,15 @@ async function abortUnnamed(place: UploadPlace, keep: string | null): Promise<vo
     const open = await patiently(policy, signal, 0, (inner) => port.listUploads(target, inner));
     const marker = markerOf(place);
     const prefix = marker.key.slice(0, marker.key.length - `${place.token}.partial`.length);
-    const { objects } = await patiently(policy, signal, 0, (inner) => port.list(target.bucket, prefix, { flat: true, from: null }, inner));
-    const ours = objects.find(({ key }) => key === marker.key);
+    let ours: S3Listed | undefined;
+    const others: string[] = [];
+    for await (const object of listed(port, { bucket: target.bucket, key: prefix }, { flat: true, policy, signal })) {
+      if (object.key === marker.key) ours = object;
+      else if (object.key.endsWith('.partial')) others.push(object.key);
+    }
     if (ours === undefined) return;
     const named = new Set([keep]);
-    for (const { key } of objects) {
-      if (key === marker.key || !key.endsWith('.partial')) continue;
+    for (const key of others) {
       const theirs = await markerAt(place, { bucket: target.bucket, key });
       if (theirs?.upload === null) return;
       named.add(theirs?.upload ?? null);

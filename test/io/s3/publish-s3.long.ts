@@ -703,6 +703,21 @@ describe('faults', () => {
   });
 });
 
+test('an upload that was begun and not named is found beside those of more runs than a page of a listing has', async () => {
+  const target = { bucket, key: 'out/model.safetensors' };
+  const named = async (token: string, upload: string | null): Promise<void> => {
+    const text = Buffer.from(JSON.stringify({ upload, cut: '' }));
+    const marker = { bucket, key: `out/.model.safetensors.${token}.partial` };
+    await port.put(marker, text, { mark: '', condition: { kind: 'any' } });
+  };
+  await named('token', null);
+  for (let at = 0; at < 1010; at += 101)
+    await Promise.all(Array.from({ length: 101 }, (_, index) => named(`other-${at + index}`, 'another')));
+  await port.createUpload(target, { mark: '', sums: 'crc32' });
+  await discardS3(port, options().uri, 'token', QUICK);
+  expect((await left()).uploads).toBe(0);
+}, 120_000);
+
 describe('what is there already', () => {
   const put = (): Promise<unknown> =>
     server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'out/model.safetensors', Body: 'theirs' }));

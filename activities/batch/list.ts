@@ -26,24 +26,30 @@ const GROUP = 256;
 const LOOKS_AT_ONCE = 16;
 
 export async function listPages(services: Services, { items, workspace, results, pipeline }: ListInput): Promise<ListOutput> {
-  const context = Context.current();
+  const { cancellationSignal: signal } = Context.current();
   // Better said before the first item than after the last.
   if (results !== null) {
     await services.storage.check(results);
-    await checkWritable(results, services.storage, context.cancellationSignal);
+    await checkWritable(results, services.storage, signal);
   }
   const store = services.workspace(workspace);
   const destinations = destinationsIn(pipeline);
-  const listed = await writePages(store, listItems(items, { storage: services.storage, own: (uri) => store.openFile(uri) }), (item) => {
-    context.cancellationSignal.throwIfAborted();
+  const found = listItems(items, { storage: services.storage, own: (uri) => store.openFile(uri), signal });
+  const noting = (item: BatchItem): BatchItem => {
     destinations.note(item);
     return item;
-  });
+  };
+  const listed = await writePages(store, found, noting, signal);
   const judged = destinations.judge();
-  return judged === null ? listed : writePages(store, itemsIn(store, listed.index), judged);
+  return judged === null ? listed : writePages(store, itemsIn(store, listed.index), judged, signal);
 }
 
-async function writePages(store: Workspace, items: AsyncIterable<BatchItem>, taken: (item: BatchItem) => BatchItem): Promise<ListOutput> {
+async function writePages(
+  store: Workspace,
+  items: AsyncIterable<BatchItem>,
+  taken: (item: BatchItem) => BatchItem,
+  signal: AbortSignal,
+): Promise<ListOutput> {
   const groups: BlobReference[] = [];
   let pages: BlobReference[] = [];
   let page: BatchItem[] = [];
@@ -60,6 +66,7 @@ async function writePages(store: Workspace, items: AsyncIterable<BatchItem>, tak
     if (pages.length === GROUP) await flushGroup();
   };
   for await (const given of items) {
+    signal.throwIfAborted();
     const item = taken(given);
     const size = JSON.stringify(item).length;
     if (page.length === PAGE_ITEMS || (page.length > 0 && characters + size > PAGE_CHARACTERS)) await flush();

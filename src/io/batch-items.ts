@@ -4,17 +4,19 @@
  * Invariant: in the same order whenever nothing has changed; what is held at a time is the names of one folder, a page of a store's
  * listing, or a block of a manifest.
  */
+import type { Dirent } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { CsvError, parse } from 'csv-parse';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, isCheckpointError } from '../errors.ts';
-import type { ByteSource } from '../model/byte-source.ts';
+import { sourceEndedBy, type ByteSource } from '../model/byte-source.ts';
+import { schemeOf } from '../model/scheme.ts';
 import { itemOf } from '../pipeline/batch-template.ts';
 import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { compilePathGlob } from '../transform/patterns.ts';
-import { refuseCredential } from './http/url.ts';
+import { isHttp, refuseCredential } from './http/url.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { FORBIDDEN, localPath } from './local/local-file.ts';
 import { objectsIn, type FileBelow } from './locations/files-below.ts';
@@ -36,6 +38,8 @@ export interface ItemPlaces {
   readonly storage: Storage;
   /** A file of the workspace; null where the URI is of another place. */
   readonly own: (uri: string) => Promise<ByteSource | null>;
+  /** Ends the listing, also where nothing is found. */
+  readonly signal: AbortSignal;
 }
 
 export async function* listItems(items: BatchItems, places: ItemPlaces): AsyncGenerator<BatchItem> {
@@ -46,15 +50,17 @@ export async function* listItems(items: BatchItems, places: ItemPlaces): AsyncGe
   else {
     const globs = [items.glob ?? CHECKPOINTS].flat();
     const fits = pathGlob(globs);
-    for await (const { uri, key } of isS3(items.uri) ? objectsIn(items.uri, places.storage) : files(items.uri, globs, places.storage))
+    const { storage, signal } = places;
+    for await (const { uri, key } of isS3(items.uri) ? objectsIn(items.uri, storage, signal) : files(items.uri, { globs, fits, ...places }))
       if (fits(key)) yield { uri, key, columns: {} };
   }
 }
 
-async function* failedIn(results: string, { own, storage }: ItemPlaces): AsyncGenerator<BatchItem> {
-  const source = (await own(results)) ?? (await storage.open(results));
+async function* failedIn(results: string, { own, storage, signal }: ItemPlaces): AsyncGenerator<BatchItem> {
+  const source = sourceEndedBy(signal, (await own(results)) ?? (await storage.open(results, signal)));
   try {
     for await (const { line, number } of linesOf(source)) {
+      signal.throwIfAborted();
       const outcome = jsonOf(line, `${results}, line ${number}`, 'items.failed_in') as Outcome;
       const { item: key, uri, columns, status, destination_of: other } = outcome;
       // The other one is perhaps not among those that failed.
@@ -66,7 +72,10 @@ async function* failedIn(results: string, { own, storage }: ItemPlaces): AsyncGe
   }
 }
 
-async function* files(uri: string, globs: readonly string[], storage: Storage): AsyncGenerator<FileBelow> {
+async function* files(
+  uri: string,
+  { globs, fits, storage, signal }: Pick<ItemPlaces, 'storage' | 'signal'> & Pick<Walk, 'fits'> & { readonly globs: readonly string[] },
+): AsyncGenerator<FileBelow> {
   const root = localPath(uri);
   await storage.fence.checkPath(root);
   const found = await stat(root).catch((cause: unknown) => {
@@ -74,29 +83,34 @@ async function* files(uri: string, globs: readonly string[], storage: Storage): 
   });
   if (!found.isDirectory())
     throw new CheckpointConfigError(`${root} is no folder. A list of files is a \`manifest\`, or a list.`, 'items.uri');
-  yield* filesIn(root, { reaches: foldersOf(globs) });
+  yield* filesIn(root, { reaches: foldersOf(globs), fits, signal });
 }
 
 interface Walk {
   /** Whether a folder is looked into, by its path with a slash at the end. */
   readonly reaches: (path: string) => boolean;
+  /** Whether a file is wanted, by its path. */
+  readonly fits: (path: string) => boolean;
   readonly most?: number;
+  readonly signal?: AbortSignal;
 }
 
 /** Hidden files and links to folders are left out: the former are nobody's checkpoints, the latter may lead in circles. */
 export async function* filesIn(folder: string, walk: Walk, prefix = ''): AsyncGenerator<FileBelow> {
-  const { reaches, most = NAMES_MOST } = walk;
+  const { reaches, fits, most = NAMES_MOST, signal } = walk;
   // Names alone, a slash behind those of folders: a folder may hold a million files.
   const names: string[] = [];
   try {
     for await (const entry of await opendir(folder)) {
+      signal?.throwIfAborted();
       if (entry.name.startsWith('.')) continue;
+      const isWanted = entry.isDirectory() ? reaches(`${prefix}${entry.name}/`) : fits(`${prefix}${entry.name}`) && (await isItem(entry));
+      if (!isWanted) continue;
       if (names.length === most) throw tooManyNames(folder, most);
-      if (entry.isDirectory()) {
-        if (reaches(`${prefix}${entry.name}/`)) names.push(`${entry.name}/`);
-      } else if (entry.isFile() || entry.isSymbolicLink()) names.push(entry.name);
+      names.push(entry.isDirectory() ? `${entry.name}/` : entry.name);
     }
   } catch (cause) {
+    signal?.throwIfAborted();
     if (isCheckpointError(cause)) throw cause;
     const { code, message } = cause as NodeJS.ErrnoException;
     if (!FORBIDDEN.includes(code ?? '')) throw new CheckpointSourceError(`${folder} cannot be listed: ${message}.`, folder, { cause });
@@ -113,6 +127,13 @@ export async function* filesIn(folder: string, walk: Walk, prefix = ''): AsyncGe
   }
 }
 
+/** A link that leads to nothing is one, too: its run says so. */
+async function isItem(entry: Dirent): Promise<boolean> {
+  if (!entry.isSymbolicLink()) return entry.isFile();
+  const stats = await stat(join(entry.parentPath, entry.name)).catch(() => null);
+  return stats?.isDirectory() !== true;
+}
+
 function tooManyNames(folder: string, most: number): CheckpointConfigError {
   return new CheckpointConfigError(
     `${folder} holds more than ${most} files and folders, and the names of a folder are held while it is listed. Spread the files over several folders, or name them in a \`manifest\`, which may be of any length.`,
@@ -121,20 +142,25 @@ function tooManyNames(folder: string, most: number): CheckpointConfigError {
   );
 }
 
-async function* rowsOf(manifest: string, { storage }: ItemPlaces): AsyncGenerator<BatchItem> {
-  const source = await storage.open(manifest);
-  const folder = manifest.slice(0, manifest.lastIndexOf('/') + 1);
+async function* rowsOf(manifest: string, { storage, signal }: ItemPlaces): AsyncGenerator<BatchItem> {
+  const source = sourceEndedBy(signal, await storage.open(manifest, signal));
   try {
     const rows = /\.(jsonl|ndjson)$/i.test(manifest) ? jsonRows(source, manifest) : csvRows(source, manifest);
     for await (const { row, place } of rows) {
       const item = itemOf(row, place);
       refuseCredentials(item, place);
-      // What is relative lies beside the manifest.
-      yield /^[a-z][a-z0-9+.-]*:\/\//i.test(item.uri) || item.uri.startsWith('/') ? item : { ...item, uri: `${folder}${item.uri}` };
+      yield /^[a-z][a-z0-9+.-]*:\/\//i.test(item.uri) || item.uri.startsWith('/') ? item : { ...item, uri: beside(manifest, item.uri) };
     }
   } finally {
     await source.close();
   }
+}
+
+/** What is relative lies beside the manifest. It is a name as it stands, of which nothing is an escape or begins a query. */
+function beside(manifest: string, name: string): string {
+  if (schemeOf(manifest) === 'file') return pathToFileURL(join(dirname(localPath(manifest)), name)).href;
+  if (isHttp(manifest)) return new URL(name.split('/').map(encodeURIComponent).join('/'), manifest).href;
+  return `${manifest.slice(0, manifest.lastIndexOf('/') + 1)}${name}`;
 }
 
 /** Pages of items, and what is made of them, stay in histories. */

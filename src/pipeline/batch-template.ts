@@ -21,9 +21,21 @@ export function itemOf(given: unknown, place: string): BatchItem {
   const texts = Object.entries(columns).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)] as const);
   return {
     uri,
-    key: typeof key === 'string' && key !== '' ? key : uri.slice(uri.lastIndexOf('/') + 1),
+    key: typeof key === 'string' && key !== '' ? key : nameIn(uri),
     columns: Object.fromEntries(texts),
   };
+}
+
+/** What a URI ends in. Of a `file:` URI as the file has it, as it is in a folder's listing. */
+function nameIn(uri: string): string {
+  const last = uri.slice(uri.lastIndexOf('/') + 1);
+  if (!/^file:/i.test(uri)) return last;
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    // No URI, which its run says.
+    return last;
+  }
 }
 
 /** The template with the item's values in its strings; an unknown reference is a `CheckpointConfigError`. */
@@ -90,9 +102,10 @@ function fillerOf(item: BatchItem): (text: string) => string {
     stem: name.replace(/(?<=.)\.[^.]*$/, ''),
     dir: item.key.includes('/') ? item.key.slice(0, item.key.lastIndexOf('/')) : '',
   };
-  return (text) =>
+  return (text) => {
+    const isUri = /^file:/i.test(text);
     // An item at the top has no folder, and then no slash after it.
-    text.replaceAll(/\$\{item\.([^{}]+)\}(\/?)/g, (_match, column: string, slash: string) => {
+    return text.replaceAll(/\$\{item\.([^{}]+)\}(\/?)/g, (_match, column: string, slash: string) => {
       const value = Object.hasOwn(values, column) ? values[column]! : undefined;
       if (value === undefined)
         throw new CheckpointConfigError(
@@ -100,8 +113,15 @@ function fillerOf(item: BatchItem): (text: string) => string {
           'pipeline',
           { details: { item: item.key } },
         );
-      return value === '' && column === 'dir' ? '' : `${value}${slash}`;
+      return value === '' && column === 'dir' ? '' : `${isUri ? escaped(value) : value}${slash}`;
     });
+  };
+}
+
+/** A value in a `file:` URI, where these would be escapes themselves, begin a query or a fragment, part names, or be left out. */
+function escaped(value: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return value.replaceAll(/[\u0000-\u0020%?#\\]/g, encodeURIComponent);
 }
 
 /** Without values of a row, which may be none for a history. */

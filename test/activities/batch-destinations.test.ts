@@ -6,6 +6,8 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { batchActivities, type BatchActivities } from '../../activities/batch/index.ts';
 import { loadCatalog } from '../../activities/catalog.ts';
+import type { Services } from '../../activities/services.ts';
+import type { BlobReference } from '../../src/model/context.ts';
 import { refuseTaken } from '../../src/pipeline/batch-template.ts';
 import { LIST_ACTIVITY, PAGE_ACTIVITY, type BatchItem, type BatchItems } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
@@ -50,6 +52,22 @@ test('the first of a place has it, each later one is told of that, on another pa
     ['/in/again/model.pt', 'model.pt'],
   ]);
   expect(kept(await listed(items, template('${item.uri}.safetensors')))).toEqual([]);
+});
+
+test('cancelled while it looks through them for the second time, it ends', async () => {
+  const services = servicesOf(join(folder, 'workspace'));
+  const environment = new MockActivityEnvironment();
+  const workspace: Services['workspace'] = (uri) => {
+    const store = services.workspace(uri);
+    const getJson = (reference: BlobReference): Promise<unknown> => {
+      environment.cancel('CANCELLED');
+      return store.getJson(reference);
+    };
+    return { ...store, getJson };
+  };
+  const { [LIST_ACTIVITY]: list } = batchActivities(await loadCatalog(), { ...services, workspace });
+  const input = { items: ['/in/a.pt', '/in/b/a.pt'], workspace: null, results: null, pipeline: template('/out/${item.key}') };
+  await expect(environment.run(list, input)).rejects.toThrow('CANCELLED');
 });
 
 test.each([

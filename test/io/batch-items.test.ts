@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { filesIn, listItems, pathGlob } from '../../src/io/batch-items.ts';
 import { destinationOf } from '../../src/io/publish/destination.ts';
+import type { S3Port } from '../../src/io/s3/port.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import type { BatchItem, BatchItems } from '../../src/pipeline/batch.ts';
 import { asOwner } from '../support/as-owner.ts';
@@ -19,9 +20,9 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-async function listed(items: BatchItems, storage = createStorage()): Promise<readonly BatchItem[]> {
+async function listed(items: BatchItems, storage = createStorage(), signal = new AbortController().signal): Promise<readonly BatchItem[]> {
   const found: BatchItem[] = [];
-  for await (const item of listItems(items, { storage, own: async () => null })) found.push(item);
+  for await (const item of listItems(items, { storage, own: async () => null, signal })) found.push(item);
   return found;
 }
 const manifest = async (name: string, text: string): Promise<BatchItems> => {
@@ -40,6 +41,7 @@ test('a folder: in order of names, hidden files and links to folders left out', 
     await writeFile(join(folder, path), '');
   }
   await symlink(folder, join(folder, 'circle'));
+  await symlink(join(folder, 'b'), join(folder, 'latest.ckpt'));
   await symlink(join(folder, 'a.pt'), join(folder, 'link.pt'));
   const found = await listed({ uri: folder });
   expect(found.map(({ key }) => key)).toEqual(['a.pt', 'b/10.ckpt', 'b/2.ckpt', 'c d/é.bin', 'link.pt']);
@@ -47,6 +49,46 @@ test('a folder: in order of names, hidden files and links to folders left out', 
   expect((await listed({ uri: folder, glob: ['b/*', '*.txt'] })).map(({ key }) => key)).toEqual(['b/10.ckpt', 'b/2.ckpt', 'notes.txt']);
   await expect(listed({ uri: join(folder, 'none') })).rejects.toThrow('There is no folder');
   await expect(listed({ uri: join(folder, 'a.pt') })).rejects.toThrow('is no folder');
+});
+
+test('a link to a file that is not there is an item, whose run says so', async () => {
+  await symlink(join(folder, 'gone'), join(folder, 'a.ckpt'));
+  expect((await listed({ uri: folder })).map(({ key }) => key)).toEqual(['a.ckpt']);
+});
+
+describe('cancelled while nothing fits, a list ends', () => {
+  const glob = '**/*.ckpt';
+  let controller: AbortController;
+  beforeEach(() => {
+    controller = new AbortController();
+  });
+  const cancelled = async (items: BatchItems, storage = createStorage()): Promise<void> =>
+    expect(listed(items, storage, controller.signal)).rejects.toThrow('cancelled');
+
+  test('a prefix of many pages', async () => {
+    let pages = 0;
+    // What a listing uses of a store.
+    const port = {
+      list: async () => {
+        if (++pages === 3) controller.abort(new Error('cancelled'));
+        return { objects: [{ key: 'p/notes.txt', size: 1, modified: 0 }], next: pages === 50 ? null : String(pages) };
+      },
+    } as unknown as S3Port;
+    await cancelled({ uri: 's3://bucket/p/', glob }, { ...createStorage(), s3: async () => port });
+    expect(pages).toBe(3);
+  });
+
+  test('a folder', async () => {
+    await writeFile(join(folder, 'notes.txt'), '');
+    controller.abort(new Error('cancelled'));
+    await cancelled({ uri: folder, glob });
+  });
+
+  test('results in which nothing failed', async () => {
+    await writeFile(join(folder, 'results.jsonl'), '{"status":"completed"}\n');
+    controller.abort(new Error('cancelled'));
+    await cancelled({ failed_in: join(folder, 'results.jsonl') });
+  });
 });
 
 test('globs', () => {
@@ -86,6 +128,23 @@ describe('manifests', () => {
     expect(found).toHaveLength(30_000);
     expect(found.at(-1)).toEqual({ uri: `${folder}/é29999.pt`, key: 'é29999.pt', columns: { epoch: '29999' } });
   });
+
+  test.each(['run#1.ckpt', 'what?.ckpt', '50%.ckpt', 'a%20b.ckpt', 'sub/é #.ckpt'])(
+    'what is relative is a name beside the manifest, however that is called: %s',
+    async (name) => {
+      await mkdir(join(folder, 'sub'));
+      await writeFile(join(folder, name), 'it');
+      const plain = await manifest('items.jsonl', `${JSON.stringify({ uri: name })}\n`);
+      const storage = createStorage();
+      for (const items of [plain, { manifest: pathToFileURL(join(folder, 'items.jsonl')).href }]) {
+        const [item] = await listed(items);
+        expect(item!.key).toBe(name.slice(name.lastIndexOf('/') + 1));
+        const source = await storage.open(item!.uri);
+        expect(source.size).toBe(2);
+        await source.close();
+      }
+    },
+  );
 
   test('rows of the same uri and key are items of their own; of a field that stands twice in a row of JSON the last one counts', async () => {
     const twice = await listed(await manifest('twice.csv', 'uri,key\nx,k\nx,k\n'));
@@ -203,7 +262,7 @@ test('a folder of more names than are held is refused, and says what to do', asy
   for (const name of ['a', 'b', 'c']) await writeFile(join(wide, name), '');
   const names = async (most: number): Promise<readonly string[]> => {
     const found: string[] = [];
-    for await (const { key } of filesIn(wide, { reaches: () => true, most })) found.push(key);
+    for await (const { key } of filesIn(wide, { reaches: () => true, fits: () => true, most })) found.push(key);
     return found;
   };
   expect(await names(3)).toEqual(['a', 'b', 'c']);
@@ -217,7 +276,7 @@ describe('a folder that may not be read', () => {
     const { createStorage } = await import(storage);
     const keys = [];
     try {
-      for await (const { key } of listItems(JSON.parse(given), { storage: createStorage(), own: async () => null })) keys.push(key);
+      for await (const { key } of listItems(JSON.parse(given), { storage: createStorage(), own: async () => null, signal: new AbortController().signal })) keys.push(key);
       console.log(JSON.stringify({ keys }));
     } catch ({ code, message, retryable }) {
       console.log(JSON.stringify({ code, message, retryable }));

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { isCheckpointError } from '../../src/errors.ts';
+import { localPath } from '../../src/io/local/local-file.ts';
 import { within } from '../../src/model/text.ts';
 import { checkBatch, checkBatchId } from '../../src/pipeline/batch-document.ts';
 import { expand, itemOf, refuseClimbing } from '../../src/pipeline/batch-template.ts';
@@ -111,13 +112,26 @@ test('the template', () => {
   expect(refusal(() => expand({ stages: [{ type: 'x', uri: '${item.sterm}' }] }, item('a')))).toMatch(/stem/);
 });
 
+test.each(['run#1', 'what?', '50%', 'a%20b', ' é\t', 'a\\b'])('a value in a file: URI is a name as it stands: %j', (name) => {
+  const made = (uri: string): unknown => expand({ stages: [{ type: 'sink.publish', uri }] }, item(`runs/${name}.ckpt`)).stages[0]!['uri'];
+  expect(localPath(made('file:///out/${item.dir}/${item.stem}.pt') as string)).toBe(`/out/runs/${name}.pt`);
+  expect(made('/out/${item.key}')).toBe(`/out/runs/${name}.ckpt`);
+  expect(made('s3://b/${item.key}')).toBe(`s3://b/runs/${name}.ckpt`);
+});
+
+test('the key of a file: URI is the name that the file has', () => {
+  expect(itemOf('file:///in/run%231.ckpt', 'items[0]').key).toBe('run#1.ckpt');
+  expect(itemOf('file:///in/50%.ckpt', 'items[0]').key).toBe('50%.ckpt');
+  expect(itemOf('/in/run%231.ckpt', 'items[0]').key).toBe('run%231.ckpt');
+});
+
 test.each([
   ['a key', '/out/${item.key}.safetensors', '../../../../x', 'pipeline.stages[0].uri'],
   ['a folder of a key', 's3://b/${item.dir}/w.safetensors', '../x/y.ckpt', 'pipeline.stages[0].uri'],
   ['a part in pieces', '/out/.${item.key}', './x', 'pipeline.stages[0].uri'],
-  ['an escaped part', 'file:///out/${item.key}', '%2E%2e/x', 'pipeline.stages[0].uri'],
-  ['a backslash', 'file:///out/${item.key}', 'x\\..\\..\\y', 'pipeline.stages[0].uri'],
-  ['an end of line in it', 'file:///out/${item.key}', '.\n./x', 'pipeline.stages[0].uri'],
+  ['an escaped part', '${item.to}/${item.key}', '%2E%2e/x', 'pipeline.stages[0].uri'],
+  ['a backslash', '${item.to}/${item.key}', 'x\\..\\..\\y', 'pipeline.stages[0].uri'],
+  ['an end of line in it', '${item.to}/${item.key}', '.\n./x', 'pipeline.stages[0].uri'],
   ['a column behind the own location', '${item.uri}/${item.key}', '../x', 'pipeline.stages[0].uri'],
   ['the folder itself', '/out/${item.key}', '.', 'pipeline.stages[0].uri'],
 ])('%s that leads out of the folder of the template is refused', (_, uri, key, path) => {
@@ -130,6 +144,7 @@ test.each([
   ["the template's own parts", '/out/../${item.key}', 'x'],
   ['the whole location', '${item.to}', 'x'],
   ["what lies beside the item's own", '${item.to}.safetensors', 'x'],
+  ['names in a file: URI that would lead out of it unescaped', 'file:///out/${item.key}', '%2E%2e/x\\..\\y/.\n./z'],
   ['a text that is no location', 'of ${item.note}', 'x'],
 ])('%s stay as they are', (_, uri, key) => {
   const given = item(key, { to: '/in/../x', note: '../y' });

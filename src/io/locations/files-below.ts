@@ -43,11 +43,11 @@ async function objectsBelow(uri: string, storage: Storage, most: number): Promis
 }
 
 /** Objects at any depth below a prefix, with or without a slash at its end, in the order of their keys. */
-export async function* objectsIn(uri: string, storage: Storage): AsyncGenerator<FileBelow> {
+export async function* objectsIn(uri: string, storage: Storage, signal?: AbortSignal): AsyncGenerator<FileBelow> {
   const { bucket, key } = parseS3Prefix(uri);
   const prefix = key === '' || key.endsWith('/') ? key : `${key}/`;
   const port = await storage.s3(uri);
-  for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy }))
+  for await (const object of objectsUnder(port, { bucket, key: prefix }, { flat: false, policy: storage.policy, signal }))
     // Some tools leave an object of no bytes for each "folder".
     if (!object.key.endsWith('/')) yield { uri: s3Uri({ bucket, key: object.key }), key: object.key.slice(prefix.length) };
 }

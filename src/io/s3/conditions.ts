@@ -3,7 +3,7 @@
  *
  * What we write bears a mark: which stage of which run wrote it, and what. A later attempt knows its own work by it.
  */
-import { CheckpointConfigError, CheckpointSourceError } from '../../errors.ts';
+import { CheckpointConfigError, CheckpointSourceError, type CheckpointError } from '../../errors.ts';
 import type { PinnedFile } from '../../model/byte-source.ts';
 import { existsError, type Overwrite } from '../publish/overwrite.ts';
 import type { RetryPolicy } from '../retry.ts';
@@ -58,7 +58,7 @@ export async function conditionally(
   condition: WriteCondition,
   write: (condition: WriteCondition) => Promise<string>,
 ): Promise<string> {
-  const { port, policy, signal, uri, overwrite } = written;
+  const { port, policy, signal } = written;
   try {
     return await write(condition);
   } catch (error) {
@@ -70,13 +70,29 @@ export async function conditionally(
     // A write of ours whose answer was lost meets its own object.
     const met = await headOrNull(port, target, policy, signal);
     if (met?.mark === markOf(written)) return met.etag;
-    if (overwrite === 'never') throw existsError(uri);
-    throw new CheckpointSourceError(
-      `${uri} was written by somebody else while it was being published; theirs was kept. Run the pipeline again, or give each run its own \`uri\`.`,
-      uri,
-      { retryable: false, cause: error, details: { reason: 'concurrent_write' } },
-    );
+    // Removed since it was looked at: then only nothing is replaced.
+    if (met === null && condition.kind === 'match') return conditionally(written, target, { kind: 'none' }, write);
+    throw notWritten(written, condition, error, met);
   }
+}
+
+/** Why a condition did not hold, from what is there afterwards. */
+function notWritten({ uri, overwrite }: Written, condition: WriteCondition, cause: StoreFault, met: S3Head | null): CheckpointError {
+  const isAsItWas = met === null || condition.kind === 'any' || (condition.kind === 'match' && condition.etag === met.etag);
+  if (cause.status === 409 && isAsItWas)
+    return new CheckpointSourceError(
+      `The store reports a conflict at ${uri} (${cause.code}), and nothing has been written there. Does something else write or remove it at the same time?`,
+      uri,
+      { cause },
+    );
+  if (met === null)
+    return new CheckpointSourceError(`${uri} was removed while it was being published. Does something else remove it?`, uri, { cause });
+  if (overwrite === 'never') return existsError(uri);
+  return new CheckpointSourceError(
+    `Another run or program has written ${uri} while it was being published; theirs was kept. Run the pipeline again, or give each run its own \`uri\`.`,
+    uri,
+    { retryable: false, cause, details: { reason: 'concurrent_write' } },
+  );
 }
 
 /** What is there; null where nothing is. */

@@ -1,5 +1,5 @@
 /** Outcomes that come in any order become results in the order of the items, each once, and little is held meanwhile. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,13 +7,17 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { batchActivities, type BatchActivities } from '../../activities/batch/index.ts';
 import { loadCatalog } from '../../activities/catalog.ts';
+import { NO_SETTINGS } from '../../src/io/storage/settings.ts';
+import { createStorage } from '../../src/io/storage/storage.ts';
 import type { BlobReference } from '../../src/model/context.ts';
 import {
+  BATCH_REPORT_ACTIVITY,
   FINISH_ACTIVITY,
   LIST_ACTIVITY,
   PAGE_ACTIVITY,
   PART,
   RECORD_ACTIVITY,
+  type BatchResult,
   type Noted,
   type Outcome,
 } from '../../src/pipeline/batch.ts';
@@ -107,4 +111,20 @@ test('no outcome at all: results without a line', async () => {
   });
   expect(results).toBe(join(folder, 'r.jsonl'));
   expect(await readFile(results, 'utf8')).toBe('');
+});
+
+test('results and the report beside them do not leave the fence by a link and `..`', async () => {
+  const allowed = join(folder, 'allowed');
+  await mkdir(join(folder, 'elsewhere', 'deep'), { recursive: true });
+  await mkdir(allowed);
+  await symlink(join(folder, 'elsewhere', 'deep'), join(allowed, 'link'));
+  const storage = createStorage({ settings: { ...NO_SETTINGS, allow: { roots: [allowed] } } });
+  const fenced = batchActivities(await loadCatalog(), servicesOf(join(folder, 'workspace'), storage));
+  const results = `${allowed}/link/../r.jsonl`;
+  await call(fenced[FINISH_ACTIVITY], { workspace: null, part: null, results, batch: 'b', run: 'r' });
+  const result = { total: 0, completed: 0, unchanged: 0, failed: 0, cancelled: 0, duration_seconds: 0, results } as unknown as BatchResult;
+  const records = { result, document: { items: [], pipeline }, runId: 'r', started: null, ended: null };
+  await call(fenced[BATCH_REPORT_ACTIVITY], { workspace: null, records, results, batch: 'b', run: 'r' });
+  expect(await readdir(join(folder, 'elsewhere'))).toEqual(['deep']);
+  expect((await readdir(allowed)).sort()).toEqual(['link', 'r.jsonl', 'r.jsonl.report.html']);
 });

@@ -2,7 +2,7 @@
 import { constants, type BigIntStats, type Stats } from 'node:fs';
 import { open, readdir, readlink, stat, type FileHandle } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
@@ -13,12 +13,17 @@ import { NO_FENCE, type LocalFence } from '../storage/fence.ts';
 /** Bytes of a file that is read as a whole: a manifest of 600 000 tensors, as many as are read, has some 110 MB. */
 export const SMALL_MOST = 128 * 2 ** 20;
 
-/** The absolute path of a path (`~/` is the home of whoever runs this) or `file://` URI; other schemes are a `CheckpointConfigError`. */
+/**
+ * The absolute path of a path (`~/` is the home of whoever runs this) or `file://` URI, by which it is checked, opened, written and listed;
+ * other schemes are a `CheckpointConfigError`.
+ *
+ * Without `..`: a system follows a link before it goes up from there, a URI never does, and both must name one place. A slash at the end stays.
+ */
 export function localPath(uri: string): string {
   const path = schemeOf(uri) === 'file' ? pathOf(uri) : uri;
   if (schemeOf(path) !== null) throw new CheckpointConfigError(`${uri} is not a local path. Supported here: a path or file:// URI.`);
   if (path.includes('\0')) throw new CheckpointConfigError(`${JSON.stringify(uri)} is not a local path: it has a NUL character in it.`);
-  return isAbsolute(path) ? path : resolve(withHome(path));
+  return `${resolve(withHome(path))}${/.\/$/.test(path) ? '/' : ''}`;
 }
 
 function pathOf(uri: string): string {

@@ -2,8 +2,8 @@
  * What a worker may reach, whatever a pipeline's input names.
  *
  * Invariant: a place outside the fence is refused before anything there is looked at, in the same words whether it exists or
- * not; symbolic links and `..` are followed first. The fence holds against who writes inputs, not against who may already
- * change files inside an allowed folder while they are being read.
+ * not; symbolic links and `..` are followed first, as the system does. The fence holds against who writes inputs, not against who
+ * may already change files inside an allowed folder while they are being read.
  */
 import { readlink, realpath } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
@@ -37,10 +37,10 @@ export function localFence(roots: readonly string[] | undefined): LocalFence {
     );
   };
   return {
-    checkPath: async (path) => check(await realOf(resolve(path)), path),
+    checkPath: async (path) => check(await realOf(path), path),
     async checkOpened(handle, path) {
       const opened = await readlink(`/proc/self/fd/${handle.fd}`).catch(() => null);
-      await check(opened ?? (await realOf(resolve(path))), path);
+      await check(opened ?? (await realOf(path)), path);
     },
   };
 }

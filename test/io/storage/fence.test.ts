@@ -1,10 +1,13 @@
 /** From the side of somebody who may write a pipeline's input and wants more than the worker allows. */
-import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { listItems } from '../../../src/io/batch-items.ts';
 import { openSource } from '../../../src/io/locations/open.ts';
+import { checkWritable } from '../../../src/io/locations/places.ts';
+import { destinationOf } from '../../../src/io/publish/destination.ts';
 import { checkBucket, localFence } from '../../../src/io/storage/fence.ts';
 import { createStorage } from '../../../src/io/storage/storage.ts';
 
@@ -45,7 +48,6 @@ describe('reading', () => {
     ['a path outside', () => join(outside, 'secret.pt')],
     ['a path outside that does not exist', () => join(outside, 'none.pt')],
     ['`..`', () => `${inside}/../private/secret.pt`],
-    ['`..` after a link', () => `${inside}/folder/../private/secret.pt`],
     ['`..` with escapes', () => `${pathToFileURL(inside).href}/%2e%2e/private/secret.pt`],
     ['a link', () => join(inside, 'link.pt')],
     ['a relative link', () => join(inside, 'relative.pt')],
@@ -82,6 +84,58 @@ describe('reading', () => {
 
   test('no roots at all shut everything', async () => {
     await expect(localFence([]).checkPath(join(inside, 'good.pt'))).rejects.toThrow(/may use: none/);
+  });
+});
+
+/** A system goes up from where a link leads, here to `base`; a place means what it says, here `inside`. What is checked must be what is used. */
+describe('`..` behind a link', () => {
+  const climbing = (name: string): string => `${inside}/folder/../${name}`;
+
+  test('nothing outside is overwritten, made or removed: what is checked is where is written', async () => {
+    await writeFile(join(base, 'victim.jsonl'), 'untouched');
+    const place = climbing('victim.jsonl');
+    const fenced = storage();
+    await fenced.check(place);
+    await checkWritable(place, fenced);
+    const files = destinationOf(fenced, place);
+    await files.write(place, 'written');
+    expect(await readFile(join(inside, 'victim.jsonl'), 'utf8')).toBe('written');
+    expect(await files.read(place)).toBe('written');
+    await files.remove(place);
+    expect(await readFile(join(base, 'victim.jsonl'), 'utf8')).toBe('untouched');
+    await rm(join(base, 'victim.jsonl'));
+  });
+
+  test('nothing outside is listed', async () => {
+    const keys: string[] = [];
+    for await (const { key } of listItems({ uri: `${inside}/folder/..`, glob: '**' }, { storage: storage(), own: async () => null }))
+      keys.push(key);
+    expect(keys).not.toContain('private/secret.pt');
+    expect(keys).toContain('good.pt');
+  });
+
+  test('nothing outside is opened', async () => {
+    await expect(storage().open(climbing('private/secret.pt'))).rejects.toThrow(`There is no file ${join(inside, 'private', 'secret.pt')}`);
+    const source = await storage().open(climbing('good.pt'));
+    expect(source.uri).toBe(pathToFileURL(join(inside, 'good.pt')).href);
+    await source.close();
+  });
+
+  test('no name outside is told, of a folder or beside a missing file', async () => {
+    await writeFile(join(base, 'model.safetensors'), 'x');
+    await writeFile(join(base, 'nape.pt'), 'x');
+    await expect(openSource(`${inside}/folder/..`, storage())).rejects.toThrow(/is a folder without an index.*good\.pt/);
+    const { message } = await openSource(climbing('nope.pt'), storage()).then(
+      () => ({ message: 'it was opened' }),
+      (error: Error) => error,
+    );
+    expect(message).toContain(`There is no file ${join(inside, 'nope.pt')}.`);
+    expect(message).not.toContain('nape');
+    await Promise.all(['model.safetensors', 'nape.pt'].map((name) => rm(join(base, name))));
+  });
+
+  test('the fence itself follows links before it goes up', async () => {
+    await expect(localFence([inside]).checkPath(climbing('x'))).rejects.toMatchObject({ details: { reason: 'outside_fence' } });
   });
 });
 

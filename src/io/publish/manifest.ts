@@ -6,6 +6,7 @@ import { jsonText } from '../../model/json-text.ts';
 import type { LeftOut } from '../../model/plan.ts';
 import { isHttp } from '../http/url.ts';
 import type { Destination, Written } from './destination.ts';
+import { isManifestOf } from './manifest-form.ts';
 import { pinOwn } from './own-files.ts';
 
 export interface ManifestContent {
@@ -133,19 +134,21 @@ async function* piecesOf(manifest: Manifest): AsyncGenerator<string> {
   yield '\n';
 }
 
-/** The manifest of an output that is as it was, with another recipe: by this one, too, it comes about. */
-export async function renewRecipe(files: Destination, manifest: Manifest, recipe: Recipe | null): Promise<void> {
+/** The manifest of the output at `uri`, which is as it was, with another recipe: by this one, too, it comes about. */
+export async function renewRecipe(files: Destination, uri: string, manifest: Manifest, recipe: Recipe | null): Promise<void> {
   if (recipe === null || JSON.stringify(recipe) === JSON.stringify(manifest.recipe)) return;
-  await files.writeLong(manifestPath(manifest.uri), piecesOf({ ...manifest, recipe }));
+  // Whatever place it names itself: anybody may have written it.
+  await files.writeLong(manifestPath(uri), piecesOf({ ...manifest, uri, recipe }));
 }
 
-/** Null where there is none, or none of ours. */
+/** Null where there is none, or none of ours: then what lies there is of no account. */
 export async function readManifest(files: Pick<Destination, 'read'>, uri: string): Promise<Manifest | null> {
   const place = manifestPath(uri);
   const text = await files.read(place);
   if (text === null) return null;
   try {
-    return parseManifest(text, place);
+    const manifest = parseManifest(text, place);
+    return isManifestOf(uri, manifest) ? manifest : null;
   } catch (error) {
     if (!isCheckpointError(error)) throw error;
     return null;

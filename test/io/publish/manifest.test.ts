@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ownStorage } from '../../../src/app/storage.ts';
 import { CheckpointSourceError } from '../../../src/errors.ts';
 import { destinationOf } from '../../../src/io/publish/destination.ts';
@@ -45,7 +45,7 @@ test.each([
   expect(text).toMatch(/^\{\n {2}"version": 1,\n[^]*\n\}\n$/);
 
   const recipe = { sha256: 'r', inputs: [] };
-  await renewRecipe(files, manifest!, recipe);
+  await renewRecipe(files, uri, manifest!, recipe);
   expect(await readManifest(files, uri)).toEqual({ ...manifest, recipe });
 });
 
@@ -67,6 +67,42 @@ test.each([
   ['no object', 'null'],
   ['no JSON', ''],
 ])('%s: no manifest', async (_, text) => expect(await readManifest({ read: async () => text }, 'file:///a')).toBeNull());
+
+describe('one that somebody else has written', () => {
+  const uri = 'file:///out/m.index.json';
+  const base = { version: 1, uri, identity: 'i', created: 'c', ...contentOf(['a']) };
+  const read = (changed: object): Promise<unknown> => readManifest({ read: async () => JSON.stringify({ ...base, ...changed }) }, uri);
+
+  test.each([
+    ['nothing', {}],
+    ['the place that it names', { uri: 'file:///elsewhere/x' }],
+    ['shards beside it', { shards: [{ uri: 'file:///out/a%20b', size: 1, identity: 'i' }] }],
+    ['its recipe', { recipe: { sha256: 'r', inputs: [{ uri: 'file:///a', size: 1, identity: 'i' }] } }],
+  ])('is taken with another value of %s', async (_, changed) => expect(await read(changed)).toMatchObject({ version: 1, ...changed }));
+
+  test.each([
+    ...[null, 5, [null], [{}], [{ name: 'a', dtype: 'F32', shape: null }]].map((tensors) => ({ tensors })),
+    ...[null, 5, [null], [{}], [{ uri: 5 }], [{ uri: 'file:///out/%zz' }], [{ uri: 'http://x/' }], [{ uri: 'file:///elsewhere/x' }]].map(
+      (shards) => ({ shards }),
+    ),
+    ...[null, 5, {}, [null], [{ what: 5, reason: 'r' }]].flatMap((list) => [{ skipped: list }, { dropped: list }]),
+    ...[null, [5]].map((frozen) => ({ frozen })),
+    ...[null, 5, [], { sha256: 'r', inputs: [null] }].map((recipe) => ({ recipe })),
+    { identity: 5 },
+    { size: '3' },
+    { record: null },
+  ])('is none with %j', async (changed) => expect(await read(changed)).toBeNull());
+
+  test('its recipe is renewed beside the output, wherever it says that the output is', async () => {
+    const output = pathToFileURL(join(folder, 'own.safetensors')).href;
+    const elsewhere = pathToFileURL(join(folder, 'elsewhere.safetensors')).href;
+    const files = destinationOf(await ownStorage(), output);
+    const manifest = { ...base, version: 1, uri: elsewhere } as const;
+    await renewRecipe(files, output, manifest, { sha256: 'r', inputs: [] });
+    expect(await readManifest(files, output)).toMatchObject({ uri: output, recipe: { sha256: 'r' } });
+    expect(await readManifest(files, elsewhere)).toBeNull();
+  });
+});
 
 test('what cannot be asked for is no answer', async () => {
   const fault = new CheckpointSourceError('The store is away.', 'file:///a');

@@ -10,8 +10,9 @@ import { readSmallHttp } from '../../../io/http/read-small.ts';
 import { isHttp } from '../../../io/http/url.ts';
 import { localPath, smallText } from '../../../io/local/local-file.ts';
 import { siblingsOf } from '../../../io/locations/siblings.ts';
-import { destinationOf, nameOf } from '../../../io/publish/destination.ts';
-import { manifestPath, notManifest, parseManifest, type Manifest, type Shard } from '../../../io/publish/manifest.ts';
+import { destinationOf } from '../../../io/publish/destination.ts';
+import { isComparable, shardName } from '../../../io/publish/manifest-form.ts';
+import { manifestPath, notManifest, parseManifest, type Manifest } from '../../../io/publish/manifest.ts';
 import { isS3 } from '../../../io/s3/location.ts';
 import type { ByteSource } from '../../../model/byte-source.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
@@ -161,46 +162,6 @@ function checkedManifest(text: string, place: string): Manifest {
   const manifest = parseManifest(text, place);
   if (!isComparable(manifest)) throw notManifest(place, 'its sizes, digests, tensors or shards are not what they should be');
   return manifest;
-}
-
-/** Whether all that is compared is what it should be: anybody may have written it. */
-function isComparable({ size, sha256, identity, tensors, shards = [] }: Unchecked<Manifest>): boolean {
-  return (
-    typeof size === 'number' &&
-    isTextIfAny(sha256) &&
-    isTextIfAny(identity) &&
-    Array.isArray(tensors) &&
-    (tensors as readonly unknown[]).every((tensor) => {
-      const { name, dtype, shape, sha256: digest } = (tensor ?? {}) as Unchecked<Manifest['tensors'][number]>;
-      return (
-        typeof name === 'string' &&
-        typeof dtype === 'string' &&
-        Array.isArray(shape) &&
-        shape.every((length) => typeof length === 'number') &&
-        isTextIfAny(digest)
-      );
-    }) &&
-    Array.isArray(shards) &&
-    (shards as readonly unknown[]).every((shard) => {
-      const { uri, sha256: digest, identity: version } = (shard ?? {}) as Unchecked<Shard>;
-      return shardName({ uri }) !== null && isTextIfAny(digest) && isTextIfAny(version);
-    })
-  );
-}
-
-type Unchecked<T> = { readonly [name in keyof T]?: unknown };
-
-function isTextIfAny(value: unknown): boolean {
-  return value === undefined || typeof value === 'string';
-}
-
-/** Of the file beside the index, wherever that lies by now; null where it is named by no URI. */
-function shardName({ uri }: { readonly uri?: unknown }): string | null {
-  try {
-    return typeof uri === 'string' ? nameOf(uri) : null;
-  } catch {
-    return null;
-  }
 }
 
 async function againstManifest(

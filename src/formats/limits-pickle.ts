@@ -4,6 +4,10 @@ import { getHeapStatistics } from 'node:v8';
 export const PICKLE_LIMITS = {
   /** Bytes of one pickle; 500 000 tensors make 68 MB, and more where their names are long. */
   bytes: 128 * 2 ** 20,
+  /** Bytes to which a deflated pickle may inflate, however few it is stored as; a list of eight million zeros does. */
+  inflated: 16 * 2 ** 20,
+  /** A larger one may be this many times as large as it is stored; tensors inflate to five times theirs. */
+  inflatedTimes: 64,
   /**
    * Bytes of memory that a pickle of any size may take: twice its own bytes, as a cache may hold a copy, and its values, as
    * `weight.ts` counts them. 100 000 tensors take about two thirds. The process then stays below 512 MiB.
@@ -44,8 +48,20 @@ export function pickleMemory(size: number, limits: PickleLimits, heap = getHeapS
   return Math.max(limits.memory, Math.min(limits.memoryTimes * size, most));
 }
 
+interface StoredPickle {
+  readonly stored: number;
+  readonly size: number;
+}
+
+/** What is wrong with a pickle that inflates to more than its stored bytes are worth: each byte of it takes time; undefined: nothing. */
+export function inflatesTooFar({ stored, size }: StoredPickle): string | undefined {
+  const { inflated, inflatedTimes } = PICKLE_LIMITS;
+  if (size <= Math.max(inflated, inflatedTimes * stored)) return undefined;
+  return `it inflates from ${stored} bytes to ${size}, more than ${inflatedTimes} times as many, which no checkpoint does`;
+}
+
 /** The limits of a pickle that inflates to `size` bytes from `stored` ones: what a file brings is what it stores. */
-export function limitsOfStored({ stored, size }: { readonly stored: number; readonly size: number }): PickleLimits {
+export function limitsOfStored({ stored, size }: StoredPickle): PickleLimits {
   return stored < size ? { ...PICKLE_LIMITS, memoryTimes: (PICKLE_LIMITS.memoryTimes * stored) / size } : PICKLE_LIMITS;
 }
 

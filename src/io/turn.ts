@@ -31,13 +31,22 @@ export function turnOf(slots: Slots, signal: AbortSignal, rank = 0): Turn {
   };
 }
 
-/** The same source for reading its header: who asks for much at once, a pickle or a directory of very many tensors, waits for the turn. */
+/**
+ * The same source for reading its header: who asks for much, a pickle or a directory of very many tensors, waits for the turn. Much at once or
+ * bit by bit, and as read or inflated: a thousandth of a pickle may be all that is stored of it.
+ */
 export function readInTurn(source: ByteSource, turn: Turn): ByteSource {
+  let taken = 0;
+  const takes = async (length: number): Promise<void> => {
+    taken += length;
+    if (taken >= LONG_WORK) await turn.take();
+  };
   return {
     ...source,
     async read(offset, length, signal) {
-      if (length >= LONG_WORK) await turn.take();
+      await takes(length);
       return source.read(offset, length, signal);
     },
+    inflates: takes,
   };
 }

@@ -20,6 +20,8 @@ export interface ByteSource {
    * places are one; see `readEach`.
    */
   readEach?(offset: number, targets: readonly Uint8Array[], signal?: AbortSignal): Promise<void>;
+  /** Told before bytes that were read inflate to so many; resolves once they may. */
+  inflates?(length: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -61,6 +63,7 @@ export function sourceEndedBy(signal: AbortSignal, source: ByteSource): ByteSour
     read: (offset, length, own) => source.read(offset, length, both(own)),
     readInto: (offset, target, own) => source.readInto(offset, target, both(own)),
     ...(source.readEach === undefined ? {} : { readEach: (offset, targets, own) => source.readEach!(offset, targets, both(own)) }),
+    ...(source.inflates === undefined ? {} : { inflates: (length) => source.inflates!(length) }),
     close: () => source.close(),
   };
 }
@@ -83,6 +86,7 @@ export function partOf(source: ByteSource, start: number, size: number): ByteSou
       check(offset, target.length);
       return source.readInto(start + offset, target, signal);
     },
+    ...(source.inflates === undefined ? {} : { inflates: (length) => source.inflates!(length) }),
     close: async () => undefined,
   };
 }

@@ -43,6 +43,27 @@ test('a long read waits until the one before gives its turn back; a short one, a
   expect(other.begun()).toBe(2);
 });
 
+test('bit by bit is as long as at once, and what inflates is as long as it then is', async () => {
+  const queue = slots(1);
+  const before = turnOf(queue, signal);
+  await before.take();
+  const [one, other] = [source(), source()];
+  const slow = readInTurn(one, turnOf(queue, signal));
+  await slow.read(0, LONG_WORK / 2);
+  const waiting = slow.read(0, LONG_WORK / 2);
+  const packed = readInTurn(other, turnOf(queue, signal));
+  await packed.read(0, 100);
+  let inflated = false;
+  const inflating = packed.inflates!(LONG_WORK).then(() => (inflated = true));
+  await passed();
+  expect([one.begun(), inflated]).toEqual([1, false]);
+  before.giveBack();
+  await waiting;
+  expect([one.begun(), inflated]).toEqual([2, false]);
+  // The first keeps its turn: the other waits for ever.
+  void inflating;
+});
+
 test('who is cancelled while waiting holds nothing, and gives nothing back', async () => {
   const queue = slots(1);
   const first = turnOf(queue, signal);

@@ -10,7 +10,7 @@ import { tensorBytes } from '../../model/dtype.ts';
 import type { Finding, Header, Storage, StorageLocation, Tensor } from '../../model/header.ts';
 import { graft } from '../../model/tree.ts';
 import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
-import { PICKLE_LIMITS, pickleMemory } from '../limits-pickle.ts';
+import { PICKLE_LIMITS, pickleMemory, PICKLES_MAX } from '../limits-pickle.ts';
 import { weigh, WEIGHTS } from '../pickle/weight.ts';
 import type { TorchObject } from '../torch/read-zip.ts';
 import { findStateDict } from '../torch/state-dict.ts';
@@ -57,6 +57,16 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
   const stored = items.reduce((sum, item) => sum + (item.kind === 'value' ? item.stored : 0), 0);
   if (stored > VALUES_MAX) throw bad(`its values have ${stored} bytes, at most ${VALUES_MAX} are read`);
   const spend = budget(stored, bad);
+  let inflated = 0;
+  /** The values are as many pickles of one archive would be: together, they inflate no further. */
+  const inflating = (held: ByteSource): ByteSource => ({
+    ...held,
+    async inflates(length) {
+      inflated += length;
+      if (inflated > PICKLES_MAX) throw bad(`its values inflate to more than ${PICKLES_MAX} bytes together`);
+      await held.inflates?.(length);
+    },
+  });
 
   const files: PinnedFile[] = [];
   const nodes: ValueNode[] = [];
@@ -85,7 +95,7 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
         if (offset + stored > file.size)
           throw bad(`${name} should hold ${stored} bytes at ${offset}, but ends at ${file.size}: it is truncated`);
       for await (const { value, held } of neighbours(file, values, bad)) {
-        const object = await readArchived(held, value, at);
+        const object = await readArchived(inflating(held), value, at);
         spend(object);
         leaves.set(value.name, take(object, `${name}/${value.name}`));
       }

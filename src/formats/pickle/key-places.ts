@@ -32,6 +32,8 @@ export function keyPlaces(nodes: readonly ValueNode[], keyOf: (id: NodeId) => st
   };
 
   function amongFew(key: NodeId, count: number, keyAt: (place: number) => NodeId): number | undefined {
+    // The very same value, set again: nothing has to be told of it.
+    for (let place = 0; place < count; place++) if (keyAt(place) === key) return place;
     const text = shortText(key);
     const name = text ?? keyOf(key);
     for (let place = 0; place < count; place++) {

@@ -176,7 +176,9 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
   const unfinished = new Map<NodeId, number>();
   const stack: NodeId[] = [];
-  /** Heights of the stack at each open MARK. */
+  /** How many MARKs are open. */
+  let open = 0;
+  /** Heights of the stack at each open MARK; behind those, of earlier ones: a list that shrinks and grows again takes long. */
   const marks: number[] = [];
   /** Lengths of the table at each open MARK. */
   const lengths: number[] = [];
@@ -224,11 +226,18 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   const pop = (): NodeId => (stack.length > floor ? (stack.pop() ?? 0) : fail('the stack is empty'));
   const top = (): NodeId => (stack.length > floor ? (stack[stack.length - 1] ?? 0) : fail('the stack is empty'));
+  /** Takes away the innermost mark and what stands above it. A pickle may be made of nothing else, and cutting a list takes long. */
+  const dropMark = (): void => {
+    if (open === 0) fail('no mark on the stack');
+    open--;
+    const height = marks[open]!;
+    floor = open === 0 ? 0 : marks[open - 1]!;
+    markedAt = lengths[open]!;
+    while (stack.length > height) stack.pop();
+  };
   const popMark = (): NodeId[] => {
-    const height = marks.pop() ?? fail('no mark on the stack');
-    const above = stack.splice(height);
-    floor = marks[marks.length - 1] ?? 0;
-    markedAt = lengths.pop() ?? 0;
+    const above = stack.slice(floor);
+    dropMark();
     return above;
   };
   const table: Table = { nodes, add, fail };
@@ -401,11 +410,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       (5 + sizes.length + stride.length + 6) * WEIGHTS.slot +
       stored * WEIGHTS.memo +
       Math.max(0, height - highest) * WEIGHTS.growing +
-      Math.max(0, marks.length + 2 - deepest) * 2 * WEIGHTS.growing;
+      Math.max(0, open + 2 - deepest) * 2 * WEIGHTS.growing;
     if (weight + cost > memory || !memo.append(firstStored, stored, FORGOTTEN)) return false;
     weight += cost;
     highest = Math.max(highest, height);
-    deepest = Math.max(deepest, marks.length + 2);
+    deepest = Math.max(deepest, open + 2);
     stack.push(nodes.push(host.tensor({ type, key, device, numel, offset, sizes, stride, persistentAt, callAt })) - 1);
     cursor.position = end;
     return true;
@@ -430,7 +439,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         break;
       case 0x2e: {
         const id = pop();
-        if (stack.length > 0 || marks.length > 0) fail('values are left on the stack at STOP');
+        if (stack.length > 0 || open > 0) fail('values are left on the stack at STOP');
         for (const [object, position] of unfinished) {
           const { module, name } = node(object) as GlobalName; // Only objects are put there.
           throw new PickleSyntaxError(`an object of ${module}.${name} that never gets its state`, position, true);
@@ -438,19 +447,19 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
         return { id, end: cursor.position };
       }
       case 0x28:
-        marks.push((floor = stack.length));
-        lengths.push(nodes.length);
-        if (marks.length > deepest) {
-          deepest = marks.length;
+        marks[open] = floor = stack.length;
+        lengths[open++] = nodes.length;
+        if (open > deepest) {
+          deepest = open;
           charge(2 * WEIGHTS.growing);
         }
         break; // MARK
       case 0x30:
-        if (stack.length === floor && marks.length > 0) popMark();
+        if (stack.length === floor && open > 0) dropMark();
         else pop();
         break; // POP
       case 0x31:
-        popMark();
+        dropMark();
         break; // POP_MARK
       case 0x32:
         pushId(top());

@@ -6,7 +6,7 @@
  */
 import { constants, inflateRawSync } from 'node:zlib';
 import type { ByteSource } from '../../model/byte-source.ts';
-import { limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
+import { inflatesTooFar, limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
 import { readArchive, readMember, readUncheckedMembers, strayBytes, type Member } from '../zip/archive.ts';
 import { containerOf } from './containers.ts';
 import { asWholePickle, dangerousOf, scanPickles } from './pickles.ts';
@@ -112,6 +112,11 @@ async function scanMember(source: ByteSource, member: Member, tally: Tally, budg
   if (PICKLE_NAME.test(name)) {
     if (!budget.takes(member, true)) {
       tally.broken('unread_pickle', `of an archive at most ${PICKLES_READ} pickles of ${PICKLES_MAX} bytes together are read`, name);
+      return none;
+    }
+    const why = inflatesTooFar(member);
+    if (why !== undefined) {
+      tally.broken('unread_pickle', why, name);
       return none;
     }
     return scanPickles(await readMember(source, member, PICKLE_LIMITS.bytes), name, tally, limitsOfStored(member)).storages;

@@ -8,7 +8,7 @@ import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts'
 import { pin, type ByteSource } from '../../model/byte-source.ts';
 import type { Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
-import { limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
+import { inflatesTooFar, limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
 import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
 import { readAnemoiMetadata } from './anemoi-metadata.ts';
@@ -141,6 +141,13 @@ function checkPickles(uri: string, pickles: readonly Member[]): void {
       `${uri} has ${pickles.length} pickles of ${bytes} bytes together, at most ${PICKLES_MAX} are read. Save the state dict by itself.`,
       uri,
     );
+  for (const pickle of pickles) {
+    const why = inflatesTooFar(pickle);
+    if (why !== undefined)
+      throw new CheckpointLoadError(`${uri}: the pickle ${pickle.name} is not read, as ${why}. Save the checkpoint again.`, uri, {
+        details: { member: pickle.name, stored: pickle.stored, size: pickle.size },
+      });
+  }
 }
 
 /** Most names are told by their last letter. */

@@ -505,6 +505,7 @@ export async function readMember(source: ByteSource, member: Member, limit: numb
   const data = read.subarray(0, member.stored);
   if (local.descriptor > 0)
     checkDescriptor(Buffer.from(read.buffer, read.byteOffset + member.stored, local.descriptor), member, local.wide, bad);
+  if (member.method === 'deflated') await source.inflates?.(member.size);
   const bytes = member.method === 'stored' ? data : inflate(data, member, bad);
   const sum = crc32(bytes);
   if (member.crc32 !== 0 && sum !== member.crc32)

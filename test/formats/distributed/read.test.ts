@@ -330,26 +330,36 @@ describe('hostile index', () => {
     });
   });
 
-  test('values of a few bytes each that take much memory together are refused', async () => {
-    const data = Buffer.alloc(52 * 2 ** 20, 'a');
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(data.length);
-    const long = zip([
-      { name: 'a/data.pkl', deflated: true, data: Buffer.concat([Buffer.from('\x80\x02X', 'latin1'), length, data, Buffer.from('.')]) },
-    ]);
-    const all = (count: number): Promise<Header> => {
+  describe('values of a few bytes each', () => {
+    const deflated = (content: Buffer): Buffer =>
+      zip([{ name: 'a/data.pkl', deflated: true, data: Buffer.concat([Buffer.from('\x80\x02', 'latin1'), content, Buffer.from('.')]) }]);
+    const all = (each: Buffer, count: number): Promise<Header> => {
       const names = Array.from({ length: count }, (__, index) => `v${index}`);
-      const end = count * long.length;
+      const end = count * each.length;
       return read(
         [...one, ...names.map((name) => [name, value] as const)],
-        [place('a', [0], '__0_0.distcp', { offset: end }), ...names.map((name, index) => valueAt(name, index * long.length, long.length))],
+        [place('a', [0], '__0_0.distcp', { offset: end }), ...names.map((name, index) => valueAt(name, index * each.length, each.length))],
         { dict: [['a', { tuple: ['state_dict', 'a'] }]] },
-        Buffer.concat([...names.map(() => long), Buffer.alloc(8)]),
+        Buffer.concat([...names.map(() => each), Buffer.alloc(8)]),
       );
     };
-    expect((await all(2)).tree!.nodes.filter((node) => typeof node === 'string' && node.length === data.length)).toHaveLength(2);
-    const refused = await refusal(all(3));
-    expect(refused).toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('of memory together') });
+
+    test('that take much memory together are refused', async () => {
+      const data = Buffer.alloc(15 * 2 ** 20, 'a');
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(data.length);
+      const long = deflated(Buffer.concat([Buffer.from('X'), length, data]));
+      expect((await all(long, 8)).tree!.nodes.filter((node) => typeof node === 'string' && node.length === data.length)).toHaveLength(8);
+      const refused = await refusal(all(long, 11));
+      expect(refused).toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('of memory together') });
+    });
+
+    test('that inflate to very many together are refused, whatever they leave behind', async () => {
+      const emptyFrame = Buffer.from('\x95\0\0\0\0\0\0\0\0', 'latin1');
+      const frames = Buffer.alloc(1_700_000 * emptyFrame.length, emptyFrame);
+      const refused = await refusal(all(deflated(Buffer.concat([frames, Buffer.from('N')])), 14));
+      expect(refused).toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('inflate to more than') });
+    });
   });
 
   test('a name that could run code', async () => {

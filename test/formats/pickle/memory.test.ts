@@ -1,7 +1,7 @@
 /** What a pickle may take of memory, by what it brings: honest ones of any size, and no small one that would cost much. */
 import { expect, test } from '@jest/globals';
 import { ordered, writePickle, type PickleValue } from '../../../bench/inputs/pickle.ts';
-import { limitsOfStored, PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../../../src/formats/limits-pickle.ts';
+import { inflatesTooFar, limitsOfStored, PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../../../src/formats/limits-pickle.ts';
 import { tryPickle } from '../../../src/formats/pickle/read.ts';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { scanFile } from '../../../src/formats/scan/scan.ts';
@@ -50,8 +50,44 @@ test('a deflated one brings what it is stored as', () => {
   expect(memoryOf(MIB, 100 * MIB)).toBe(PICKLE_LIMITS.memory);
 });
 
+test('one that inflates without end is refused before it does: each byte takes time, also where it makes nothing', async () => {
+  const { inflated, inflatedTimes } = PICKLE_LIMITS;
+  expect(inflatesTooFar({ stored: 1, size: inflated })).toBeUndefined();
+  expect(inflatesTooFar({ stored: 1, size: inflated + 1 })).toBe(
+    `it inflates from 1 bytes to ${inflated + 1}, more than ${inflatedTimes} times as many, which no checkpoint does`,
+  );
+  expect(inflatesTooFar({ stored: 2 * MIB, size: PICKLE_LIMITS.bytes })).toBeUndefined();
+  for (const name of ['data.pkl', 'other.pkl']) {
+    const large = Buffer.concat([Buffer.from('\x80\x02', 'latin1'), Buffer.alloc(17 * MIB, '(1'), Buffer.from('}.')]);
+    const parts = [{ name: `a/${name}`, data: large, deflated: true }];
+    if (name !== 'data.pkl') parts.unshift({ name: 'a/data.pkl', data: Buffer.from('\x80\x02}.', 'latin1'), deflated: false });
+    const file = memorySource(zip(parts));
+    await expect(readHeader(file)).rejects.toMatchObject({
+      code: 'CheckpointLoadError',
+      message: expect.stringContaining(`the pickle a/${name} is not read, as it inflates from`),
+    });
+    const [scan] = await scanFile(file);
+    expect(scan).toMatchObject({ verdict: 'corrupt' });
+    expect(scan!.findings).toContainEqual(expect.objectContaining({ code: 'unread_pickle', member: `a/${name}` }));
+  }
+});
+
+test('what inflates is told before it does, with its size then', async () => {
+  const file = zip([
+    {
+      name: 'a/data.pkl',
+      data: Buffer.concat([Buffer.from('\x80\x02', 'latin1'), Buffer.alloc(2 * MIB, '(1'), Buffer.from('}.')]),
+      deflated: true,
+    },
+  ]);
+  const told: number[] = [];
+  const source = { ...memorySource(file), inflates: async (length: number) => void told.push(length) };
+  await expect(readHeader(source)).rejects.toThrow();
+  expect(told).toEqual([2 * MIB + 4]);
+});
+
 test.each(['data.pkl', 'other.pkl', 'other.bin'])('a deflated %s of an archive is bounded by what it is stored as', async (name) => {
-  const large = Buffer.concat([Buffer.from('\x80\x02(', 'latin1'), Buffer.alloc(16 * MIB, 'N'), Buffer.from('t.')]);
+  const large = Buffer.concat([Buffer.from('\x80\x02(', 'latin1'), Buffer.alloc(15 * MIB, 'N'), Buffer.from('t.')]);
   const parts = [{ name: `a/${name}`, data: large, deflated: true }];
   if (name !== 'data.pkl') parts.unshift({ name: 'a/data.pkl', data: Buffer.from('\x80\x02}.', 'latin1'), deflated: false });
   const file = memorySource(zip(parts));

@@ -41,6 +41,8 @@ export function plainCall(table: Table, module: string, name: string, args: read
     const given = args[name === 'defaultdict' ? 1 : 0];
     const node = given === undefined ? undefined : table.nodes[given];
     if (typeof node === 'object' && node !== null && node.kind === 'dict') return { kind: 'dict', class: dict, entries: [...node.entries] };
+    // Of anything else it counts the items, pairs too.
+    if (name === 'Counter' && node !== undefined && node !== null) return undefined;
     const entries = items(given).map((pair) => {
       const [key, value, more] = items(pair);
       if (key === undefined || value === undefined || more !== undefined)

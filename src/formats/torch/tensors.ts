@@ -11,6 +11,7 @@ import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '
 import { PickleSyntaxError } from '../pickle/cursor.ts';
 import { isTensorClass, TORCH_DTYPES } from '../pickle/globals.ts';
 import type { DenseTensor } from '../pickle/read.ts';
+import { stateChecker } from './tensor-state.ts';
 
 /** Entries of a tensor's metadata: torch writes two, `conj` and `neg`, and devices of others may add theirs. */
 const METADATA_MOST = 8;
@@ -82,6 +83,7 @@ export interface TensorHost {
 export function torchHost(table: TensorTable): TensorHost {
   const { nodes, storages, tensors } = table;
   const known = storageIndex();
+  const checkState = stateChecker(nodes);
   /** By storage. */
   const kinds: Kind[] = [];
   const lengths: number[] = [];
@@ -146,6 +148,7 @@ export function torchHost(table: TensorTable): TensorHost {
         throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
       return part(before, view, kind, numel, position);
     }
+    if (parts.has(key)) throw oneKey(key, position);
     const size = kind === 'quantized' ? (QUANTIZED_BYTES[className] ?? 1) : bytesPerElement(kind);
     const place = table.locate(key, { elements: numel, size });
     if (place === undefined) throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is not in the file`, position);
@@ -172,6 +175,7 @@ export function torchHost(table: TensorTable): TensorHost {
     const length = count(lengthId, 'the length of a storage view', position);
     if (more !== undefined || offset + length > numel)
       throw new PickleSyntaxError(`a storage view of ${length} elements from ${offset} in a storage of ${numel}`, position);
+    if (known.get(key) !== undefined) throw oneKey(key, position);
     const before = parts.get(key);
     if (before !== undefined) {
       if (before.root !== root || before.offset !== offset || before.length !== length)
@@ -187,6 +191,10 @@ export function torchHost(table: TensorTable): TensorHost {
     table.view(id, root, offset * size);
     return id;
   };
+
+  /** torch looks views and whole storages up in one dict: which of the two it takes depends on which comes first. */
+  const oneKey = (key: string, position: number): PickleSyntaxError =>
+    new PickleSyntaxError(`${JSON.stringify(key.slice(0, 40))} is the key of a storage and of a view of one`, position, true);
 
   const unsupported = (reason: string): TensorNode => ({
     kind: 'tensor',
@@ -368,6 +376,7 @@ export function torchHost(table: TensorTable): TensorHost {
       if (name === '_rebuild_parameter' || name === '_rebuild_parameter_with_state') {
         if (args.length !== (name === '_rebuild_parameter' ? 3 : 4))
           throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
+        checkState(args[3], position);
         return parameterOf(args[0], args[1], args[2], position);
       }
       if (name.startsWith('_rebuild_sparse')) {
@@ -381,7 +390,8 @@ export function torchHost(table: TensorTable): TensorHost {
     if (module === 'torch._tensor' || module === 'torch.tensor') {
       const builder = objectAt(args[0]);
       if (args.length !== 4 || builder?.kind !== 'global') throw new PickleSyntaxError(`${name} without a builder`, position);
-      // The type and the state only matter to Python; what is built is the inner tensor.
+      checkState(args[3], position);
+      // The type and what else is in the state only matter to Python; what is built is the inner tensor.
       if (builder.module !== 'torch._utils') return unsupported(`built by ${builder.module}.${builder.name}`.slice(0, 200));
       if (builder.name === '_rebuild_wrapper_subclass') return distributed(args, position);
       return call(builder.module, builder.name, tupleOf(args[2], 'builder arguments', position), position);

@@ -84,6 +84,20 @@ describe('legacy container', () => {
     await expect(readHeader(memorySource(file))).rejects.toMatchObject({ code: 'CheckpointLoadError' });
   });
 
+  const viewed = (view: string): Pickled => tensor(storage('root', 6, { tuple: [view, 2, 3] }), 0, 1);
+  test.each([
+    ['its own storage', [viewed('root')], ['root']],
+    ['a storage before it', [tensor(storage('other', 6), 0, 1), viewed('other')], ['root', 'other']],
+    ['a storage behind it', [viewed('other'), tensor(storage('other', 6), 0, 1)], ['root', 'other']],
+  ])('a view with the key of %s is refused: torch takes the one for the other', async (_, tensors, keys) => {
+    const values = counted(6, [0, 1, 2, 3, 4, 5]);
+    const file = legacy({ dict: tensors.map((each, index) => [`t${index}`, each]) }, keys, [values, values]);
+    await expect(readHeader(memorySource(file))).rejects.toMatchObject({
+      code: 'CheckpointValidationError',
+      message: expect.stringContaining('is the key of a storage and of a view of one'),
+    });
+  });
+
   test('20 000 storages take as many reads as their pickles; a wrong count is found before its bytes are believed', async () => {
     const large = 2 ** 26;
     const keys = Array.from({ length: 20_000 }, (_, index) => String(index));

@@ -151,6 +151,61 @@ test('a storage has no key that is longer than any of torch', () => {
   expect(() => read(tensor({ key: 'k'.repeat(1025) }))).toThrow(refused('a storage key of 1025 characters, at most 1024'));
 });
 
+describe('what torch sets on a tensor that it rebuilds', () => {
+  const hooks: Pickled = { call: 'collections.OrderedDict', args: [] };
+  const builders: readonly (readonly [string, (state: Pickled) => Pickled])[] = [
+    ['a parameter', (state) => ({ call: 'torch._utils._rebuild_parameter_with_state', args: [tensor(), false, hooks, state] })],
+    ...['torch._tensor._rebuild_from_type_v2', 'torch._tensor._rebuild_from_type'].map((call): [string, (state: Pickled) => Pickled] => [
+      call,
+      (state) => ({
+        call,
+        args: [
+          { global: 'torch._utils._rebuild_tensor_v2' },
+          { global: 'torch.nn.parameter.Parameter' },
+          { tuple: (tensor() as { readonly args: readonly Pickled[] }).args },
+          state,
+        ],
+      }),
+    ]),
+  ];
+  const dict = (name: Pickled): Pickled => ({
+    dict: [
+      ['tag', 1],
+      [name, tensor({ key: '1' })],
+    ],
+  });
+
+  describe.each(builders)('%s', (_, build) => {
+    test.each([
+      ['none', null],
+      ['attributes of a program', dict('partition_dim')],
+      ['those and slots', { tuple: [dict('_spec'), dict('__private')] }],
+      ['slots alone', { tuple: [null, dict('tag')] }],
+    ] as const)('%s: nothing of the tensor', (__, state) => expect(read(build(state))[0]).toMatchObject({ storage: 0, shape: [1] }));
+
+    test.each(['data', 'real', 'imag', 'grad', '_grad', 'requires_grad', 'T', 'mT', '__class__', '__setstate__'])(
+      '`%s`: refused',
+      (name) => {
+        for (const state of [dict(name), { tuple: [dict(name), null] }, { tuple: [{ dict: [] }, dict(name)] }])
+          expect(() => read(build(state))).toThrow(
+            expect.objectContaining({
+              code: 'CheckpointValidationError',
+              message: expect.stringContaining(`a tensor that is built with another \`${name}\` than its own`),
+            }),
+          );
+      },
+    );
+
+    test.each([
+      ['a list', [1]],
+      ['three of them', { tuple: [{ dict: [] }, { dict: [] }, { dict: [] }] }],
+      ['a tensor', tensor()],
+    ] as const)('%s: refused', (__, state) => expect(() => read(build(state))).toThrow(refused('the attributes of a tensor are no dict')));
+
+    test('a name that is no text: refused', () => expect(() => read(build(dict(5)))).toThrow(refused('is no text')));
+  });
+});
+
 describe('what very many DTensors may share is small', () => {
   const fields = (count: number): readonly (readonly [string, Pickled])[] =>
     Array.from({ length: count }, (_, index) => [`k${index}`, null]);

@@ -39,8 +39,10 @@ export interface NonTensor {
   readonly name: string;
   /** `a dict`, `an object of …`. */
   readonly is: string;
-  /** Those that it holds itself; absent: none. */
+  /** Those that it holds, however deep; absent: none. */
   readonly tensors?: number;
+  /** Why one of them has no plain dense form, where it might have been a weight. */
+  readonly unsupported?: string;
 }
 
 /** Where the bytes of one storage lie in its file. */

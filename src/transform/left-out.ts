@@ -1,8 +1,9 @@
 /** Parts that loaders share: what is left out of a header, and the error for tensors without a dense form. */
 import { CheckpointIncompatibleError } from '../errors.ts';
 import { stepsToStateDict } from '../model/dict-path.ts';
-import type { Header } from '../model/header.ts';
+import type { Header, NonTensor } from '../model/header.ts';
 import type { LeftOut } from '../model/plan.ts';
+import { formatCount } from '../model/text.ts';
 import { keyLabel } from '../model/tree.ts';
 
 export function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatibleError {
@@ -17,6 +18,16 @@ export function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatible
       details: { reason: 'unsupported_tensors', tensors: tensors.slice(0, 100).map(({ what, reason }) => ({ name: what, reason })) },
     },
   );
+}
+
+/** Values of the state dict that are no tensors and hold some. */
+export function withTensors({ nonTensors }: Header): readonly (NonTensor & { readonly tensors: number })[] {
+  return nonTensors.flatMap((each) => (each.tensors === undefined ? [] : [{ ...each, tensors: each.tensors }]));
+}
+
+/** Of a value that is no tensor: its name, what it is, and how many tensors go with it. */
+export function nonTensorText({ name, is, tensors }: NonTensor): string {
+  return `${name} (${is}${tensors === undefined ? '' : ` with ${formatCount(tensors, 'tensor')}`})`;
 }
 
 /** Names of what the file holds beside the state dict. */

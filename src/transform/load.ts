@@ -12,7 +12,7 @@ import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
 import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
-import { noDenseForm, otherContent } from './left-out.ts';
+import { noDenseForm, otherContent, withTensors } from './left-out.ts';
 import { matchTarget, sameShape, type Match, type NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
 import { attributesWithPrefixes, withPrefixes } from './module-paths.ts';
@@ -155,15 +155,28 @@ function unused(header: Header, { stripPrefix }: LoadRules): readonly string[] {
   return [`strip_prefix \`${stripPrefix}\` fits no name.`];
 }
 
+/** Warnings of values that hold tensors; the last one counts the rest. */
+const NESTED_TOLD = 10;
+
 /** A state dict is flat: what lies deeper was perhaps meant to be there. */
-function nested({ nonTensors }: Header): readonly string[] {
-  return nonTensors.flatMap(({ name, is, tensors }) =>
-    tensors === undefined
+function nested(header: Header): readonly string[] {
+  const all = withTensors(header);
+  const told = all.slice(0, all.length > NESTED_TOLD ? NESTED_TOLD - 1 : NESTED_TOLD);
+  const rest = all.slice(told.length);
+  return [
+    ...told.map(({ name, is, tensors }) => {
+      const advice =
+        is === 'a dict'
+          ? 'Name its key with `state_dict_key` of the source, or save the dict flat.'
+          : 'Save them under names of their own.';
+      return `${name} is ${is} with tensors (${tensors}), which are left out: a state dict is flat. ${advice}`;
+    }),
+    ...(rest.length === 0
       ? []
       : [
-          `${name} is ${is} with tensors (${tensors}), which are left out: a state dict is flat. Name its key with \`state_dict_key\` of the source, or save the dict flat.`,
-        ],
-  );
+          `${rest.length} more values of the state dict hold tensors (${rest.reduce((sum, { tensors }) => sum + tensors, 0)}), which are left out as well.`,
+        ]),
+  ];
 }
 
 interface Chosen {
@@ -184,7 +197,12 @@ function withoutTarget(header: Header, source: readonly NamedTensor[], rules: Lo
   const unsupported = source
     .filter(({ tensor }) => tensor.unsupported !== undefined)
     .map(({ name, tensor }) => ({ what: name, reason: `unsupported: ${tensor.unsupported}` }));
-  if (unsupported.length > 0 && !rules.skipUnsupported) throw noDenseForm(unsupported);
+  // Layers of torch's dynamic quantisation keep weight and bias in a tuple.
+  const packed = header.nonTensors.flatMap(({ name, is, unsupported: why }) =>
+    why === undefined ? [] : [{ what: name, reason: `unsupported: ${why}, in ${is}` }],
+  );
+  const noForm = [...unsupported, ...packed];
+  if (noForm.length > 0 && !rules.skipUnsupported) throw noDenseForm(noForm);
   return {
     bytes: { files: header.files, storages: header.storages },
     tensors: usable.map(({ name, tensor }) => ({ name, dtype: tensor.dtype, shape: tensor.shape, origin: tensor })),

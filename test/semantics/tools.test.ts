@@ -132,6 +132,18 @@ describe('10. Tools on files', () => {
       training_state: { best_score: 3 },
     });
   });
+  test('tensors below values of the state dict that are none: each command says that they are left out', async () => {
+    const name = await file('nested.pt', dict({ model: dict({ w: tensor(0), encoder: dict({ layers: [tensor(1)] }) }) }));
+    const nested = { name: 'encoder', is: 'a dict', tensors: 1 };
+    expect((await run('inspect', name)).json['non_tensors']).toEqual([nested]);
+    expect((await run('verify', name)).json).toMatchObject({ valid: true, left_out: [nested] });
+    expect((await run('diff', name, await file('flat.pt', dict({ w: tensor(0) })))).json).toMatchObject({
+      equal: true,
+      left_out: [{ of: 'source', ...nested }],
+    });
+    const { stdout } = await ckpt(['diff', name, name], { cwd: folder, env: {} }).ended;
+    expect(stdout).toContain('in the second: encoder (a dict with 1 tensor)');
+  });
   test('memory estimate: lists included; totals with and without sharing', async () => {
     const name = await file(
       'memory.pt',

@@ -269,3 +269,20 @@ test('a dict of tensors in a state dict is left out, and said', () => {
   expect(skipped.map(({ what }) => what)).toEqual(['extra', 'encoder']);
   expect(warnings).toEqual([expect.stringContaining('encoder is a dict with tensors (7), which are left out')]);
 });
+
+test('of very many values with tensors ten lines say it', () => {
+  const nonTensors = Array.from({ length: 12 }, (_, at) => ({ name: `pair${at}`, is: 'a tuple', tensors: 2 }));
+  const { warnings } = loadWeights(headerOf({ a: ['F32', [2]] }, { nonTensors }), undefined, RULES);
+  expect(warnings).toHaveLength(10);
+  expect(warnings[0]).toContain(
+    'pair0 is a tuple with tensors (2), which are left out: a state dict is flat. Save them under names of their own.',
+  );
+  expect(warnings[9]).toContain('3 more values of the state dict hold tensors (6)');
+});
+
+test('a value whose tensors have no dense form is refused as such a tensor is, and may be skipped', () => {
+  const header = headerOf({ a: ['F32', [2]] }, { nonTensors: [{ name: 'packed', is: 'a tuple', tensors: 2, unsupported: 'quantized' }] });
+  expect(errorOf(() => loadWeights(header, undefined, RULES)).message).toContain('packed (unsupported: quantized, in a tuple)');
+  const { warnings } = loadWeights(header, undefined, { ...RULES, skipUnsupported: true });
+  expect(warnings).toEqual([expect.stringContaining('packed is a tuple with tensors (2)')]);
+});

@@ -126,7 +126,7 @@ export async function readDistributed(source: ByteSource, openSibling: OpenSibli
   }
   const tree = { root: withExtras(nodes, saved, extras), nodes };
   return {
-    ...findStateDict(tree, uri, globals, stateDictKey),
+    ...findStateDict(tree, tensors, uri, globals, stateDictKey),
     container: 'distributed',
     files,
     storages,

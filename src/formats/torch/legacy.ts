@@ -106,7 +106,7 @@ export async function readLegacy(source: ByteSource, stateDictKey?: string): Pro
   }
   const tree = { root, nodes };
   return {
-    ...findStateDict(tree, uri, globals, stateDictKey),
+    ...findStateDict(tree, tensors, uri, globals, stateDictKey),
     container: 'legacy',
     files: [pin(source)],
     storages,

@@ -44,7 +44,7 @@ export async function readTorchZip(source: ByteSource, archive: Archive, stateDi
   const isScript = code.length > 0 || names.includes(`${root}constants.pkl`);
   const { findings: scriptFindings = [], ...found }: StateDict & { readonly findings?: readonly Finding[] } = isScript
     ? findModuleWeights(tree, tensors, uri, code)
-    : findStateDict(tree, uri, globals, stateDictKey);
+    : findStateDict(tree, tensors, uri, globals, stateDictKey);
   const extra = await readAnemoiMetadata(source, others, root);
   const carried: Storage[] = [];
   const attachments = extra.members.map(({ name, content }): Attachment =>

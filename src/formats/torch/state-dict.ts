@@ -6,9 +6,10 @@
  */
 import { CheckpointValidationError, type JsonObject } from '../../errors.ts';
 import { dictAt, keyText, stepsToStateDict, type Dict } from '../../model/dict-path.ts';
-import type { Format, Header, NonTensor, TrainingSummary, Weight } from '../../model/header.ts';
+import type { Format, Header, NonTensor, Tensor, TrainingSummary, Weight } from '../../model/header.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { judge } from '../pickle/globals.ts';
+import { nestedTensors } from './nested-tensors.ts';
 import { numpyValue } from './numpy.ts';
 import { followKeys, keyAdvice, KEY_OPTION, keysWithTensors } from './state-dict-key.ts';
 
@@ -34,7 +35,13 @@ export interface StateDict {
  * Finds the state dict of a tree, under the key that is `asked` for if there is one (dotted; empty: the root); throws
  * `CheckpointValidationError` with a hint where there is none.
  */
-export function findStateDict(tree: ValueTree, uri: string, globals: readonly GlobalUse[] = [], asked?: string): StateDict {
+export function findStateDict(
+  tree: ValueTree,
+  tensors: readonly Tensor[],
+  uri: string,
+  globals: readonly GlobalUse[] = [],
+  asked?: string,
+): StateDict {
   const unknown = globals
     .filter(({ verdict }) => verdict === 'unknown')
     .slice(0, 100)
@@ -70,8 +77,7 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
   const key = keys.length === 0 ? null : keys.join('.');
   const weights: Weight[] = [];
   const nonTensors: NonTensor[] = [];
-  /** Very many keys may share one large dict. */
-  const tensorsIn = new Map<NodeId, number>();
+  const tensorsIn = nestedTensors(nodes, tensors);
   // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
   const names = dict.entries.every((entry) => typeof nodes[entry[0]] === 'string') ? null : new Set<string>();
   for (let at = 0; at < dict.entries.length; at++) {
@@ -98,9 +104,10 @@ export function findStateDict(tree: ValueTree, uri: string, globals: readonly Gl
         ['weights depend on an unknown class'],
         blamed,
       );
-    const held = tensorsIn.get(value) ?? dictAt(nodes, value)?.entries.filter(([, each]) => isTensor(nodes[each])).length ?? 0;
-    tensorsIn.set(value, held);
-    nonTensors.push({ name, is: describe(node), ...(held === 0 ? {} : { tensors: held }) });
+    const { count, unsupported } = tensorsIn(value);
+    // Of extra state nobody expects that it can be written as weights.
+    const noForm = unsupported === undefined || EXTRA_STATE.test(name) ? {} : { unsupported };
+    nonTensors.push({ name, is: describe(node), ...(count === 0 ? {} : { tensors: count, ...noForm }) });
   }
   if (weights.length === 0)
     throw notUnderKey(

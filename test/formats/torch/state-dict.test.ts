@@ -91,3 +91,36 @@ describe('epoch and step', () => {
     expect([training.epoch, training.global_step]).toEqual([expected, expected]);
   });
 });
+
+describe('tensors below a value of the state dict are counted, however deep', () => {
+  const meta: Pickled = {
+    call: 'torch._utils._rebuild_meta_tensor_no_storage',
+    args: [{ global: 'torch.float32' }, { tuple: [2] }, { tuple: [1] }, false],
+  };
+  const nonTensors = async (values: Readonly<Record<string, Pickled>>) =>
+    (await read(dict({ model: dict({ w: tensor(0), ...values }) }))).nonTensors.map(({ is, tensors, unsupported }) => [
+      is,
+      tensors,
+      unsupported,
+    ]);
+
+  test.each<[string, Pickled, string, number]>([
+    ['a dict of dicts', dict({ layers: dict({ '0': dict({ w: tensor(1) }), '1': dict({ w: tensor(0), b: tensor(1) }) }) }), 'a dict', 3],
+    ['a tuple', { tuple: [tensor(1), null] }, 'a tuple', 1],
+    ['a list of lists', [[tensor(0)], [tensor(1)]], 'a list', 2],
+    ['an object of the table', { object: 'types.SimpleNamespace', state: dict({ w: tensor(1) }) }, 'an object of types.SimpleNamespace', 1],
+  ])('%s', async (_, value, is, tensors) => {
+    expect(await nonTensors({ sub: value })).toEqual([[is, tensors, undefined]]);
+  });
+
+  test('in none there are none', async () => {
+    expect(await nonTensors({ sub: dict({ a: [1, { tuple: ['b'] }] }) })).toEqual([['a dict', undefined, undefined]]);
+  });
+
+  test('those without a dense form are told of, but for extra state', async () => {
+    expect(await nonTensors({ _packed_params: { tuple: [meta, null] }, 'a._extra_state': [meta] })).toEqual([
+      ['a tuple', 1, 'meta'],
+      ['a list', 1, undefined],
+    ]);
+  });
+});

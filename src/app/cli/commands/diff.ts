@@ -1,6 +1,8 @@
 /** `ckpt diff`: what two checkpoints' weights have not in common; exit 1 where there is anything. */
+import type { Header, NonTensor } from '../../../model/header.ts';
 import { formatCount } from '../../../model/text.ts';
 import { compareWeights } from '../../../transform/compare-weights.ts';
+import { nonTensorText, withTensors } from '../../../transform/left-out.ts';
 import { digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
 
@@ -40,10 +42,21 @@ export async function diff(source: string, target: string, options: DiffOptions)
     value_mismatches: differing,
     unsupported: compared.unsupported,
     compared: alike.length,
+    /** Values of either state dict that are no tensors and hold some: those were not compared. */
+    left_out: [...leftOut('source', ours.header), ...leftOut('target', theirs.header)],
   };
   if (options.json === true) printJson(report);
   else print(linesOf(report));
   process.exitCode = report.equal ? 0 : 1;
+}
+
+/** A value of a state dict that is no tensor and holds some. */
+interface LeftOut extends NonTensor {
+  readonly of: 'source' | 'target';
+}
+
+function leftOut(of: LeftOut['of'], header: Header): readonly LeftOut[] {
+  return withTensors(header).map(({ name, is, tensors }) => ({ of, name, is, tensors }));
 }
 
 interface Report {
@@ -57,6 +70,7 @@ interface Report {
   readonly value_mismatches: readonly string[] | null;
   readonly unsupported: readonly string[];
   readonly compared: number;
+  readonly left_out: readonly LeftOut[];
 }
 
 function linesOf(report: Report): readonly string[] {
@@ -76,6 +90,10 @@ function linesOf(report: Report): readonly string[] {
     ),
     ...listed('of other values', values ?? []),
     ...listed('without a dense form, not compared', report.unsupported),
+    ...listed(
+      'that are no tensors and hold some, not compared',
+      report.left_out.map((each) => `in the ${each.of === 'source' ? 'first' : 'second'}: ${nonTensorText(each)}`),
+    ),
     report.equal
       ? `  ${formatCount(report.compared, 'tensor')} of equal name, shape and dtype${values === null ? '; --values compares their bytes' : ', and equal bytes'}`
       : `  ${formatCount(report.compared - (values?.length ?? 0), 'tensor')} alike`,

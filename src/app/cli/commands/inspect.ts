@@ -8,7 +8,7 @@ import { siblingsOf } from '../../../io/locations/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header } from '../../../model/header.ts';
 import { formatBytes, formatCount, formatText, within } from '../../../model/text.ts';
-import { otherContent } from '../../../transform/left-out.ts';
+import { nonTensorText, otherContent } from '../../../transform/left-out.ts';
 import { configuredStorage } from '../../storage.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
@@ -65,6 +65,8 @@ function reportOn(header: Header, source: { uri: string; size: number; identity:
         ? { name, dtype, shape, bytes: tensorBytes(dtype, shape) }
         : { name, dtype: null, shape, bytes: 0, unsupported };
     }),
+    /** Values of the state dict that are no tensors: left out of what is written. */
+    non_tensors: header.nonTensors.map(({ name, is, tensors = 0 }) => ({ name, is, tensors })),
     num_parameters: header.weights.length,
     ...sumsOf(header),
     training: header.training,
@@ -145,9 +147,11 @@ function table(report: Report, header: Header): readonly string[] {
 
 function leftOut({ nonTensors }: Header): readonly string[] {
   if (nonTensors.length === 0) return [];
-  const told = nonTensors
+  // Those that hold tensors first: of them most is lost.
+  const told = [...nonTensors]
+    .sort((a, b) => (b.tensors ?? 0) - (a.tensors ?? 0))
     .slice(0, 5)
-    .map(({ name, is, tensors }) => `${name} (${is}${tensors === undefined ? '' : ` with ${formatCount(tensors, 'tensor')}`})`);
+    .map(nonTensorText);
   return [`  no tensors, and left out: ${told.join(', ')}${nonTensors.length > told.length ? ' …' : ''}`];
 }
 

@@ -19,6 +19,7 @@ import { tensorBytes } from '../../../model/dtype.ts';
 import type { Header, Tensor } from '../../../model/header.ts';
 import { formatBytes, formatCount, formatText } from '../../../model/text.ts';
 import { keepTrainingState } from '../../../transform/keep-training-state.ts';
+import { nonTensorText, withTensors } from '../../../transform/left-out.ts';
 import { countNonFinite } from '../../../transform/non-finite.ts';
 import { selectWeights } from '../../../transform/select-weights.ts';
 import { configuredStorage } from '../../storage.ts';
@@ -70,6 +71,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     }),
   ];
   const unsupported = header.weights.filter(({ tensor }) => header.tensors[tensor]!.unsupported !== undefined).map(({ name }) => name);
+  const nested = withTensors(header);
   const bytes = tensors.reduce((sum, { tensor }) => sum + tensorBytes(tensor.dtype, tensor.shape), 0);
   const report = {
     uri,
@@ -84,6 +86,8 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     manifest: state,
     /** Tensors without a dense form, whose values were not looked at. */
     unsupported,
+    /** Values of the state dict that are no tensors and hold some, which were not looked at either. */
+    left_out: nested.map(({ name, is, tensors: count }) => ({ name, is, tensors: count })),
   };
   if (options.json === true) printJson(report);
   else {
@@ -93,6 +97,9 @@ export async function verify(location: string, options: VerifyOptions): Promise<
       `  ${formatText(header)}: ${formatCount(tensors.length, 'tensor')} read, ${formatBytes(bytes)}; ${state === null ? 'no manifest' : `manifest ${state}`}`,
       ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
       ...(unsupported.length > 0 ? [`  not looked into, without a dense form: ${unsupported.slice(0, 10).join(', ')}`] : []),
+      ...(nested.length > 0
+        ? [`  not looked into, inside other values: ${nested.slice(0, 10).map(nonTensorText).join(', ')}${nested.length > 10 ? ' …' : ''}`]
+        : []),
       ...rows,
       ...(findings.length > MOST_ROWS ? [`  … and ${findings.length - MOST_ROWS} more (--json has all)`] : []),
       findings.length === 0 ? '  valid' : `  not valid: ${formatCount(findings.length, 'finding')}`,

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CheckpointError, type Json } from '../../src/errors.ts';
-import { checkShards, layoutOutputs, type Outputs } from '../../src/formats/outputs.ts';
+import { checkShards, layoutOutputs, REVISIONS, type Outputs } from '../../src/formats/outputs.ts';
 import type { Arrange } from '../../src/formats/safetensors/layout.ts';
 import { LONG_WORK } from '../../src/io/breath.ts';
 import type { TensorDigests } from '../../src/io/copy/copy.ts';
@@ -91,7 +91,7 @@ export default defineStage<Options>({
     // The workspace verifies the digest: what is read is the plan that a loader of this run wrote.
     const given = (await services.workspace(run.workspace).getJson(context.plan)) as Plan;
     const { format, shard_size: shardSize, training_state: trainingState, overwrite, server_side_copy: serverSideCopy } = call.options;
-    const asked = JSON.stringify([format, shardSize ?? null, trainingState]);
+    const asked = JSON.stringify([format, shardSize ?? null, trainingState, REVISIONS[format]]);
     const planSha256 = createHash('sha256').update(context.plan.sha256).update(asked).digest('hex');
     const outputs = outputsOf(given, call.options, serverSideCopy ? copyArrangement(services.storage, uri) : undefined);
     const { plan } = outputs;

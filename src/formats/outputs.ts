@@ -16,6 +16,9 @@ import { layoutSafetensors, type Arrange } from './safetensors/layout.ts';
 import { tiedNames } from './shared-bytes.ts';
 import { layoutTorch } from './torch/layout.ts';
 
+/** What becomes of one plan under a format; another number where that changes, so that what is there from before is written anew. */
+export const REVISIONS: Readonly<Record<Format, number>> = { safetensors: 2, lightning: 1, pytorch: 1, state_dict: 1 };
+
 export interface OutputFile {
   /** Replaces the last part of the output's URI; null: the URI itself. */
   readonly name: string | null;
@@ -77,11 +80,10 @@ export function layoutOutputs(asked: Plan, options: OutputOptions): Outputs {
   };
 }
 
-/** Readers of models take a file without any metadata for torch's, and refuse one that has some and does not say whose it is. */
+/** transformers 4 fails on a file without any metadata, and all its versions refuse one that does not say whose format it is. */
 function withFormat(plan: Plan): Plan {
-  const { metadata, frozen } = plan;
-  const isSilent = Object.keys(metadata).length === 0 && frozen.length === 0;
-  return isSilent || Object.hasOwn(metadata, 'format') ? plan : { ...plan, metadata: { ...metadata, format: 'pt' } };
+  const { metadata } = plan;
+  return Object.hasOwn(metadata, 'format') ? plan : { ...plan, metadata: { ...metadata, format: 'pt' } };
 }
 
 /** Shards are of safetensors alone. */

@@ -67,6 +67,62 @@ describe('dangerous names are refused, and named', () => {
     ['G3: getattr', 'cbuiltins\ngetattr\n(ctorch\nload\nU\x08__init__tR.', 'builtins.getattr'],
     ['G3: attrgetter', 'coperator\nattrgetter\nU\x06system\x85R.', 'operator.attrgetter'],
     ['G3: partial', 'cfunctools\npartial\n)R.', 'functools.partial'],
+    ['G3: getattr of a module that another one has imported', 'cbuiltins\ngetattr\n(crandom\n_os\nU\x04systtR.', 'builtins.getattr'],
+    ['G3: getattr of a module that is called like a class', 'cbuiltins\ngetattr\n(cPIL\nImage\nU\x02ostR.', 'builtins.getattr'],
+    ['G3: getattr of builtins there', 'cbuiltins\ngetattr\n(cPIL\nImage\nU\x08builtinstR.', 'builtins.getattr'],
+    ['G3: getattr by a dunder name', 'cbuiltins\ngetattr\n(cmine\nThing\nU\x0b__globals__tR.', 'builtins.getattr'],
+    ['G3: getattr of a function', 'cbuiltins\ngetattr\n(cmine\nmake\nU\x01xtR.', 'builtins.getattr'],
+    [
+      'G3: getattr of a class on the table, in a module that is closed',
+      'cbuiltins\ngetattr\n(cpathlib\nPath\nU\x04touchtR.',
+      'builtins.getattr',
+    ],
+    ['G3: getattr of a tensor class of torch by a harmful name', 'cbuiltins\ngetattr\n(ctorch\nTensor\nU\x04loadtR.', 'builtins.getattr'],
+    ['G3: getattr by a computed name', 'cbuiltins\ngetattr\n(cmine\nThing\nc_codecs\nencode\nU\x01x\x85RtR.', 'builtins.getattr'],
+    ['G3: getattr with a default', 'cbuiltins\ngetattr\n(cmine\nThing\nU\x01xNtR.', 'builtins.getattr'],
+    ['G3: getattr as a value', '}U\x01fcbuiltins\ngetattr\ns.', 'builtins.getattr'],
+    ['G3: getattr handed to a call', 'cmine\napply\ncbuiltins\ngetattr\n\x85R.', 'builtins.getattr'],
+    [
+      'G3: getattr that is called honestly, and used again',
+      'cbuiltins\ngetattr\nq\x00(cmine\nThing\nU\x01xtRh\x00\x86.',
+      'builtins.getattr',
+    ],
+    ['G3: getattr that is doubled', 'cbuiltins\ngetattr\n2(cmine\nThing\nU\x01xtR\x86.', 'builtins.getattr'],
+    ['G3: getattr of what getattr gave', 'cbuiltins\ngetattr\nq\x00(h\x00(cmine\nThing\nU\x01xtRU\x01ytR.', 'builtins.getattr'],
+    ['G3: getattr of what a function gave', 'cbuiltins\ngetattr\n(cmine\nmake\n)RU\x01xtR.', 'builtins.getattr'],
+    ['G3: getattr of a partial', 'cbuiltins\ngetattr\n(cfunctools\npartial\n(cmine\nThing\ntRU\x04functR.', 'builtins.getattr'],
+    ['G3: a call of an attribute', 'cbuiltins\ngetattr\n(cmine\nThing\nU\x04maketR)R.', 'mine.Thing.make'],
+    ['G3: a new object of an attribute', 'cbuiltins\ngetattr\n(cmine\nThing\nU\x04maketR)\x81.', 'mine.Thing.make'],
+    ['G3: a call of a method', 'cbuiltins\ngetattr\n(cmine\nThing\n)\x81U\x04maketR)R.', 'builtins.getattr'],
+    ['G3: a call of a dotted attribute', '\x80\x04\x8c\x04mine\x8c\x0aThing.make\x93)R.', 'mine.Thing.make'],
+    ['G3: a state set on an attribute', 'cbuiltins\ngetattr\n(cmine\nThing\nU\x04maketR}b.', 'builtins.getattr'],
+    ['G3: an item set on an attribute', 'cbuiltins\ngetattr\n(cmine\nThing\nU\x04maketRNNs.', 'builtins.getattr'],
+    [
+      'G3: an attribute as the builder of a tensor',
+      'ctorch._tensor\n_rebuild_from_type_v2\n(cbuiltins\ngetattr\n(cmine\nThing\nU\x04maketRctorch\nTensor\n)}tR.',
+      'torch._tensor._rebuild_from_type_v2',
+    ],
+    [
+      'G2: a dotted way to the globals of a method',
+      '\x80\x04\x8c\x04mine\x8c\x1aThing.__init__.__globals__\x93.',
+      'mine.Thing.__init__.__globals__',
+    ],
+    ['G2: a dotted way through a function', '\x80\x04\x8c\x04mine\x8c\x0dThing.make.ru\x93.', 'mine.Thing.make.ru'],
+    ['G3: a partial of a harmful function', 'cfunctools\npartial\n(cos\nsystem\ntR.', 'os.system'],
+    ['G3: a partial that gets a harmful function by its state', 'cfunctools\npartial\n(cmine\nThing\ntR(cos\nsystem\n)}Ntb.', 'os.system'],
+    ['G3: a partial of getattr', 'cfunctools\npartial\n(cbuiltins\ngetattr\ntR.', 'builtins.getattr'],
+    ['G3: a partial of partial', 'cfunctools\npartial\nq\x00(h\x00tR.', 'functools.partial'],
+    ['G3: a partial with arguments at once', 'cfunctools\npartial\n(cmine\nThing\nU\x02idtR.', 'functools.partial'],
+    ['G3: a partial with another state', 'cfunctools\npartial\n(cmine\nThing\ntR}U\x04funcNsb.', 'functools.partial'],
+    ['G3: a call of a partial', 'cfunctools\npartial\n(cmine\nThing\ntR)R.', 'functools.partial'],
+    ['G3: an item set on a partial', 'cfunctools\npartial\n(cmine\nThing\ntRNNs.', 'functools.partial'],
+    ['G3: an item appended to a partial', 'cfunctools\npartial\n(cmine\nThing\ntRNa.', 'functools.partial'],
+    ['G3: a new object of partial', 'cfunctools\npartial\ncmine\nThing\n\x85\x81.', 'functools.partial'],
+    [
+      'G3: a partial as the builder of a tensor',
+      'ctorch._tensor\n_rebuild_from_type_v2\n(cfunctools\npartial\n(cmine\nThing\ntRctorch\nTensor\n)}tR.',
+      'torch._tensor._rebuild_from_type_v2',
+    ],
     ['G3: builtins behind numpy', 'cnumpy\n__builtins__\n.', 'numpy.__builtins__'],
     ['G4: pickle.loads of a string', 'cpickle\nloads\nC\x01N\x85R.', 'pickle.loads'],
     ['G4: a storage from bytes', 'ctorch.storage\n_load_from_bytes\nC\x01N\x85R.', 'torch.storage._load_from_bytes'],
@@ -86,6 +142,38 @@ describe('dangerous names are refused, and named', () => {
     const { code, globals, verdict } = await judged(torch(pickle));
     expect({ code, verdict }).toEqual({ code: UNSAFE, verdict: 'dangerous' });
     expect(globals).toContain(name);
+  });
+});
+
+describe('G3: attributes and partials that are values and no more are read, and never safe', () => {
+  const getattr = (of: string, name: string): string => `c__builtin__\ngetattr\n(${of}U${String.fromCharCode(name.length)}${name}tR`;
+  const scheduler = 'ctorch.optim.lr_scheduler\nOneCycleLR\n)\x81}U\x05stepsK\x05sb';
+  const cases: readonly (readonly [string, string, string])[] = [
+    ['a method of a scheduler', getattr(scheduler, '_annealing_cos'), 'torch.optim.lr_scheduler.OneCycleLR._annealing_cos'],
+    ['a static method', getattr('ctorch.optim.swa_utils\nSWALR\n', '_cosine_anneal'), 'torch.optim.swa_utils.SWALR._cosine_anneal'],
+    ['an object of a nested class', `${getattr('cmine\nOuter\n', 'Inner')})\x81}b`, 'mine.Outer.Inner'],
+    ['a member of a nested enum', `${getattr('cmine\nOuter\n', 'Color')}K\x01\x85R`, 'mine.Outer.Color'],
+    ['a class in a class in a class', getattr(getattr('cmine\nOuter\n', 'Middle'), 'Inner'), 'mine.Outer.Middle.Inner'],
+    ['a nested class as protocol 4 names it', 'X\x04\x00\x00\x00mineX\x0b\x00\x00\x00Outer.Inner\x93)\x81}b', 'mine.Outer.Inner'],
+    ['a partial', 'cfunctools\npartial\n(ctorch.optim.adam\nAdam\ntR(ctorch.optim.adam\nAdam\n)}U\x02lrK\x01sNtb', 'functools.partial'],
+    [
+      'a partial that makes the values of a dict',
+      'ccollections\ndefaultdict\ncfunctools\npartial\n(ccollections\ndefaultdict\ntR\x85R',
+      'functools.partial',
+    ],
+    ['a partial of a method', `cfunctools\npartial\n(${getattr(scheduler, 'get_lr')}tR`, 'functools.partial'],
+  ];
+  const inFile = (value: string): Buffer => torch(`\x80\x02}(U\x0astate_dict${tensor().slice(2, -1)}U\x01v${value}u.`);
+  test.each(cases)('%s', async (_, value, name) => {
+    expect(await judged(inFile(value))).toEqual({ code: 'read', globals: [], verdict: 'unknown' });
+    const header = await readHeader(memorySource(inFile(value)));
+    expect(header.globals.filter(({ verdict }) => verdict === 'unknown').map((use) => `${use.module}.${use.name}`)).toContain(name);
+  });
+
+  test('no weight may depend on one', async () => {
+    const partial = 'cfunctools\npartial\n(cmine\nThing\ntR';
+    const file = torch(`${tensor().slice(0, -1)}U\x01v${partial}s.`);
+    expect(await judged(file)).toEqual({ code: UNSAFE, globals: [], verdict: 'unknown' });
   });
 });
 

@@ -2,7 +2,8 @@
  * The one place that judges names: what a pickle refers to is known and harmless, unknown, or a way to run code.
  *
  * Invariant: pairs are compared exactly. No prefix or wildcard makes a name safe; a whole module and its submodules can only be
- * dangerous. A name with a dot, a control or a non-ASCII character is dangerous whatever its module.
+ * dangerous. A name with a control or a non-ASCII character is dangerous whatever its module, and so is one with a dot, unless it is of
+ * what lies in a class: that is unknown at best.
  */
 import type { Verdict } from '../../model/value.ts';
 
@@ -284,8 +285,35 @@ export function isDangerousByModule(module: string, name: string): boolean {
   return judge(module, DANGEROUS_NAMES.has(name) ? '_' : name) === 'dangerous';
 }
 
+/** A class by its name: modules and functions are written small. */
+const CLASS = /^_?[A-Z][A-Za-z0-9_]*$/;
+/** Attributes by which code gets from a harmless value to names that it was not given. */
+const WAYS_OUT = new Set(
+  'func_globals func_code gi_frame gi_code cr_frame cr_code ag_frame ag_code f_globals f_locals f_builtins f_back f_code tb_frame tb_next mro'.split(
+    ' ',
+  ),
+);
+
+/** Whether a dotted name is of a class in a class; of all other attributes nothing may be made or called. */
+export function isNestedClass(name: string): boolean {
+  return name.split('.').every((part) => CLASS.test(part));
+}
+
+/** Of `Outer.Inner` and `Outer.method`: the names before the last are classes, and none leads back to a module or to the interpreter. */
+function judgeMember(module: string, [owner = '', ...members]: readonly string[]): Verdict {
+  const isOfClass = [owner, ...members.slice(0, -1)].every((part) => CLASS.test(part)) && !CLOSED_MODULES.has(module);
+  const isHarmless = (member: string): boolean =>
+    !member.startsWith('__') &&
+    !WAYS_OUT.has(member) &&
+    !DANGEROUS_MODULES.has(member) &&
+    !CLOSED_MODULES.has(member) &&
+    judge(module, member) !== 'dangerous';
+  return isOfClass && judge(module, owner) !== 'dangerous' && members.every(isHarmless) ? 'unknown' : 'dangerous';
+}
+
 /** Judges `module.name`; the only judge there is. */
 export function judge(module: string, name: string): Verdict {
+  if (name.includes('.')) return judgeMember(module, name.split('.'));
   const pair = `${module} ${name}`;
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || !/^[A-Za-z0-9_.]+$/.test(module)) return 'dangerous';
   if (SAFE_PAIRS.has(pair) || EXCEPTIONS.has(pair)) return 'safe';

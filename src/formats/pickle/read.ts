@@ -5,13 +5,14 @@
  * One loop, explicit stack, so the depth of the input costs no stack of ours.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
-import type { GlobalName, GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
+import type { GlobalName, GlobalUse, NodeId, ValueNode, Verdict } from '../../model/value.ts';
 import { PICKLE_LIMITS, pickleMemory, type PickleLimits } from '../limits-pickle.ts';
+import { borrow, isLender, isPartial, isPartialState } from './borrowed.ts';
 import { plainCall, type Table } from './builtins.ts';
 import { decodeText, openCursor, PickleLimitError, PickleSyntaxError, type Cursor, type Surrogates } from './cursor.ts';
 import { checkExpansion } from './expansion.ts';
 import { floatNode } from './float-node.ts';
-import { isDangerousByModule, isFunction, judge, needsState, TORCH_DTYPES } from './globals.ts';
+import { isDangerousByModule, isFunction, isNestedClass, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import { decodeLong, parseDecimal } from './integers.ts';
 import { keyPlaces } from './key-places.ts';
 import { keyReader } from './keys.ts';
@@ -175,6 +176,10 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   const callable = new Map<NodeId, boolean>();
   /** Objects made, but not yet given the state without which they are no more than raw memory where the file is loaded. */
   const unfinished = new Map<NodeId, number>();
+  /** `getattr` and `partial`, by their nodes: their places in the report, and how often each was pushed for anything but a harmless call. */
+  const lenders = new Map<NodeId, { readonly use: number; pushed: number }>();
+  /** What they gave, and other attributes of classes: never to be called. */
+  const borrowed = new Set<NodeId>();
   const stack: NodeId[] = [];
   /** How many MARKs are open. */
   let open = 0;
@@ -214,8 +219,21 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       highest = stack.length;
       charge(WEIGHTS.growing);
     }
+    if (lenders.size === 0) return;
+    const lender = lenders.get(id);
+    if (lender !== undefined) lender.pushed++;
   };
   const push = (node: ValueNode): void => pushId(add(node));
+  const pushBorrowed = (node: ValueNode): void => {
+    push(node);
+    keepAll();
+    charge(WEIGHTS.memo);
+    borrowed.add(top());
+  };
+  const report = (module: string, name: string, verdict: Verdict): void => {
+    if (host.globals.length >= limits.globals) fail(`more than ${limits.globals} globals`);
+    host.globals.push({ module, name, verdict, member, position: at });
+  };
   const constant = (node: null | boolean): void => {
     let id = constants.get(node);
     if (id === undefined) {
@@ -246,10 +264,11 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     return typeof value === 'object' && value !== null ? value : { kind: 'atom' };
   };
   const places = keyPlaces(nodes, keyReader(nodes, fail, charge), charge);
+  const takesItems = (target: NodeId): boolean => node(target).kind === 'object' && !borrowed.has(target);
   const setItems = (target: NodeId, items: readonly NodeId[]): void => {
     if (items.length % 2 !== 0) fail('an odd number of items for a dict');
     const value = node(target);
-    if (value.kind !== 'dict' && value.kind !== 'object') return fail(`items set on a ${value.kind}`);
+    if (value.kind !== 'dict' && !takesItems(target)) return fail(`items set on a ${value.kind}`);
     // Most dicts of a checkpoint are the empty hooks of its tensors.
     if (items.length === 0 && value.kind === 'dict') return;
     keepAll();
@@ -283,19 +302,23 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
   };
   const append = (target: NodeId, items: readonly NodeId[]): void => {
     const value = node(target);
-    if (value.kind !== 'list' && value.kind !== 'object') return fail(`items appended to a ${value.kind}`);
+    if (value.kind !== 'list' && !takesItems(target)) return fail(`items appended to a ${value.kind}`);
     keepAll();
     const list = (opened(value).items ??= []);
     charge(items.length * WEIGHTS.growing);
     for (const item of items) list.push(item);
   };
   const pushGlobal = (module: string, name: string): void => {
-    if (host.globals.length >= limits.globals) fail(`more than ${limits.globals} globals`);
     const verdict = judge(module, name);
-    host.globals.push({ module, name, verdict, member, position: at });
+    report(module, name, verdict);
+    if (name.includes('.') && !isNestedClass(name)) return pushBorrowed({ kind: 'global', module, name });
     if (module === 'torch' && Object.hasOwn(TORCH_DTYPES, name)) push({ kind: 'plain', class: 'torch.dtype', value: add(name) });
     else push({ kind: 'global', module, name });
     if (module === 'torch._utils' && name === '_rebuild_tensor_v2' && verdict === 'safe') builder = top();
+    if (isLender(module, name)) {
+      charge(WEIGHTS.memo);
+      lenders.set(top(), { use: host.globals.length - 1, pushed: 1 });
+    }
     keepAll();
   };
   /** How many entries of a dict have been seen to have texts as keys: one may be handed to very many calls, and grow in between. */
@@ -314,6 +337,21 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
     if (target.kind !== 'global') return fail(`a call of something that is no global (${target.kind})`);
     if (given.kind !== 'tuple') return fail(`call arguments that are no tuple (${given.kind})`);
     const { module, name } = target;
+    const lender = lenders.get(callee);
+    if (lender !== undefined && !isNew) {
+      const found = borrow(nodes, name, args);
+      if (found !== undefined) {
+        lender.pushed--;
+        if (found.named !== undefined) report(found.named.module, found.named.name, 'unknown');
+        if (found.node.kind !== 'global' || !isNestedClass(found.node.name)) return pushBorrowed(found.node);
+        push(found.node);
+        return keepAll();
+      }
+    }
+    // torch's own functions call what they are given, too.
+    const isCalled =
+      borrowed.has(callee) || (borrowed.size > 0 && isFunction(module, name) && given.items.some((item) => borrowed.has(item)));
+    if (isCalled) report(module, name, 'dangerous');
     if (isNew && isFunction(module, name)) return fail(`a new object of ${module}.${name}, which is a function`);
     let isSafe = callable.get(callee);
     if (isSafe === undefined) callable.set(callee, (isSafe = judge(module, name) === 'safe'));
@@ -351,6 +389,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
       nodes[target] = made;
       unfinished.delete(target);
     } else if (value.kind === 'object') {
+      if (isPartial(value) && !isPartialState(nodes, state)) report(value.module, value.name, 'dangerous');
       opened(value)['state'] = state;
       unfinished.delete(target);
     } else if (value.kind === 'dict') {
@@ -444,6 +483,7 @@ function run(bytes: Uint8Array, start: number, options: PickleOptions, limits: P
           const { module, name } = node(object) as GlobalName; // Only objects are put there.
           throw new PickleSyntaxError(`an object of ${module}.${name} that never gets its state`, position, true);
         }
+        for (const { use, pushed } of lenders.values()) if (pushed === 0) host.globals[use] = { ...host.globals[use]!, verdict: 'unknown' };
         return { id, end: cursor.position };
       }
       case 0x28:

@@ -50,3 +50,23 @@ describe.each([
     expect(judge(name.slice(0, dot), name.slice(dot + 1))).toBe(verdict);
   });
 });
+
+test.each([
+  ['mine', 'Outer.Inner', 'unknown'],
+  ['mine', 'Outer._Inner.method', 'unknown'],
+  ['torch', 'Tensor.relu', 'unknown'],
+  ['mine', 'Outer.Inner.', 'dangerous'],
+  ['mine', '.Inner', 'dangerous'],
+  ['mine', 'outer.Inner', 'dangerous'],
+  ['mine', 'Outer.method.x', 'dangerous'],
+  ['mine', 'Outer.__class__', 'dangerous'],
+  ['mine', 'Outer.mro', 'dangerous'],
+  ['mine', 'Outer.os', 'dangerous'],
+  ['mine', 'Outer.builtins', 'dangerous'],
+  ['mine', 'Outer.system', 'dangerous'],
+  ['numpy', 'Outer.tofile', 'dangerous'],
+  ['pathlib', 'Path.touch', 'dangerous'],
+  ['functools', 'Outer.Inner', 'dangerous'],
+])('of what lies in a class: %s %s is %s', (module, name, verdict) => {
+  expect(judge(module, name)).toBe(verdict);
+});

@@ -20,6 +20,11 @@ export interface RetrySettings extends StartSettings {
   readonly report?: boolean;
 }
 
+/** An id that no other batch has, for another try of what failed in this one. */
+export function retryId(batch: string): string {
+  return `${batch.replace(/-retry-[0-9a-f]{8}$/, '')}-retry-${randomPart()}`;
+}
+
 /** Batches on a Temporal server whose workers are `ckpt worker`. */
 export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchProgress> {
   /** With what the server tells beside it of one that is going on. */
@@ -39,7 +44,7 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchProgre
 
   /** Starts a new batch of what failed or was cancelled in one that has ended; where nothing did, that is a `CheckpointConfigError`. */
   async retry(batch: Run, { report, ...settings }: RetrySettings = {}): Promise<StartedRun> {
-    const workflowId = settings.workflowId ?? `${idOf(batch).replace(/-retry-[0-9a-f]{8}$/, '')}-retry-${randomPart()}`;
+    const workflowId = settings.workflowId ?? retryId(idOf(batch));
     return this.start({ ...(await this.#failedOf(batch)), ...(report === undefined ? {} : { report }) }, { workflowId });
   }
 

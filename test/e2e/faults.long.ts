@@ -196,6 +196,33 @@ describe('Ctrl-C in the middle of publish', () => {
   );
 
   test(
+    'before the command has a worker up: the run is cancelled all the same',
+    async () => {
+      const command = launch([
+        'run',
+        await document(source.url, join(folder, 'out', 'weights.safetensors')),
+        '--id',
+        'early',
+        '--worker',
+        '--json',
+      ]);
+      const { workflow } = environment.client;
+      await until(() =>
+        workflow
+          .getHandle('early')
+          .describe()
+          .then(Boolean, () => false),
+      );
+      command.process.kill('SIGINT');
+      const { code, stdout, stderr } = await command.ended;
+      expect(stderr).toContain('Cancelling the run early');
+      expect(code).toBe(1);
+      expect(JSON.parse(stdout)).toMatchObject({ workflow_id: 'early', status: 'cancelled', outputs: [] });
+    },
+    LONG,
+  );
+
+  test(
     'twice: the command leaves at once, and `ckpt cancel` removes what was left',
     async () => {
       const command = launch(['run', await document(source.url, join(folder, 'out', 'weights.safetensors')), '--id', 'twice'], embedded());

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckpointTimeoutError, isCheckpointError } from '../../errors.ts';
 import type { RunningWorker } from '../worker.ts';
-import { onInterrupt } from './interrupt.ts';
+import type { Interruption } from './interrupt.ts';
 import { note } from './output.ts';
 
 /** Milliseconds without a worker's answer after which nobody is waited for, a little less than a question takes; and between questions. */
@@ -17,31 +17,23 @@ export async function untilEnded<T>(workflowId: string, settled: () => Promise<T
 }
 
 interface Followed<T> {
-  readonly what: 'run' | 'batch';
   readonly workflowId: string;
   /** The worker of this process; null where others take its work. */
   readonly worker: RunningWorker | null;
+  readonly interruption: Interruption;
   readonly settled: () => Promise<T>;
-  readonly cancel: () => Promise<void>;
   readonly status: () => Promise<unknown>;
 }
 
 /** How a run of this command has ended, which Ctrl-C asks for. */
-export async function untilOurEnd<T>({ what, workflowId, worker, settled, cancel, status }: Followed<T>): Promise<T> {
+export async function untilOurEnd<T>({ workflowId, worker, interruption, settled, status }: Followed<T>): Promise<T> {
   const ended = new AbortController();
-  let release = (): void => undefined;
-  const cancelled = new Promise<void>((resolve) => {
-    release = onInterrupt(what, () => void cancel().then(resolve, () => undefined));
-  });
   return Promise.race([
     settled(),
     worker === null
-      ? cancelled.then(() => noWorkerEnds(workflowId, status, ended.signal))
+      ? interruption.cancelled.then(() => noWorkerEnds(workflowId, status, ended.signal))
       : worker.ended.then(() => Promise.reject(new Error('the worker stopped'))),
-  ]).finally(() => {
-    ended.abort();
-    release();
-  });
+  ]).finally(() => ended.abort());
 }
 
 /** Rejects once no worker has told for a while how the run stands; what else a question fails with is for whoever waits for the end. */

@@ -2,10 +2,13 @@
 import type { BatchResult } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
 import type { StartedRun } from '../../start.ts';
+import type { TemporalAccess } from '../../temporal/connect.ts';
+import type { RunningWorker } from '../../worker.ts';
 import { readBatch } from '../batch-document.ts';
 import { showProgress } from '../batch-progress.ts';
 import { batchLines } from '../batch-text.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
+import { interruptible, type Interruption } from '../interrupt.ts';
 import { note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { untilEnded, untilOurEnd } from '../until-end.ts';
 import { clientOf, connect, linkOf, noteWaiting, ownWorker, passingLinkOf, takesItsRuns, withServer } from '../with-server.ts';
@@ -22,57 +25,79 @@ export async function runBatch(file: string, options: BatchOptions): Promise<voi
   const given = await readBatch(file, documentSettings(options, note));
   noteWarnings(given.pipeline);
   const input = { ...given, report: options.report !== false && given.report !== false };
-  await go(options, (batches) => batches.start(input, settingsOf(options)));
+  await go(options, {
+    newId: async () => (await import('../../start.ts')).newId({ kind: 'batch', input }),
+    start: (batches, settings) => batches.start(input, settings),
+  });
 }
 
 export async function retryBatch(workflowId: string, options: BatchOptions): Promise<void> {
-  await go(options, (batches) => batches.retry(workflowId, { ...settingsOf(options), report: options.report !== false }));
+  await go(options, {
+    newId: async () => (await import('../../batch-client.ts')).retryId(workflowId),
+    start: (batches, settings) => batches.retry(workflowId, { ...settings, report: options.report !== false }),
+  });
 }
 
-function settingsOf({ id }: BatchOptions): { readonly workflowId?: string } {
-  return id === undefined ? {} : { workflowId: id };
+interface Starting {
+  readonly newId: () => Promise<string>;
+  readonly start: (batches: CheckpointBatches, settings: { readonly workflowId: string }) => Promise<StartedRun>;
 }
 
-async function go(options: BatchOptions, start: (batches: CheckpointBatches) => Promise<StartedRun>): Promise<void> {
+async function go(options: BatchOptions, { newId, start }: Starting): Promise<void> {
   const temporal = await connect(options);
   try {
     const local = takesItsRuns(temporal, options);
     const { batch } = await clientOf(temporal);
     const worker = local ? await ownWorker(temporal, { plugins: options.plugins ?? [] }) : null;
     try {
-      const started = await start(batch);
-      const { workflowId } = started;
-      const link = linkOf(temporal, workflowId);
-      if (options.detach === true) {
-        if (options.json === true) printJson({ workflow_id: workflowId, link });
-        else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
-        return;
-      }
-      const noLongerWaits = !local && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
-      const passing = passingLinkOf(temporal, workflowId);
-      if (process.stderr.isTTY) note(`Batch ${workflowId}${passing === null ? '' : `: ${passing}`}`);
-      const stop = showProgress(() => batch.status(started));
-      const result = await untilOurEnd({
-        what: 'batch',
-        workflowId,
-        worker,
-        settled: () => batch.settled(started),
-        cancel: () => batch.cancel(started),
-        status: () => batch.status(started),
-      }).finally(() => {
-        noLongerWaits();
-        stop();
+      const workflowId = options.id ?? (await newId());
+      await interruptible('batch', workflowId, async (interruption) => {
+        const started = await start(batch, { workflowId });
+        interruption.started(() => batch.cancel(started));
+        if (options.detach === true && !interruption.asked()) noteStarted(workflowId, linkOf(temporal, workflowId), options);
+        else await follow({ temporal, batch, started, worker, interruption }, options);
       });
-      show(result, link, options);
-      if (!temporal.stays && options.json !== true)
-        note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
-      process.exitCode = exitCode(result);
     } finally {
       await worker?.stop();
     }
   } finally {
     await temporal.close();
   }
+}
+
+function noteStarted(workflowId: string, link: string | null, options: OutputOptions): void {
+  if (options.json === true) printJson({ workflow_id: workflowId, link });
+  else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
+}
+
+interface Followed {
+  readonly temporal: TemporalAccess;
+  readonly batch: CheckpointBatches;
+  readonly started: StartedRun;
+  readonly worker: RunningWorker | null;
+  readonly interruption: Interruption;
+}
+
+/** Says how the batch gets on, and how it ended. */
+async function follow({ temporal, batch, started, worker, interruption }: Followed, options: OutputOptions): Promise<void> {
+  const { workflowId } = started;
+  const noLongerWaits = worker === null && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
+  const passing = passingLinkOf(temporal, workflowId);
+  if (process.stderr.isTTY) note(`Batch ${workflowId}${passing === null ? '' : `: ${passing}`}`);
+  const stop = showProgress(() => batch.status(started));
+  const result = await untilOurEnd({
+    workflowId,
+    worker,
+    interruption,
+    settled: () => batch.settled(started),
+    status: () => batch.status(started),
+  }).finally(() => {
+    noLongerWaits();
+    stop();
+  });
+  show(result, linkOf(temporal, workflowId), options);
+  if (!temporal.stays && options.json !== true) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+  process.exitCode = exitCode(result);
 }
 
 export async function batchStatus(workflowId: string, options: OutputOptions): Promise<void> {

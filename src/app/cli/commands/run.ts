@@ -4,7 +4,10 @@ import { onErrorOf } from '../../../pipeline/policy.ts';
 import type { CheckpointClient } from '../../client.ts';
 import type { StartedRun } from '../../start.ts';
 import { workerStorage } from '../../storage.ts';
+import type { TemporalAccess } from '../../temporal/connect.ts';
+import type { RunningWorker } from '../../worker.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
+import { interruptible, type Interruption } from '../interrupt.ts';
 import { note, noteError, noteWarnings, print, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 import { questionText } from '../questions.ts';
@@ -34,49 +37,69 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
     const client = await clientOf(temporal);
     // Before the run is there, which a worker that does not come up would leave to others.
     const storage = local ? await workerStorage({ inputs: 'own' }) : null;
-    const starting = client.start(document, options.id === undefined ? {} : { workflowId: options.id });
-    starting.catch(() => undefined);
-    const worker = storage === null ? null : await ownWorker(temporal, { storage, plugins: options.plugins ?? [], oneRun: true });
-    try {
-      const started = await starting;
-      const { workflowId } = started;
-      const link = linkOf(temporal, workflowId);
-      if (options.detach === true) {
-        if (options.json === true) printJson({ workflow_id: workflowId, run_id: started.runId, link });
-        else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
-        return;
+    const { newId } = await import('../../start.ts');
+    const workflowId = options.id ?? newId({ kind: 'pipeline', input: document });
+    await interruptible('run', workflowId, async (interruption) => {
+      const starting = client.start(document, { workflowId });
+      starting.then(
+        () => interruption.started(() => client.cancel(workflowId)),
+        () => undefined,
+      );
+      const worker = storage === null ? null : await ownWorker(temporal, { storage, plugins: options.plugins ?? [], oneRun: true });
+      try {
+        const started = await starting;
+        if (options.detach === true && !interruption.asked()) noteStarted(started, linkOf(temporal, workflowId), options);
+        else await follow({ temporal, client, document, started, worker, interruption }, options);
+      } finally {
+        await worker?.stop();
       }
-      const noLongerWaits = !local && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
-      const passing = passingLinkOf(temporal, workflowId);
-      if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
-      const watching = new AbortController();
-      const bar = process.stderr.isTTY ? new ProgressBar() : null;
-      if (bar !== null || mayWait(document)) void watch(client, started, bar, watching.signal);
-      const result = await untilOurEnd({
-        what: 'run',
-        workflowId,
-        worker,
-        settled: () => client.settled(started),
-        cancel: () => client.cancel(workflowId),
-        status: () => client.status(started),
-      }).finally(() => {
-        watching.abort();
-        noLongerWaits();
-        bar?.stop();
-      });
-      if (options.json === true) printJson(result);
-      else {
-        printPainted(resultText(result, link));
-        if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
-        if (result.error !== null) noteError(result.error);
-      }
-      process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;
-    } finally {
-      await worker?.stop();
-    }
+    });
   } finally {
     await temporal.close();
   }
+}
+
+function noteStarted({ workflowId, runId }: StartedRun, link: string | null, options: OutputOptions): void {
+  if (options.json === true) printJson({ workflow_id: workflowId, run_id: runId, link });
+  else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
+}
+
+interface Followed {
+  readonly temporal: TemporalAccess;
+  readonly client: CheckpointClient;
+  readonly document: PipelineInput;
+  readonly started: StartedRun;
+  readonly worker: RunningWorker | null;
+  readonly interruption: Interruption;
+}
+
+/** Says how the run gets on, and how it ended. */
+async function follow({ temporal, client, document, started, worker, interruption }: Followed, options: OutputOptions): Promise<void> {
+  const { workflowId } = started;
+  const noLongerWaits = worker === null && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
+  const passing = passingLinkOf(temporal, workflowId);
+  if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
+  const watching = new AbortController();
+  const bar = process.stderr.isTTY ? new ProgressBar() : null;
+  if (bar !== null || mayWait(document)) void watch(client, started, bar, watching.signal);
+  const result = await untilOurEnd({
+    workflowId,
+    worker,
+    interruption,
+    settled: () => client.settled(started),
+    status: () => client.status(started),
+  }).finally(() => {
+    watching.abort();
+    noLongerWaits();
+    bar?.stop();
+  });
+  if (options.json === true) printJson(result);
+  else {
+    printPainted(resultText(result, linkOf(temporal, workflowId)));
+    if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+    if (result.error !== null) noteError(result.error);
+  }
+  process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;
 }
 
 /** Draws the transfer, and says each question of the run once. */

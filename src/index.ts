@@ -26,7 +26,17 @@ export type {
   TransferProgress,
   Waiting,
 } from './pipeline/contract.ts';
-export type { BatchInput, BatchItems, BatchProgress, BatchResult, BatchStatus, Failure, Outcome, OutcomeStatus } from './pipeline/batch.ts';
+export type {
+  BatchInput,
+  BatchItems,
+  BatchProgress,
+  BatchResult,
+  BatchStatus,
+  Failure,
+  ItemStatus,
+  Outcome,
+  OutcomeStatus,
+} from './pipeline/batch.ts';
 export type { Overlap, ScheduleChange, ScheduledRun, ScheduleEntry, ScheduleInput, ScheduleState, Timing } from './pipeline/schedule.ts';
 export type { Output } from './model/context.ts';
 export {

@@ -112,6 +112,8 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
   const running = new Map<number, Straggler | null>();
   let unconfirmed = 0;
   let list = given?.index ?? null;
+  /** Where the first item stands that was not begun. */
+  let { page, offset, next } = given ?? { page: 0, offset: 0, next: 0 };
   const workspace = document.pipeline?.workspace ?? null;
   const said = info.memo?.[ATTRIBUTES_MEMO];
   const known: readonly string[] = Array.isArray(said) ? said.map(String) : [];
@@ -222,11 +224,13 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
     await adopt(adopted);
   }
 
-  /** Gives what kept the results from where they were wanted: then they lie in the workspace. */
+  /** There is a list. Gives what kept the results from where they were wanted: then they lie in the workspace. */
   async function finish(wanted = placing): Promise<ErrorReport | null> {
     await ledger.flush();
+    const rest = next < total ? { rest: { list: list!, index: next, page, offset } } : {};
+    const batch = { workspace, part: ledger.tip(), ...rest, batch: workflowId, run: info.firstExecutionRunId };
     const put = (place: string | null, activities: typeof listing): Promise<string> =>
-      activities[FINISH_ACTIVITY]({ workspace, part: ledger.tip(), results: place, batch: workflowId, run: info.firstExecutionRunId });
+      activities[FINISH_ACTIVITY]({ ...batch, results: place });
     const place = document.results ?? null;
     try {
       results = await put(place, place === null ? listing : wanted);
@@ -247,7 +251,6 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
     status = 'running';
     const window = windowOf(input);
     const most = borne(input, total);
-    let { page, offset, next } = given ?? { page: 0, offset: 0, next: 0 };
     const firstOfRun = next;
     let items: readonly ListedItem[] | null = null;
     for (const straggler of given?.stragglers ?? []) running.set(straggler.index, straggler);

@@ -12,6 +12,7 @@ import {
   type ItemPage,
   type ListOutput,
   type Noted,
+  type Rest,
   type Straggler,
 } from '../../src/pipeline/batch.ts';
 import type { PipelineInput } from '../../src/pipeline/contract.ts';
@@ -45,6 +46,8 @@ export type RecordInput = Own & {
 };
 export type FinishInput = Own & {
   readonly part: BlobReference | null;
+  /** Absent where every item was begun. */
+  readonly rest?: Rest;
   readonly results: string | null;
   readonly batch: string;
   readonly run: string;

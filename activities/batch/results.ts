@@ -6,12 +6,12 @@
  * overlap. Invariant: the results are in the order of the items, and memory does not grow with their number but for a line per part.
  */
 import { Context } from '@temporalio/activity';
-import { CheckpointError, CheckpointLoadError, textOf } from '../../src/errors.ts';
+import { CheckpointError, CheckpointLoadError, isCheckpointError, textOf } from '../../src/errors.ts';
 import { isDiskFull } from '../../src/io/local/full-disk.ts';
 import { checkWritable } from '../../src/io/locations/places.ts';
 import { destinationOf } from '../../src/io/publish/destination.ts';
 import type { BlobReference } from '../../src/model/context.ts';
-import type { BatchItem, Noted, Outcome } from '../../src/pipeline/batch.ts';
+import type { BatchItem, Noted, Outcome, Rest } from '../../src/pipeline/batch.ts';
 import type { Services, Workspace } from '../services.ts';
 import type { FinishInput, RecordInput } from './index.ts';
 import { itemsOf } from './list.ts';
@@ -69,10 +69,10 @@ function withItem({ key: item, ...kept }: BatchItem, { index, ...rest }: Omit<No
   return { index, item, ...kept, ...rest };
 }
 
-export async function finishResults(services: Services, { workspace, part, results, batch, run }: FinishInput): Promise<string> {
+export async function finishResults(services: Services, { workspace, part, rest, results, batch, run }: FinishInput): Promise<string> {
   const store = services.workspace(workspace);
   const { cancellationSignal: signal } = Context.current();
-  const lines = linesOf(store, part, signal);
+  const lines = allLines(store, part, rest, signal);
   if (results === null) return store.writeFile(resultsName(batch, run), lines);
   await services.storage.check(results);
   await checkWritable(results, services.storage, signal);
@@ -97,6 +97,11 @@ export function resultsName(batch: string, run: string): string {
   return `batches/${batch.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 100)}/${run}.jsonl`;
 }
 
+async function* allLines(store: Workspace, tip: BlobReference | null, rest: Rest | undefined, signal: AbortSignal): AsyncGenerator<string> {
+  yield* linesOf(store, tip, signal);
+  if (rest !== undefined) yield* restOf(store, rest, signal);
+}
+
 async function* linesOf(store: Workspace, tip: BlobReference | null, signal: AbortSignal): AsyncGenerator<string> {
   const parts = (await partsOf(store, tip)).sort((a, b) => a.first - b.first);
   /** Of parts that were read, by index: what may still be preceded by another part's. */
@@ -110,6 +115,26 @@ async function* linesOf(store: Workspace, tip: BlobReference | null, signal: Abo
     held = held.slice(ready.length);
     if (ready.length > 0) yield ready.map((line) => `${JSON.stringify(line)}\n`).join('');
   }
+}
+
+/** Of a list that the workspace holds no more there is nothing to tell: the outcomes are worth as much without it. */
+async function* restOf(store: Workspace, { list, page, offset, index }: Rest, signal: AbortSignal): AsyncGenerator<string> {
+  let next = index;
+  let from = offset;
+  for (let at = page; ; at++, from = 0) {
+    signal.throwIfAborted();
+    const items = await itemsOf(store, list, at).catch((error: unknown) => {
+      if (isCheckpointError(error) && !error.retryable) return [];
+      throw error;
+    });
+    if (items.length === 0) return;
+    const lines = items.slice(from).map((item) => JSON.stringify(notStarted(item, next++)));
+    if (lines.length > 0) yield `${lines.join('\n')}\n`;
+  }
+}
+
+function notStarted({ key: item, ...kept }: BatchItem, index: number): Outcome {
+  return { index, item, ...kept, status: 'not_started', workflow_id: null, run_id: null, outputs: [], error: null };
 }
 
 async function partsOf(store: Workspace, tip: BlobReference | null): Promise<PartReference[]> {

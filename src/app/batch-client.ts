@@ -3,6 +3,7 @@ import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { CheckpointConfigError } from '../errors.ts';
 import {
   BATCH_WORKFLOW,
+  borneAgain,
   PAUSE_SIGNAL,
   RESUME_SIGNAL,
   type BatchInput,
@@ -42,7 +43,7 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchProgre
     await this.#signal(batch, RESUME_SIGNAL);
   }
 
-  /** Starts a new batch of what failed or was cancelled in one that has ended; where nothing did, that is a `CheckpointConfigError`. */
+  /** Starts a new batch of what failed, was cancelled or not started in one that has ended; where that is nothing, it is a `CheckpointConfigError`. */
   async retry(batch: Run, { report, ...settings }: RetrySettings = {}): Promise<StartedRun> {
     const workflowId = settings.workflowId ?? retryId(idOf(batch));
     return this.start({ ...(await this.#failedOf(batch)), ...(report === undefined ? {} : { report }) }, { workflowId });
@@ -52,11 +53,14 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchProgre
     const { status } = await this.describe(batch);
     if (status.name === 'RUNNING')
       throw new CheckpointConfigError(`${idOf(batch)} is going on: retry it when it has ended, or cancel it (\`ckpt batch cancel\`).`);
-    const { results, failed, cancelled } = await this.settled(batch);
+    const ended = await this.settled(batch);
+    const { results } = ended;
     if (results === null)
       throw new CheckpointConfigError(`The batch ${idOf(batch)} has left no results, so nobody knows what failed in it.`);
-    if (failed + cancelled === 0)
-      throw new CheckpointConfigError(`Nothing failed or was cancelled in the batch ${idOf(batch)}: there is nothing to try again.`);
+    if (ended.total === ended.completed + ended.unchanged)
+      throw new CheckpointConfigError(
+        `Nothing failed, was cancelled or not started in the batch ${idOf(batch)}: there is nothing to try again.`,
+      );
     const history = await this.handle(batch).fetchHistory();
     const data = history.events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
     if (data == null)
@@ -64,7 +68,8 @@ export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchProgre
         `The history of the batch ${idOf(batch)} has no input: start a new batch with \`items: {failed_in: ${results}}\`.`,
       );
     const { carried: _carried, results: _results, ...input } = JSON.parse(Buffer.from(data).toString('utf8')) as ContinuedBatch;
-    return { ...input, items: { failed_in: results } };
+    const most = borneAgain(input, ended);
+    return { ...input, items: { failed_in: results }, ...(most === Infinity ? {} : { max_failures: most }) };
   }
 
   async #signal(batch: Run, name: string): Promise<void> {

@@ -63,8 +63,8 @@ async function* failedIn(results: string, { own, storage, signal }: ItemPlaces):
       signal.throwIfAborted();
       const outcome = jsonOf(line, `${results}, line ${number}`, 'items.failed_in') as Outcome;
       const { item: key, uri, columns, status, destination_of: other } = outcome;
-      // The other one is perhaps not among those that failed.
-      if (status === 'failed' || status === 'cancelled')
+      // The other one is perhaps not among them.
+      if (status === 'failed' || status === 'cancelled' || status === 'not_started')
         yield { uri, key, columns, ...(other === undefined ? {} : { destination_of: other }) };
     }
   } finally {

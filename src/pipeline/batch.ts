@@ -124,6 +124,8 @@ export interface BatchCarry {
 }
 
 export type OutcomeStatus = 'completed' | 'unchanged' | 'failed' | 'cancelled';
+/** In the results also those that a batch which ended early has not begun. */
+export type ItemStatus = OutcomeStatus | 'not_started';
 
 /** An outcome as it goes through history: what the list says of the item is added when it is written. */
 export interface Noted extends Place {
@@ -142,15 +144,15 @@ export interface Outcome {
   readonly item: string;
   readonly uri: string;
   readonly columns: Readonly<Record<string, string>>;
-  readonly status: OutcomeStatus;
-  /** Null where no run was needed: what would be published is there. */
+  readonly status: ItemStatus;
+  /** Null where no run was needed, as what would be published is there, or none was started. */
   readonly workflow_id: string | null;
   readonly run_id: string | null;
   readonly outputs: readonly string[];
   readonly error: ErrorReport | null;
   /** As of the item. */
   readonly destination_of?: string;
-  /** ISO 8601; absent in results of versions before it was kept. */
+  /** ISO 8601; absent of what was not started, and in results of versions before it was kept. */
   readonly ended?: string;
 }
 
@@ -223,6 +225,11 @@ export interface ListedItem extends BatchItem {
   readonly unchanged?: readonly string[];
 }
 
+/** Items that were not begun: the list, and the place of the first. */
+export interface Rest extends Place {
+  readonly list: BlobReference;
+}
+
 export interface ItemPage {
   readonly items: readonly ListedItem[];
 }
@@ -272,6 +279,14 @@ export function borne({ max_failures, continue_on_error }: Partial<BatchInput>, 
   if (typeof max_failures === 'number') return max_failures;
   if (typeof max_failures === 'string') return Math.floor((Number.parseFloat(max_failures) * total) / 100);
   return continue_on_error === true ? Infinity : 0;
+}
+
+/**
+ * Failures that another try of a batch bears: what failed before may all fail again, and is tried to its last item; of what was not started
+ * no more than the batch bore.
+ */
+export function borneAgain(input: Partial<BatchInput>, { failed, total }: Pick<BatchResult, 'failed' | 'total'>): number {
+  return Math.max(failed, borne(input, total));
 }
 
 /** The end of a key tells items apart; keys may be longer than ids and summaries. */

@@ -7,7 +7,7 @@
 import type { ErrorReport, JsonObject } from '../errors.ts';
 import type { Output } from '../model/context.ts';
 import type { Container, Finding, Format, TrainingSummary } from '../model/header.ts';
-import type { BatchResult, OutcomeStatus } from '../pipeline/batch.ts';
+import type { BatchResult, ItemStatus } from '../pipeline/batch.ts';
 import type { RunStatus, StageRecord, Waiting } from '../pipeline/contract.ts';
 
 /** What is true of a tensor, as bits of `TensorColumns.marks`. */
@@ -91,8 +91,8 @@ export interface RunContents extends Made {
 
 export interface OutcomeColumns {
   readonly item: readonly string[];
-  readonly status: readonly OutcomeStatus[];
-  /** ISO 8601; null: of results that were written by an older version. */
+  readonly status: readonly ItemStatus[];
+  /** ISO 8601; null: it was not started, or the results were written by an older version. */
   readonly ended: readonly (string | null)[];
   /** Code and message of the error; sparse. */
   readonly code: Readonly<Record<number, string>>;

@@ -101,6 +101,36 @@ test.each([
   });
 });
 
+test('what was not begun follows what was, from its place in the list on', async () => {
+  const items = Array.from({ length: PAGE + 50 }, (_, index) => `/in/${index}`);
+  const { index } = await call(activities[LIST_ACTIVITY], { items, workspace: null, results: null, pipeline });
+  const results = join(folder, 'r.jsonl');
+  const rest = { list: index, page: 0, offset: PAGE - 2, index: PAGE - 2 };
+  await call(activities[FINISH_ACTIVITY], { workspace: null, part: null, rest, results, batch: 'b', run: 'r' });
+  const outcomes = (await readFile(results, 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Outcome);
+  expect(outcomes.map((outcome) => outcome.uri)).toEqual(items.slice(PAGE - 2));
+  expect(outcomes.map((outcome) => outcome.index)).toEqual(outcomes.map((_, at) => PAGE - 2 + at));
+  expect(outcomes[0]).toEqual({
+    index: 198,
+    item: '198',
+    uri: '/in/198',
+    columns: {},
+    status: 'not_started',
+    workflow_id: null,
+    run_id: null,
+    outputs: [],
+    error: null,
+  });
+  // A list that is gone takes no outcome with it.
+  await rm(join(folder, 'workspace'), { recursive: true });
+  const other = batchActivities(await loadCatalog(), servicesOf(join(folder, 'workspace')));
+  await call(other[FINISH_ACTIVITY], { workspace: null, part: null, rest, results, batch: 'b', run: 'r' });
+  expect(await readFile(results, 'utf8')).toBe('');
+});
+
 test('no outcome at all: results without a line', async () => {
   const results = await call(activities[FINISH_ACTIVITY], {
     workspace: null,

@@ -7,7 +7,7 @@ import { BATCH_WORKFLOW } from '../../src/pipeline/batch.ts';
 test('a history without the input is refused, with what to do instead', async () => {
   const handle = {
     describe: async () => ({ type: BATCH_WORKFLOW, status: { name: 'COMPLETED' } }),
-    result: async () => ({ results: 'file:///r.jsonl', failed: 1, cancelled: 0 }),
+    result: async () => ({ results: 'file:///r.jsonl', total: 1, completed: 0, unchanged: 0, failed: 1, cancelled: 0 }),
     fetchHistory: async () => ({ events: [{ workflowExecutionStartedEventAttributes: {} }] }),
   };
   const client = { workflow: { getHandle: () => handle }, withAbortSignal: (_signal: AbortSignal, ask: () => unknown) => ask() };

@@ -61,7 +61,7 @@ test(
     expect(again).toMatchObject({ total: 1, completed: 1, failed: 0 });
     const nothing = await ckpt(['batch', 'retry', again.workflow_id], place).ended;
     expect([nothing.code, nothing.stdout]).toEqual([2, '']);
-    expect(nothing.stderr).toContain(`Nothing failed or was cancelled in the batch ${again.workflow_id}`);
+    expect(nothing.stderr).toContain(`Nothing failed, was cancelled or not started in the batch ${again.workflow_id}`);
     await writeFile(join(folder, 'wrong.yaml'), `items: [a]\nmax_concurent: 3\npipeline:\n  ${stages}`);
     const wrong = await ckpt(['batch', 'run', 'wrong.yaml', '--json'], place).ended;
     expect(wrong.code).toBe(2);

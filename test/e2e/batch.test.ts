@@ -1,6 +1,6 @@
 /** Batches on a real server: every item has exactly one outcome, whatever became of its child. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,11 +8,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../../src/pipeline/batch.ts';
 import type { StageInput } from '../../src/pipeline/contract.ts';
 import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
 import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+import { tinySafetensors } from '../support/tiny-safetensors.ts';
 
 const LONG = 240_000;
 const BROKEN = [7, 31];
@@ -165,16 +167,29 @@ test(
 );
 
 test(
-  'too many failures stop the batch; it fails with the list',
+  'too many failures stop the batch; it fails with the list, and another try of it comes to the last item',
   async () => {
     await items(20, [1, 3, 5, 7]);
     const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
     await worker.runUntil(async () => {
-      const error = await (await start(batch({ max_failures: '10%', max_concurrent: 1 }))).result().catch((thrown: unknown) => thrown);
+      const handle = await start(batch({ max_failures: '10%', max_concurrent: 1 }));
+      const error = await handle.result().catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(WorkflowFailedError);
       const { details } = (error as WorkflowFailedError).cause as unknown as { details: readonly [unknown, BatchResult] };
       expect(details[1]).toMatchObject({ status: 'failed', total: 20, failed: 3, failures: [{}, {}, {}] });
-      expect(await outcomesOf(details[1])).toHaveLength(details[1].completed + 3);
+      const outcomes = await outcomesOf(details[1]);
+      expect(outcomes.map(({ index }) => index)).toEqual(Array.from({ length: 20 }, (_, index) => index));
+      const begun = details[1].completed + 3;
+      expect(outcomes.findIndex(({ status }) => status === 'not_started')).toBe(begun);
+      expect(outcomes.slice(begun).every(({ status }) => status === 'not_started')).toBe(true);
+      expect(outcomes[begun]).toMatchObject({ uri: expect.stringContaining('model-'), workflow_id: null, outputs: [], error: null });
+
+      // Two of those that failed are mended; of the few items that are left, a tenth would be less than one.
+      for (const index of [3, 5]) await writeFile(join(folder, 'in', `model-${index}.safetensors`), tinySafetensors(index));
+      const { batch: batches } = new CheckpointClient({ client: environment.client }, { taskQueue: queue });
+      const again = await batches.result(await batches.retry(handle.workflowId));
+      const left = 20 - details[1].completed;
+      expect(again).toMatchObject({ status: 'completed', total: left, completed: left - 2, failed: 2 });
     });
   },
   LONG,
@@ -389,7 +404,8 @@ test(
       await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
       const last = await handle.query<BatchResult>('status');
       expect(last.status).toBe('cancelled');
-      expect(await outcomesOf(last)).toHaveLength(last.completed + last.unchanged + last.failed + last.cancelled);
+      const begun = (await outcomesOf(last)).filter((outcome) => outcome.status !== 'not_started');
+      expect(begun).toHaveLength(last.completed + last.unchanged + last.failed + last.cancelled);
       for await (const run of environment.client.workflow.list({
         query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
       }))

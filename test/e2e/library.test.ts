@@ -212,7 +212,7 @@ test(
       await batch.result(fine);
       expect(await thrown(batch.retry(fine))).toMatchObject({
         code: 'CheckpointConfigError',
-        message: expect.stringContaining(`Nothing failed or was cancelled in the batch ${fine.workflowId}`),
+        message: expect.stringContaining(`Nothing failed, was cancelled or not started in the batch ${fine.workflowId}`),
       });
       const strict = await batch.start({ items, pipeline: { ...template, stages } });
       expect(await thrown(batch.result(strict))).toMatchObject({

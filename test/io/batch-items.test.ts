@@ -190,13 +190,17 @@ describe('manifests', () => {
     expect(misnamed).not.toContain('hunter2');
   });
 
-  test('results of a batch: what failed or was cancelled', async () => {
+  test('results of a batch: what failed, was cancelled or not started', async () => {
     const line = (index: number, status: string): string =>
       JSON.stringify({ index, item: `k${index}`, uri: `/x/${index}`, columns: { n: `${index}` }, status });
-    await writeFile(join(folder, 'r.jsonl'), ['completed', 'failed', 'unchanged', 'cancelled'].map((s, i) => `${line(i, s)}\n`).join(''));
+    await writeFile(
+      join(folder, 'r.jsonl'),
+      ['completed', 'failed', 'unchanged', 'cancelled', 'not_started'].map((s, i) => `${line(i, s)}\n`).join(''),
+    );
     expect(await listed({ failed_in: join(folder, 'r.jsonl') })).toEqual([
       { uri: '/x/1', key: 'k1', columns: { n: '1' } },
       { uri: '/x/3', key: 'k3', columns: { n: '3' } },
+      { uri: '/x/4', key: 'k4', columns: { n: '4' } },
     ]);
     await writeFile(join(folder, 'r.jsonl'), '{"item":\n');
     await expect(listed({ failed_in: join(folder, 'r.jsonl') })).rejects.toMatchObject({ details: { config_path: 'items.failed_in' } });

@@ -6,6 +6,7 @@ import { checkBatch, checkBatchId } from '../../src/pipeline/batch-document.ts';
 import { expand, itemOf, refuseClimbing } from '../../src/pipeline/batch-template.ts';
 import {
   borne,
+  borneAgain,
   childId,
   handOver,
   NO_TOTALS,
@@ -80,6 +81,11 @@ test('what is borne, and what is handed over', () => {
   // As one reckons, not as 0.29 is stored.
   for (const percent of [29, 57, 58])
     expect(borne({ items: [], pipeline: { stages: [] }, max_failures: `${percent}%` }, 100)).toBe(percent);
+  // Of the batch before, not of the few that are tried again.
+  expect(borneAgain({ max_failures: '5%' }, { total: 1000, failed: 12 })).toBe(50);
+  expect(borneAgain({ max_failures: '5%' }, { total: 1000, failed: 66 })).toBe(66);
+  expect(borneAgain({}, { total: 10, failed: 1 })).toBe(1);
+  expect(borneAgain({ continue_on_error: true }, { total: 10, failed: 1 })).toBe(Infinity);
   expect([1, 4, 16, 1000].map(handOver)).toEqual([1, 1, 4, 64]);
 });
 

@@ -7,8 +7,8 @@ const GOING_ON: readonly BatchStatus[] = ['listing', 'running', 'paused', 'stopp
 
 /** `link`: of the batch in the Temporal UI, where that is known. */
 export function batchLines(result: BatchResult & Partial<BatchProgress>, link: string | null): readonly string[] {
-  const { workflow_id, status, total, failed, cancelled, results, report, report_error, failures } = result;
-  const again = failed + cancelled > 0 && !GOING_ON.includes(status);
+  const { workflow_id, status, total, completed, unchanged, failed, results, report, report_error, failures } = result;
+  const again = completed + unchanged < total && results !== null && !GOING_ON.includes(status);
   return [
     `Batch ${workflow_id}: ${status}`,
     `  ${progressLine(result)}`,
@@ -19,7 +19,7 @@ export function batchLines(result: BatchResult & Partial<BatchProgress>, link: s
     ...(results === null ? [] : [`  results ${results}`]),
     ...(report === undefined ? [] : [`  report ${report}`]),
     ...(report_error === undefined ? [] : [`  no report: ${report_error}`]),
-    ...(again ? [`  what failed or was cancelled, again: ckpt batch retry ${workflow_id}`] : []),
+    ...(again ? [`  what failed, was cancelled or not started, again: ckpt batch retry ${workflow_id}`] : []),
     ...(link === null ? [] : ['', `Batch in the Temporal UI: ${link}`]),
   ];
 }

@@ -222,7 +222,7 @@ batch
 batch
   .command('retry')
   .argument('<workflow-id>')
-  .description('a new batch of what failed or was cancelled in one that has ended')
+  .description('a new batch of what failed, was cancelled or not started in one that has ended')
   .addOption(json())
   .option('--detach', 'start it, print its id, and leave it to the workers')
   .option('--id <workflow-id>', 'workflow id of the new batch')

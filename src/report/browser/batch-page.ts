@@ -1,6 +1,6 @@
 /** The report of a batch, section by section. */
 import { axisX, barX, gridY, lineY, plot, rectY, ruleY, text } from '@observablehq/plot';
-import type { OutcomeStatus } from '../../pipeline/batch.ts';
+import type { ItemStatus, OutcomeStatus } from '../../pipeline/batch.ts';
 import type { BatchContents, OutcomeColumns } from '../contents.ts';
 import { disclosure, facts, figure, h, plainTable, section, WIDTH } from './element.ts';
 import { json } from './run-page.ts';
@@ -8,7 +8,9 @@ import { dataTable } from './table.ts';
 import { formatDuration, formatShare, formatTime, grouped } from './text.ts';
 
 const STATUSES: readonly OutcomeStatus[] = ['completed', 'unchanged', 'failed', 'cancelled'];
-const SIGNS = { completed: '✔', unchanged: '=', failed: '✖', cancelled: '■' } as const;
+/** In the table of items. */
+const ITEM_STATUSES: readonly ItemStatus[] = [...STATUSES, 'not_started'];
+const SIGNS = { completed: '✔', unchanged: '=', failed: '✖', cancelled: '■', not_started: '·' } as const;
 const COLOURS = { completed: 'var(--good)', unchanged: 'var(--busy)', failed: 'var(--bad)', cancelled: 'var(--odd)' } as const;
 const INTERVALS = 48;
 
@@ -70,7 +72,10 @@ function totals({ result, started, ended }: BatchContents): HTMLElement {
 
 /** Outcomes per interval, and how many had ended by when. */
 function overTime({ started }: BatchContents, items: OutcomeColumns): HTMLElement {
-  const times = items.ended.flatMap((iso, row) => (iso === null ? [] : [{ time: Date.parse(iso), status: items.status[row]! }]));
+  const times = items.ended.flatMap((iso, row) => {
+    const status = items.status[row]!;
+    return iso === null || status === 'not_started' ? [] : [{ time: Date.parse(iso), status }];
+  });
   if (times.length === 0) return h('p', {}, 'The results do not say when each item ended, so there is nothing to draw over time.');
   times.sort((a, b) => a.time - b.time);
   const zero = Math.min(started === null ? Infinity : Date.parse(started), times[0]!.time);
@@ -196,7 +201,7 @@ function itemTable({ item, status, ended, code, message, output, workflowId }: O
     search: (row) => `${item[row]!} ${message[row] ?? ''}`,
     searchTitle: 'item or message contains',
     choices: [
-      { title: 'status', values: STATUSES.filter((one) => status.includes(one)), of: (row, value) => status[row] === value },
+      { title: 'status', values: ITEM_STATUSES.filter((one) => status.includes(one)), of: (row, value) => status[row] === value },
       ...(codes.length === 0 ? [] : [{ title: 'code', values: codes, of: (row: number, value: string) => code[row] === value }]),
     ],
     columns: [

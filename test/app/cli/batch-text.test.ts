@@ -21,12 +21,14 @@ const batch = (more: Partial<BatchResult>): BatchResult => ({
   ...more,
 });
 
-const RETRY = 'what failed or was cancelled, again: ckpt batch retry nightly';
+const RETRY = 'what failed, was cancelled or not started, again: ckpt batch retry nightly';
 
 test.each<readonly [what: string, more: Partial<BatchResult>, retried: boolean]>([
   ['completed', {}, false],
   ['failed items', { completed: 1, failed: 2 }, true],
   ['items that were only cancelled', { status: 'cancelled', completed: 1, cancelled: 2 }, true],
+  ['items that were not started', { status: 'cancelled', completed: 1 }, true],
+  ['items that nobody wrote down', { status: 'failed', completed: 1, failed: 2, results: null }, false],
   ['failed items of one that goes on', { status: 'running', completed: 1, failed: 1 }, false],
 ])('%s', (_what, more, retried) => expect(batchLines(batch(more), null).includes(`  ${RETRY}`)).toBe(retried));
 

@@ -151,6 +151,10 @@ test(
     expect(run.code).toBe(1);
     const { workflow_id: id } = JSON.parse(run.stdout) as { workflow_id: string };
     expect(await readdir(join(folder, 'unsafe')).catch(() => [])).toEqual([]);
+    for (const command of ['report', 'bundle']) {
+      const refused = await call(command, id, '-o', '.');
+      expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('is a folder; `--output` must name the file to write.') });
+    }
     const made = await call('report', id, '-o', 'failed.html');
     expect(made).toMatchObject({ code: 0, stdout: `${join(folder, 'failed.html')}\n` });
     const contents = contentsIn(await readFile(join(folder, 'failed.html'), 'utf8')) as RunContents;

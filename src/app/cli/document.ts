@@ -69,6 +69,8 @@ export async function readPlaced<T>(
   // A pipe (`<(…)`, `/dev/stdin`) and a device say no size: one byte more than there may be tells, and no other is read.
   const bytes = await buffer(createReadStream(path, { end: MOST_BYTES })).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no ${what} document ${path}.`, undefined, { cause });
+    if (cause.code === 'EISDIR')
+      throw new CheckpointConfigError(`${path} is a folder; a ${what} document is a file, in YAML or JSON.`, undefined, { cause });
     throw new CheckpointConfigError(`The ${what} document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
   if (bytes.length > MOST_BYTES)

@@ -1,6 +1,6 @@
 /** Local files as byte sources: pinned when opened, checked at every read. */
 import { constants, type BigIntStats, type Stats } from 'node:fs';
-import { open, readdir, readlink, stat, type FileHandle } from 'node:fs/promises';
+import { open, readdir, readlink, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -167,10 +167,20 @@ export function regularText(path: string): Promise<string | null> {
   });
 }
 
-/** Throws where what is there is no file that could be replaced by one that is published. */
-export function checkReplaceable(path: string, there: Stats): void {
-  if (there.isFile()) return;
-  throw new CheckpointConfigError(`${path} is ${kindOf(there)}; \`uri\` must name the file to write.`);
+/** Folders with a slash in which the system keeps devices and what it tells of itself; the one of shared memory is for files. */
+const OF_THE_SYSTEM = /^\/(dev\/(?!shm\/)|proc\/|sys\/)/;
+
+/**
+ * Throws where no file could take that path, which `option` names: something else is there, or a rename would take away what programs
+ * find by that name, as `/dev/stdout`, whatever that leads to now.
+ */
+export async function checkReplaceable(path: string, option = 'uri'): Promise<void> {
+  const there = await stat(path).catch(() => null);
+  if (there !== null && !there.isFile())
+    throw new CheckpointConfigError(`${path} is ${kindOf(there)}; \`${option}\` must name the file to write.`);
+  const folder = await realpath(dirname(path)).catch(() => dirname(path));
+  if (!OF_THE_SYSTEM.test(`${folder}/`)) return;
+  throw new CheckpointConfigError(`${path} lies in ${folder}, where the system keeps devices; \`${option}\` must name a file elsewhere.`);
 }
 
 /** Of what is there and is no regular file. */

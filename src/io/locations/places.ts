@@ -45,8 +45,7 @@ export async function checkWritable(uri: string, storage: Storage, signal?: Abor
   const bytes = Buffer.byteLength(basename(path));
   if (bytes > NAME_MOST)
     throw new CheckpointConfigError(`${path} has a name of ${bytes} bytes; at most ${NAME_MOST} can be published. Choose a shorter one.`);
-  const there = await stat(path).catch(() => null);
-  if (there !== null) checkReplaceable(path, there);
+  await checkReplaceable(path);
   await checkManifestPlace(path);
   const known = writable.get(dirname(path));
   if (holds(known)) return known.free;

@@ -165,9 +165,9 @@ function takenOver(partial: string): CheckpointError {
 
 /** Throws where a file cannot take that path, or would take the place of one that is read. */
 export async function checkDestination(path: string, sources: readonly PinnedFile[]): Promise<void> {
+  await checkReplaceable(path);
   const there = await stat(path).catch(() => null);
   if (there === null) return;
-  checkReplaceable(path, there);
   const real = await realpath(path);
   for (const { uri } of sources) {
     if (!uri.startsWith('file:')) continue;

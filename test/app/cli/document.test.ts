@@ -33,6 +33,13 @@ test('locations count from the document, those of parameters from where the user
   ]);
 });
 
+test('a folder is told as one', async () => {
+  await expect(readDocument(folder)).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    message: `${folder} is a folder; a pipeline document is a file, in YAML or JSON.`,
+  });
+});
+
 test.each([
   ['a device that never ends', '/dev/zero'],
   ['a file', 'large.yaml'],

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, open, rm, stat, symlink, truncate, writeFile, type File
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { localPath, openLocalFile, regularText, smallText } from '../../../src/io/local/local-file.ts';
+import { checkReplaceable, localPath, openLocalFile, regularText, smallText } from '../../../src/io/local/local-file.ts';
 import { checkWritable } from '../../../src/io/locations/places.ts';
 import { destinationOf } from '../../../src/io/publish/destination.ts';
 import { checkDestination } from '../../../src/io/publish/publish-local.ts';
@@ -81,6 +81,21 @@ test('a pipe or a device is not replaced by what is published', async () => {
     await expect(checkDestination(path, [])).rejects.toThrow('a device, a pipe or a socket');
   }
   expect((await stat(pipe)).isFIFO()).toBe(true);
+});
+
+test('nothing is replaced among the devices, whatever it leads to now; shared memory is for files', async () => {
+  const devices = join(folder, 'devices');
+  await symlink('/dev', devices);
+  // None of these writes anything.
+  for (const path of ['/dev/ckpt-none', '/proc/self/ckpt-none', '/proc/self/fd/ckpt-none', '/sys/ckpt-none', join(devices, 'ckpt-none')]) {
+    await expect(checkWritable(path, createStorage())).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringMatching(/^\S+ lies in \/(dev|proc|sys)\b.*; `uri` must name a file elsewhere\.$/),
+    });
+    await expect(checkDestination(path, [])).rejects.toThrow('where the system keeps devices');
+  }
+  await expect(checkReplaceable('/dev/shm/ckpt-none')).resolves.toBeUndefined();
+  await expect(checkReplaceable(folder, '--output')).rejects.toThrow(`${folder} is a folder; \`--output\` must name the file to write.`);
 });
 
 test('a folder or a pipe where the manifest of an output is to be is told before the run', async () => {

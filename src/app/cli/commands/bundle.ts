@@ -19,7 +19,7 @@ import { withServer } from '../with-server.ts';
 import { targetPath, type ToFile } from './report.ts';
 
 export async function bundle(workflowId: string, options: ToFile): Promise<void> {
-  const path = targetPath(options.output, workflowId, 'zip');
+  const path = await targetPath(options.output, workflowId, 'zip');
   const records = await withServer(options, ({ temporal }) => fetchRecords(temporal, workflowId, { everyRun: true }));
   const storage = await configuredStorage({ inputs: 'own' });
   try {

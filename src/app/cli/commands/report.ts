@@ -1,6 +1,7 @@
 /** `ckpt report`: the report of any run or batch that the server still knows. */
 import { resolve } from 'node:path';
 import { writeAtomically } from '../../../io/local/atomic-file.ts';
+import { checkReplaceable } from '../../../io/local/local-file.ts';
 import { reportTemplate } from '../../../io/publish/report-file.ts';
 import { reportPage } from '../../../report/page.ts';
 import { contentsOf, fetchRecords } from '../../run-records.ts';
@@ -15,7 +16,7 @@ export interface ToFile extends OutputOptions {
 }
 
 export async function report(workflowId: string, options: ToFile): Promise<void> {
-  const path = targetPath(options.output, workflowId, 'report.html');
+  const path = await targetPath(options.output, workflowId, 'report.html');
   const records = await withServer(options, ({ temporal }) => fetchRecords(temporal, workflowId));
   const storage = await configuredStorage({ inputs: 'own' });
   try {
@@ -29,7 +30,9 @@ export async function report(workflowId: string, options: ToFile): Promise<void>
   }
 }
 
-/** As asked for, or in the folder where the user stands, named after the run. */
-export function targetPath(output: string | undefined, workflowId: string, extension: string): string {
-  return resolve(callerFolder(), output ?? `${workflowId.replaceAll(/[^\w.=-]+/g, '_').slice(-180)}.${extension}`);
+/** As asked for, or in the folder where the user stands, named after the run; refused before anything is asked where no file can be there. */
+export async function targetPath(output: string | undefined, workflowId: string, extension: string): Promise<string> {
+  const path = resolve(callerFolder(), output ?? `${workflowId.replaceAll(/[^\w.=-]+/g, '_').slice(-180)}.${extension}`);
+  await checkReplaceable(path, '--output');
+  return path;
 }

@@ -41,6 +41,12 @@ export class StoreFault extends Error {
     this.retryAfterMs = about.retryAfterMs;
     this.region = about.region;
   }
+
+  /** The same, worth asking again: what stood in the way has changed. */
+  again(): StoreFault {
+    const { code, status, region, retryAfterMs } = this;
+    return new StoreFault(this.message, { code, status, region, retryAfterMs, retryable: true, cause: this.cause });
+  }
 }
 
 /** Faults that mean: this is not the version that was pinned. No retry mends them. */

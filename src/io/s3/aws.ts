@@ -27,7 +27,7 @@ import type { S3Profile } from '../storage/settings.ts';
 import { isRetryableStatus, networkFault, oneLine, retryAfter, StoreFault } from '../store-fault.ts';
 import { openWire } from '../wire/pool.ts';
 import { streamBody } from '../wire/range-body.ts';
-import { EXPIRED } from './explain.ts';
+import { EXPIRED, isOfKeys, renewedKeys } from './keys.ts';
 import type { S3Object, S3Part, S3Port, WriteCondition } from './port.ts';
 import { guardAnswers } from './sdk-answers.ts';
 import { takeBody } from './take-body.ts';
@@ -78,15 +78,19 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
   const resolved = watchEndpoint(client, { preferPathStyle: profile?.path_style === undefined });
   const payer = profile?.requester_pays === true ? ({ RequestPayer: 'requester' } as const) : {};
 
+  // The SDK refreshes by the clock alone; a role that was revoked, a token that ended early or a key that was taken back it would send for ever.
+  const keys = renewedKeys((again) => client.config.credentials({ forceRefresh: again }));
+
   async function faultsOf<T>(work: () => Promise<T>): Promise<T> {
+    const before = keys.generation();
     try {
       return await work();
     } catch (error) {
       const fault = faultOf(error);
-      // The SDK refreshes by the clock alone; a role that was revoked or a token that ended early it would send for ever.
-      if (fault instanceof StoreFault && EXPIRED.test(fault.code))
-        await client.config.credentials({ forceRefresh: true }).catch(() => undefined);
-      throw fault;
+      if (!(fault instanceof StoreFault) || !isOfKeys(fault)) throw fault;
+      await keys.renew(EXPIRED.test(fault.code));
+      // With others it is another question.
+      throw keys.generation() === before ? fault : fault.again();
     }
   }
 
@@ -342,15 +346,17 @@ async function configuredRegion(profile: S3Profile | null): Promise<string | nul
 async function identityOf(profile: S3Profile | null, region: string): Promise<S3ClientConfig> {
   if (profile?.unsigned === true)
     return { credentials: { accessKeyId: '', secretAccessKey: '' }, signer: { sign: async (request) => request } };
-  if (profile?.role_arn === undefined) return {};
   const { fromTemporaryCredentials, fromNodeProviderChain } = await import('@aws-sdk/credential-providers');
-  return {
-    credentials: fromTemporaryCredentials({
-      params: { RoleArn: profile.role_arn, RoleSessionName: 'checkpoint-pipeline' },
-      masterCredentials: fromNodeProviderChain(profile.profile === undefined ? {} : { profile: profile.profile }),
-      clientConfig: { region },
-    }),
+  const role = profile?.role_arn;
+  // The SDK asks once, and again where they expire or are asked for anew. Made anew each time, and from the files as they are: of both it would
+  // keep what it has once read for as long as the process lives.
+  const provider = () => {
+    const own = fromNodeProviderChain({ ...(profile?.profile === undefined ? {} : { profile: profile.profile }), ignoreCache: true });
+    if (role === undefined) return own;
+    const params = { RoleArn: role, RoleSessionName: 'checkpoint-pipeline' };
+    return fromTemporaryCredentials({ params, masterCredentials: own, clientConfig: { region } });
   };
+  return { credentials: (properties) => provider()(properties) };
 }
 
 /**

@@ -9,11 +9,9 @@ import {
 import { nearCheckpoints } from '../../model/checkpoint-names.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, waitText, type StoreFault } from '../store-fault.ts';
+import { areWrong, EXPIRED } from './keys.ts';
 import { s3Uri, type S3Location } from './location.ts';
 import type { S3Place, S3Port } from './port.ts';
-
-/** Credentials that were good once. */
-export const EXPIRED = /^(ExpiredToken(Exception)?|TokenRefreshRequired|RequestExpired)$/;
 
 export interface S3Operation {
   readonly port: S3Port;
@@ -80,6 +78,12 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
       uri,
       { cause: fault, details },
     );
+  if (areWrong(fault))
+    return new CheckpointSourceError(
+      `${uri}: the store refuses ${doing} with ${answer}${at}: ${wrongText(fault.code)}, of ${place?.credentials ?? 'unknown credentials'}. Correct them where the worker finds them (a file is read again, variables are not), and see that the endpoint is the one they are for; then try again.`,
+      uri,
+      { cause: fault, retryable: false, details },
+    );
   if (fault.status === 401 || fault.status === 403)
     return new CheckpointSourceError(
       `${uri}: the store refuses ${doing} with ${answer}${at}, asked with ${place?.credentials ?? 'unknown credentials'}. Check that they may ${permission} on this key${fault.code === 'AccessDenied' || fault.code === 'Forbidden' ? ' (a key that is missing looks the same to who may not s3:ListBucket)' : ''}.`,
@@ -112,6 +116,11 @@ export function changedError(uri: string, how: string, details: JsonObject = {})
     retryable: false,
     details,
   });
+}
+
+function wrongText(code: string): string {
+  if (code === 'SignatureDoesNotMatch') return 'the secret key does not belong to the access key';
+  return code === 'InvalidToken' ? 'it does not know the session token' : 'it does not know the access key';
 }
 
 function placeText({ region, endpoint }: S3Place): string {

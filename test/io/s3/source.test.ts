@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -256,6 +257,46 @@ describe('credentials and clocks', () => {
       process.env['AWS_CONFIG_FILE'] = saved['AWS_CONFIG_FILE'];
       await rm(folder, { recursive: true, force: true });
     }
+  });
+
+  test.each([undefined, 'InvalidAccessKeyId', 'ExpiredToken'])(
+    'keys that were put right in their file are taken from there (refused with %s)',
+    async (code) => {
+      const folder = await mkdtemp(join(tmpdir(), 'ckpt-credentials-'));
+      const saved = { ...process.env };
+      const file = join(folder, 'credentials');
+      const keys = (id: string, secret: string): string => `[kept]\naws_access_key_id = ${id}\naws_secret_access_key = ${secret}\n`;
+      const { AWS_ACCESS_KEY_ID: id = '', AWS_SECRET_ACCESS_KEY: secret = '' } = server.env;
+      try {
+        writeFileSync(file, keys(id, 'mistyped'));
+        process.env['AWS_SHARED_CREDENTIALS_FILE'] = file;
+        const port = await connectS3({ buckets: ['*'], endpoint: proxy.url, profile: 'kept' });
+        proxy.reset();
+        // While the first request is under way; the store itself refuses it, or we do.
+        proxy.inject((_, index) => {
+          if (index === 0) writeFileSync(file, keys(id, secret));
+          // An answer to HEAD has no code; with status 400 the store's reason is asked for.
+          return index < (code === 'ExpiredToken' ? 2 : 1) && code !== undefined ? refusal(code) : null;
+        });
+        expect((await openS3(port, `s3://${bucket}/runs/last.ckpt`, QUICK)).size).toBe(CONTENT.length);
+        port.close();
+      } finally {
+        process.env['AWS_SHARED_CREDENTIALS_FILE'] = saved['AWS_SHARED_CREDENTIALS_FILE'];
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+  );
+
+  test.each([
+    ['SignatureDoesNotMatch', 'the secret key does not belong to the access key'],
+    ['InvalidAccessKeyId', 'it does not know the access key'],
+  ])('%s is no lack of permission', async (code, says) => {
+    const source = await open();
+    proxy.inject(() => refusal(code));
+    const error = await errorOf(source.read(0, 10));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code } });
+    expect(error.message).toContain(says);
+    expect(error.message).not.toContain('s3:GetObject');
   });
 
   test('a clock that goes wrong is set by the answers of the store', async () => {

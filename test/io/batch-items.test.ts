@@ -146,6 +146,32 @@ describe('manifests', () => {
     },
   );
 
+  test.each(['csv', 'jsonl'])('what is no UTF-8 is refused with its place, and not replaced: %s', async (kind) => {
+    const row = (name: string): string => (kind === 'csv' ? `${name}\n` : `{"uri":"${name}"}\n`);
+    const head = kind === 'csv' ? 'uri\n' : '';
+    const path = join(folder, `latin.${kind}`);
+    // Over several blocks, so that characters lie over their ends.
+    const rows = Array.from({ length: 5000 }, (_, index) => row(`${index}${'é模'.repeat(60)}`));
+    const before = Buffer.from(head + rows.join(''));
+    const broken = row('abc').indexOf('b');
+    for (const [bytes, hex] of [
+      [Buffer.from([0xe9]), 'e9'],
+      [Buffer.from([0xe6, 0xa8]), 'e6'],
+      [Buffer.from([0x80]), '80'],
+      [Buffer.from([0xed, 0xa0, 0x80]), 'ed'],
+    ] as const) {
+      const line = Buffer.concat([Buffer.from(row('abc').slice(0, broken)), bytes, Buffer.from(row('abc').slice(broken + 1))]);
+      await writeFile(path, Buffer.concat([before, line, before]));
+      const number = rows.length + (kind === 'csv' ? 2 : 1);
+      await expect(listed({ manifest: path })).rejects.toMatchObject({
+        code: 'CheckpointConfigError',
+        message: expect.stringContaining(`latin.${kind}, line ${number}: the byte 0x${hex} at ${before.length + broken} is no UTF-8.`),
+      });
+    }
+    await writeFile(path, Buffer.concat([Buffer.from(head + row('a').trimEnd()), Buffer.from([0xe6, 0xa8])]));
+    await expect(listed({ manifest: path })).rejects.toThrow('the byte 0xe6 at');
+  });
+
   test('rows of the same uri and key are items of their own; of a field that stands twice in a row of JSON the last one counts', async () => {
     const twice = await listed(await manifest('twice.csv', 'uri,key\nx,k\nx,k\n'));
     expect(twice.map(({ key }) => key)).toEqual(['k', 'k']);

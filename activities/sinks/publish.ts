@@ -104,7 +104,7 @@ export default defineStage<Options>({
     const places = outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)));
     const settle = (): Promise<unknown> => Promise.all([...new Set([target, ...places])].map((place) => files.settle(place, token)));
     if (manifest !== null) {
-      await renewRecipe(files, target, manifest, await finding);
+      await renewRecipe(files, target, manifest, { recipe: await finding, token });
       await settle();
       return outcome(call, [...plan.dropped, ...outputs.dropped], {
         uri: target,

@@ -134,11 +134,22 @@ async function* piecesOf(manifest: Manifest): AsyncGenerator<string> {
   yield '\n';
 }
 
-/** The manifest of the output at `uri`, which is as it was, with another recipe: by this one, too, it comes about. */
-export async function renewRecipe(files: Destination, uri: string, manifest: Manifest, recipe: Recipe | null): Promise<void> {
+/**
+ * The manifest of the output at `uri`, which is as it was, with another recipe: by this one, too, it comes about. Where another run publishes there
+ * meanwhile, its manifest stays, or none: never this one beside another output.
+ */
+export async function renewRecipe(
+  files: Destination,
+  uri: string,
+  manifest: Manifest,
+  { recipe, token }: { readonly recipe: Recipe | null; readonly token: string },
+): Promise<void> {
   if (recipe === null || JSON.stringify(recipe) === JSON.stringify(manifest.recipe)) return;
+  const place = manifestPath(uri);
+  if (!(await isAsPublished(files, uri, manifest))) return;
   // Whatever place it names itself: anybody may have written it.
-  await files.writeLong(manifestPath(uri), piecesOf({ ...manifest, uri, recipe }));
+  const identity = await files.writeLong(place, piecesOf({ ...manifest, uri, recipe }), token);
+  if (!(await isAsPublished(files, uri, manifest))) await files.removeWritten({ uri: place, identity, token });
 }
 
 /** Null where there is none, or none of ours: then what lies there is of no account. */
@@ -188,7 +199,8 @@ export async function unchangedManifest(files: Destination, uri: string, planSha
 /** Whether the output, with its shards, is the very one that the manifest is about. */
 export async function isAsPublished(files: Destination, uri: string, manifest: Manifest): Promise<boolean> {
   for (const file of [{ uri, identity: manifest.identity }, ...(manifest.shards ?? [])]) {
-    if ((await files.identity(file.uri))?.identity !== file.identity) return false;
+    const there = await files.identity(file.uri);
+    if (there === null || there.identity !== file.identity) return false;
   }
   return true;
 }

@@ -6,8 +6,16 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ownStorage } from '../../../src/app/storage.ts';
 import { CheckpointSourceError } from '../../../src/errors.ts';
-import { destinationOf } from '../../../src/io/publish/destination.ts';
-import { manifestPath, readManifest, renewRecipe, writeManifest, type ManifestContent } from '../../../src/io/publish/manifest.ts';
+import { destinationOf, type Destination } from '../../../src/io/publish/destination.ts';
+import {
+  isAsPublished,
+  manifestPath,
+  readManifest,
+  renewRecipe,
+  writeManifest,
+  type Manifest,
+  type ManifestContent,
+} from '../../../src/io/publish/manifest.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -45,7 +53,7 @@ test.each([
   expect(text).toMatch(/^\{\n {2}"version": 1,\n[^]*\n\}\n$/);
 
   const recipe = { sha256: 'r', inputs: [] };
-  await renewRecipe(files, uri, manifest!, recipe);
+  await renewRecipe(files, uri, manifest!, { recipe, token: 'test' });
   expect(await readManifest(files, uri)).toEqual({ ...manifest, recipe });
 });
 
@@ -59,6 +67,35 @@ test('none is written for an output that another run has replaced, or removed', 
   await files.remove(uri);
   await expect(writing()).rejects.toThrow('is gone before its manifest was written');
   expect(await readManifest(files, uri)).toBeNull();
+});
+
+test('one with another recipe is not left beside the output of another run', async () => {
+  const uri = pathToFileURL(join(folder, 'renewed.safetensors')).href;
+  const files = destinationOf(await ownStorage(), uri);
+  const identity = await files.write(uri, 'abc');
+  await writeManifest(files, { uri, identity, token: 'test' }, contentOf(['a']));
+  const manifest = (await readManifest(files, uri))!;
+  const recipe = { sha256: 'r', inputs: [] };
+  const meanwhile: Destination = {
+    ...files,
+    async writeLong(...args) {
+      await files.write(uri, 'theirs');
+      return files.writeLong(...args);
+    },
+  };
+  await renewRecipe(meanwhile, uri, manifest, { recipe, token: 'test' });
+  expect(await readManifest(files, uri)).toBeNull();
+  // Replaced before: what lies there is about that.
+  const theirs = { uri, identity: (await files.identity(uri))!.identity, token: 'theirs' };
+  await writeManifest(files, theirs, contentOf(['b']));
+  await renewRecipe(files, uri, manifest, { recipe, token: 'test' });
+  expect((await readManifest(files, uri))!.tensors).toEqual(contentOf(['b']).tensors);
+});
+
+test('an output that is not there is not as published, whatever its manifest leaves out', async () => {
+  const uri = pathToFileURL(join(folder, 'nothing.safetensors')).href;
+  const { identity: _, ...manifest } = { version: 1, uri, identity: 'x', created: '', ...contentOf([]) } as const;
+  expect(await isAsPublished(destinationOf(await ownStorage(), uri), uri, manifest as Manifest)).toBe(false);
 });
 
 test.each([
@@ -98,7 +135,7 @@ describe('one that somebody else has written', () => {
     const elsewhere = pathToFileURL(join(folder, 'elsewhere.safetensors')).href;
     const files = destinationOf(await ownStorage(), output);
     const manifest = { ...base, version: 1, uri: elsewhere } as const;
-    await renewRecipe(files, output, manifest, { sha256: 'r', inputs: [] });
+    await renewRecipe(files, output, manifest, { recipe: { sha256: 'r', inputs: [] }, token: 'test' });
     expect(await readManifest(files, output)).toMatchObject({ uri: output, recipe: { sha256: 'r' } });
     expect(await readManifest(files, elsewhere)).toBeNull();
   });

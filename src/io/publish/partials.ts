@@ -89,13 +89,15 @@ export async function leavePartials(path: string, token: string, name: string): 
 
 /** Notes that folders were made for the output, from `first` on. */
 export async function noteMade(folder: string, first: string): Promise<void> {
-  if (first !== folder) await writeFile(join(folder, MADE), first);
+  if (first !== folder) await writeFile(join(folder, MADE), `${first}\n`);
 }
 
 /** Removes the folder where nothing is left in it, with those that were made for the output as far as they are empty. */
 async function leaveFolder(folder: string): Promise<void> {
   if ((await readdir(folder).catch(() => [])).some((name) => name !== MADE)) return;
-  const first = await readFile(join(folder, MADE), 'utf8').catch(() => folder);
+  const made = await readFile(join(folder, MADE), 'utf8').catch(() => '');
+  // One that was cut, where the machine went down, would name a folder above those that were made.
+  const first = made.endsWith('\n') ? made.slice(0, -1) : folder;
   await unlink(join(folder, MADE)).catch(() => undefined);
   for (let each = folder; each === folder || each.startsWith(first); each = dirname(each)) if (!(await isRemoved(each))) return;
 }

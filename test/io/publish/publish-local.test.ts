@@ -264,6 +264,18 @@ test('folders that were made for an output go with it, whoever clears up; those 
   expect(await readdir(join(folder, 'made', 'a'))).toEqual(['b']);
 });
 
+test('folders are not taken for made by the word of a file that was cut where the machine went down', async () => {
+  const name = join('users', 'own', 'output');
+  await mkdir(join(folder, 'users', 'own'), { recursive: true });
+  for (const cut of ['', folder.slice(0, 5), folder]) {
+    const partials = partialsFolder(join(folder, name), 'token');
+    await mkdir(partials);
+    await writeFile(join(partials, 'made'), cut);
+    await discardPartials(join(folder, name), 'token');
+    expect(await readdir(join(folder, 'users', 'own'))).toEqual([]);
+  }
+});
+
 test('the first error wins over what closing says', async () => {
   const wrap = (source: ByteSource): ByteSource => ({
     ...source,

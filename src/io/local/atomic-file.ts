@@ -3,18 +3,20 @@ import { randomUUID } from 'node:crypto';
 import { open, readdir, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../../errors.ts';
-import { makeFolder, makeNewFolder } from './folders.ts';
+import { makeFolder, makeNewFolder, syncFolder } from './folders.ts';
 import { localIdentity } from './local-file.ts';
 
-/** Milliseconds after which a file that nobody has written to is one of a killed process: others write without a pause. */
+/** Milliseconds after which a file that nobody has touched is one of a killed process. */
 const STALE = 5000;
+/** Milliseconds after which who still writes touches its file: what it writes may be long in coming, or on its way to the disk. */
+const TOUCH = 1000;
 
 /** Tries to write into a folder that others remove when it is empty. */
 const TRIES = 10;
 
 type Content = string | Uint8Array | AsyncIterable<string>;
 
-/** Writes aside, syncs, renames. */
+/** Writes aside, syncs, renames; both are on the disk then. */
 export async function writeAtomically(path: string, content: Content): Promise<void> {
   const folder = dirname(path);
   await makeFolder(folder);
@@ -39,19 +41,37 @@ async function writeBeside(handle: FileHandle, aside: string, path: string, cont
   try {
     let identity: string;
     try {
-      await writeContent(handle, content);
-      await handle.sync();
+      await touching(handle, async () => {
+        await writeContent(handle, content);
+        await handle.sync();
+      });
       // As the file will have it: renaming changes neither size, nor time, nor inode.
       identity = localIdentity(await handle.stat({ bigint: true }));
     } finally {
       await handle.close();
     }
     await rename(aside, path);
+    await syncFolder(dirname(path));
     return identity;
   } catch (error) {
     await rm(aside, { force: true });
     throw placed(error, path);
   }
+}
+
+/** Shows others meanwhile that the file is being written. */
+async function touching(handle: FileHandle, write: () => Promise<void>): Promise<void> {
+  let touched: Promise<void> | undefined;
+  const touch = (): void => {
+    const now = new Date();
+    touched = handle.utimes(now, now).catch(() => undefined);
+  };
+  const timer = setInterval(touch, TOUCH);
+  await write().finally(() => clearInterval(timer));
+  if (touched === undefined) return;
+  await touched;
+  // Its time is a part of what identifies it.
+  await handle.sync();
 }
 
 /** What fails on an open file names none. */

@@ -5,9 +5,22 @@
  * /proc does.
  */
 import type { Stats } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isAbsent } from './local-file.ts';
+
+/** What systems answer that cannot put the names of a folder on the disk by themselves, or of one that may be written to and not read. */
+const NO_SYNC: readonly string[] = ['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'EISDIR', 'EACCES', 'EPERM'];
+
+/** Puts the names in a folder on the disk, where the system bears it: until then a file that was renamed may have its old name after a power failure. */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    const folder = await open(path, 'r');
+    await folder.sync().finally(() => folder.close());
+  } catch (error) {
+    if (!NO_SYNC.includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
+}
 
 /** Makes the folder where it is not there; gives the first that it had to make. Throws as `mkdir` does. */
 export async function makeFolder(path: string): Promise<string | undefined> {

@@ -7,7 +7,7 @@
  * leaves it as it is.
  */
 import { randomUUID } from 'node:crypto';
-import { link, lstat, open, realpath, rename, rm, stat, statfs, unlink } from 'node:fs/promises';
+import { link, lstat, realpath, rename, rm, stat, statfs, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../../errors.ts';
 import type { Layout } from '../../formats/layout.ts';
@@ -15,7 +15,7 @@ import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from '../copy/copy.ts';
 import { isDiskFull } from '../local/full-disk.ts';
-import { makeNewFolder } from '../local/folders.ts';
+import { makeNewFolder, syncFolder } from '../local/folders.ts';
 import { checkReplaceable, localPath } from '../local/local-file.ts';
 import { keepsProgress } from './attempt-end.ts';
 import { openOutput } from './output-file.ts';
@@ -221,9 +221,4 @@ function explain(error: unknown, path: string, size: number): unknown {
     default:
       return error;
   }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  await folder.sync().finally(() => folder.close());
 }

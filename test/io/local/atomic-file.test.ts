@@ -1,7 +1,9 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, utimes, writeFile, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { removeStale } from '../../../src/io/local/atomic-file.ts';
 import { destinationOf } from '../../../src/io/publish/destination.ts';
 import { createStorage } from '../../../src/io/storage/storage.ts';
 
@@ -29,6 +31,52 @@ test('what a killed process left of a file goes when it is written anew; what an
   expect((await readdir(folder)).toSorted()).toEqual([ASIDE, ...OTHERS, 'out.json'].toSorted());
   expect(await readdir(join(folder, ASIDE))).toEqual([ALIVE]);
   for (const other of OTHERS) expect(await readdir(join(folder, other))).toEqual([DEAD]);
+});
+
+test('who waits for what it writes keeps its file', async () => {
+  const path = join(folder, 'slow.json');
+  const aside = join(folder, '.slow.json.partial');
+  const touched = async (): Promise<boolean> => {
+    const [name] = await readdir(aside);
+    return (await stat(join(aside, name!))).mtimeMs > Date.now() - 30_000;
+  };
+  async function* slow(): AsyncGenerator<string> {
+    yield '{';
+    const [name] = await readdir(aside);
+    const before = new Date(Date.now() - 60_000);
+    await utimes(join(aside, name!), before, before);
+    while (!(await touched())) await sleep(50);
+    await removeStale(path);
+    yield '}';
+  }
+  const files = destinationOf(createStorage(), path);
+  const identity = await files.writeLong(path, slow());
+  expect(await readFile(path, 'utf8')).toBe('{}');
+  expect((await files.identity(path))!.identity).toBe(identity);
+});
+
+test('the name of what was written is on the disk, too, where the system bears that', async () => {
+  const path = join(folder, 'synced.json');
+  const probe = await open(folder);
+  const handles = Object.getPrototypeOf(probe) as FileHandle;
+  await probe.close();
+  const folders: boolean[] = [];
+  const { sync } = handles;
+  jest.spyOn(handles, 'sync').mockImplementation(async function (this: FileHandle) {
+    folders.push((await this.stat()).isDirectory());
+    await sync.call(this);
+  });
+  try {
+    await destinationOf(createStorage(), path).write(path, '{}');
+    expect(folders).toEqual([false, true]);
+    jest.spyOn(handles, 'sync').mockImplementation(async function (this: FileHandle) {
+      if ((await this.stat()).isDirectory()) throw Object.assign(new Error('EINVAL: fsync'), { code: 'EINVAL' });
+    });
+    await destinationOf(createStorage(), path).write(path, '[]');
+  } finally {
+    jest.restoreAllMocks();
+  }
+  expect(await readFile(path, 'utf8')).toBe('[]');
 });
 
 test('nothing but the file is left, whoever else writes it at the time', async () => {

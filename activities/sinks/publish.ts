@@ -23,11 +23,13 @@ import {
 } from '../../src/io/publish/destination.ts';
 import type { ResumableProgress } from '../../src/io/publish/heartbeat.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/publish/manifest.ts';
+import { leftBeside } from '../../src/io/publish/other-form.ts';
 import { existsError } from '../../src/io/publish/overwrite.ts';
 import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish/publish-index.ts';
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/publish/withdraw.ts';
 import { checkOutput } from '../../src/io/storage/storage.ts';
 import { FORMATS } from '../../src/model/header.ts';
+import { listIn } from '../../src/model/json.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
 import { formatBytes, formatCount, parseBytes } from '../../src/model/text.ts';
 import { refusedBy } from '../option-checks.ts';
@@ -103,6 +105,8 @@ export default defineStage<Options>({
     const token = partialToken(call);
     const places = outputs.files.map(({ name }) => (name === null ? uri : siblingUri(uri, name)));
     const settle = (): Promise<unknown> => Promise.all([...new Set([target, ...places])].map((place) => files.settle(place, token)));
+    const leftover = async (older: readonly string[]): Promise<readonly string[]> =>
+      format === 'safetensors' ? leftBeside(files, { uri, index: outputs.index === null ? null : target, older }) : [];
     if (manifest !== null) {
       await renewRecipe(files, target, manifest, { recipe: await finding, token });
       await settle();
@@ -114,14 +118,16 @@ export default defineStage<Options>({
         unchanged: true,
         copied: 0,
         overflowed: 0,
+        warnings: await leftover([]),
       });
     }
     // The index of a set that is read goes for nothing, nor do its shards.
     const read = context.source === undefined ? plan.files : [context.source, ...plan.files];
     for (const each of new Set([target, ...places])) await files.checkApart(each, read);
+    let older: readonly string[] = [];
     if (outputs.index !== null) {
       if (overwrite === 'never' && !(await wroteAll(files, places, token))) await refuseExisting(files, target);
-      else await giveWay(files, target, places);
+      else older = await giveWay(files, target, places);
     }
     const published: PublishedFile[] = [];
     // What follows waits for stores and disks, with pieces of work between.
@@ -183,7 +189,9 @@ export default defineStage<Options>({
     keepPublished(services, run.runId, target, content);
     await settle();
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
-    return outcome(call, dropped, { uri: target, size, sha256, tensors: plan.tensors.length, unchanged: false, copied, overflowed });
+    const warnings = await leftover(older);
+    const tensors = plan.tensors.length;
+    return outcome(call, dropped, { uri: target, size, sha256, tensors, unchanged: false, copied, overflowed, warnings });
   },
   async discard(call) {
     const uri = outputUri(call.options.uri);
@@ -262,10 +270,19 @@ function partialToken({ run, stage }: Pick<StageCall<unknown>, 'run' | 'stage'>)
 function outcome(
   call: StageCall<Options>,
   dropped: readonly LeftOut[],
-  done: { uri: string; size: number; sha256: string | null; tensors: number; unchanged: boolean; copied: number; overflowed: number },
+  done: {
+    uri: string;
+    size: number;
+    sha256: string | null;
+    tensors: number;
+    unchanged: boolean;
+    copied: number;
+    overflowed: number;
+    warnings: readonly string[];
+  },
 ) {
   const { context } = call;
-  const { copied, overflowed, sha256, ...rest } = done;
+  const { copied, overflowed, sha256, warnings, ...rest } = done;
   const output = {
     ...rest,
     ...(sha256 === null ? {} : { sha256 }),
@@ -278,6 +295,9 @@ function outcome(
     output_path: done.uri,
     ...(sha256 === null ? {} : { output_sha256: sha256 }),
     ...(overflowed === 0 ? {} : { num_overflowed: overflowed }),
+    ...(warnings.length === 0
+      ? {}
+      : { warnings: [...listIn(context.metadata['warnings']), ...warnings.map((text) => text.slice(0, 300))].slice(-20) }),
     ...(dropped.length === 0
       ? {}
       : {

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { WorkflowFailedError } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Services } from '../../activities/services.ts';
-import { CheckpointLoadError } from '../../src/errors.ts';
+import { CheckpointLoadError, type Json } from '../../src/errors.ts';
 import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { Manifest } from '../../src/io/publish/manifest.ts';
 import type { PipelineResult, StageSpec } from '../../src/pipeline/contract.ts';
@@ -172,6 +172,23 @@ test('a sharded run that fails leaves an older set of other files as it was', as
   expect(names.length).toBeGreaterThan(1);
   expect(before).not.toEqual(expect.arrayContaining(names));
   expect((await execute(fixture(LIGHTNING), 'loader.weights_only', shards('150B'))).status).toBe('unchanged');
+});
+
+test('what an output leaves beside itself in another form is named in the warnings, and stays', async () => {
+  const uri = join(folder, 'model.safetensors');
+  const publish = (options: Record<string, Json>) => execute(fixture(LIGHTNING), 'loader.weights_only', { uri, ...options });
+  const warningsOf = async (options: Record<string, Json> = {}): Promise<unknown> => (await publish(options)).metadata['warnings'];
+  expect(await warningsOf({ shard_size: '100B' })).toBeUndefined();
+  const others = expect.stringMatching(
+    /^model\.safetensors\.index\.json had 4 shards before .*: model-00001-of-00004\.safetensors, .*, …\./,
+  );
+  expect(await warningsOf({ shard_size: '150B' })).toEqual([others]);
+  const set = [expect.stringMatching(/^model\.safetensors\.index\.json is beside model\.safetensors: /)];
+  expect(await warningsOf()).toEqual(set);
+  expect(await publish({})).toMatchObject({ status: 'unchanged', metadata: { warnings: set } });
+  const whole = expect.stringMatching(/^model\.safetensors is beside model\.safetensors\.index\.json: /);
+  expect(await warningsOf({ shard_size: '150B' })).toEqual([whole]);
+  expect(await readdir(folder)).toEqual(expect.arrayContaining(['model.safetensors', 'model-00001-of-00004.safetensors']));
 });
 
 test('shards of another format are refused', async () => {

@@ -12,19 +12,23 @@ import { pinOwn } from './own-files.ts';
 
 export type { Shard } from './manifest.ts';
 
-/** Before shards are written: an older index that names one of them goes, with its manifest. */
-export async function giveWay(files: Destination, index: string, shards: readonly string[]): Promise<void> {
+/** Before shards are written: an older index that names one of them goes, with its manifest. Gives the names of others in it. */
+export async function giveWay(files: Destination, index: string, shards: readonly string[]): Promise<readonly string[]> {
   const text = await files.read(index);
   // Of an index that is gone the manifest says nothing.
-  if (text !== null && !namesAny(text, shards)) return;
-  await files.remove(manifestPath(index));
-  await files.remove(index);
+  if (text === null || namesAny(text, shards)) {
+    await files.remove(manifestPath(index));
+    await files.remove(index);
+  }
+  if (text === null) return [];
+  const names = plainNames(shards);
+  return namesIn(text).filter((name) => !names.has(plain(name)));
 }
 
 /** Whether an index names one of these files. One that cannot be read counts as one that does: there is no set to be kept. */
 export function namesAny(index: string, shards: readonly string[]): boolean {
   const named = namesIn(index);
-  const names = new Set(shards.map((uri) => plain(nameOf(uri))));
+  const names = plainNames(shards);
   return named.length === 0 || named.some((name) => names.has(plain(name)));
 }
 
@@ -35,6 +39,10 @@ function namesIn(index: string): readonly string[] {
   } catch {
     return [];
   }
+}
+
+function plainNames(uris: readonly string[]): ReadonlySet<string> {
+  return new Set(uris.map((uri) => plain(nameOf(uri))));
 }
 
 /** Folders and file systems that do not tell case apart are taken into account: at worst, an older set goes sooner. */

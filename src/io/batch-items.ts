@@ -12,8 +12,9 @@ import { pathToFileURL } from 'node:url';
 import { CsvError, parse } from 'csv-parse';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, isCheckpointError } from '../errors.ts';
 import { sourceEndedBy, type ByteSource } from '../model/byte-source.ts';
+import { isMapping } from '../model/json.ts';
 import { schemeOf } from '../model/scheme.ts';
-import { itemOf } from '../pipeline/batch-template.ts';
+import { itemOf, MOST_ITEM } from '../pipeline/batch-template.ts';
 import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { compilePathGlob } from '../transform/patterns.ts';
 import { isHttp, refuseCredential } from './http/url.ts';
@@ -44,7 +45,12 @@ export interface ItemPlaces {
 
 export async function* listItems(items: BatchItems, places: ItemPlaces): AsyncGenerator<BatchItem> {
   if (isList(items)) {
-    for (const [index, item] of items.entries()) yield itemOf(item, `items[${index}]`);
+    for (const [index, given] of items.entries()) {
+      const place = `items[${index}]`;
+      const item = itemOf(given, place);
+      refuseCredentials(item, place, place);
+      yield item;
+    }
   } else if ('manifest' in items) yield* rowsOf(items.manifest, places);
   else if ('failed_in' in items) yield* failedIn(items.failed_in, places);
   else {
@@ -61,15 +67,33 @@ async function* failedIn(results: string, { own, storage, signal }: ItemPlaces):
   try {
     for await (const { line, number } of linesOf(source)) {
       signal.throwIfAborted();
-      const outcome = jsonOf(line, `${results}, line ${number}`, 'items.failed_in') as Outcome;
-      const { item: key, uri, columns, status, destination_of: other } = outcome;
-      // The other one is perhaps not among them.
-      if (status === 'failed' || status === 'cancelled' || status === 'not_started')
-        yield { uri, key, columns, ...(other === undefined ? {} : { destination_of: other }) };
+      const item = failedItem(line, `${results}, line ${number}`);
+      if (item !== null) yield item;
     }
   } finally {
     await source.close();
   }
+}
+
+/** Null for an item that needs no other run. A line is as anybody may have written it, and what it says stays in histories. */
+function failedItem(line: string, place: string): BatchItem | null {
+  const field = 'items.failed_in';
+  const bad = (what: string): CheckpointConfigError =>
+    new CheckpointConfigError(`${place}: ${what}. Expected a line of a batch's results, as its batch has written it.`, field);
+  const row = jsonOf(line, place, field);
+  if (!isMapping(row)) throw bad('it is no object');
+  const { item: key, uri, columns, status, destination_of: other } = row as { readonly [name in keyof Outcome]?: unknown };
+  if (status === 'completed' || status === 'unchanged') return null;
+  if (status !== 'failed' && status !== 'cancelled' && status !== 'not_started')
+    throw bad('its `status` is none of completed, unchanged, failed, cancelled, not_started');
+  if (typeof key !== 'string' || key === '') throw bad('its `item` is no name');
+  if (!isMapping(columns)) throw bad('its `columns` are no object');
+  // The other one is perhaps not among those that failed.
+  if (other !== undefined && (typeof other !== 'string' || other.length > MOST_ITEM))
+    throw bad('its `destination_of` is no name of an item');
+  const item = itemOf({ ...columns, uri, key }, place);
+  refuseCredentials(item, place, field);
+  return other === undefined ? item : { ...item, destination_of: other };
 }
 
 async function* files(
@@ -148,7 +172,7 @@ async function* rowsOf(manifest: string, { storage, signal }: ItemPlaces): Async
     const rows = /\.(jsonl|ndjson)$/i.test(manifest) ? jsonRows(source, manifest) : csvRows(source, manifest);
     for await (const { row, place } of rows) {
       const item = itemOf(row, place);
-      refuseCredentials(item, place);
+      refuseCredentials(item, place, 'items.manifest');
       yield /^[a-z][a-z0-9+.-]*:\/\//i.test(item.uri) || item.uri.startsWith('/') ? item : { ...item, uri: beside(manifest, item.uri) };
     }
   } finally {
@@ -164,12 +188,12 @@ function beside(manifest: string, name: string): string {
 }
 
 /** Pages of items, and what is made of them, stay in histories. */
-function refuseCredentials({ uri, key, columns }: BatchItem, place: string): void {
+function refuseCredentials({ uri, key, columns }: BatchItem, place: string, field: string): void {
   for (const [name, value] of Object.entries({ ...columns, uri, key })) {
     try {
-      refuseCredential(value, 'items.manifest');
+      refuseCredential(value, field);
     } catch (error) {
-      throw isCheckpointError(error) ? new CheckpointConfigError(`${place}, \`${name}\`: ${error.message}`, 'items.manifest') : error;
+      throw isCheckpointError(error) ? new CheckpointConfigError(`${place}, \`${name}\`: ${error.message}`, field) : error;
     }
   }
 }

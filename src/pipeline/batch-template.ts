@@ -6,7 +6,7 @@ import type { BatchItem } from './batch.ts';
 import type { PipelineInput } from './contract.ts';
 
 /** Characters of an item's JSON: pages of items pass through history. */
-const MOST_ITEM = 16 * 1024;
+export const MOST_ITEM = 16 * 1024;
 
 /** An entry of a list or a row of a manifest: a URI, or a mapping with `uri`, perhaps `key`, and columns. */
 export function itemOf(given: unknown, place: string): BatchItem {

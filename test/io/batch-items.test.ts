@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { CheckpointError } from '../../src/errors.ts';
 import { filesIn, listItems, pathGlob } from '../../src/io/batch-items.ts';
 import { destinationOf } from '../../src/io/publish/destination.ts';
 import type { S3Port } from '../../src/io/s3/port.ts';
@@ -231,6 +232,49 @@ describe('manifests', () => {
     await writeFile(join(folder, 'r.jsonl'), '{"item":\n');
     await expect(listed({ failed_in: join(folder, 'r.jsonl') })).rejects.toMatchObject({ details: { config_path: 'items.failed_in' } });
   });
+
+  const failed = { item: 'k', uri: '/x', columns: {}, status: 'failed' };
+  test.each<[string, unknown, string]>([
+    ['null', null, 'it is no object'],
+    ['a number', 5, 'it is no object'],
+    ['a list', [], 'it is no object'],
+    ['no status', {}, 'its `status` is none of'],
+    ['another status', { ...failed, status: 'odd' }, 'its `status` is none of'],
+    ['no name', { ...failed, item: undefined }, 'its `item` is no name'],
+    ['a number as name', { ...failed, item: 5 }, 'its `item` is no name'],
+    ['no columns', { ...failed, columns: undefined }, 'its `columns` are no object'],
+    ['a number as URI', { ...failed, uri: 5 }, 'an item is a URI'],
+    ['no name of the item before it', { ...failed, destination_of: {} }, 'its `destination_of` is no name'],
+    ['a long name of it', { ...failed, destination_of: 'k'.repeat(20_000) }, 'its `destination_of` is no name'],
+    ['a name of megabytes', { ...failed, item: 'k'.repeat(500_000) }, 'characters, at most 16384'],
+    ['a password', { ...failed, uri: 'https://bob:hunter2@example.org/x.pt' }, '`uri`: '],
+    ['a signature in a column', { ...failed, columns: { at: 'https://example.org/?X-Amz-Signature=hunter2' } }, '`at`: '],
+  ])('results of which a row has %s: said with its line, for good, and no secret is repeated', async (_, row, what) => {
+    await writeFile(join(folder, 'r.jsonl'), `${JSON.stringify({ ...failed, status: 'completed' })}\n${JSON.stringify(row)}\n`);
+    const error = await listed({ failed_in: join(folder, 'r.jsonl') }).then(
+      () => null,
+      (thrown: CheckpointError) => thrown,
+    );
+    expect(error).toMatchObject({ code: 'CheckpointConfigError', retryable: false, message: expect.stringContaining(what) });
+    expect(error!.message).toContain('r.jsonl, line 2');
+    expect(error!.message).not.toContain('hunter2');
+  });
+
+  test('values of columns are texts, whatever a row has there', async () => {
+    await writeFile(join(folder, 'r.jsonl'), `${JSON.stringify({ ...failed, columns: { n: 5, o: { a: 1 } }, destination_of: 'first' })}\n`);
+    expect(await listed({ failed_in: join(folder, 'r.jsonl') })).toEqual([
+      { uri: '/x', key: 'k', columns: { n: '5', o: '{"a":1}' }, destination_of: 'first' },
+    ]);
+  });
+});
+
+test('a list may have no credential either, whoever starts the batch', async () => {
+  for (const items of [['https://bob:hunter2@example.org/x.pt'], [{ uri: '/x', at: 's3://bob:hunter2@bucket/x' }]])
+    await expect(listed(items)).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.not.stringContaining('hunter2'),
+      details: { config_path: 'items[0]' },
+    });
 });
 
 describe('an S3 store', () => {

@@ -20,6 +20,7 @@ import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { withinLimit } from './context-size.ts';
 import { movedBytes } from './moved-bytes.ts';
+import { checkLocations } from './option-checks.ts';
 import { preflight } from './preflight.ts';
 import { PULSE, withPulse } from './pulse.ts';
 import { leaveReports } from './report.ts';
@@ -45,7 +46,11 @@ export function createActivities(catalog: Catalog, services: Services): Record<s
   const run: RunActivities = {
     [PREFLIGHT_ACTIVITY]: (input) => withPulse((signal) => preflight(catalog, services, input, signal)),
     [REPORT_ACTIVITY]: (input) => leaveReports(services, input),
-    [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => void parseOptions(stageOfType(catalog, type, index), options, index),
+    [CHECK_OPTIONS_ACTIVITY]: async ({ index, type, options }) => {
+      const definition = stageOfType(catalog, type, index);
+      parseOptions(definition, options, index);
+      checkLocations(definition, options, index);
+    },
   };
   return { ...stageActivities(catalog, services), ...run, ...batchActivities(catalog, services) } as Record<string, Activity> &
     RunActivities &

@@ -1,6 +1,16 @@
 /** Rules of options that our own readers have already, as checks of their schemas. */
 import type { z } from 'zod';
-import { isCheckpointError, textOf } from '../src/errors.ts';
+import { isCheckpointError, textOf, type JsonObject } from '../src/errors.ts';
+import { refuseLongLocation, refuseRelativeLocation } from '../src/io/locations/location-rules.ts';
+import type { StageDefinition } from './stage.ts';
+
+/** Throws `CheckpointConfigError` at `stages[i].option` for a location that no stage may have. */
+export function checkLocations({ locations = [] }: Pick<StageDefinition, 'locations'>, options: JsonObject, index: number): void {
+  for (const option of locations) {
+    refuseRelativeLocation(options[option], `stages[${index}].${option}`);
+    refuseLongLocation(options[option], `stages[${index}].${option}`);
+  }
+}
 
 /**
  * Refuses what `read` throws for, in its words, at the place within the value that its error names. What an item of a batch

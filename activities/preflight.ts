@@ -6,7 +6,6 @@
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
 import { checkUrl, isHttp } from '../src/io/http/url.ts';
-import { refuseLongLocation, refuseRelativeLocation } from '../src/io/locations/location-rules.ts';
 import { checkReadable, checkWritable } from '../src/io/locations/places.ts';
 import { siblingUri } from '../src/io/publish/destination.ts';
 import { isS3 } from '../src/io/s3/location.ts';
@@ -17,6 +16,7 @@ import { usualNeeds } from '../src/pipeline/needs.ts';
 import { fittedProblems } from '../src/pipeline/payload.ts';
 import { isSink, isSource } from '../src/pipeline/stage-kinds.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
+import { checkLocations } from './option-checks.ts';
 import { outputClashes, placeOf } from './output-clashes.ts';
 import { ofTarget, TARGET } from './read-target.ts';
 import type { Services } from './services.ts';
@@ -51,10 +51,7 @@ export async function preflight(
     try {
       const definition = stageOfType(catalog, type, index);
       const parsed = parseOptions(definition, options, index);
-      for (const option of definition.locations ?? []) {
-        refuseRelativeLocation(options[option], `stages[${index}].${option}`);
-        refuseLongLocation(options[option], `stages[${index}].${option}`);
-      }
+      checkLocations(definition, options, index);
       if (definition.moves?.(parsed) ?? isSink(type)) queues[index] = services.transferQueue;
       needs[index] = definition.needs ?? usualNeeds(type);
       places.push(...placesOf(definition, options, index));

@@ -27,7 +27,8 @@ export function refuseRelative({ kind, input }: Work): void {
 
 function refuseIn({ stages }: PipelineInput, prefix: string): void {
   for (const [index, stage] of stages.entries())
-    for (const option of LOCATIONS[stage.type] ?? []) refuseRelativeLocation(stage[option], `${prefix}stages[${index}].${option}`);
+    for (const option of Object.hasOwn(LOCATIONS, stage.type) ? LOCATIONS[stage.type]! : [])
+      refuseRelativeLocation(stage[option], `${prefix}stages[${index}].${option}`);
 }
 
 /** Items of a list may be names that the template makes locations of; results of another batch are as it has told them. */

@@ -131,7 +131,9 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       .describe()
       .catch(rejectNotFound(idOf(run)));
     if (description.type === this.workflowType) return description;
-    throw new CheckpointConfigError(`${idOf(run)} is ${KINDS[description.type] ?? `a workflow ${description.type}, none of ours`}.`);
+    throw new CheckpointConfigError(
+      `${idOf(run)} is ${Object.hasOwn(KINDS, description.type) ? KINDS[description.type] : `a workflow ${description.type}, none of ours`}.`,
+    );
   }
 
   /** The SDK listens to a signal once more for each of its calls, and does not stop: one of its own for what may take hours. */

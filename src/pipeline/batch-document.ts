@@ -50,7 +50,12 @@ export function checkBatch(given: unknown): BatchInput {
 /** Errors say where in the batch. */
 function checkTemplate(template: unknown): void {
   try {
-    checkDocument(template);
+    for (const [index, { type }] of checkDocument(template).stages.entries())
+      if (type.includes('${'))
+        throw new CheckpointConfigError(
+          `\`type\` is \`${type}\`: which stage runs does not come from an item. Write it out.`,
+          `stages[${index}].type`,
+        );
   } catch (error) {
     const path = isCheckpointError(error) ? error.details['config_path'] : undefined;
     if (!isCheckpointError(error) || typeof path !== 'string') throw error;

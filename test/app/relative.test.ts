@@ -31,6 +31,7 @@ test.each<[Work, string | null]>([
   [pipeline({ type: 'source.local', path: 'file:///a.ckpt' }, { type: 'sink.publish', uri: '~/x' }), null],
   [pipeline({ type: 'loader.cold_start', target: { 'model.weight': { shape: [1], dtype: 'F32' } } }), null],
   [pipeline({ type: 'source.mine', path: 'a.ckpt' }, { type: 'modifier.metadata', path: 'a' }), null],
+  ...['constructor', 'toString', '__proto__'].map((type): [Work, null] => [pipeline({ type, path: 'a.ckpt' }), null]),
   [batch(['/a.ckpt']), null],
   [batch(['name'], { type: 'source.local', path: '/data/${item.uri}.ckpt' }), null],
   [batch(['/a.ckpt'], { type: 'sink.publish', uri: 'out/${item.key}' }), 'pipeline.stages[0].uri'],

@@ -97,6 +97,7 @@ describe('the document', () => {
     [{ items: [{ key: 'no uri' }], pipeline: { stages } }, /^items\[0\]: /],
     [{ items: [], pipeline: { stages: [{ path: 'x' }] } }, /^pipeline\.stages\[0\]\.type: /],
     [{ items: [], pipeline: [] }, /^pipeline: /],
+    [{ items: [], pipeline: { stages: [...stages, { type: '${item.t}' }] } }, /^pipeline\.stages\[2\].type: .*does not come from an item/],
     [{ items: [], pipeline: { stages }, max_failures: '5 %' }, /^max_failures: /],
     [{ items: [], pipeline: { stages }, max_concurrent: 0 }, /^max_concurrent: /],
     [{ items: [], pipeline: { stages: [{ type: 'loader.x', target: { a: 'x'.repeat(70_000) } }] } }, /^pipeline: .*JSON file/],

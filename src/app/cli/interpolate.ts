@@ -143,7 +143,7 @@ function resolved(parts: Parts, values: Values, configPath: string, depth: numbe
         `\`\${${reference}}\` looks like a credential. Values of a document go into the run's history; set ${name} in the environment of the worker, which finds it there by itself.`,
         configPath,
       );
-    const value = environment[name] ?? defaultOf(omega?.[2]);
+    const value = (Object.hasOwn(environment, name) ? environment[name] : undefined) ?? defaultOf(omega?.[2]);
     if (value !== undefined) return value;
     // Not those that are merely a part of the name: PATH would be near to every …_PATH.
     const near = Object.keys(environment).filter((each) => !SECRET.test(each) && (!name.includes(each) || name.length - each.length <= 2));

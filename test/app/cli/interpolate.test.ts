@@ -49,6 +49,7 @@ test.each<[unknown, unknown]>([
 describe('errors say where', () => {
   test.each<[unknown, string, string]>([
     ['${NOT_THERE}', 'p', 'NOT_THERE is not set'],
+    ['${toString}', 'p', 'toString is not set'],
     ['a${list}', 'p', 'a list, which cannot be a part of a text'],
     ['${'.repeat(20) + '}'.repeat(20), 'p', 'more than 8 deep'],
     ['${HOME_DIRR}', 'p', '`HOME_DIR`'],

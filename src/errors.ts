@@ -46,10 +46,33 @@ export function withoutUserInfo(text: string): string {
   return text.replace(/:\/\/[^\s/?#]*@/g, '://…@');
 }
 
+/** Levels of details that are looked through; nobody is shown deeper ones. */
+const DEEPEST_DETAILS = 50;
+
+/** The same of every text in lists and mappings, however often one of them comes, and be it in itself. */
 function shownDetails(details: JsonObject): JsonObject {
-  return Object.fromEntries(
-    Object.entries(details).map(([key, value]) => [key, typeof value === 'string' ? withoutUserInfo(value) : value]),
-  );
+  const shown = new Map<object, object>();
+  const show = (value: unknown, depth: number): unknown => {
+    if (typeof value === 'string') return withoutUserInfo(value);
+    if (typeof value !== 'object' || value === null || !isPlain(value)) return value;
+    if (depth === DEEPEST_DETAILS) return '…';
+    const known = shown.get(value);
+    if (known !== undefined) return known;
+    const copy: object = Array.isArray(value) ? [] : {};
+    shown.set(value, copy);
+    for (const key of Object.keys(value)) {
+      const property = Object.getOwnPropertyDescriptor(value, key)!;
+      Object.defineProperty(copy, key, 'value' in property ? { ...property, value: show(property.value, depth + 1) } : property);
+    }
+    return copy;
+  };
+  // The shape stays.
+  return show(details, 0) as JsonObject;
+}
+
+/** What JSON is made of: others are told by words, if at all. */
+function isPlain(value: object): boolean {
+  return Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null);
 }
 
 /**
@@ -162,9 +185,10 @@ export function isCheckpointError(error: unknown): error is CheckpointError {
 
 /** The report of any thrown value; an unknown one becomes a base `CheckpointError` that keeps its text and type. */
 export function reportOf(error: unknown): ErrorReport {
-  if (isCheckpointError(error)) return { type: error.code, message: error.message, details: error.details };
+  // A plug-in may have made one itself.
+  if (isCheckpointError(error)) return { type: error.code, message: withoutUserInfo(error.message), details: shownDetails(error.details) };
   const reason = isOutOfMemory(error) ? { reason: OUT_OF_MEMORY } : {};
-  return { type: 'CheckpointError', message: textOf(error), details: { ...causeDetails(error), ...reason } };
+  return { type: 'CheckpointError', message: withoutUserInfo(textOf(error)), details: { ...causeDetails(error), ...reason } };
 }
 
 /** `details.reason` of an error that says more about the machine than about the stage: no `continue_on_error` goes on after it. */
@@ -187,5 +211,5 @@ export function textOf(error: unknown): string {
 
 function causeDetails(cause: unknown): JsonObject {
   if (cause === undefined) return {};
-  return { original_error: textOf(cause), error_type: cause instanceof Error ? cause.name : typeof cause };
+  return { original_error: withoutUserInfo(textOf(cause)), error_type: cause instanceof Error ? cause.name : typeof cause };
 }

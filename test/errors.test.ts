@@ -1,5 +1,5 @@
 /** Errors across process boundaries: same class, same details; and what each says one can do. */
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import {
   CheckpointConfigError,
   CheckpointError,
@@ -12,6 +12,7 @@ import {
   ERROR_CODES,
   errorOf,
   isCheckpointError,
+  reportOf,
   type ErrorReport,
 } from '../src/errors.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
@@ -44,6 +45,39 @@ test.each(ERRORS.map((error) => [error.code, error] as const))('%s survives the 
   ]);
   expect(back.cause).toBe(error);
   expect(isCheckpointError(back)).toBe(true);
+});
+
+describe('no user name and password of a URI is repeated', () => {
+  const uri = 'http://bob:hunter2@proxy.example/x';
+  const forged = Object.assign(new Error(`proxy ${uri}`), { code: 'CheckpointLoadError', details: { tried: [uri] } });
+  const circle: Record<string, unknown> = { uri };
+  circle['self'] = [circle];
+
+  test.each<[string, unknown]>([
+    ['a plain error', new Error(`proxy ${uri}`)],
+    ['a text that was thrown', `proxy ${uri}`],
+    ['one of ours', new CheckpointError(`proxy ${uri}`, { details: { uri, tried: [uri, { at: uri }] } })],
+    ['a cause', new CheckpointLoadError('m', null, { cause: new Error(`proxy ${uri}`) })],
+    ['a cause of a source', new CheckpointSourceError('m', 's3://b/k', { cause: new Error(`proxy ${uri}`) })],
+    ['one that a plug-in has made like ours', forged],
+  ])('%s', (_, error) => {
+    const said = JSON.stringify(reportOf(error));
+    expect(said).toContain('://…@proxy.example/x');
+    expect(said).not.toContain('hunter2');
+  });
+
+  test('details that hold themselves', () => {
+    const { details } = new CheckpointError('m', { details: { circle } as never });
+    const shown = details['circle'] as { readonly uri: string; readonly self: readonly unknown[] };
+    expect(shown.uri).toBe('http://…@proxy.example/x');
+    expect(shown.self[0]).toBe(shown);
+  });
+
+  test('nothing else is changed', () => {
+    const details = { list: [1, null, 'a', { b: [] }], at: new Date(0) } as never;
+    expect(new CheckpointError('m', { details }).details).toEqual(details);
+    expect(reportOf(Object.assign(new Error('m'), { code: 'CheckpointError', details: null })).details).toBeNull();
+  });
 });
 
 test('an unknown type is the base class', () => {

@@ -1,5 +1,5 @@
 /** Details of errors on their way into Temporal's history: plain JSON of bounded size, whatever the raiser put in. Workflow-safe. */
-import { textOf, type Json, type JsonObject } from '../errors.ts';
+import { textOf, withoutUserInfo, type Json, type JsonObject } from '../errors.ts';
 
 const MOST_ENTRIES = 100;
 const MOST_CHARACTERS = 2000;
@@ -31,7 +31,10 @@ function plainJson(root: unknown, bounds: { readonly depth: number; readonly mos
   let values = MOST_VALUES;
   const plain = (value: unknown, depth: number): Json => {
     if (--values < 0) return '…';
-    if (typeof value === 'string') return value.length > MOST_CHARACTERS ? `${value.slice(0, MOST_CHARACTERS)} …` : value;
+    if (typeof value === 'string') {
+      const shown = withoutUserInfo(value);
+      return shown.length > MOST_CHARACTERS ? `${shown.slice(0, MOST_CHARACTERS)} …` : shown;
+    }
     if (value === null || value === undefined || typeof value === 'boolean') return value ?? null;
     if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
     if (typeof value !== 'object') return String(value).slice(0, MOST_CHARACTERS);

@@ -17,6 +17,16 @@ test('what is no JSON becomes words; circles end', () => {
   expect(size(found)).toBeLessThan(1000);
 });
 
+test('no user name and password of a URI is repeated', () => {
+  class Own {
+    readonly at = 's3://bob:hunter2@bucket/x';
+  }
+  expect(boundedDetails({ own: new Own(), list: ['http://bob:hunter2@x/'] })).toEqual({
+    own: { at: 's3://…@bucket/x' },
+    list: ['http://…@x/'],
+  });
+});
+
 test('huge ones are cut, the small ones beside them stay', () => {
   const names = Array.from({ length: 100_000 }, (_, i) => `layer.${i}.weight`);
   const found = boundedDetails({ missing_keys: names, text: 'x'.repeat(1e6), num_missing: names.length });

@@ -6,6 +6,7 @@
  */
 import type { Json, JsonObject } from '../src/errors.ts';
 import { isMapping } from '../src/model/json.ts';
+import { escapeControls } from '../src/model/text.ts';
 import type { AttemptRecord } from '../src/pipeline/contract.ts';
 import { firstAndLast } from '../src/pipeline/history.ts';
 
@@ -36,7 +37,7 @@ export function endedAttempt(
     started,
     ended: new Date().toISOString(),
     outcome: error === null ? 'completed' : 'failed',
-    error: error === null ? null : { type: error.type, message: error.message.slice(0, MOST_CHARACTERS) },
+    error: error === null ? null : { type: error.type, message: escapeControls(error.message.slice(0, MOST_CHARACTERS)) },
   };
 }
 

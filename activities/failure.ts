@@ -2,6 +2,7 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
 import { isCheckpointError, reportOf } from '../src/errors.ts';
+import { escapeControls } from '../src/model/text.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { attemptsBefore, endedAttempt } from './attempts.ts';
 
@@ -22,7 +23,7 @@ export const mapErrors: ActivityInterceptorsFactory = (context) => ({
         const { attempt, heartbeatDetails } = context.info;
         const attempts = [...attemptsBefore(heartbeatDetails, attempt), endedAttempt(attempt, started, report)];
         throw ApplicationFailure.create({
-          message: report.message.slice(0, MOST_CHARACTERS),
+          message: escapeControls(report.message.slice(0, MOST_CHARACTERS)),
           type: report.type,
           nonRetryable: ours && !error.retryable,
           details: [boundedDetails(report.details), { attempt, attempts }],

@@ -45,9 +45,23 @@ export function ended(text: string): string {
   return /[.?!]$/.test(text) ? text : `${text}.`;
 }
 
-/** Text from a file or a user, for Markdown: names with marks of emphasis, links, HTML or formulas in them show as they are. */
+/** C0 and C1 but for tab and line feed, other ends of lines, and what changes the direction of writing. */
+export const CONTROLS = String.raw`[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]`;
+const CONTROL = new RegExp(CONTROLS, 'g');
+
+/** Text of others with such characters as they are written in source code: none moves a cursor, sets a title or turns the direction of writing. */
+export function escapeControls(text: string): string {
+  return text.replace(CONTROL, escapedControl);
+}
+
+export function escapedControl(character: string): string {
+  const code = character.charCodeAt(0);
+  return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+}
+
+/** Text from a file or a user, for Markdown: names with marks of emphasis, links, HTML, formulas or controls in them show as they are. */
 export function escapeMarkdown(text: string): string {
-  return text.replaceAll(/[\\`*[\]<>|~$]|(?<![a-z0-9])_|_(?![a-z0-9])/gi, String.raw`\$&`);
+  return escapeControls(text).replaceAll(/[\\`*[\]<>|~$]|(?<![a-z0-9])_|_(?![a-z0-9])/gi, String.raw`\$&`);
 }
 
 /** As much of a text as fits into so many bytes of UTF-8, from its start or its end; never half a character. */

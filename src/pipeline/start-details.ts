@@ -1,5 +1,5 @@
 /** What a run is about to do, in Markdown, for the details that it is started with. Workflow-safe. */
-import { escapeMarkdown } from '../model/text.ts';
+import { escapeControls, escapeMarkdown } from '../model/text.ts';
 import type { PipelineInput } from './contract.ts';
 import { optionsOf } from './document.ts';
 
@@ -12,9 +12,9 @@ export function startDetails({ stages }: PipelineInput): string {
     .map((stage, index) => {
       const options = Object.entries(optionsOf(stage)).map(([name, value]) => {
         const text = typeof value === 'string' ? value : JSON.stringify(value);
-        return `${name}: ${escapeMarkdown(text.replaceAll(/\s+/g, ' ').slice(0, MOST_CHARACTERS))}`;
+        return `${escapeMarkdown(name)}: ${escapeMarkdown(text.replaceAll(/\s+/g, ' ').slice(0, MOST_CHARACTERS))}`;
       });
-      return `${index + 1}. \`${stage.type}\` ${options.join('; ')}`.trimEnd();
+      return `${index + 1}. \`${escapeControls(stage.type)}\` ${options.join('; ')}`.trimEnd();
     })
     .join('\n');
 }

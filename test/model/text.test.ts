@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { escapeMarkdown, formatBytes, formatCount, formatNumber } from '../../src/model/text.ts';
+import { escapeControls, escapeMarkdown, formatBytes, formatCount, formatNumber } from '../../src/model/text.ts';
 
 test.each([
   [0, '0 tensors'],
@@ -24,6 +24,11 @@ test.each([
 
 test('thousands are told apart', () => {
   expect([0, 999, 1000, 1234567].map(formatNumber)).toEqual(['0', '999', '1,000', '1,234,567']);
+});
+
+test('what would act on a page or a terminal is shown as it is written', () => {
+  expect(escapeMarkdown('a\u202egpj.\u001b[31m*\u2066\u0085')).toBe(String.raw`a\\u202egpj.\\x1b\[31m\*\\u2066\\x85`);
+  expect(escapeControls('a\u202eb\u001b[31m\n\tc é 😀')).toBe('a\\u202eb\\x1b[31m\n\tc é 😀');
 });
 
 test('references and the ends of patterns are no formulas', () => {

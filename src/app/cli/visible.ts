@@ -2,16 +2,15 @@
  * Text for a terminal: what a file or a server says must not move the cursor, set a title, or turn the direction of writing. Such
  * characters are shown as they are written in source code; ends of lines and tabs stay, and our own colours where they have been put on.
  */
+import { CONTROLS, escapeControls, escapedControl } from '../../model/text.ts';
 
 const COLORS = String.raw`\u001b\[(?:1|2|22|3[1-6]|39)m`;
-/** C0 and C1 but for tab and line feed, other ends of lines, and what changes the direction of writing. */
-const CONTROLS = String.raw`[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]`;
 const ACTED_ON = new RegExp(`${COLORS}|${CONTROLS}`, 'g');
 const FOREIGN = new RegExp(CONTROLS, 'g');
 
 /** A whole output, painted already. */
 export function visible(text: string): string {
-  return text.replace(ACTED_ON, (found) => (found.length > 1 ? found : escaped(found)));
+  return text.replace(ACTED_ON, (found) => (found.length > 1 ? found : escapedControl(found)));
 }
 
 /**
@@ -19,7 +18,7 @@ export function visible(text: string): string {
  * say what we never said.
  */
 export function oneLine(text: string): string {
-  return text.replace(FOREIGN, escaped).replaceAll('\n', '\\n');
+  return escapeControls(text).replaceAll('\n', '\\n');
 }
 
 /** The same of every text in a value that is shown in parts, some of them painted. */
@@ -37,9 +36,4 @@ export function inLines<T>(value: T): T {
 /** The same in a JSON text, where it stays the same value. */
 export function visibleJson(text: string): string {
   return text.replace(FOREIGN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`);
-}
-
-function escaped(character: string): string {
-  const code = character.charCodeAt(0);
-  return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
 }

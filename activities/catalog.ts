@@ -51,9 +51,22 @@ export function stageOfType(catalog: Catalog, type: string, index: number): Stag
 
 /** The options, checked and with their defaults, or a `CheckpointConfigError` at `stages[i].option`. */
 export function parseOptions(stage: StageDefinition, options: JsonObject, index: number): unknown {
+  refuseProto(stage, options, index);
   const parsed = stage.options.safeParse(options);
   if (parsed.success) return parsed.data;
   throw problemsOf(stage, options, index, parsed.error.issues)[0]!;
+}
+
+/** zod leaves such a key out of a mapping, and says nothing of it. */
+function refuseProto(stage: StageDefinition, options: JsonObject, index: number): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, '__proto__')) continue;
+    const hint = name === 'target' ? ' Put the spec into a JSON file, and name that.' : '';
+    throw new CheckpointConfigError(
+      `${stage.type}: option \`${name}\` cannot have the key \`__proto__\`.${hint}`,
+      `stages[${index}].${name}`,
+    );
+  }
 }
 
 /** All that `parseOptions` would say, one problem after the other. */

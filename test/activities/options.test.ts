@@ -21,6 +21,15 @@ test.each([1, 5_000_000, '1', '100', '200B', '0.5GB', '5GB', '5gb', '1.5 GiB', '
   expect(publish(size)).toMatchObject({ shard_size: size });
 });
 
+test('no key of a mapping is lost without a word', () => {
+  const target = JSON.parse('{"a":{"shape":[1],"dtype":"F32"},"__proto__":{"shape":[1],"dtype":"F32"}}') as JsonObject;
+  expect(() => parsed('loader.cold_start', { target })).toThrow(
+    'loader.cold_start: option `target` cannot have the key `__proto__`. Put the spec into a JSON file, and name that.',
+  );
+  const values = JSON.parse('{"__proto__":"x"}') as JsonObject;
+  expect(() => parsed('modifier.metadata', { values })).toThrow('option `values` cannot have the key `__proto__`.');
+});
+
 test.each<[string, JsonObject, string]>([
   ['source.local', { path: 'x.pt' }, '`stages[2].path` is the relative location "x.pt"'],
   ['sink.publish', { uri: './x.safetensors' }, '`stages[2].uri` is the relative location'],

@@ -116,6 +116,28 @@ export class JsonScanner {
     } while (depth > 0);
   }
 
+  /** Takes `null` if it is next. */
+  acceptNull(): boolean {
+    this.#space();
+    if (!this.#text.startsWith('null', this.#at)) return false;
+    this.#at += 4;
+    return true;
+  }
+
+  /** Passes over any value of at most so many characters, which must be valid JSON. */
+  anyValue(most: number): void {
+    this.#space();
+    const start = this.#at;
+    this.skip();
+    const length = this.#at - start;
+    if (length > most) throw this.error(`a value of ${length} characters, at most ${most} are passed over`);
+    try {
+      JSON.parse(this.#text.slice(start, this.#at));
+    } catch {
+      throw this.error('a value is not valid JSON');
+    }
+  }
+
   /** Only white space may follow. */
   end(): void {
     this.#space();

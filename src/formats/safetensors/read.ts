@@ -14,6 +14,8 @@ export const TENSORS_MAX = 600_000;
 const DIMENSIONS_MAX = 1000;
 /** Sizes of all shapes: five for each of as many tensors as may be. */
 const SIZES_MAX = 5 * TENSORS_MAX;
+/** Characters of a field of a tensor that is none of the format's. */
+const UNKNOWN_MAX = 4096;
 /** Entries of the metadata; of real files some tens. */
 const METADATA_MAX = 100_000;
 const MAX_U64 = 2n ** 64n - 1n;
@@ -83,10 +85,13 @@ function parseHeader(text: string): { entries: readonly Entry[]; metadata: Recor
   const metadata: [string, string][] = [];
   let sizes = 0;
   json.object((name) => {
+    // The reference takes `null` for none.
     if (name === '__metadata__')
-      return json.object((key) => {
-        if (metadata.push([key, json.string()]) > METADATA_MAX) throw json.error(`more than ${METADATA_MAX} entries of metadata`);
-      });
+      return json.acceptNull()
+        ? undefined
+        : json.object((key) => {
+            if (metadata.push([key, json.string()]) > METADATA_MAX) throw json.error(`more than ${METADATA_MAX} entries of metadata`);
+          });
     const entry = parseEntry(json, name, entries.at(-1));
     if (entries.push(entry) > TENSORS_MAX) throw json.error(`more than ${TENSORS_MAX} tensors`);
     if ((sizes += entry.shape.length) > SIZES_MAX) throw json.error(`more than ${SIZES_MAX} sizes in its shapes`);
@@ -107,7 +112,8 @@ function parseEntry(json: JsonScanner, name: string, before: Entry | undefined):
       dtype = text;
     } else if (field === 'shape') shape = json.unsignedList(DIMENSIONS_MAX);
     else if (field === 'data_offsets') offsets = json.unsignedList(2);
-    else throw json.error(`tensor ${name}: unknown field ${JSON.stringify(field)}`);
+    // As the reference does, which knows no more of it.
+    else json.anyValue(UNKNOWN_MAX);
   });
   if (dtype === undefined || shape === undefined || offsets === undefined)
     throw json.error(`tensor ${name} lacks dtype, shape or data_offsets`);

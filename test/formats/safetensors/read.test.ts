@@ -41,6 +41,30 @@ test.each([
   });
 });
 
+const entry = '"dtype":"F32","shape":[1],"data_offsets":[0,4]';
+test.each([
+  ['no metadata, as null', `{"__metadata__":null,"a":{${entry}}}`],
+  ['a field of others', `{"a":{"x":1,${entry},"y":null}}`],
+  ['one that holds more', `{"a":{${entry},"x":{"y":[1,"}",{"z":-1.5e3}]}}}`],
+])('accepted: %s', async (_, header) => {
+  const { weights, metadata } = await readSafetensors(memorySource(file(header, 4)));
+  expect([weights.map(({ name }) => name), metadata]).toEqual([['a'], {}]);
+});
+
+test.each([
+  ['a field of others that is no JSON', `{"a":{${entry},"x":nope}}`, 'a value is not valid JSON'],
+  ['one without a value', `{"a":{${entry},"x":,"y":1}}`, 'a value is not valid JSON'],
+  ['one that is never closed', `{"a":{${entry},"x":[[1]}}`, 'a value is not valid JSON'],
+  ['one of very much', `{"a":{${entry},"x":"${'x'.repeat(5000)}"}}`, 'a value of 5002 characters, at most 4096'],
+  ['metadata that is null in parts', `{"__metadata__":{"k":null},"a":{${entry}}}`, 'expected `"`'],
+  ['a word that begins like null', `{"__metadata__":nullify,"a":{${entry}}}`, 'expected `}`'],
+])('refused: %s', async (_, header, message) => {
+  await expect(readSafetensors(memorySource(file(header, 4)))).rejects.toMatchObject({
+    code: 'CheckpointLoadError',
+    message: expect.stringContaining(message),
+  });
+});
+
 test('accepted: a pair of surrogates in two escapes', async () => {
   expect((await readSafetensors(memorySource(file('{"__metadata__":{"k":"\\ud83d\\ude00"}}')))).metadata).toEqual({ k: '\u{1f600}' });
 });

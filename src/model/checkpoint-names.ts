@@ -22,7 +22,12 @@ export function nearCheckpoints(wanted: string, names: readonly string[], most =
 
 /** True for a file name that says it is an index of shards. */
 export function isIndexName(uri: string): boolean {
-  return /\.index\.json$/i.test(uri);
+  return /\.index\.json$/i.test(uri) || isVariantIndexName(uri);
+}
+
+/** As Hugging Face's libraries name the index of a variant: `model.safetensors.index.fp16.json`. */
+export function isVariantIndexName(uri: string): boolean {
+  return /\.(?:safetensors|bin)\.index\.[^./\\]+\.json$/i.test(uri);
 }
 
 /** The index of the shards of an output, as Hugging Face's libraries name it: `model.safetensors` → `model.safetensors.index.json`. */

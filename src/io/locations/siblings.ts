@@ -8,7 +8,7 @@ import { opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError } from '../../errors.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
-import { isCheckpointName, isIndexName } from '../../model/checkpoint-names.ts';
+import { isCheckpointName, isIndexName, isVariantIndexName } from '../../model/checkpoint-names.ts';
 import { isLocal } from '../../model/scheme.ts';
 import { localPath, localUri } from '../local/local-file.ts';
 import { isS3, parseS3Prefix, s3Uri } from '../s3/location.ts';
@@ -79,6 +79,8 @@ interface Among {
   readonly indexes: readonly string[];
   /** Of a model's folder. */
   readonly weights: readonly string[];
+  /** Indexes of variants, which nobody means who does not name one and has another choice. */
+  readonly variants: readonly string[];
   /** Others that look like checkpoints: some of them. */
   readonly others: readonly string[];
   readonly isEmpty: boolean;
@@ -86,16 +88,23 @@ interface Among {
 
 /** What the names of a folder stand for; no more are looked at once it is known that there are many. */
 async function checkpointsAmong(names: AsyncIterable<string>): Promise<Among> {
-  const [indexes, weights, others]: [string[], string[], string[]] = [[], [], []];
+  const [indexes, weights, variants, others]: [string[], string[], string[], string[]] = [[], [], [], []];
   let isEmpty = true;
   for await (const name of names) {
     isEmpty = false;
-    if (isIndexName(name) || name === DISTRIBUTED_METADATA) indexes.push(name);
+    if (isVariantIndexName(name)) variants.push(name);
+    else if (isIndexName(name) || name === DISTRIBUTED_METADATA) indexes.push(name);
     else if (WEIGHTS.test(name)) weights.push(name);
     else if (isCheckpointName(name) && others.length < FOUND_MOST) others.push(name);
-    if (indexes.length === FOUND_MOST) break;
+    if (indexes.length === FOUND_MOST || variants.length === FOUND_MOST) break;
   }
-  return { indexes: indexes.toSorted(), weights: preferred(weights.toSorted()), others: others.toSorted(), isEmpty };
+  return {
+    indexes: indexes.toSorted(),
+    weights: preferred(weights.toSorted()),
+    variants: variants.toSorted(),
+    others: others.toSorted(),
+    isEmpty,
+  };
 }
 
 /** Of one model in both forms safetensors. */
@@ -104,8 +113,8 @@ function preferred(weights: readonly string[]): readonly string[] {
   return models.size === 1 && weights.length > 1 ? weights.filter((name) => name.endsWith('.safetensors')) : weights;
 }
 
-function onlyCheckpoint(folder: string, { indexes, weights, others }: Among): string {
-  const found = indexes.length > 0 ? indexes : weights;
+function onlyCheckpoint(folder: string, { indexes, weights, variants, others }: Among): string {
+  const found = [indexes, weights, variants].find((names) => names.length > 0) ?? [];
   const [only, second] = found;
   if (only !== undefined && second === undefined) return only;
   if (only === undefined) {

@@ -58,6 +58,9 @@ test.each([
   ['diffusion_pytorch_model.safetensors', ['config.json', 'diffusion_pytorch_model.safetensors']],
   ['model.safetensors.index.json', ['model.safetensors.index.json', 'model.safetensors', 'model-00001-of-00002.safetensors']],
   ['.metadata', ['.metadata', '__0_0.distcp']],
+  ['model.safetensors.index.fp16.json', ['config.json', 'model-00001-of-00002.fp16.safetensors', 'model.safetensors.index.fp16.json']],
+  ['model.safetensors.index.json', ['model.safetensors.index.fp16.json', 'model.safetensors.index.json']],
+  ['model.safetensors', ['model.safetensors', 'model.safetensors.index.fp16.json', 'words.index.en.json']],
 ])('%s of %j', async (expected, names) => {
   expect(await chosen(...names)).toBe(expected);
 });

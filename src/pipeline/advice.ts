@@ -25,7 +25,7 @@ const BY_CODE: Readonly<Record<ErrorCode, string>> = {
   CheckpointLoadError:
     'The file is damaged or no checkpoint: `ckpt inspect` and `ckpt verify` show how far it can be read. Save or copy it again.',
   CheckpointIncompatibleError:
-    'Compare source and target with `ckpt diff`; rename with `modifier.rename`, or let `loader.transfer_learning` take what fits.',
+    'Compare source and target with `ckpt diff`; let names fit with `strip_prefix` and `add_prefix` of the loader, or `loader.transfer_learning` take what fits.',
   CheckpointValidationError: 'The content breaks the rule that the message names: `ckpt inspect` shows what is in the file.',
   CheckpointConfigError: 'Correct the document: `ckpt validate` checks it, `ckpt stages` lists stages and options.',
   CheckpointSourceError: 'Check the storage, the network and the credentials of the worker; then run it again.',

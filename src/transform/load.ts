@@ -17,6 +17,7 @@ import { matchTarget, sameShape, type Match, type NamedTensor } from './match.ts
 import { chunkingFix } from './migration.ts';
 import { attributesWithPrefixes, withPrefixes } from './module-paths.ts';
 import { refuseTwins } from './rename.ts';
+import { staleState } from './stale-state.ts';
 import { placeOf } from './ties.ts';
 
 export type Fill = 'target' | 'none';
@@ -88,12 +89,6 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     target === undefined
       ? withoutTarget(header, source, rules)
       : withTarget(header, source, target, rules, isRefreshed, new Set(others.map(({ name }) => name)));
-  const warnings = [
-    ...(migration.warning === undefined ? [] : [migration.warning]),
-    ...unused(header, rules),
-    ...nested(header),
-    ...chosen.warnings,
-  ];
   const { stateDictAttributes, ...carried } = carriedAlong(header);
   const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
   const weights: Plan = {
@@ -108,6 +103,14 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
   };
   const fresh = rules.keepTrainingState === true ? keepTrainingState(header, weights) : weights;
   const won = new Set([...chosen.transferred, ...chosen.tied.map(({ name }) => name)]);
+  const renamed = isRenamed ? header.weights.filter(({ name }) => named(name) !== name).length : 0;
+  const warnings = [
+    ...(migration.warning === undefined ? [] : [migration.warning]),
+    ...unused(header, rules),
+    ...nested(header),
+    ...chosen.warnings,
+    ...staleState(fresh, renamed, 'renamed'),
+  ];
   const plan = earlier === undefined ? fresh : overlaid(earlier, fresh, won, target);
   // Behind the earlier load's storages lie those of this one: what it filled in counts only where nothing was before.
   const own =

@@ -6,7 +6,7 @@ import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { Header, Tensor } from '../../src/model/header.ts';
 import { loadWeights, type LoadRules } from '../../src/transform/load.ts';
 import { targetOfHeader, targetOfSpec } from '../../src/transform/target.ts';
-import { headerOf, targetOf, type Shapes } from '../support/headers.ts';
+import { headerOf, treeOf, targetOf, type Shapes } from '../support/headers.ts';
 import { RULES } from '../support/load-rules.ts';
 import { fixture } from '../support/project.ts';
 
@@ -230,6 +230,18 @@ describe('a prefix of the source that the target has not', () => {
     expect(plan.tensors.map(({ name }) => name)).toEqual(['a', 'b', 'other']);
     const both = loadWeights(header, undefined, { ...RULES, stripPrefix: 'model.', addPrefix: 'net.' });
     expect(both.transferred).toEqual(['net.a', 'net.b', 'net.other']);
+  });
+
+  test('a training state that goes along is said to be for the old names', () => {
+    const tree = treeOf({ model_state_dict: {}, optimizer_state_dict: { state: { 'model.a': {} } } });
+    const warningsOf = (rules: Partial<LoadRules>): readonly string[] => {
+      const kept = headerOf({ 'model.a': ['F32', [2]], other: ['F32', [1]] }, { tree });
+      return loadWeights(kept, undefined, { ...RULES, keepTrainingState: true, ...rules }).warnings;
+    };
+    expect(warningsOf({ stripPrefix: 'model.' })).toEqual([expect.stringContaining('before 1 of them were renamed')]);
+    expect(warningsOf({ addPrefix: 'net.' })).toEqual([expect.stringContaining('before 2 of them were renamed')]);
+    expect(warningsOf({ stripPrefix: 'model.', keepTrainingState: false })).toEqual([]);
+    expect(warningsOf({})).toEqual([]);
   });
 
   test("versions of the source's modules go along under the new paths", async () => {

@@ -14,7 +14,9 @@ const dtype = z.string().refine((name) => isFloat(dtypeNamed(name)), {
 });
 
 const names = z
-  .string()
+  .string({
+    error: ({ input }) => (Array.isArray(input) ? 'expected one glob, as text, got a list: write a rule for each of them' : undefined),
+  })
   .min(1)
   .superRefine(refusedBy((glob) => compileGlob(glob, '')));
 

@@ -10,6 +10,7 @@ import { formatNamed } from '../model/header.ts';
 import { isMapping } from '../model/json.ts';
 import { schemeOf } from '../model/scheme.ts';
 import { didYouMean } from '../model/suggestions.ts';
+import { refuseMandatory } from './mandatory.ts';
 import { isLoader, isSink, STAGE_KINDS } from './stage-kinds.ts';
 
 const ROOT = 'anemoi.training.checkpoint';
@@ -268,6 +269,10 @@ function legacyPath(
     return typeof value === 'string' && value !== '' ? value : undefined;
   };
   const under = (folder: string, name: string): string => `${folder.replace(/\/+$/, '')}/${name}`;
+  /** Of what a path is made of, each with its place. */
+  const needed = (...parts: readonly (readonly [value: string | undefined, key: string])[]): void => {
+    for (const [value, key] of parts) refuseMandatory(value, key, key);
+  };
   const whole = at('system', 'input', 'warm_start');
   const file = at('hardware', 'files', 'warm_start');
   const id = ['fork_run_id', 'run_id'].find((key) => idIn(training, key) !== undefined);
@@ -277,12 +282,20 @@ function legacyPath(
   };
   if (typeof checkpointPath === 'string' && (id ?? whole ?? file) !== undefined)
     return { path: checkpointPath, origin: id === undefined ? 'checkpoint_path' : `training.${id}` };
+  needed([whole, 'system.input.warm_start']);
   if (whole !== undefined) return { path: whole, origin: 'system.input.warm_start' };
   const folder = at('hardware', 'paths', 'warm_start');
+  needed([file, 'hardware.files.warm_start']);
+  if (file !== undefined) needed([folder, 'hardware.paths.warm_start']);
   if (file !== undefined && (folder !== undefined || id === undefined || isPlace(file)))
     return { path: folder === undefined || isPlace(file) ? file : under(folder, file), origin: 'hardware.files.warm_start' };
   if (id === undefined) return undefined;
-  const runs = at('hardware', 'paths', 'checkpoints') ?? at('system', 'output', 'checkpoints', 'root');
+  const checkpoints = at('hardware', 'paths', 'checkpoints');
+  const runs = checkpoints ?? at('system', 'output', 'checkpoints', 'root');
+  needed(
+    [idIn(training, id), `training.${id}`],
+    [runs, checkpoints === undefined ? 'system.output.checkpoints.root' : 'hardware.paths.checkpoints'],
+  );
   if (runs === undefined)
     throw new CheckpointConfigError(
       `\`training.${id}\` names a run, but \`hardware.paths.checkpoints\` does not say where runs lie. Set it, or give \`checkpoint_path\`.`,

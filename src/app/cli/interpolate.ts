@@ -7,6 +7,7 @@
  */
 import { CheckpointConfigError } from '../../errors.ts';
 import { didYouMean } from '../../model/suggestions.ts';
+import { refuseMandatory } from '../../pipeline/mandatory.ts';
 
 export interface Values {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -36,7 +37,7 @@ export function interpolateStage(stage: Readonly<Record<string, unknown>>, value
   return Object.fromEntries(
     Object.entries(stage).map(([key, value]) => {
       const path = `${configPath}.${key}`;
-      if (value === '???') throw new CheckpointConfigError(`\`${key}\` still has the placeholder \`???\`: give it a value.`, path);
+      refuseMandatory(value, key, path);
       if (!PLAIN_KEYS.includes(key)) return [key, interpolate(value, values, path)];
       if (typeof value === 'string' && value.includes('${'))
         throw new CheckpointConfigError(
@@ -155,6 +156,7 @@ function resolved(parts: Parts, values: Values, configPath: string, depth: numbe
         reference.split(/[.[\]]+/).filter((step) => step !== ''),
       )
     : undefined;
+  refuseMandatory(found, reference, configPath);
   if (found !== undefined && found !== null) {
     // What is found is gone through again wherever it is referred to.
     if (typeof found === 'object') spend(budget, JSON.stringify(found).length / 100, configPath);

@@ -129,6 +129,13 @@ describe('what could never run is refused before anything does', () => {
     ['lookaround', 'modifier.rename\n    rules: [{pattern: "(?=a)", replacement: b}]', 'rules[0].pattern', 3, 'Lookaround'],
     ['a glob of select', 'modifier.select\n    include: [a]\n    exclude: ["[z"]', 'exclude[0]', 4, 'without its `]`'],
     ['a glob of cast', 'modifier.cast\n    rules: [{names: "{z", dtype: F16}]', 'rules[0].names', 3, 'without its `}`'],
+    [
+      'several globs in a rule of cast',
+      'modifier.cast\n    rules: [{names: ["a*"], dtype: F16}]',
+      'rules[0].names',
+      3,
+      'expected one glob, as text',
+    ],
     ['nothing to freeze', 'modifier.freezing\n    strict: true', 'submodules_to_freeze', 2, 'alias `layers`'],
     ['both names of one list', 'modifier.freezing\n    submodules_to_freeze: [a]\n    layers: [b]', 'layers', 4, 'Keep one of them.'],
     [
@@ -287,6 +294,32 @@ describe('what stands for a reference is read as its option wants it', () => {
   test('a value that is still to be written is an error at its place', async () => {
     const error = read(pipeline('{type: publish, uri: ???}'));
     await expect(error).rejects.toMatchObject({ details: { config_path: 'stages[2].uri', line: 4 } });
+  });
+
+  test.each([
+    [
+      'by a reference',
+      `training: {run_id: ???}\n${pipeline('{type: publish, uri: "/out/${training.run_id}.safetensors"}')}`,
+      'stages[2].uri',
+    ],
+    ['for the id of a run', 'training: {run_id: ???, load_weights_only: true}\nhardware: {paths: {checkpoints: /ck}}\n', 'training.run_id'],
+    ['for the folder of runs', 'training: {run_id: a}\nhardware: {paths: {checkpoints: ???}}\n', 'hardware.paths.checkpoints'],
+    ['for a file', 'training: {load_weights_only: true}\nsystem: {input: {warm_start: ???}}\n', 'system.input.warm_start'],
+    [
+      'for the folder of a file',
+      'training: {load_weights_only: true}\nhardware: {files: {warm_start: a.ckpt}, paths: {warm_start: ???}}\n',
+      'hardware.paths.warm_start',
+    ],
+  ])('so is one that is needed %s', async (_, text, place) => {
+    await expect(read(text)).rejects.toMatchObject({
+      message: expect.stringContaining('is still to be given'),
+      details: { config_path: place },
+    });
+  });
+
+  test('one that nothing needs may be left', async () => {
+    const { stages } = await read(`training: {run_id: ???}\n${pipeline('{type: publish, uri: /x.safetensors}')}`);
+    expect(stages).toHaveLength(3);
   });
 
   test('a location that begins with one of the document counts from there', async () => {

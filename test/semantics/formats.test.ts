@@ -82,7 +82,7 @@ describe('7. Formats: the state dict, first key present decides', () => {
     ['null under the key', dict({ state_dict: null }), ['state_dict', 'None']],
     ['content not a mapping', [1, 2], ['a list']],
     ['content null', null, ['None']],
-    ['a pickled whole module is named as such', { object: 'my.Net', state: dict({}) }, ['my.Net', 'whole module']],
+    ['a pickled whole module is named as such', { object: 'my.Net', state: dict({ _modules: dict({}) }) }, ['my.Net', 'whole module']],
     ['nested wrappers are not searched', dict({ wrapper: dict({ state_dict: WEIGHTS }) }), ['wrapper']],
     ['nothing found: the accepted keys', dict({ foo: 1 }), ['state_dict, model_state_dict, model', 'foo', 'no model checkpoint']],
     ['hint: a key containing "model"', dict({ myModel: 1, x_dict: dict({}) }), ['non-standard']],

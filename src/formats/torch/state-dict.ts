@@ -51,7 +51,7 @@ export function findStateDict(
   const root = dictAt(nodes, tree.root);
   if (root === undefined)
     throw new CheckpointValidationError(
-      `${uri} holds ${describe(nodes[tree.root])}, expected a dict. ${isModule(nodes[tree.root]) ? 'It is a pickled whole module' : 'It is probably no model checkpoint'}: save model.state_dict() instead.`,
+      `${uri} holds ${describe(nodes[tree.root])}, expected a dict. ${isModule(nodes, tree.root) ? 'It is a pickled whole module' : 'It is probably no model checkpoint'}: save model.state_dict() instead.`,
       ['content is no mapping'],
       blamed,
     );
@@ -98,7 +98,7 @@ export function findStateDict(
       continue;
     }
     // What the table knows is data beside the weights, and so is extra state; of others only their code knows.
-    if (isModule(node) && judge(node.module, node.name) !== 'safe' && !EXTRA_STATE.test(name))
+    if (isObject(node) && judge(node.module, node.name) !== 'safe' && !EXTRA_STATE.test(name))
       throw new CheckpointValidationError(
         `${uri}: ${JSON.stringify(name)} is ${describe(node)}, which only running its code could turn into weights. Save state dicts instead.`,
         ['weights depend on an unknown class'],
@@ -112,7 +112,7 @@ export function findStateDict(
   if (weights.length === 0)
     throw notUnderKey(
       tree,
-      `${uri}: the state dict${key === null ? '' : ` under ${key}`} holds no tensor (other values: ${nonTensors.length}).`,
+      `${uri}: the state dict${key === null ? '' : ` under ${key}`} holds no tensor (other values: ${nonTensors.length}).${arrayAdvice(nodes, dict)}`,
       'empty state dict',
     );
   // What the weights lie in is no training state.
@@ -163,7 +163,7 @@ function dictUnder(
   if (dict === undefined)
     throw notUnderKey(
       tree,
-      `${uri}: key ${key} holds ${describe(node)}, expected a dict of tensors.${isModule(node) ? ' It is a pickled whole module: save model.state_dict() instead.' : ''}`,
+      `${uri}: key ${key} holds ${describe(node)}, expected a dict of tensors.${isModule(nodes, value) ? ' It is a pickled whole module: save model.state_dict() instead.' : ''}`,
       `${key} is no mapping`,
       details,
     );
@@ -206,6 +206,7 @@ function noStateDict(tree: ValueTree, top: ReadonlyMap<string, NodeId>, uri: str
   const keys = [...top.keys()];
   const held = keysWithTensors(tree);
   const tensors = keys.filter((key) => isTensor(nodes[top.get(key)!]));
+  const arrays = arrayAdvice(nodes, dictAt(nodes, tree.root)!);
   const odd = keys.filter((key) => !isTensor(nodes[top.get(key)!]));
   const hint =
     keys.length === 0
@@ -214,11 +215,13 @@ function noStateDict(tree: ValueTree, top: ReadonlyMap<string, NodeId>, uri: str
         ? ` Beside ${tensors.length} tensors there is what is none: ${listed(odd.map((key) => `${key} (${describe(nodes[top.get(key)!])})`))}. An empty ${KEY_OPTION} leaves it out.`
         : held.length > 0
           ? keyAdvice(held)
-          : keys.some((key) => /model/i.test(key))
-            ? ' The layout is non-standard: a key names a model.'
-            : keys.some((key) => key.endsWith('_dict'))
-              ? ' The state dict may be nested differently.'
-              : ' It is probably no model checkpoint.';
+          : arrays !== ''
+            ? arrays
+            : keys.some((key) => /model/i.test(key))
+              ? ' The layout is non-standard: a key names a model.'
+              : keys.some((key) => key.endsWith('_dict'))
+                ? ' The state dict may be nested differently.'
+                : ' It is probably no model checkpoint.';
   return new CheckpointValidationError(
     `${uri} has no state dict: expected one of ${STATE_DICT_KEYS.join(', ')}, or nothing but tensors; found ${listed(keys) || 'no keys'}.${hint}`,
     ['no state dict'],
@@ -255,12 +258,32 @@ function describe(node: ValueNode | undefined): string {
   if (node === undefined || node === null) return 'None';
   if (typeof node !== 'object')
     return { boolean: 'a bool', number: 'an int', string: 'a str' }[typeof node as 'boolean' | 'number' | 'string'];
+  if (isArray(node)) return 'a NumPy array';
   if (node.kind === 'object') return `an object of ${node.module}.${node.name}`;
   return node.kind === 'plain' ? `a ${node.class}` : `a ${node.kind}`;
 }
 
-function isModule(node: ValueNode | undefined): node is Extract<ValueNode, { kind: 'object' }> {
+function isObject(node: ValueNode | undefined): node is Extract<ValueNode, { kind: 'object' }> {
   return typeof node === 'object' && node !== null && node.kind === 'object';
+}
+
+/** By what every `torch.nn.Module` keeps, whatever its class. */
+function isModule(nodes: readonly ValueNode[], id: NodeId): boolean {
+  const node = nodes[id];
+  const state = isObject(node) ? dictAt(nodes, node.state) : undefined;
+  return state?.entries.some(([key]) => nodes[key] === '_modules') === true;
+}
+
+/** As NumPy pickles its arrays; not its scalars. */
+function isArray(node: ValueNode | undefined): boolean {
+  return isObject(node) && /^numpy\._?core\./.test(node.module) && (node.name === '_reconstruct' || node.name === '_frombuffer');
+}
+
+/** What to do where arrays of NumPy stand in the place of tensors: a sentence behind another, or nothing. */
+function arrayAdvice(nodes: readonly ValueNode[], { entries }: Dict): string {
+  const arrays = entries.filter(([, value]) => isArray(nodes[value]));
+  if (arrays.length === 0) return '';
+  return ` Arrays of NumPy were found (${arrays.length}: ${listed(arrays.map(([key]) => shownKey(nodes[key])))}): save them as tensors, made by torch.from_numpy.`;
 }
 
 function isFilled(nodes: readonly ValueNode[], id: NodeId | undefined): boolean {

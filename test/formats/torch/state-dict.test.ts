@@ -21,6 +21,20 @@ async function errorOf(root: Pickled): Promise<CheckpointError> {
 }
 
 describe('no state dict', () => {
+  test('an object is called a whole module only where it is one', async () => {
+    const module = await errorOf({ object: 'my.Net', state: dict({ training: true, _modules: dict({}) }) });
+    expect(module.message).toContain('holds an object of my.Net, expected a dict. It is a pickled whole module');
+    const other = await errorOf({ object: 'transformers.TrainingArguments', state: dict({ lr: 1 }) });
+    expect(other.message).toContain('expected a dict. It is probably no model checkpoint: save');
+  });
+
+  test('arrays of NumPy are named, with what to do', async () => {
+    const array: Pickled = { call: 'numpy._core.numeric._frombuffer', args: [{ tuple: [] }, { tuple: [] }] };
+    const says = 'Arrays of NumPy were found (2: w, b): save them as tensors, made by torch.from_numpy.';
+    expect((await errorOf(dict({ w: array, b: array, step: 3 }))).message).toContain(says);
+    expect((await errorOf(dict({ state_dict: dict({ w: array, b: array }) }))).message).toContain(says);
+  });
+
   test('keys that hold tensors are named, with what to do', async () => {
     const error = await errorOf(dict({ net: dict({ a: tensor(0) }), step: 3, ema: dict({ a: tensor(1) }) }));
     expect(error.message).toContain('Tensors are in net, ema: name the one you mean with `state_dict_key`');

@@ -132,7 +132,10 @@ program
   .option('--metrics-port <port>', 'serve Prometheus metrics at /metrics there: port, or address:port')
   .option('--deployment <name>', 'worker deployment that this worker belongs to; with --build-id')
   .option('--build-id <id>', 'its version')
-  .option('--check', 'run none: exit 0 if the worker at --health-port is ready; without it, if one of this machine polls the task queue')
+  .option(
+    '--check',
+    'run none: exit 0 if the worker at --health-port is ready; without it, if one of this machine has asked the server for work in the last minute and a half',
+  )
   .addOption(plugins())
   .action(async (_options, command: Command) => (await import('./commands/worker.ts')).worker(command.optsWithGlobals()));
 

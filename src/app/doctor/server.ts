@@ -1,7 +1,4 @@
 /** The Temporal server that commands would use: reachable, its namespace, who polls, search attributes, clock. Leaves nothing running. */
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '@temporalio/client';
 import { textOf } from '../../errors.ts';
 import { formatCount } from '../../model/text.ts';
@@ -10,7 +7,8 @@ import type { Environment } from '../environment.ts';
 import { findTemporalBinary } from '../temporal/binary.ts';
 import { findExisting, type TemporalAccess } from '../temporal/connect.ts';
 import { registeredAttributes } from '../temporal/search-attributes.ts';
-import { pollersOf } from '../temporal/visibility.ts';
+import { readServerClock } from '../temporal/server-clock.ts';
+import { livePollersOf, pollersOf } from '../temporal/visibility.ts';
 import { clockFinding } from './clock.ts';
 import { fine, problem, remark, warning, type Finding } from './finding.ts';
 
@@ -19,12 +17,8 @@ const KINDS: Readonly<Record<TemporalAccess['kind'], string>> = {
   local: 'on the default local port',
   embedded: 'embedded',
 };
-/** Its own name, so that nobody's work is taken. */
-const CLOCK_QUEUE = 'ckpt-doctor';
 /** Milliseconds for a single question. */
 const DEADLINE = 10_000;
-/** Milliseconds until the server is asked again whether it has noted a poll, mostly the first time. */
-const PAUSE = 50;
 
 export async function serverFindings(environment: Environment): Promise<readonly Finding[]> {
   let access: TemporalAccess | null;
@@ -78,37 +72,15 @@ async function attributesFinding(connection: Connection, namespace: string): Pro
   }
 }
 
-/** Who asks for work is noted by the server with its own time: a poll of our own on a queue of our own, given up after a moment. */
 async function serverClock(connection: Connection, namespace: string): Promise<Finding> {
-  const { workflowService } = connection;
-  const identity = `doctor-${randomUUID()}@${hostname()}`;
-  const taskQueue = { name: CLOCK_QUEUE };
-  const abort = new AbortController();
-  const before = Date.now();
-  const poll = connection.withAbortSignal(abort.signal, () => workflowService.pollActivityTaskQueue({ namespace, taskQueue, identity }));
-  poll.catch(() => undefined);
-  try {
-    for (;;) {
-      const { pollers } = await workflowService.describeTaskQueue({ namespace, taskQueue, taskQueueType: 2 });
-      const after = Date.now();
-      const time = pollers?.find((poller) => poller.identity === identity)?.lastAccessTime;
-      if (time == null) {
-        await sleep(PAUSE);
-        continue;
-      }
-      const other = Number(time.seconds) * 1000 + (time.nanos ?? 0) / 1e6;
-      return clockFinding('the Temporal server', { before, other, after });
-    }
-  } finally {
-    abort.abort();
-    await poll.catch(() => undefined);
-  }
+  return clockFinding('the Temporal server', await readServerClock({ connection, namespace }));
 }
 
-/** The server remembers who asked in the last minutes. */
+/** Who has all hands full of transfers asks for no more of them: of those the server remembers who asked in the last minutes. */
 async function pollerFinding(connection: Connection, namespace: string): Promise<Finding> {
-  const count = async (queue: string): Promise<number> => (await pollersOf({ connection, namespace }, queue)).length;
-  const [light, transfers] = [await count(TASK_QUEUE), await count(TRANSFER_QUEUE)];
+  const place = { connection, namespace };
+  const light = (await livePollersOf(place, TASK_QUEUE)).length;
+  const transfers = (await pollersOf(place, TRANSFER_QUEUE)).length;
   if (light === 0)
     return warning(
       'workers',

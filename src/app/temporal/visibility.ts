@@ -2,7 +2,13 @@
 import { Client, WorkflowNotFoundError } from '@temporalio/client';
 import { mapAtOnce } from '../../io/at-once.ts';
 import type { TemporalAccess } from './connect.ts';
+import { millisecondsOf, readServerClock } from './server-clock.ts';
 
+/** Types of task queues, of the API. */
+const WORKFLOWS = 1;
+const ACTIVITIES = 2;
+/** Milliseconds within which a living worker asks again: the server lets a poll wait for a minute. */
+const POLLED_WITHIN = 90_000;
 /** Runs that the server is asked about at a time. */
 const ASKED_AT_ONCE = 16;
 
@@ -43,11 +49,26 @@ async function firstStart(client: Client, workflowId: string, runId: string): Pr
   return known === null ? 0 : known.startTime.getTime();
 }
 
-/** Identities of the workers that have asked for work in the last minutes. */
-export async function pollersOf({ connection, namespace }: Place, queue: string): Promise<readonly string[]> {
-  // 2: of activities.
-  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType: 2 });
-  return (pollers ?? []).map(({ identity }) => identity ?? '');
+/** Identities of the workers that have asked for activities in the last minutes: also of those that are gone since. */
+export async function pollersOf(place: Place, queue: string): Promise<readonly string[]> {
+  return (await pollsOf(place, queue, ACTIVITIES)).map(({ identity }) => identity);
+}
+
+/** Of those that ask for work now, as a worker does at least once a minute: for workflows, or for activities where it has none. */
+export async function livePollersOf(place: Place, queue: string): Promise<readonly string[]> {
+  const polls = [...(await pollsOf(place, queue, WORKFLOWS)), ...(await pollsOf(place, queue, ACTIVITIES))];
+  if (polls.length === 0) return [];
+  // By the server's clock, which may differ from this one; where it lets nobody poll but workers, by ours.
+  const now = await readServerClock(place).then(
+    ({ other }) => other,
+    () => Date.now(),
+  );
+  return [...new Set(polls.flatMap(({ identity, at }) => (at === null || now - at <= POLLED_WITHIN ? [identity] : [])))];
+}
+
+async function pollsOf({ connection, namespace }: Place, queue: string, taskQueueType: 1 | 2) {
+  const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType });
+  return (pollers ?? []).map(({ identity, lastAccessTime }) => ({ identity: identity ?? '', at: millisecondsOf(lastAccessTime) }));
 }
 
 /** Whether a worker has taken the first task of a workflow: before, its history has the start and that task. */

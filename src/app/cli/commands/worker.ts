@@ -7,7 +7,7 @@ import { readEnvironment, withPlugins, withStorageFile } from '../../environment
 import { serveHealth, type WorkerHealth } from '../../health.ts';
 import { workerStorage } from '../../storage.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
-import { pollersOf } from '../../temporal/visibility.ts';
+import { livePollersOf, pollersOf } from '../../temporal/visibility.ts';
 import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../worker-settings.ts';
 import type { RunningWorker } from '../../worker.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
@@ -91,12 +91,15 @@ async function checkHealth(address: Address): Promise<void> {
   if (!answer.ok) throw new CheckpointError(`The worker at ${url} is not ready: ${text.trim().slice(0, 1000)}`, { retryable: false });
 }
 
-/** And where it has none: a worker is known to the server as `pid@host`, and a container has a host name of its own. */
+/**
+ * And where it has none: a worker is known to the server as `pid@host`, and a container has a host name of its own. One that does transfers
+ * alone asks for none while it has all hands full: there who has asked in the last minutes counts.
+ */
 async function checkPollers(options: OutputOptions, { capacity }: WorkerSettings): Promise<void> {
   const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {
     const queue = capacity.activities > 0 ? TASK_QUEUE : TRANSFER_QUEUE;
-    const pollers = await pollersOf(temporal, queue);
+    const pollers = await (queue === TASK_QUEUE ? livePollersOf(temporal, queue) : pollersOf(temporal, queue));
     if (pollers.some((identity) => identity.endsWith(`@${hostname()}`))) return;
     throw new CheckpointError(
       `No worker of this machine (${hostname()}) polls \`${queue}\` at ${temporal.address}. Start one with \`ckpt worker\`.`,

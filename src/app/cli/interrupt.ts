@@ -1,4 +1,5 @@
 /** Ctrl-C and SIGTERM while a command starts a run and waits for its end: also one that comes while the start is on its way cancels it. */
+import { lostError } from '../temporal/lost.ts';
 import { note } from './output.ts';
 
 export interface Interruption {
@@ -12,7 +13,7 @@ export interface Interruption {
 
 /**
  * Begins before the start is asked for, and ends with `act`. The first signal cancels, and lets the run clean up; a second one ends this process
- * at once.
+ * at once. Where the server goes away meanwhile, the error names the run.
  */
 export async function interruptible<T>(
   what: 'run' | 'batch',
@@ -55,6 +56,8 @@ export async function interruptible<T>(
   process.on('SIGINT', handle).on('SIGTERM', handle);
   try {
     return await act({ cancelled, asked: () => interrupted, started });
+  } catch (error) {
+    throw lostError(error, { what, workflowId });
   } finally {
     process.off('SIGINT', handle).off('SIGTERM', handle);
   }

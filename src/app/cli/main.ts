@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** `ckpt`: exit 0 success, 1 the pipeline failed, 2 the command or configuration is wrong. */
 import { Argument, Command, CommanderError, Option } from 'commander';
-import { CheckpointConfigError, reportOf } from '../../errors.ts';
+import { CheckpointConfigError, isCheckpointError, reportOf } from '../../errors.ts';
 import { packageVersion } from '../../io/package-version.ts';
 import { FORMATS } from '../../model/header.ts';
+import { lostError } from '../temporal/lost.ts';
 import { isNamespaceMissing, namespaceError } from '../temporal/namespace.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
@@ -313,9 +314,9 @@ process.removeAllListeners('warning');
 let running = program;
 program.hook('preAction', (_, command) => void (running = command));
 
-/** Any call to a server may find that the namespace is not there. */
+/** Any call to a server may find that the namespace is not there, or the server no more. */
 async function explained(error: unknown): Promise<unknown> {
-  if (!isNamespaceMissing(error)) return error;
+  if (!isNamespaceMissing(error)) return isCheckpointError(error) ? error : lostError(error);
   return namespaceError(error, (await import('../temporal/connect.ts')).configuredNamespace());
 }
 

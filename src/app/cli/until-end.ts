@@ -1,6 +1,7 @@
 /** Waiting for the end of a run: one that was asked to end goes on for ever without a worker. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckpointTimeoutError, isCheckpointError } from '../../errors.ts';
+import type { TemporalAccess } from '../temporal/connect.ts';
 import type { RunningWorker } from '../worker.ts';
 import type { Interruption } from './interrupt.ts';
 import { note } from './output.ts';
@@ -21,18 +22,21 @@ interface Followed<T> {
   /** The worker of this process; null where others take its work. */
   readonly worker: RunningWorker | null;
   readonly interruption: Interruption;
+  /** Of the server. */
+  readonly gone: TemporalAccess['gone'];
   readonly settled: () => Promise<T>;
   readonly status: () => Promise<unknown>;
 }
 
 /** How a run of this command has ended, which Ctrl-C asks for. */
-export async function untilOurEnd<T>({ workflowId, worker, interruption, settled, status }: Followed<T>): Promise<T> {
+export async function untilOurEnd<T>({ workflowId, worker, interruption, gone, settled, status }: Followed<T>): Promise<T> {
   const ended = new AbortController();
   return Promise.race([
     settled(),
     worker === null
       ? interruption.cancelled.then(() => noWorkerEnds(workflowId, status, ended.signal))
       : worker.ended.then(() => Promise.reject(new Error('the worker stopped'))),
+    ...(gone === null ? [] : [gone(ended.signal)]),
   ]).finally(() => ended.abort());
 }
 

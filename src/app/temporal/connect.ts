@@ -23,6 +23,8 @@ export interface TemporalAccess {
   readonly stays: boolean;
   /** Variables in which a process differs whose worker is up at the same embedded server. */
   readonly differsIn: readonly string[];
+  /** Of an embedded server that this command holds: rejects with a `CheckpointError` once its process is gone. Null: who keeps the server up brings it back. */
+  readonly gone: ((signal: AbortSignal) => Promise<never>) | null;
   close(): Promise<void>;
 }
 
@@ -52,7 +54,7 @@ export async function connectTemporal({
   try {
     const uiUrl = environment.uiUrl ?? server.uiUrl;
     const access = await accessOf(
-      { kind: 'embedded', stays: server.stays, address: server.address, uiUrl, namespace, differsIn: server.differsIn },
+      { kind: 'embedded', stays: server.stays, address: server.address, uiUrl, namespace, differsIn: server.differsIn, gone: server.gone },
       () => server.release(),
     );
     const { registerAttributes } = await import('./search-attributes.ts');
@@ -103,6 +105,7 @@ async function connectOther(log: (line: string) => void, environment: Environmen
       kind: 'configured',
       stays: true,
       differsIn: [],
+      gone: null,
       connection,
       nativeOptions,
       namespace,
@@ -117,12 +120,12 @@ async function connectOther(log: (line: string) => void, environment: Environmen
 }
 
 async function accessOf(
-  found: Pick<TemporalAccess, 'kind' | 'stays' | 'address' | 'uiUrl' | 'namespace'> & Partial<Pick<TemporalAccess, 'differsIn'>>,
+  found: Pick<TemporalAccess, 'kind' | 'stays' | 'address' | 'uiUrl' | 'namespace'> & Partial<Pick<TemporalAccess, 'differsIn' | 'gone'>>,
   release: () => Promise<void> = async () => undefined,
 ): Promise<TemporalAccess> {
   const { address } = found;
   const connection = await connect({ address }, address);
-  return { differsIn: [], ...found, connection, nativeOptions: { address }, close: () => connection.close().finally(release) };
+  return { differsIn: [], gone: null, ...found, connection, nativeOptions: { address }, close: () => connection.close().finally(release) };
 }
 
 /** Of Temporal's configuration; the clients' default where it names none. */

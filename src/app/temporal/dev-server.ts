@@ -18,6 +18,7 @@ import { makeFolder } from '../../io/local/folders.ts';
 import { endTogether } from '../end-together.ts';
 import { differencesOf, type Environment, type Reach } from '../environment.ts';
 import { findTemporalBinary } from './binary.ts';
+import { SERVER_GONE } from './lost.ts';
 import { processMark } from './process-mark.ts';
 
 /** Not Temporal's default ports: who finds a server there takes it for one that stays, and this one goes with its last command. */
@@ -28,6 +29,8 @@ const READY_TIMEOUT = 60_000;
 const STOP_TIMEOUT = 5000;
 const ENDING_LONGEST = 60_000;
 const START_ATTEMPTS = 3;
+/** Milliseconds between looks for the process of the server. */
+const LOOK = 1000;
 /** What the server prints once it serves. */
 const READY = 'Temporal Server:';
 
@@ -89,6 +92,8 @@ export interface DevServer {
   readonly stays: boolean;
   /** Variables in which a process differs whose worker is up here: it would take this one's stages, and this one its. */
   readonly differsIn: readonly string[];
+  /** Rejects with a `CheckpointError` once its process is gone, which nobody who holds a lease has asked for. */
+  gone(signal: AbortSignal): Promise<never>;
   /** Gives the lease up; the last one stops the server. */
   release(): Promise<void>;
 }
@@ -114,6 +119,7 @@ export async function acquireDevServer({ log, environment, meanwhile, keeps = fa
     pid: server.pid,
     stays: server.stays,
     differsIn: server.differsIn,
+    gone: (signal) => untilGone(server.pid, folder, signal),
     release: () =>
       locked(folder, async () => {
         await rm(lease, { force: true });
@@ -126,6 +132,15 @@ export async function acquireDevServer({ log, environment, meanwhile, keeps = fa
         await writeRecord(folder, { pid, port, uiPort, endingSince: Date.now() });
       }),
   };
+}
+
+async function untilGone(pid: number, folder: string, signal: AbortSignal): Promise<never> {
+  while (!signal.aborted && (await isTemporal(pid))) await sleep(LOOK, undefined, { signal }).catch(() => undefined);
+  if (signal.aborted) return new Promise(() => undefined);
+  throw new CheckpointError(
+    `The embedded Temporal server (process ${pid}) has ended by itself, or somebody has ended it. Its log: ${join(folder, 'server.log')}. What it knew is on the disk: the next command brings it up again (\`ckpt dev\` keeps it), and what runs goes on where it was.`,
+    { retryable: false, details: { reason: SERVER_GONE, pid } },
+  );
 }
 
 /** The server of a record whose process lives and is to go on; null otherwise, a damaged record included. */

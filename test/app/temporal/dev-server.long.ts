@@ -238,3 +238,15 @@ test.each(['', '{', 'null', '{"pid":"x"}'])('a damaged record (%j) is no server'
   await writeFile(join(state, 'server.json'), text);
   expect(await runningServer(state)).toBeNull();
 });
+
+test('a server that is killed is missed by who holds it, and the next one brings it up again', async () => {
+  const own = await acquireDevServer({ log: () => undefined, environment });
+  const over = new AbortController();
+  const gone = own.gone(over.signal);
+  process.kill(own.pid, 'SIGKILL');
+  await expect(gone).rejects.toMatchObject({ code: 'CheckpointError', details: { reason: 'server_gone', pid: own.pid } });
+  const other = await holder();
+  expect(other.server).not.toBe(own.pid);
+  await other.release();
+  await own.release();
+});

@@ -89,6 +89,7 @@ async function follow({ temporal, batch, started, worker, interruption }: Follow
     workflowId,
     worker,
     interruption,
+    gone: temporal.gone,
     settled: () => batch.settled(started),
     status: () => batch.status(started),
   }).finally(() => {

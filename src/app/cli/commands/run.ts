@@ -86,6 +86,7 @@ async function follow({ temporal, client, document, started, worker, interruptio
     workflowId,
     worker,
     interruption,
+    gone: temporal.gone,
     settled: () => client.settled(started),
     status: () => client.status(started),
   }).finally(() => {

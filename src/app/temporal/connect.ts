@@ -30,6 +30,8 @@ export interface TemporalAccess {
 
 interface Search {
   readonly log: (line: string) => void;
+  /** Takes a line for people about what takes a while. */
+  readonly note?: (line: string) => void;
   /** This command keeps an embedded server, and a worker, up until it is stopped. */
   readonly keeps?: boolean;
   /** This command runs a worker of its own, where the server is ours; default: true. */
@@ -42,6 +44,7 @@ interface Search {
 /** The configured server; else the embedded one of another command; else one on the default local port; else one brought up for this command. */
 export async function connectTemporal({
   log,
+  note,
   keeps = false,
   hasWorker = true,
   meanwhile,
@@ -50,7 +53,7 @@ export async function connectTemporal({
   const found = await connectOther(log, environment);
   if (found !== null) return found;
   const namespace = configuredNamespace();
-  const server: DevServer = await acquireDevServer({ log, environment, keeps, hasWorker, meanwhile });
+  const server: DevServer = await acquireDevServer({ log, note, environment, keeps, hasWorker, meanwhile });
   try {
     const uiUrl = environment.uiUrl ?? server.uiUrl;
     const access = await accessOf(

@@ -60,6 +60,8 @@ const SERVER_ARGS = [
 
 interface BringUp {
   readonly log: (line: string) => void;
+  /** Takes a line for people. */
+  readonly note?: ((line: string) => void) | undefined;
   readonly environment: Environment;
   /** Called when a server has been started and is not up yet. */
   readonly meanwhile?: (() => void) | undefined;
@@ -98,13 +100,20 @@ export interface DevServer {
   release(): Promise<void>;
 }
 
-export async function acquireDevServer({ log, environment, meanwhile, keeps = false, hasWorker = true }: Acquisition): Promise<DevServer> {
+export async function acquireDevServer({
+  log,
+  note,
+  environment,
+  meanwhile,
+  keeps = false,
+  hasWorker = true,
+}: Acquisition): Promise<DevServer> {
   const folder = environment.stateFolder;
   await makeFolder(join(folder, 'leases')).catch(rejectUnwritable(folder));
   const lease = join(folder, 'leases', String(process.pid));
   const server = await locked(folder, async () => {
     const living = await runningServer(folder);
-    const found = living ?? (await start({ log, environment, meanwhile }));
+    const found = living ?? (await start({ log, note, environment, meanwhile }));
     const stays = await isKept(folder);
     const others = (await leases(folder)).filter(({ living, reach }) => living && reach !== null);
     const differsIn = [...new Set(others.flatMap(({ reach }) => differencesOf(environment.reach, reach!)))];
@@ -190,8 +199,8 @@ function parseRecord(text: string): ServerRecord | null {
   }
 }
 
-async function start({ log, environment, meanwhile = () => undefined }: BringUp): Promise<ServerRecord> {
-  const program = await findTemporalBinary({ log, environment });
+async function start({ log, note, environment, meanwhile = () => undefined }: BringUp): Promise<ServerRecord> {
+  const program = await findTemporalBinary({ log, note, environment });
   const folder = environment.stateFolder;
   await waitForEnd(folder);
   await removeDeadLocks(folder);

@@ -30,7 +30,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
   const health = settings.health === null ? null : await serveHealth(settings.health, async (look) => running?.health(look) ?? STARTING);
   try {
     const environment = withPlugins(withStorageFile(readEnvironment(), options.storage), options.plugins);
-    const temporal = await connectTemporal({ log: logger(options), keeps: true, environment, meanwhile: loadSdk });
+    const temporal = await connectTemporal({ log: logger(options), note, keeps: true, environment, meanwhile: loadSdk });
     try {
       checkAlike(temporal);
       running = await start(temporal, options, settings);

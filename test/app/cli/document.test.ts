@@ -329,7 +329,7 @@ describe('what stands for a reference is read as its option wants it', () => {
     ],
   ])('so is one that is needed %s', async (_, text, place) => {
     await expect(read(text)).rejects.toMatchObject({
-      message: expect.stringContaining('is still to be given'),
+      message: expect.stringContaining('still has the placeholder'),
       details: { config_path: place },
     });
   });

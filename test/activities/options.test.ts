@@ -33,7 +33,7 @@ test('no key of a mapping is lost without a word', () => {
 test.each<[string, JsonObject, string]>([
   ['source.local', { path: 'x.pt' }, '`stages[2].path` is the relative location "x.pt"'],
   ['sink.publish', { uri: './x.safetensors' }, '`stages[2].uri` is the relative location'],
-  ['source.local', { uri: `/${'x'.repeat(1_000_000)}` }, 'at most 1800 are taken'],
+  ['source.local', { uri: `/${'x'.repeat(1_000_000)}` }, 'the limit is 1800'],
   ['loader.cold_start', { target: 't.pt' }, '`stages[2].target` is the relative location'],
   ['source.local', { path: 5 }, 'source.local: option `path`'],
 ])('%s with options that somebody changes while the run waits: locations as at its start', async (type, options, message) => {

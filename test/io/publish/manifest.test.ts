@@ -134,7 +134,8 @@ describe('one that somebody else has written', () => {
     const output = pathToFileURL(join(folder, 'own.safetensors')).href;
     const elsewhere = pathToFileURL(join(folder, 'elsewhere.safetensors')).href;
     const files = destinationOf(await ownStorage(), output);
-    const manifest = { ...base, version: 1, uri: elsewhere } as const;
+    const identity = await files.write(output, 'abc');
+    const manifest = { ...base, version: 1, uri: elsewhere, identity } as const;
     await renewRecipe(files, output, manifest, { recipe: { sha256: 'r', inputs: [] }, token: 'test' });
     expect(await readManifest(files, output)).toMatchObject({ uri: output, recipe: { sha256: 'r' } });
     expect(await readManifest(files, elsewhere)).toBeNull();

@@ -96,10 +96,12 @@ export function textPlaces(expected = 0): TextPlaces {
   };
 }
 
+const { imul } = Math;
+
 /** FNV-1a over the characters, mixed so that its low bits depend on all of them. */
 function digestOf(text: string): number {
   let digest = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) digest = Math.imul(digest ^ text.charCodeAt(at), 0x01000193);
-  digest = Math.imul(digest ^ (digest >>> 15), 0x85ebca6b);
+  for (let at = 0; at < text.length; at++) digest = imul(digest ^ text.charCodeAt(at), 0x01000193);
+  digest = imul(digest ^ (digest >>> 15), 0x85ebca6b);
   return digest ^ (digest >>> 13);
 }

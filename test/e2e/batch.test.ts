@@ -108,35 +108,6 @@ test(
 );
 
 test(
-  'runs that end where a page ends; keys of any script and length; rows of many kilobytes',
-  async () => {
-    await items(40);
-    const key = (index: number): string => `${index}/${'模型😀'.repeat(300)}/ü ${index}`;
-    const rows = Array.from({ length: 40 }, (_, index) => ({
-      uri: join(folder, 'in', index % 2 === 0 ? 'sub' : '', `model-${index}.safetensors`),
-      key: key(index),
-      note: 'x'.repeat(10_000),
-      n: `${index}`,
-    }));
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
-    await worker.runUntil(async () => {
-      const stages = batch().pipeline.stages.map((stage) =>
-        stage.type === 'sink.publish' ? { ...stage, uri: join(folder, 'out', '${item.n}.safetensors') } : stage,
-      );
-      // Such rows come to some twenty in a page.
-      for (const after of [19, 20, 21, 22]) {
-        const handle = await start(batch({ items: rows, pipeline: { stages }, max_concurrent: 8, continue_after: after }));
-        const result = (await handle.result()) as BatchResult;
-        expect(result).toMatchObject({ status: 'completed', total: 40, failed: 0 });
-        expect(result.completed + result.unchanged).toBe(40);
-        expect((await outcomesOf(result)).map(({ item }) => item)).toEqual(rows.map((row) => row.key));
-      }
-    });
-  },
-  LONG,
-);
-
-test(
   'a document or a place that is wrong fails the batch and leaves results of what had ended',
   async () => {
     await items(3);

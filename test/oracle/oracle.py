@@ -354,7 +354,7 @@ def float4(folder):
     values = {"scale": torch.ones(2), "rows": wide.reshape(6, 4)[2:4], "wide": wide}
     torch.save(collections.OrderedDict(values), f"{folder}/float4.pt")
     alone = wide.view(torch.uint8).reshape(6, 4)[2:4].clone().view(torch.float4_e2m1fn_x2)
-    save_file({**values, "rows": alone}, f"{folder}/float4.safetensors")
+    save_file({**values, "rows": alone}, f"{folder}/float4.safetensors", metadata={"format": "pt"})
 
 
 def many(path, count):

@@ -4,15 +4,14 @@ import { open } from 'node:fs/promises';
 
 const MEBI = 1024 * 1024;
 
-/** Writes a safetensors file of `count` tensors of `mebibytes` each. */
+/** Writes a safetensors file of `count` tensors of `mebibytes` each, byte for byte as it is published again. */
 export async function writeLargeSafetensors(path: string, count: number, mebibytes: number): Promise<void> {
   const size = mebibytes * MEBI;
-  const header = Object.fromEntries(
-    Array.from({ length: count }, (_, index) => [
-      `layers.${String(index).padStart(4, '0')}.weight`,
-      { dtype: 'F32', shape: [mebibytes, 1024, 256], data_offsets: [index * size, (index + 1) * size] },
-    ]),
-  );
+  const tensors = Array.from({ length: count }, (_, index) => [
+    `layers.${String(index).padStart(4, '0')}.weight`,
+    { dtype: 'F32', shape: [mebibytes, 1024, 256], data_offsets: [index * size, (index + 1) * size] },
+  ]);
+  const header = { __metadata__: { format: 'pt' }, ...(Object.fromEntries(tensors) as object) };
   const json = Buffer.from(JSON.stringify(header));
   const text = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]);
   const length = Buffer.alloc(8);

@@ -297,9 +297,11 @@ test(
   LONG,
 );
 
+/** Once it is what it is to be: one that is stopped before holds up its parent, which waits for that. */
 function childOf(parent: number): number | undefined {
-  const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(parent)], { encoding: 'utf8' });
-  return stdout.trim() === '' ? undefined : Number.parseInt(stdout, 10);
+  const { stdout } = spawnSync('ps', ['-o', 'pid=,args=', '--ppid', String(parent)], { encoding: 'utf8' });
+  const line = stdout.split('\n').find((each) => each.includes('replay-process'));
+  return line === undefined ? undefined : Number.parseInt(line, 10);
 }
 
 /** Not merely known to the system until its exit code is asked for. */

@@ -135,7 +135,8 @@ export async function acquireDevServer({
         const all = await leases(folder);
         for (const { path, living } of all) if (!living) await rm(path, { force: true });
         if (all.some(({ living }) => living)) return;
-        const { pid, port, uiPort } = server;
+        // Where ours was killed, another command has brought up the one that is there now.
+        const { pid, port, uiPort } = (await runningServer(folder)) ?? server;
         if (!(await isTemporal(pid))) return rm(join(folder, 'server.json'), { force: true });
         tell(pid, 'SIGTERM');
         await writeRecord(folder, { pid, port, uiPort, endingSince: Date.now() });

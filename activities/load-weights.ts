@@ -6,6 +6,7 @@ import { listIn } from '../src/model/json.ts';
 import type { Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/model/text.ts';
+import { withWarnings } from '../src/model/warnings.ts';
 import { checkFill, loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';
@@ -112,7 +113,7 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
   if (loaded.plan.tensors.length === 0) throw nothingLeft(header, loaded.skipped);
   const { warnings: ofHeader, ...more } = (await rules.metadata?.(header)) ?? {};
   const incomplete = rules.fillByDefault && options.fill === undefined ? unfilled(target, loaded) : [];
-  const warnings = [...listIn(context.metadata['warnings']), ...loaded.warnings, ...incomplete, ...listIn(ofHeader)].slice(-20);
+  const warnings = withWarnings(context.metadata, [...loaded.warnings, ...incomplete, ...listIn(ofHeader)]);
   const plan = withRecord(loaded.plan, completeRecord(loaded));
   return {
     context: {

@@ -4,6 +4,7 @@ import { inSlices } from '../src/io/breath.ts';
 import { listIn } from '../src/model/json.ts';
 import { FROZEN_KEY, type Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
+import { withWarnings } from '../src/model/warnings.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefEntry, briefList, withRecord } from '../src/transform/record.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
@@ -49,7 +50,12 @@ export async function modifyPlan(
     ...(plan.frozen.length === 0 ? {} : briefList(FROZEN_KEY, 'num_frozen', plan.frozen)),
     ...(done.warnings === undefined || done.warnings.length === 0
       ? {}
-      : { warnings: [...listIn(context.metadata['warnings']), ...done.warnings.map((text) => text.slice(0, 300))].slice(-20) }),
+      : {
+          warnings: withWarnings(
+            context.metadata,
+            done.warnings.map((text) => text.slice(0, 300)),
+          ),
+        }),
     ...done.metadata,
   };
   const reference = await workspace.putJson(plan);

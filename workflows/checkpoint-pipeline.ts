@@ -18,7 +18,7 @@ import {
 } from '@temporalio/workflow';
 import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
-import { listIn } from '../src/model/json.ts';
+import { withWarnings } from '../src/model/warnings.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
 import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
@@ -237,7 +237,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
     return (thrown) => {
       const { message } = reportOfFailure(thrown);
       const text = `${history[index]!.type} has perhaps left a partial output behind, as clearing up failed: ${message}`;
-      note({ warnings: [...listIn(context.metadata['warnings']), text.slice(0, 500)].slice(-20) });
+      note({ warnings: withWarnings(context.metadata, [text.slice(0, 500)]) });
     };
   }
 

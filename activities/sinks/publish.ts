@@ -29,9 +29,9 @@ import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publis
 import { withdraw, withdrawShards, wroteAll } from '../../src/io/publish/withdraw.ts';
 import { checkOutput } from '../../src/io/storage/storage.ts';
 import { FORMATS } from '../../src/model/header.ts';
-import { listIn } from '../../src/model/json.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
 import { formatBytes, formatCount, parseBytes } from '../../src/model/text.ts';
+import { withWarnings } from '../../src/model/warnings.ts';
 import { refusedBy } from '../option-checks.ts';
 import { keepPublished } from '../published.ts';
 import { defineStage, type StageCall } from '../stage.ts';
@@ -297,7 +297,12 @@ function outcome(
     ...(overflowed === 0 ? {} : { num_overflowed: overflowed }),
     ...(warnings.length === 0
       ? {}
-      : { warnings: [...listIn(context.metadata['warnings']), ...warnings.map((text) => text.slice(0, 300))].slice(-20) }),
+      : {
+          warnings: withWarnings(
+            context.metadata,
+            warnings.map((text) => text.slice(0, 300)),
+          ),
+        }),
     ...(dropped.length === 0
       ? {}
       : {

@@ -3,7 +3,7 @@
  *
  * It starts and watches runs that `ckpt worker` works on; it loads neither a worker nor a storage SDK.
  */
-export { CheckpointClient, type ClientSettings, type ClientSource, type PipelineProgress } from './app/client.ts';
+export { CheckpointClient, type ClientSettings, type ClientSource } from './app/client.ts';
 export type { CheckpointBatches } from './app/batch-client.ts';
 export type { AppliedSchedule, Backfilled, BackfillRange, CheckpointSchedules, Triggered } from './app/schedule-client.ts';
 export type { StartSettings } from './app/runs.ts';
@@ -14,9 +14,11 @@ export type {
   AttemptRecord,
   OnError,
   PipelineInput,
+  PipelineProgress,
   PipelineResult,
   Resolution,
   Resolved,
+  Retrying,
   RetrySpec,
   RunStatus,
   StageRecord,

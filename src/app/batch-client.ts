@@ -11,8 +11,9 @@ import {
   type BatchResult,
   type ContinuedBatch,
 } from '../pipeline/batch.ts';
-import { retryingOf, waitingOf } from './batch-look.ts';
+import { waitingOf } from './batch-look.ts';
 import { rejectNotFound } from './failures.ts';
+import { retryingOf } from './pending.ts';
 import { Runs, type Ended, type StartSettings } from './runs.ts';
 import { idOf, randomPart, type Run, type StartedRun, type Work } from './start.ts';
 
@@ -28,12 +29,6 @@ export function retryId(batch: string): string {
 
 /** Batches on a Temporal server whose workers are `ckpt worker`. */
 export class CheckpointBatches extends Runs<BatchInput, BatchResult, BatchProgress> {
-  /** With what the server tells beside it of one that is going on. */
-  override async status(run: Run): Promise<BatchProgress> {
-    const result = await super.status(run);
-    return this.progress(result, await this.describe(run));
-  }
-
   /** Starts no more items until `resume`. */
   async pause(batch: Run): Promise<void> {
     await this.#signal(batch, PAUSE_SIGNAL);

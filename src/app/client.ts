@@ -17,6 +17,7 @@ import {
   RESOLVE_UPDATE,
   TASK_QUEUE,
   type PipelineInput,
+  type PipelineProgress,
   type PipelineResult,
   type Resolution,
   type Resolved,
@@ -24,6 +25,7 @@ import {
 } from '../pipeline/contract.ts';
 import { CheckpointBatches } from './batch-client.ts';
 import { reportOfCause } from './failures.ts';
+import { retryingOf, transferOf } from './pending.ts';
 import { Runs, type Ended } from './runs.ts';
 import { CheckpointSchedules } from './schedule-client.ts';
 import type { Access, Run, Work } from './start.ts';
@@ -40,11 +42,6 @@ export interface ClientSettings {
 
 /** A client of Temporal's, or a connection to make one of. */
 export type ClientSource = { readonly client: Client } | { readonly connection: ConnectionLike; readonly namespace?: string };
-
-/** How a run stands, and the bytes of the transfer that is under way. */
-export interface PipelineProgress extends PipelineResult {
-  readonly transfer: TransferProgress | null;
-}
 
 /**
  * Runs of pipelines on a Temporal server whose workers are `ckpt worker`.
@@ -119,7 +116,8 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
   }
 
   protected override progress(result: PipelineResult, description: WorkflowExecutionDescription): PipelineProgress {
-    return { ...result, transfer: transferOf(description) };
+    if (description.status.name !== 'RUNNING') return { ...result, transfer: null, retrying: null };
+    return { ...result, transfer: transferOf(description), retrying: retryingOf(description) };
   }
 }
 
@@ -151,12 +149,4 @@ class EndingAccess implements Access {
     this.#client = null;
     this.#ending.abort();
   }
-}
-
-/** What the last heartbeat of the pending activity says. */
-function transferOf({ raw }: WorkflowExecutionDescription): TransferProgress | null {
-  const data = raw.pendingActivities?.[0]?.heartbeatDetails?.payloads?.[0]?.data ?? null;
-  const details = data === null ? null : (JSON.parse(Buffer.from(data).toString('utf8')) as Partial<TransferProgress> | null);
-  const { offset, size } = details ?? {};
-  return typeof offset === 'number' && typeof size === 'number' ? { offset, size } : null;
 }

@@ -92,9 +92,11 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
   }
 
   /** How a run stands; one that has ended tells it without a worker. `CheckpointNotFoundError` where there is no such run. */
-  async status(run: Run): Promise<Result> {
+  async status(run: Run): Promise<Progress> {
     const { status } = await this.describe(run);
-    return status.name === 'RUNNING' ? this.query(run) : this.settled(run);
+    const result = await (status.name === 'RUNNING' ? this.query(run) : this.settled(run));
+    // It may have ended meanwhile.
+    return this.progress(result, await this.describe(run));
   }
 
   /** How a run stands whenever that changes, up to its end, whatever that is. */

@@ -7,7 +7,7 @@
 import type { ErrorReport, JsonObject } from '../errors.ts';
 import type { BlobReference } from '../model/context.ts';
 import { within } from '../model/text.ts';
-import type { PipelineInput } from './contract.ts';
+import type { PipelineInput, Retrying } from './contract.ts';
 
 export const BATCH_WORKFLOW = 'checkpointBatch';
 export const PAUSE_SIGNAL = 'pause';
@@ -196,15 +196,6 @@ export interface BatchResult {
   readonly rate: number | null;
   readonly seconds_left: number | null;
   readonly error: ErrorReport | null;
-}
-
-/** Work of a batch that is tried again, by its last failure. */
-export interface Retrying {
-  readonly activity: string;
-  /** Of the attempt that is under way or comes next. */
-  readonly attempt: number;
-  /** Perhaps cut. */
-  readonly error: string;
 }
 
 /** How a batch stands, with what is seen from outside of it. */

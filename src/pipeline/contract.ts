@@ -240,3 +240,20 @@ export interface TransferProgress {
   /** Bytes in all. */
   readonly size: number;
 }
+
+/** Work that is tried again, by its last failure. */
+export interface Retrying {
+  /** Of a pipeline mostly a stage, by its type. */
+  readonly activity: string;
+  /** Of the attempt that is under way or comes next. */
+  readonly attempt: number;
+  /** Perhaps cut. */
+  readonly error: string;
+}
+
+/** How a run stands, with what is seen from outside of it. */
+export interface PipelineProgress extends PipelineResult {
+  /** Bytes of the transfer that is under way. */
+  readonly transfer: TransferProgress | null;
+  readonly retrying: Retrying | null;
+}

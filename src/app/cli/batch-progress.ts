@@ -1,5 +1,6 @@
 /** How a batch gets on, while a command waits for it: a bar on a terminal, elsewhere a line now and then; always on stderr. */
 import type { BatchProgress, BatchResult } from '../../pipeline/batch.ts';
+import { retryingText } from './progress.ts';
 
 /** Milliseconds between looks on a terminal. */
 const LOOK = 1000;
@@ -59,7 +60,7 @@ export function progressLine(now: BatchResult): string {
 /** What holds a batch up, or waits for somebody, each in a line. */
 export function heldUp({ retrying, waiting }: Partial<Pick<BatchProgress, 'retrying' | 'waiting'>>): readonly string[] {
   return [
-    ...(retrying == null ? [] : [`retrying ${retrying.activity} (attempt ${retrying.attempt}): ${retrying.error.replaceAll(/\s+/g, ' ')}`]),
+    ...(retrying == null ? [] : [retryingText(retrying)]),
     ...(waiting == null || waiting.count === 0
       ? []
       : [

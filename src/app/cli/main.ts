@@ -157,7 +157,7 @@ program
 program
   .command('status')
   .argument('<workflow-id>')
-  .description('stages, outputs and error of a run')
+  .description('stages, progress, outputs and error of a run')
   .addOption(json())
   .action(async (id: string, _options, command: Command) => (await import('./commands/status.ts')).status(id, command.optsWithGlobals()));
 

@@ -2,8 +2,9 @@
 import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
 import { formatBytes, formatCount } from '../../model/text.ts';
 import { advise } from '../../pipeline/composition.ts';
-import type { PipelineInput, PipelineResult } from '../../pipeline/contract.ts';
+import type { PipelineInput, PipelineProgress, PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
+import { retryingText, transferText } from './progress.ts';
 import { inLines, oneLine, visible, visibleJson } from './visible.ts';
 import { indented, widthOf } from './wrap.ts';
 
@@ -104,9 +105,9 @@ const COLORS: Readonly<Record<string, Color>> = {
   waiting: 'yellow',
 };
 
-/** The stage table, what was published, what was left out and why, warnings, and the link. */
+/** The stage table, how far the run is, what was published, what was left out and why, warnings, and the link. */
 export function resultText(
-  given: PipelineResult,
+  given: PipelineResult & Partial<PipelineProgress>,
   link: string | null,
   paint: Paint = paintFor(process.stdout),
   columns = widthOf(process.stdout),
@@ -124,10 +125,14 @@ export function resultText(
     `  manifest ${o.manifest}`,
     ...(o.report === undefined ? [] : [`  report ${o.report}`]),
   ]);
+  // Their own ends of lines are blanks here.
+  const { transfer, retrying } = given;
+  const now = [...(transfer == null ? [] : [transferText(transfer)]), ...(retrying == null ? [] : [retryingText(retrying)])];
   const unreported = result.metadata['report_error'];
   return [
     `Pipeline ${result.workflow_id}: ${paint(COLORS[result.status] ?? 'bold', result.status)}`,
     ...rows,
+    ...now.map((line) => indented(line, 2, columns)),
     ...outputs,
     ...(typeof unreported === 'string' ? [`  no report: ${unreported}`] : []),
     ...leftOutText(result.metadata, columns),

@@ -1,6 +1,6 @@
-/** The progress bar of a transfer: on a terminal only, on stderr. */
+/** How far a run is: in words, and as the bar of a transfer, which is on a terminal only, on stderr. */
 import { formatBytes } from '../../model/text.ts';
-import type { TransferProgress } from '../../pipeline/contract.ts';
+import type { Retrying, TransferProgress } from '../../pipeline/contract.ts';
 
 const WIDTH = 30;
 
@@ -32,9 +32,21 @@ function isOther(before: TransferProgress, now: TransferProgress): boolean {
 }
 
 function lineOf(first: Seen, { offset, size, at }: Seen): string {
-  const share = size === 0 ? 1 : offset / size;
-  const bar = '█'.repeat(Math.round(share * WIDTH)).padEnd(WIDTH, '░');
-  const done = `${bar} ${Math.floor(share * 100)}%  ${formatBytes(offset)} of ${formatBytes(size)}`;
+  const bar = '█'.repeat(Math.round(shareOf({ offset, size }) * WIDTH)).padEnd(WIDTH, '░');
+  const done = `${bar} ${transferText({ offset, size })}`;
   const rate = (offset - first.offset) / Math.max(0.001, (at - first.at) / 1000);
   return rate === 0 ? done : `${done}  ${formatBytes(rate)}/s  ${Math.ceil((size - offset) / rate)} s left`;
+}
+
+/** `35%  1.2 GiB of 3.4 GiB` */
+export function transferText(progress: TransferProgress): string {
+  return `${Math.floor(shareOf(progress) * 100)}%  ${formatBytes(progress.offset)} of ${formatBytes(progress.size)}`;
+}
+
+function shareOf({ offset, size }: TransferProgress): number {
+  return size === 0 ? 1 : offset / size;
+}
+
+export function retryingText({ activity, attempt, error }: Retrying): string {
+  return `retrying ${activity} (attempt ${attempt}): ${error.replaceAll(/\s+/g, ' ')}`;
 }

@@ -70,6 +70,16 @@ test('a report that was not written is told where its place would be', () => {
   ]);
 });
 
+test('how far a run is, and what it tries again', () => {
+  const going = { ...RESULT, status: 'running' as const, metadata: {}, stages: [] };
+  const retrying = { activity: 'sink.publish', attempt: 3, error: 'the store\nis away' };
+  expect(resultText({ ...going, transfer: { offset: 512, size: 2048 }, retrying }, null, plain, Infinity).split('\n')).toEqual([
+    'Pipeline scrub-1: running',
+    '  25%  512 B of 2.00 KiB',
+    '  retrying sink.publish (attempt 3): the store is away',
+  ]);
+});
+
 test('nothing to say, nothing said', () => {
   expect(resultText({ ...RESULT, metadata: {} }, null, plain, Infinity).split('\n')).toHaveLength(2);
 });

@@ -1,6 +1,6 @@
 /** `ckpt run`: the same workflow that schedules and services start, watched to its end. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
-import { onErrorOf } from '../../../pipeline/policy.ts';
 import type { CheckpointClient } from '../../client.ts';
 import type { StartedRun } from '../../start.ts';
 import { workerStorage } from '../../storage.ts';
@@ -9,10 +9,14 @@ import type { RunningWorker } from '../../worker.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { interruptible, type Interruption } from '../interrupt.ts';
 import { note, noteError, noteWarnings, print, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
-import { ProgressBar } from '../progress.ts';
+import { ProgressBar, retryingText } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { untilOurEnd } from '../until-end.ts';
 import { clientOf, connect, linkOf, noteWaiting, ownWorker, passingLinkOf, takesItsRuns } from '../with-server.ts';
+
+/** Milliseconds between looks at a run; with a bar to be drawn. */
+const INTERVAL = 2000;
+const INTERVAL_OF_BAR = 500;
 
 export interface RunOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -49,7 +53,7 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
       try {
         const started = await starting;
         if (options.detach === true && !interruption.asked()) noteStarted(started, linkOf(temporal, workflowId), options);
-        else await follow({ temporal, client, document, started, worker, interruption }, options);
+        else await follow({ temporal, client, started, worker, interruption }, options);
       } finally {
         await worker?.stop();
       }
@@ -67,21 +71,20 @@ function noteStarted({ workflowId, runId }: StartedRun, link: string | null, opt
 interface Followed {
   readonly temporal: TemporalAccess;
   readonly client: CheckpointClient;
-  readonly document: PipelineInput;
   readonly started: StartedRun;
   readonly worker: RunningWorker | null;
   readonly interruption: Interruption;
 }
 
 /** Says how the run gets on, and how it ended. */
-async function follow({ temporal, client, document, started, worker, interruption }: Followed, options: OutputOptions): Promise<void> {
+async function follow({ temporal, client, started, worker, interruption }: Followed, options: OutputOptions): Promise<void> {
   const { workflowId } = started;
   const noLongerWaits = worker === null && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
   const passing = passingLinkOf(temporal, workflowId);
   if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
   const watching = new AbortController();
   const bar = process.stderr.isTTY ? new ProgressBar() : null;
-  if (bar !== null || mayWait(document)) void watch(client, started, bar, watching.signal);
+  void watch(client, started, bar, watching.signal);
   const result = await untilOurEnd({
     workflowId,
     worker,
@@ -103,23 +106,28 @@ async function follow({ temporal, client, document, started, worker, interruptio
   process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;
 }
 
-/** Draws the transfer, and says each question of the run once. */
+/** Draws the transfer, and says once each question of the run and each attempt that a failed one is followed by. */
 async function watch(client: CheckpointClient, run: StartedRun, bar: ProgressBar | null, signal: AbortSignal): Promise<void> {
-  let said: string | null = null;
+  const said = new Set<string>();
+  const say = (line: string | readonly string[], key: string): void => {
+    if (said.has(key)) return;
+    said.add(key);
+    bar?.stop();
+    note(line);
+  };
   try {
-    for await (const { transfer, waiting } of client.watch(run, { interval: bar === null ? 2000 : 500, signal })) {
+    // Most runs have ended before somebody who reads lines would want one.
+    if (bar === null) await sleep(INTERVAL, undefined, { signal });
+    for await (const { transfer, waiting, retrying } of client.watch(run, {
+      interval: bar === null ? INTERVAL : INTERVAL_OF_BAR,
+      signal,
+    })) {
       if (signal.aborted) return;
       if (transfer !== null) bar?.draw(transfer);
-      if (waiting === null || waiting.since === said) continue;
-      said = waiting.since;
-      bar?.stop();
-      note(questionText(run.workflowId, waiting));
+      if (retrying !== null) say(retryingText(retrying), retryingText(retrying));
+      if (waiting !== null) say(questionText(run.workflowId, waiting), waiting.since);
     }
   } catch {
     // A courtesy: how the run ends is learnt without it.
   }
-}
-
-function mayWait(document: PipelineInput): boolean {
-  return document.stages.some((stage) => onErrorOf(document, stage) === 'wait');
 }

@@ -13,6 +13,7 @@ import {
   CheckpointConfigError,
   CheckpointLoadError,
   CheckpointNotFoundError,
+  CheckpointSourceError,
   CheckpointTimeoutError,
   type BatchResult,
   type PipelineInput,
@@ -164,6 +165,33 @@ test(
       expect(await client.settled(run)).toMatchObject({ status: 'cancelled' });
       expect(await thrown(client.result(run))).toMatchObject({ code: 'CheckpointError', details: { reason: 'cancelled' } });
     }, slow);
+  },
+  LONG,
+);
+
+test(
+  'a stage that is tried again is told with its last failure',
+  async () => {
+    let away = true;
+    const failing = (services: Services): Partial<Services> => ({
+      open: async (...args) => {
+        if (away) throw new CheckpointSourceError('The store is away.', 's3://bucket/x');
+        return services.open(...args);
+      },
+    });
+    await working(async () => {
+      const run = await client.start({ ...pipeline(), max_retries: 60, retry: { initial_interval: 0.5, backoff: 1 } });
+      const seen: PipelineProgress[] = [];
+      for await (const now of client.watch(run, { interval: 50 })) {
+        seen.push(now);
+        if (now.retrying === null) continue;
+        expect(now.retrying).toEqual({ activity: 'source.local', attempt: expect.any(Number), error: 'The store is away.' });
+        expect((await client.status(run)).retrying).not.toBeNull();
+        away = false;
+      }
+      expect(away).toBe(false);
+      expect(seen.at(-1)).toMatchObject({ status: 'completed', transfer: null, retrying: null });
+    }, failing);
   },
   LONG,
 );

@@ -56,12 +56,12 @@ function twinsFrom(state: number): readonly [string, string] {
 test('texts that somebody has chosen to have one digest have their places, too', () => {
   const start = 0x811c9dc5;
   const twins: (readonly [string, string])[] = [];
-  for (let block = 0, state = start; block < 14; block++) {
+  for (let block = 0, state = start; block < 10; block++) {
     const pair = twinsFrom(state);
     twins.push(pair);
     state = stateAfter(state, pair[0]);
   }
   const texts = Array.from({ length: 2 ** twins.length }, (_, index) => twins.map((pair, bit) => pair[(index >>> bit) & 1]).join(''));
-  expect([new Set(texts).size, new Set(texts.map((text) => stateAfter(start, text))).size]).toEqual([2 ** 14, 1]);
+  expect([new Set(texts).size, new Set(texts.map((text) => stateAfter(start, text))).size]).toEqual([2 ** 10, 1]);
   expectAsInMap(texts);
 });

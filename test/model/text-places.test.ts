@@ -40,28 +40,22 @@ function stateAfter(state: number, text: string): number {
   return state;
 }
 
-/** Two texts that leave the same state. */
-function twinsFrom(state: number): readonly [string, string] {
-  const known = new Map<number, string>();
-  for (let index = 0; ; index++) {
-    // Texts that are counted up differ in few bits: it would take twenty times as many of them.
-    const text = (Math.imul(index, 0x9e3779b1) >>> 0).toString(36).padStart(8, '-');
-    const after = stateAfter(state, text);
-    const twin = known.get(after);
-    if (twin !== undefined) return [twin, text];
-    known.set(after, text);
-  }
-}
+/** Each pair leaves one state, where all those before it stand in front. They were found by trying a hundred thousand texts for each. */
+const TWINS: readonly (readonly [string, string])[] = [
+  ['-1gky05b', '--42zml1'],
+  ['-13bxacr', '-1ckk9nu'],
+  ['-1wrb321', '-1octrgd'],
+  ['-1hsidm5', '---hnfib'],
+  ['-1l2mjta', '-14nnty1'],
+  ['-12g1u30', '-1it4oi1'],
+  ['-1xhkefm', '-1ox4tfh'],
+  ['-15o1sht', '-1a4v1vr'],
+  ['-1swlqwy', '-1w2d7jq'],
+  ['-11nywpf', '--vtizd8'],
+];
 
 test('texts that somebody has chosen to have one digest have their places, too', () => {
-  const start = 0x811c9dc5;
-  const twins: (readonly [string, string])[] = [];
-  for (let block = 0, state = start; block < 10; block++) {
-    const pair = twinsFrom(state);
-    twins.push(pair);
-    state = stateAfter(state, pair[0]);
-  }
-  const texts = Array.from({ length: 2 ** twins.length }, (_, index) => twins.map((pair, bit) => pair[(index >>> bit) & 1]).join(''));
-  expect([new Set(texts).size, new Set(texts.map((text) => stateAfter(start, text))).size]).toEqual([2 ** 10, 1]);
+  const texts = Array.from({ length: 2 ** TWINS.length }, (_, index) => TWINS.map((pair, bit) => pair[(index >>> bit) & 1]).join(''));
+  expect([new Set(texts).size, new Set(texts.map((text) => stateAfter(0x811c9dc5, text))).size]).toEqual([2 ** TWINS.length, 1]);
   expectAsInMap(texts);
 });

@@ -1,5 +1,5 @@
 /** What a workflow catches of an activity, as reports of our own. */
-import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, ContinueAsNew, isCancellation, TemporalFailure, TimeoutFailure } from '@temporalio/workflow';
 import { isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import type { AttemptRecord } from '../src/pipeline/contract.ts';
 
@@ -24,6 +24,11 @@ export function reportOfFailure(thrown: unknown): ErrorReport {
     };
   }
   return { type: 'CheckpointError', message: cause instanceof Error ? cause.message : String(cause), details: {} };
+}
+
+/** What ends a batch: errors of our own and of activities. Any other is a defect, and the batch goes on once that is mended. */
+export function isOwn(thrown: unknown): boolean {
+  return !isCancellation(thrown) && !(thrown instanceof ContinueAsNew) && (isCheckpointError(thrown) || thrown instanceof TemporalFailure);
 }
 
 export interface Attempts {

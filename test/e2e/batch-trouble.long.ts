@@ -1,64 +1,29 @@
 /** Batches in trouble: places that are full or gone, cancellations at odd moments, inputs that are none or too large, and what is seen of it. */
-import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
 import type { BatchActivities, Child, FinishInput, ListInput } from '../../activities/batch/index.ts';
 import { CheckpointClient } from '../../src/app/client.ts';
 import { CheckpointSourceError } from '../../src/errors.ts';
-import {
-  AWAIT_ACTIVITY,
-  FINISH_ACTIVITY,
-  LIST_ACTIVITY,
-  type BatchInput,
-  type BatchProgress,
-  type BatchResult,
-} from '../../src/pipeline/batch.ts';
-import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
+import { AWAIT_ACTIVITY, FINISH_ACTIVITY, LIST_ACTIVITY, type BatchProgress, type BatchResult } from '../../src/pipeline/batch.ts';
+import { batchSuite, outcomesOf } from '../support/batches.ts';
 import { ckpt } from '../support/cli.ts';
-import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+import { WORKFLOW_BUNDLE } from '../support/temporal.ts';
 
 const LONG = 240_000;
 
-let environment: TestWorkflowEnvironment;
-let folder: string;
-let queue: string;
-
-beforeAll(async () => {
-  environment = await batchServer();
-});
-afterAll(() => environment?.teardown());
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'ckpt-batch-'));
-  queue = randomUUID();
-});
-
-afterEach(() => rm(folder, { recursive: true, force: true }));
-
-const items = (count: number, broken?: readonly number[]) => writeItems(folder, count, broken);
-const batch = (more?: Partial<BatchInput>) => batchIn(folder, more);
-
-const start = (input: BatchInput) =>
-  environment.client.workflow.start('checkpointBatch', { taskQueue: queue, workflowId: `batch-${queue}`, args: [input] });
+const suite = batchSuite();
+const { items, batch, start } = suite;
 
 test(
   'a batch that is cancelled ends though its results cannot be had where they were wanted: they lie in the workspace',
   async () => {
     await items(4);
-    const services = servicesOf(join(folder, 'workspace'));
-    let open = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const slow = {
-      ...services,
-      open: async (uri: string) => (await (uri.endsWith('model-3.safetensors') ? gate : undefined), services.open(uri)),
-    };
-    const results = join(folder, 'results.jsonl');
-    const worker = await workerOf(environment, queue, slow, (activities) => ({
+    const { services, open } = suite.held((uri) => uri.endsWith('model-3.safetensors'));
+    const results = join(suite.folder, 'results.jsonl');
+    const worker = await suite.worker(services, (activities) => ({
       ...activities,
       [FINISH_ACTIVITY]: async (input: FinishInput) => {
         if (input.results !== null) throw new CheckpointSourceError('the store is away', input.results);
@@ -84,19 +49,16 @@ test(
   'a child that ends while its batch is cancelled is counted once',
   async () => {
     await items(8);
-    const services = servicesOf(join(folder, 'workspace'));
     const held = 'model-1.safetensors';
-    let open = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const slow = { ...services, open: async (uri: string) => (await (uri.endsWith(held) ? gate : undefined), services.open(uri)) };
+    const { services, open } = suite.held((uri) => uri.endsWith(held));
     let asked = 0;
-    const worker = await workerOf(environment, queue, slow, (activities) => ({
+    const worker = await suite.worker(services, (activities) => ({
       ...activities,
       // As one that has its answer when the cancellation comes.
       [AWAIT_ACTIVITY]: async (input: { readonly children: readonly Child[] }) => {
         if (++asked > 1) return (activities as unknown as BatchActivities)[AWAIT_ACTIVITY](input);
         const ended = input.children.map(async ({ workflowId, runId }) => {
-          await environment.client.workflow
+          await suite.environment.client.workflow
             .getHandle(workflowId, runId)
             .result()
             .catch(() => undefined);
@@ -124,14 +86,14 @@ test(
   'an item whose pipeline would be too large for the server fails alone',
   async () => {
     await items(2);
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    const worker = await suite.worker();
     await worker.runUntil(async () => {
       const stages = batch().pipeline.stages;
       const note = { note: '${item.big}'.repeat(150) };
       const rows = [
         // Fewer characters than bytes.
-        { uri: join(folder, 'in', 'sub', 'model-0.safetensors'), big: 'ü'.repeat(7000) },
-        { uri: join(folder, 'in', 'model-1.safetensors'), big: 'small' },
+        { uri: join(suite.folder, 'in', 'sub', 'model-0.safetensors'), big: 'ü'.repeat(7000) },
+        { uri: join(suite.folder, 'in', 'model-1.safetensors'), big: 'small' },
       ];
       const pipeline = { stages: [stages[0]!, stages[1]!, { type: 'modifier.metadata', values: note }, stages[2]!] };
       const handle = await start(batch({ items: rows, pipeline, max_concurrent: 1 }));
@@ -153,10 +115,10 @@ test.each<readonly [what: string, args: () => readonly unknown[], message: RegEx
 ])(
   'a batch that is started with %s fails in words',
   async (_what, args, message) => {
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    const worker = await suite.worker();
     await worker.runUntil(async () => {
-      const options = { taskQueue: queue, workflowId: `batch-${queue}`, args: [...args()] };
-      const handle = await environment.client.workflow.start('checkpointBatch', options);
+      const options = { taskQueue: suite.queue, workflowId: `batch-${suite.queue}`, args: [...args()] };
+      const handle = await suite.environment.client.workflow.start('checkpointBatch', options);
       const error = await handle.result().catch((thrown: unknown) => thrown);
       expect((error as WorkflowFailedError).cause).toMatchObject({
         type: 'CheckpointConfigError',
@@ -172,7 +134,7 @@ test(
   async () => {
     await items(3);
     let failing = true;
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')), (activities) => ({
+    const worker = await suite.worker(suite.services(), (activities) => ({
       ...activities,
       [LIST_ACTIVITY]: async (input: ListInput) => {
         if (failing) throw new CheckpointSourceError(`the store is away ${'x'.repeat(500)}`, 's3://b/');
@@ -180,10 +142,10 @@ test(
       },
     }));
     await worker.runUntil(async () => {
-      const client = new CheckpointClient({ client: environment.client }, { taskQueue: queue });
+      const client = new CheckpointClient({ client: suite.environment.client }, { taskQueue: suite.queue });
       const nowhere = { type: 'source.local', path: '${item.uri}.none' };
       const pipeline = { on_error: 'wait' as const, stages: [nowhere, ...batch().pipeline.stages.slice(1)] };
-      const { workflowId } = await client.batch.start(batch({ pipeline }), { workflowId: `batch's ${queue}` });
+      const { workflowId } = await client.batch.start(batch({ pipeline }), { workflowId: `batch's ${suite.queue}` });
       const until = async (holds: (now: BatchProgress) => boolean): Promise<BatchProgress> => {
         for (;;) {
           const now = await client.batch.status(workflowId);
@@ -198,7 +160,7 @@ test(
         error: expect.stringMatching(/^the store is away x{200,400}…$/),
       });
       expect(retrying!.attempt).toBeGreaterThan(1);
-      const place = { cwd: folder, env: { TEMPORAL_ADDRESS: environment.address } };
+      const place = { cwd: suite.folder, env: { TEMPORAL_ADDRESS: suite.environment.address } };
       const told = await ckpt(['batch', 'status', workflowId], place).ended;
       expect(told.stdout).toMatch(/^ {2}retrying batch\.list \(attempt \d+\): the store is away x+…$/m);
       failing = false;

@@ -1,50 +1,30 @@
 /** Batches on a real server: every item has exactly one outcome, whatever became of its child. */
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
 import { CheckpointClient } from '../../src/app/client.ts';
 import { oldestOpenRun } from '../../src/app/temporal/visibility.ts';
 import { PAUSE_SIGNAL, RESUME_SIGNAL, type BatchInput, type BatchResult } from '../../src/pipeline/batch.ts';
 import type { StageInput } from '../../src/pipeline/contract.ts';
-import { batchIn, batchServer, outcomesOf, writeItems } from '../support/batches.ts';
-import { servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+import { batchSuite, outcomesOf } from '../support/batches.ts';
+import { WORKFLOW_BUNDLE } from '../support/temporal.ts';
 import { tinySafetensors } from '../support/tiny-safetensors.ts';
 
 const LONG = 240_000;
 const BROKEN = [7, 31];
 
-let environment: TestWorkflowEnvironment;
-let folder: string;
-let queue: string;
-
-beforeAll(async () => {
-  environment = await batchServer();
-});
-afterAll(() => environment?.teardown());
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'ckpt-batch-'));
-  queue = randomUUID();
-});
-
-afterEach(() => rm(folder, { recursive: true, force: true }));
-
-const items = (count: number, broken?: readonly number[]) => writeItems(folder, count, broken);
-const batch = (more?: Partial<BatchInput>) => batchIn(folder, more);
-
-const start = (input: BatchInput) =>
-  environment.client.workflow.start('checkpointBatch', { taskQueue: queue, workflowId: `batch-${queue}`, args: [input] });
+const suite = batchSuite();
+const { items, batch, start } = suite;
 
 test(
   'sixty items over several runs: one outcome each, outputs as the sources, failures with codes; a second batch is unchanged',
   async () => {
     await items(60, BROKEN);
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    const worker = await suite.worker();
     await worker.runUntil(async () => {
       const handle = await start(batch({ max_concurrent: 8, continue_after: 15 }));
       const result = (await handle.result()) as BatchResult;
@@ -64,15 +44,15 @@ test(
           .update((await readFile(path)).subarray(-16))
           .digest('hex');
       for (const { item, status } of lines)
-        if (status === 'completed') expect(await data(join(folder, 'out', item))).toBe(await data(join(folder, 'in', item)));
+        if (status === 'completed') expect(await data(join(suite.folder, 'out', item))).toBe(await data(join(suite.folder, 'in', item)));
 
       const runs = [];
-      for await (const run of environment.client.workflow.list({ query: `WorkflowId = 'batch-${queue}'` })) runs.push(run);
+      for await (const run of suite.environment.client.workflow.list({ query: `WorkflowId = 'batch-${suite.queue}'` })) runs.push(run);
       expect(runs.filter(({ status }) => status.name === 'CONTINUED_AS_NEW').length).toBeGreaterThanOrEqual(3);
       // Each run's history replays with today's code.
       for (const { runId } of runs) {
-        const history = await environment.client.workflow.getHandle(`batch-${queue}`, runId).fetchHistory();
-        await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, `batch-${queue}`);
+        const history = await suite.environment.client.workflow.getHandle(`batch-${suite.queue}`, runId).fetchHistory();
+        await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, history, `batch-${suite.queue}`);
       }
 
       const again = (await (await start(batch())).result()) as BatchResult;
@@ -89,18 +69,18 @@ test(
   'an item whose key leads out of the folder of the template fails alone, writes nothing, and the history replays',
   async () => {
     await items(2);
-    const uri = join(folder, 'in', 'model-1.safetensors');
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    const uri = join(suite.folder, 'in', 'model-1.safetensors');
+    const worker = await suite.worker();
     await worker.runUntil(async () => {
       const stages = batch().pipeline.stages.map((stage) =>
-        stage.type === 'sink.publish' ? { ...stage, uri: join(folder, 'out', '${item.key}.safetensors') } : stage,
+        stage.type === 'sink.publish' ? { ...stage, uri: join(suite.folder, 'out', '${item.key}.safetensors') } : stage,
       );
       const keys = ['../climbed', 'runs/7/weights'];
       const handle = await start(batch({ items: keys.map((key) => ({ uri, key })), pipeline: { stages } }));
       const result = (await handle.result()) as BatchResult;
       expect(result).toMatchObject({ status: 'completed', total: 2, completed: 1, failed: 1 });
       expect(result.failures).toMatchObject([{ item: '../climbed', code: 'CheckpointConfigError' }]);
-      expect((await readdir(folder)).toSorted()).toEqual(['in', 'out', 'workspace']);
+      expect((await readdir(suite.folder)).toSorted()).toEqual(['in', 'out', 'workspace']);
       await Worker.runReplayHistory({ workflowBundle: { codePath: WORKFLOW_BUNDLE } }, await handle.fetchHistory(), handle.workflowId);
     });
   },
@@ -111,7 +91,7 @@ test(
   'a document or a place that is wrong fails the batch and leaves results of what had ended',
   async () => {
     await items(3);
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    const worker = await suite.worker();
     const failure = async (input: BatchInput): Promise<{ type: string; result: BatchResult }> => {
       const error = await (await start(input)).result().catch((thrown: unknown) => thrown);
       const { type, details } = (error as WorkflowFailedError).cause as unknown as { type: string; details: [unknown, BatchResult] };
@@ -119,17 +99,17 @@ test(
     };
     await worker.runUntil(async () => {
       expect(await failure(batch({ max_concurrent: 0 }))).toMatchObject({ type: 'CheckpointConfigError', result: { status: 'failed' } });
-      expect((await failure(batch({ items: { uri: join(folder, 'nowhere') } }))).type).toBe('CheckpointNotFoundError');
+      expect((await failure(batch({ items: { uri: join(suite.folder, 'nowhere') } }))).type).toBe('CheckpointNotFoundError');
       // A folder: said before the first item.
-      expect(await failure(batch({ results: join(folder, 'in') }))).toMatchObject({
+      expect(await failure(batch({ results: join(suite.folder, 'in') }))).toMatchObject({
         type: 'CheckpointConfigError',
         result: { completed: 0, results: null, running: 0 },
       });
       // Or after the last: then the results lie in the workspace.
       const stages = batch().pipeline.stages.map((stage) =>
-        stage.type === 'sink.publish' ? { ...stage, uri: join(folder, 'late', '${item.stem}.safetensors', 'x') } : stage,
+        stage.type === 'sink.publish' ? { ...stage, uri: join(suite.folder, 'late', '${item.stem}.safetensors', 'x') } : stage,
       );
-      const late = await failure(batch({ pipeline: { stages }, results: join(folder, 'late', 'model-1.safetensors') }));
+      const late = await failure(batch({ pipeline: { stages }, results: join(suite.folder, 'late', 'model-1.safetensors') }));
       expect(late).toMatchObject({ type: 'CheckpointConfigError', result: { completed: 3, running: 0 } });
       expect(await outcomesOf(late.result)).toHaveLength(3);
     });
@@ -141,7 +121,7 @@ test(
   'too many failures stop the batch; it fails with the list, and another try of it comes to the last item',
   async () => {
     await items(20, [1, 3, 5, 7]);
-    const worker = await workerOf(environment, queue, servicesOf(join(folder, 'workspace')));
+    const worker = await suite.worker();
     await worker.runUntil(async () => {
       const handle = await start(batch({ max_failures: '10%', max_concurrent: 1 }));
       const error = await handle.result().catch((thrown: unknown) => thrown);
@@ -156,8 +136,8 @@ test(
       expect(outcomes[begun]).toMatchObject({ uri: expect.stringContaining('model-'), workflow_id: null, outputs: [], error: null });
 
       // Two of those that failed are mended; of the few items that are left, a tenth would be less than one.
-      for (const index of [3, 5]) await writeFile(join(folder, 'in', `model-${index}.safetensors`), tinySafetensors(index));
-      const { batch: batches } = new CheckpointClient({ client: environment.client }, { taskQueue: queue });
+      for (const index of [3, 5]) await writeFile(join(suite.folder, 'in', `model-${index}.safetensors`), tinySafetensors(index));
+      const { batch: batches } = new CheckpointClient({ client: suite.environment.client }, { taskQueue: suite.queue });
       const again = await batches.result(await batches.retry(handle.workflowId));
       const left = 20 - details[1].completed;
       expect(again).toMatchObject({ status: 'completed', total: left, completed: left - 2, failed: 2 });
@@ -170,15 +150,9 @@ test(
   'a slow child is handed over; children that are cancelled or terminated leave no gap',
   async () => {
     await items(24);
-    const services = servicesOf(join(folder, 'workspace'));
     const held = new Set(['model-1.safetensors', 'model-11.safetensors']);
-    let open = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const slow = {
-      ...services,
-      open: async (uri: string) => (await (held.has(uri.split('/').at(-1)!) ? gate : undefined), services.open(uri)),
-    };
-    const worker = await workerOf(environment, queue, slow);
+    const { services, open } = suite.held((uri) => held.has(uri.split('/').at(-1)!));
+    const worker = await suite.worker(services);
     await worker.runUntil(async () => {
       const handle = await start(batch({ max_concurrent: 8, continue_after: 6 }));
       const status = (): Promise<BatchResult> => handle.query<BatchResult>('status');
@@ -187,18 +161,18 @@ test(
       };
       await until((now) => now.completed === 22 && now.running === 2);
       const pending = [];
-      for await (const run of environment.client.workflow.list({
+      for await (const run of suite.environment.client.workflow.list({
         query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
       }))
         pending.push(run.workflowId);
       expect(pending).toHaveLength(2);
       // What the first run has listed is younger than the oldest open run, so nobody clears it up.
-      const first = environment.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);
-      expect(await oldestOpenRun({ connection: environment.connection, namespace: 'default' })).toBe(
+      const first = suite.environment.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);
+      expect(await oldestOpenRun({ connection: suite.environment.connection, namespace: 'default' })).toBe(
         (await first.describe()).startTime.getTime(),
       );
-      await environment.client.workflow.getHandle(pending[0]!).terminate('by the test');
-      await environment.client.workflow.getHandle(pending[1]!).cancel();
+      await suite.environment.client.workflow.getHandle(pending[0]!).terminate('by the test');
+      await suite.environment.client.workflow.getHandle(pending[1]!).cancel();
       open();
       const result = (await handle.result()) as BatchResult;
       expect(result).toMatchObject({ completed: 22, failed: 1, cancelled: 1 });
@@ -213,10 +187,8 @@ async function oneAfterAnother(play: (open: () => void, begun: readonly string[]
   const begun: string[] = [];
   let open = (): void => undefined;
   const gate = new Promise<void>((resolve) => (open = resolve));
-  const worker = await workerOf(
-    environment,
-    queue,
-    servicesOf(join(folder, 'workspace')),
+  const worker = await suite.worker(
+    suite.services(),
     (activities) => ({
       ...activities,
       'source.local': async (input: StageInput) => {
@@ -232,11 +204,11 @@ async function oneAfterAnother(play: (open: () => void, begun: readonly string[]
 
 /** Until the first activities of so many runs lie with the server. */
 async function untilWaiting(prefix: string, count: number): Promise<void> {
-  const { client } = environment;
+  const { client } = suite.environment;
   const deadline = Date.now() + 30_000;
   for (;;) {
     let waiting = 0;
-    for await (const run of client.workflow.list({ query: `WorkflowType = 'checkpointPipeline' AND TaskQueue = '${queue}'` })) {
+    for await (const run of client.workflow.list({ query: `WorkflowType = 'checkpointPipeline' AND TaskQueue = '${suite.queue}'` })) {
       if (!run.workflowId.startsWith(prefix)) continue;
       const { raw } = await client.workflow.getHandle(run.workflowId).describe();
       if ((raw.pendingActivities ?? []).some(({ attempt, state }) => attempt === 1 && state === 1)) waiting++;
@@ -252,14 +224,14 @@ test(
   async () => {
     await items(8);
     await oneAfterAnother(async (open, begun) => {
-      const { client } = environment;
+      const { client } = suite.environment;
       const first = await start(batch());
       await untilWaiting(first.workflowId, 7);
       const [source] = batch().pipeline.stages;
       const now = await client.workflow.start('checkpointPipeline', {
-        taskQueue: queue,
-        workflowId: `now-${queue}`,
-        args: [{ stages: [{ ...source!, path: join(folder, 'in', 'model-5.safetensors') }] }],
+        taskQueue: suite.queue,
+        workflowId: `now-${suite.queue}`,
+        args: [{ stages: [{ ...source!, path: join(suite.folder, 'in', 'model-5.safetensors') }] }],
       });
       await untilWaiting(now.workflowId, 1);
       open();
@@ -279,14 +251,14 @@ test(
   async () => {
     await items(16);
     await oneAfterAnother(async (open, begun) => {
-      const { client } = environment;
+      const { client } = suite.environment;
       // Its list is read while there is a slot; its items come after those of the large one.
       const small = await client.workflow.signalWithStart('checkpointBatch', {
-        taskQueue: queue,
-        workflowId: `small-${queue}`,
+        taskQueue: suite.queue,
+        workflowId: `small-${suite.queue}`,
         args: [
           batch({
-            items: { uri: join(folder, 'in'), glob: 'model-1?.safetensors' },
+            items: { uri: join(suite.folder, 'in'), glob: 'model-1?.safetensors' },
             pipeline: { stages: [batch().pipeline.stages[0]!] },
           }),
         ],
@@ -315,18 +287,12 @@ test(
   'a batch that was terminated and is run again under its id: what still runs is named, the rest is done',
   async () => {
     await items(6);
-    const services = servicesOf(join(folder, 'workspace'));
-    let open = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const slow = {
-      ...services,
-      open: async (uri: string) => (await (uri.endsWith('model-1.safetensors') ? gate : undefined), services.open(uri)),
-    };
-    const worker = await workerOf(environment, queue, slow);
+    const { services, open } = suite.held((uri) => uri.endsWith('model-1.safetensors'));
+    const worker = await suite.worker(services);
     await worker.runUntil(async () => {
       const first = await start(batch({ max_concurrent: 1 }));
       // A child is counted as running before the server has started it, which it never does for a parent that is gone.
-      const child = environment.client.workflow.getHandle(`${first.workflowId}/0/model-1.safetensors`);
+      const child = suite.environment.client.workflow.getHandle(`${first.workflowId}/0/model-1.safetensors`);
       while (
         !(await child.describe().then(
           ({ status }) => status.name === 'RUNNING',
@@ -355,11 +321,8 @@ test(
   'pause starts no more, resume goes on, cancel ends the children, too',
   async () => {
     await items(12);
-    const services = servicesOf(join(folder, 'workspace'));
-    let open = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const slow = { ...services, open: async (uri: string) => (await gate, services.open(uri)) };
-    const worker = await workerOf(environment, queue, slow);
+    const { services, open } = suite.held(() => true);
+    const worker = await suite.worker(services);
     await worker.runUntil(async () => {
       const handle = await start(batch({ max_concurrent: 2 }));
       const until = async (holds: (now: BatchResult) => boolean): Promise<void> => {
@@ -377,10 +340,10 @@ test(
       expect(last.status).toBe('cancelled');
       const begun = (await outcomesOf(last)).filter((outcome) => outcome.status !== 'not_started');
       expect(begun).toHaveLength(last.completed + last.unchanged + last.failed + last.cancelled);
-      for await (const run of environment.client.workflow.list({
+      for await (const run of suite.environment.client.workflow.list({
         query: `WorkflowType = 'checkpointPipeline' AND ExecutionStatus = 'Running'`,
       }))
-        expect(run.workflowId).not.toContain(queue);
+        expect(run.workflowId).not.toContain(suite.queue);
     });
   },
   LONG,

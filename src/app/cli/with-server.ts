@@ -9,7 +9,7 @@ import type { CheckpointClient } from '../client.ts';
 import { PLUGINS, readEnvironment, withPlugins } from '../environment.ts';
 import { connectTemporal, type TemporalAccess } from '../temporal/connect.ts';
 import type { RunningWorker, WorkerOptions } from '../worker.ts';
-import { logger, note, type OutputOptions } from './output.ts';
+import { logger, note, print, printJson, type OutputOptions } from './output.ts';
 
 /** Milliseconds after which a run that no worker has taken is said to wait: a server remembers workers that are gone for minutes. */
 const TAKEN_WITHIN = 10_000;
@@ -108,6 +108,22 @@ export function noteWaiting(temporal: TemporalAccess, workflowId: string): () =>
   // A courtesy: how the run ends is learnt without it.
   void waits().then(say, () => undefined);
   return () => over.abort();
+}
+
+/** Says what was started and is left to others; `run_id` where programs are told. */
+export function noteStarted(
+  temporal: TemporalAccess,
+  started: { readonly workflow_id: string; readonly run_id?: string },
+  options: OutputOptions,
+): void {
+  const link = linkOf(temporal, started.workflow_id);
+  if (options.json === true) printJson({ ...started, link });
+  else print([`Started ${started.workflow_id}`, ...(link === null ? [] : [link])]);
+}
+
+/** Says where that is so that the server which knows the run ends with this command. */
+export function noteServerEnds({ stays }: TemporalAccess): void {
+  if (!stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
 }
 
 /** What is left to others needs a server, and a worker, that outlive this command. */

@@ -11,7 +11,18 @@ import { documentSettings, type DocumentOptions } from '../document.ts';
 import { interruptible, type Interruption } from '../interrupt.ts';
 import { note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
 import { untilEnded, untilOurEnd } from '../until-end.ts';
-import { clientOf, connect, linkOf, noteWaiting, ownWorker, passingLinkOf, takesItsRuns, withServer } from '../with-server.ts';
+import {
+  clientOf,
+  connect,
+  linkOf,
+  noteServerEnds,
+  noteStarted,
+  noteWaiting,
+  ownWorker,
+  passingLinkOf,
+  takesItsRuns,
+  withServer,
+} from '../with-server.ts';
 
 interface BatchOptions extends OutputOptions, DocumentOptions {
   readonly detach?: boolean;
@@ -54,7 +65,7 @@ async function go(options: BatchOptions, { newId, start }: Starting): Promise<vo
       await interruptible('batch', workflowId, async (interruption) => {
         const started = await start(batch, { workflowId });
         interruption.started(() => batch.cancel(started));
-        if (options.detach === true && !interruption.asked()) noteStarted(workflowId, linkOf(temporal, workflowId), options);
+        if (options.detach === true && !interruption.asked()) noteStarted(temporal, { workflow_id: workflowId }, options);
         else await follow({ temporal, batch, started, worker, interruption }, options);
       });
     } finally {
@@ -63,11 +74,6 @@ async function go(options: BatchOptions, { newId, start }: Starting): Promise<vo
   } finally {
     await temporal.close();
   }
-}
-
-function noteStarted(workflowId: string, link: string | null, options: OutputOptions): void {
-  if (options.json === true) printJson({ workflow_id: workflowId, link });
-  else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
 }
 
 interface Followed {
@@ -97,7 +103,7 @@ async function follow({ temporal, batch, started, worker, interruption }: Follow
     stop();
   });
   show(result, linkOf(temporal, workflowId), options);
-  if (!temporal.stays && options.json !== true) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+  if (options.json !== true) noteServerEnds(temporal);
   process.exitCode = exitCode(result);
 }
 

@@ -8,11 +8,21 @@ import type { TemporalAccess } from '../../temporal/connect.ts';
 import type { RunningWorker } from '../../worker.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
 import { interruptible, type Interruption } from '../interrupt.ts';
-import { note, noteError, noteWarnings, print, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
+import { note, noteError, noteWarnings, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar, retryingText } from '../progress.ts';
 import { questionText } from '../questions.ts';
 import { untilOurEnd } from '../until-end.ts';
-import { clientOf, connect, linkOf, noteWaiting, ownWorker, passingLinkOf, takesItsRuns } from '../with-server.ts';
+import {
+  clientOf,
+  connect,
+  linkOf,
+  noteServerEnds,
+  noteStarted,
+  noteWaiting,
+  ownWorker,
+  passingLinkOf,
+  takesItsRuns,
+} from '../with-server.ts';
 
 /** Milliseconds between looks at a run; with a bar to be drawn. */
 const INTERVAL = 2000;
@@ -52,7 +62,8 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
       const worker = storage === null ? null : await ownWorker(temporal, { storage, plugins: options.plugins ?? [], oneRun: true });
       try {
         const started = await starting;
-        if (options.detach === true && !interruption.asked()) noteStarted(started, linkOf(temporal, workflowId), options);
+        if (options.detach === true && !interruption.asked())
+          noteStarted(temporal, { workflow_id: workflowId, run_id: started.runId }, options);
         else await follow({ temporal, client, started, worker, interruption }, options);
       } finally {
         await worker?.stop();
@@ -61,11 +72,6 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
   } finally {
     await temporal.close();
   }
-}
-
-function noteStarted({ workflowId, runId }: StartedRun, link: string | null, options: OutputOptions): void {
-  if (options.json === true) printJson({ workflow_id: workflowId, run_id: runId, link });
-  else print([`Started ${workflowId}`, ...(link === null ? [] : [link])]);
 }
 
 interface Followed {
@@ -100,7 +106,7 @@ async function follow({ temporal, client, started, worker, interruption }: Follo
   if (options.json === true) printJson(result);
   else {
     printPainted(resultText(result, linkOf(temporal, workflowId)));
-    if (!temporal.stays) note('The embedded server stops with this command; `ckpt dev` brings it and its UI back.');
+    noteServerEnds(temporal);
     if (result.error !== null) noteError(result.error);
   }
   process.exitCode = result.status === 'failed' || result.status === 'cancelled' ? 1 : 0;

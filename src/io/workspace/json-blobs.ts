@@ -3,7 +3,8 @@ import { hash } from 'node:crypto';
 import { CheckpointLoadError } from '../../errors.ts';
 import type { BlobReference } from '../../model/context.ts';
 import { breath, LONG_WORK } from '../breath.ts';
-import { columnarJson, parseColumnarJson } from './columnar-json.ts';
+import { parseColumnarJson } from './columnar-json/read.ts';
+import { columnarJson } from './columnar-json/write.ts';
 
 /** Where blobs lie. */
 export interface BlobStore {

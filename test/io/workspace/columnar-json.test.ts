@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { columnarJson, parseColumnarJson, type Part } from '../../../src/io/workspace/columnar-json.ts';
+import type { Part } from '../../../src/io/workspace/columnar-json/pieces.ts';
+import { parseColumnarJson } from '../../../src/io/workspace/columnar-json/read.ts';
+import { columnarJson } from '../../../src/io/workspace/columnar-json/write.ts';
 
 const decoded = (text: Uint8Array): string => new TextDecoder().decode(text);
 /** Of one without parts. */

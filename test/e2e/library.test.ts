@@ -337,7 +337,9 @@ test('it loads no worker and no AWS SDK, whatever is asked of it', async () => {
 });
 
 test('the list of modules would show them', async () => {
-  const modules = await loaded(`await import('${compiled('src/app/worker.js')}'); await import('${compiled('src/io/s3/aws.js')}');`);
+  const modules = await loaded(
+    `await import('${compiled('src/app/worker.js')}'); await import('${compiled('src/io/s3/aws/connect.js')}');`,
+  );
   for (const foreign of Object.values(FOREIGN)) expect(modules.filter((name) => foreign.test(name)).length).toBeGreaterThan(0);
 });
 

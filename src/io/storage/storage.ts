@@ -80,7 +80,7 @@ export function createStorage({
     const known = ports.get(profile);
     if (known !== undefined) return known;
     // The SDK takes a while to load: only who opens an s3:// URI waits for it.
-    const made = import('../s3/aws.ts').then(({ connectS3 }) => connectS3(profile));
+    const made = import('../s3/aws/connect.ts').then(({ connectS3 }) => connectS3(profile));
     ports.set(profile, made);
     made.catch(() => ports.delete(profile));
     return made;

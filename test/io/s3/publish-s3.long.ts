@@ -14,7 +14,7 @@ import { layoutSafetensors } from '../../../src/formats/safetensors/layout.ts';
 import { readArchive } from '../../../src/formats/zip/archive.ts';
 import { partMemory } from '../../../src/io/part-memory.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
-import { connectS3 } from '../../../src/io/s3/aws.ts';
+import { connectS3 } from '../../../src/io/s3/aws/connect.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
 import { publishS3, type S3PublishOptions } from '../../../src/io/s3/publish-s3.ts';
 import { openPinnedS3, openS3 } from '../../../src/io/s3/source.ts';

@@ -6,7 +6,7 @@ import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { CheckpointSourceError, type CheckpointError } from '../../../src/errors.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
-import { connectS3 } from '../../../src/io/s3/aws.ts';
+import { connectS3 } from '../../../src/io/s3/aws/connect.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
 import { FOLDER_PAGES, objectsUnder, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
 import { pin } from '../../../src/model/byte-source.ts';

@@ -1,10 +1,10 @@
 /** Between the SDK, which signs a request and understands the answer's head and errors, and the wire, which brings the body. */
 import { Readable } from 'node:stream';
 import type { GetObjectCommand } from '@aws-sdk/client-s3';
-import type { WireRequest } from '../wire/exchange.ts';
-import type { Address } from '../wire/line.ts';
-import type { Wire } from '../wire/pool.ts';
-import type { RangeBody } from '../wire/range-body.ts';
+import type { WireRequest } from '../../wire/exchange.ts';
+import type { Address } from '../../wire/line.ts';
+import type { Wire } from '../../wire/pool.ts';
+import type { RangeBody } from '../../wire/range-body.ts';
 
 /** What of the SDK's signed requests is needed to send them. */
 interface SignedRequest {

@@ -9,7 +9,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ClientRequest } from 'node:http';
 import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { StoreFault, switchedFault } from '../store-fault.ts';
+import { StoreFault, switchedFault } from '../../store-fault.ts';
 
 /** Bytes of an answer that is no object: a page of a listing has a thousand keys of a kilobyte, six times that when XML escapes all of it. */
 const ANSWER_MOST = 16 * 2 ** 20;

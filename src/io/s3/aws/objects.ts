@@ -1,0 +1,96 @@
+/** Objects as the SDK reads, writes and lists them. */
+import type { Readable } from 'node:stream';
+import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
+import { StoreFault } from '../../store-fault.ts';
+import type { Wire } from '../../wire/pool.ts';
+import { streamBody } from '../../wire/range-body.ts';
+import type { S3Object, S3Port } from '../port.ts';
+import { conditionOf, MARK, needed, withSignal, type Requests } from './requests.ts';
+import { takeBody } from './take-body.ts';
+
+type Objects = Pick<S3Port, 'head' | 'get' | 'list' | 'put' | 'remove'>;
+
+/** `wire`: what brings the bytes of ranges. */
+export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Objects {
+  return {
+    head: (object, options, signal) =>
+      faultsOf(async () => {
+        const answer = await client.send(
+          new HeadObjectCommand({ ...named(object), ...payer, ...(options.checksum ? { ChecksumMode: 'ENABLED' } : {}) }),
+          withSignal(signal),
+        );
+        if (answer.ETag === undefined || answer.ContentLength === undefined)
+          throw new StoreFault('the store gives no ETag or no Content-Length', { code: 'NoETag', retryable: false });
+        return {
+          size: answer.ContentLength,
+          etag: answer.ETag,
+          versionId: versionOf(answer.VersionId),
+          mark: answer.Metadata?.[MARK] ?? null,
+          sha256: fullSha256(answer.ChecksumSHA256, answer.ChecksumType),
+        };
+      }),
+    get: (object, etag, offset, length, signal) =>
+      faultsOf(async () => {
+        const command = new GetObjectCommand({
+          ...named(object),
+          ...payer,
+          Range: `bytes=${offset}-${offset + length - 1}`,
+          ...(etag === null ? {} : { IfMatch: etag }),
+        });
+        const body = takeBody(command, wire, signal);
+        const answer = await client.send(command, withSignal(signal));
+        return {
+          status: answer.$metadata.httpStatusCode ?? 0,
+          contentRange: answer.ContentRange ?? null,
+          etag: answer.ETag ?? null,
+          // In Node the SDK's stream is a Readable.
+          body: body() ?? streamBody(answer.Body as Readable),
+        };
+      }),
+    list: (bucket, prefix, { flat, from }, signal) =>
+      faultsOf(async () => {
+        const answer = await client.send(
+          new ListObjectsV2Command({
+            Bucket: bucket,
+            Prefix: prefix,
+            ...(flat ? { Delimiter: '/' } : {}),
+            ...(from === null ? {} : { ContinuationToken: from }),
+            ...payer,
+          }),
+          withSignal(signal),
+        );
+        const objects = (answer.Contents ?? []).flatMap(({ Key, Size, LastModified }) =>
+          Key === undefined || LastModified === undefined ? [] : [{ key: Key, size: Size ?? 0, modified: LastModified.getTime() }],
+        );
+        return { objects, next: answer.NextContinuationToken ?? null };
+      }),
+    put: ({ bucket, key }, body, { mark, condition }, signal) =>
+      faultsOf(async () => {
+        const answer = await client.send(
+          new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, Metadata: { [MARK]: mark }, ...conditionOf(condition), ...payer }),
+          withSignal(signal),
+        );
+        return needed(answer.ETag, 'ETag');
+      }),
+    remove: ({ bucket, key }, signal) =>
+      faultsOf(async () => {
+        await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }), withSignal(signal));
+      }),
+  };
+}
+
+function named({ bucket, key, versionId }: S3Object): { Bucket: string; Key: string; VersionId?: string } {
+  return { Bucket: bucket, Key: key, ...(versionId === null ? {} : { VersionId: versionId }) };
+}
+
+/** The version `null` of a bucket that stopped keeping versions is overwritten like any other object. */
+function versionOf(id: string | undefined): string | null {
+  return id === undefined || id === 'null' ? null : id;
+}
+
+/** `-3` at the end marks a checksum over the checksums of three parts. */
+function fullSha256(base64: string | undefined, type: string | undefined): string | null {
+  if (base64 === undefined || base64.includes('-') || type === 'COMPOSITE') return null;
+  const bytes = Buffer.from(base64, 'base64');
+  return bytes.length === 32 ? bytes.toString('hex') : null;
+}

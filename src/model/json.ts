@@ -2,7 +2,9 @@
 import type { Json } from '../errors.ts';
 
 /** A mapping of names, as documents have them: no list. */
-export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+export type Mapping = Readonly<Record<string, unknown>>;
+
+export function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

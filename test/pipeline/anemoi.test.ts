@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../src/errors.ts';
-import { ANEMOI_CLASSES, understandDocument } from '../../src/pipeline/anemoi.ts';
+import { understandDocument } from '../../src/pipeline/anemoi/document.ts';
+import { ANEMOI_CLASSES } from '../../src/pipeline/anemoi/names.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 
 const TYPES = [

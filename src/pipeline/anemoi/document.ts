@@ -1,0 +1,118 @@
+/**
+ * Anemoi's configuration as it stands → our document: `training.checkpoint_pipeline.stages` with `_target_`, the blocks of
+ * `training.checkpoint`, the legacy keys of `training`, and short names in a bare `stages:`. Pure and workflow-safe.
+ *
+ * Invariant: whatever is not understood is an error with a did-you-mean, or, where it changes nothing, a note.
+ */
+import { CheckpointConfigError } from '../../errors.ts';
+import { isMapping, type Mapping } from '../../model/json.ts';
+import { isSink } from '../stage-kinds.ts';
+import { legacyStages } from './legacy.ts';
+import {
+  ANEMOI_SETTINGS,
+  ASYNCHRONOUS,
+  BLOCK_SETTINGS,
+  BLOCKS,
+  ofRoot,
+  PIPELINE_SETTINGS,
+  refreshFlags,
+  runKeys,
+  settingsOf,
+  withoutExtensions,
+} from './settings.ts';
+import { completed, publishing, stageOf, type Draft, type Surroundings } from './stages.ts';
+
+export interface Understood {
+  /** To be checked by `checkDocument`. */
+  readonly document: unknown;
+  /** For each stage, where it stands in the given document: `training.checkpoint_pipeline.stages[0]`. */
+  readonly origins: readonly string[];
+  /** What was accepted and has no effect, for people. */
+  readonly notes: readonly string[];
+}
+
+/** Any accepted form → ours. Documents that are ours already come back with their short names resolved and nothing else changed. */
+export function understandDocument(given: unknown, surroundings: Surroundings): Understood {
+  if (!isMapping(given)) return { document: given, origins: [], notes: [] };
+  const { resolve = (text) => text } = surroundings;
+  const training = isMapping(given['training']) ? given['training'] : undefined;
+  const pipeline = training?.['checkpoint_pipeline'] ?? given['checkpoint_pipeline'];
+  const pipelineAt = training?.['checkpoint_pipeline'] === undefined ? 'checkpoint_pipeline' : 'training.checkpoint_pipeline';
+  const blocks = training?.['checkpoint'];
+  const forms = [
+    ...('stages' in given ? ['stages'] : []),
+    ...(pipeline === undefined ? [] : [pipelineAt]),
+    ...(isMapping(blocks) && [...BLOCKS, ...ANEMOI_SETTINGS].some((key) => key in blocks) ? ['training.checkpoint'] : []),
+  ];
+  if (forms.length > 1)
+    throw new CheckpointConfigError(
+      `The document describes the pipeline ${forms.length} times: ${forms.join(', ')}. Keep one of them.`,
+      forms[1],
+    );
+  // In a document of ours a parameter is what `${param.x}` says and nothing else.
+  const run = runKeys(given, forms[0] === 'stages' && training === undefined ? {} : surroundings.parameters);
+  const notes: string[] = [];
+  let settings: Mapping = {};
+  let drafts: readonly Draft[];
+  if (forms[0] === 'stages') {
+    const {
+      checkpoint_path: _path,
+      target: _target,
+      output: _output,
+      training: _training,
+      source,
+      async_execution: asynchronous,
+      ...others
+    } = given;
+    settings = training === undefined ? withoutExtensions(others) : { ...ofRoot(others), stages: given['stages'] };
+    if (asynchronous !== undefined) notes.push(ASYNCHRONOUS);
+    if (!Array.isArray(given['stages'])) return { document: settings, origins: [], notes };
+    drafts = [
+      ...(source === undefined ? [] : [{ stage: { source }, origin: 'source' }]),
+      ...given['stages'].map((stage: unknown, index) => ({ stage, origin: `stages[${index}]` })),
+    ];
+  } else if (forms[0] === pipelineAt) {
+    const known = settingsOf(pipeline, PIPELINE_SETTINGS, pipelineAt, notes);
+    const stages = known['stages'] ?? [];
+    if (!Array.isArray(stages)) throw new CheckpointConfigError('`stages` must be a list.', `${pipelineAt}.stages`);
+    drafts = stages.map((stage: unknown, index) => ({ stage, origin: `${pipelineAt}.stages[${index}]` }));
+    settings = { ...ofRoot(given), ...known };
+  } else if (forms[0] === 'training.checkpoint') {
+    const known = settingsOf(blocks, BLOCK_SETTINGS, 'training.checkpoint', notes);
+    drafts = blockStages(known);
+    settings = { ...ofRoot(given), ...known };
+  } else if (training !== undefined) {
+    settings = ofRoot(given);
+    drafts = legacyStages(given, training, { resolve, checkpointPath: run.checkpoint_path });
+    if (drafts.length === 0)
+      throw new CheckpointConfigError(
+        'This looks like an Anemoi configuration, but `training` has neither `checkpoint_pipeline`, nor `checkpoint` with `source` and `loading`, nor a legacy key such as `load_weights_only`.',
+        'training',
+      );
+  } else return { document: given, origins: [], notes };
+
+  const { source: _source, loading: _loading, modifiers: _modifiers, stages: _stages, ...others } = settings;
+  const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
+  const flags = refreshFlags(training, resolve);
+  const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
+  const origins = drafts.map(({ origin }) => origin);
+  if (run.output !== undefined && !stages.some(({ type }) => isSink(String(type)))) {
+    stages.push(publishing(run.output, surroundings));
+    origins.push('output');
+  }
+  return { document: { ...rest, stages }, origins, notes };
+}
+
+function blockStages(blocks: Mapping): readonly Draft[] {
+  const { source, loading, modifiers } = blocks;
+  if (modifiers !== undefined && !Array.isArray(modifiers))
+    throw new CheckpointConfigError('`modifiers` must be a list.', 'training.checkpoint.modifiers');
+  return [
+    ...(source === undefined ? [] : [{ stage: typeof source === 'string' ? { source } : source, origin: 'training.checkpoint.source' }]),
+    ...(loading === undefined ? [] : [{ stage: loading, origin: 'training.checkpoint.loading' }]),
+    ...((modifiers as readonly unknown[] | undefined) ?? []).map((stage, index) => ({
+      stage,
+      origin: `training.checkpoint.modifiers[${index}]`,
+    })),
+  ];
+}

@@ -1,0 +1,82 @@
+/**
+ * Anemoi's names of stages, as classes and for short.
+ *
+ * Invariant: `_target_` is looked up in a closed table and never names code.
+ */
+import { CheckpointConfigError } from '../../errors.ts';
+import { didYouMean } from '../../model/suggestions.ts';
+import { STAGE_KINDS } from '../stage-kinds.ts';
+import { shown } from './shown.ts';
+
+const ROOT = 'anemoi.training.checkpoint';
+
+interface KnownClass {
+  readonly type: string;
+  readonly modules: readonly string[];
+  /** Short names. */
+  readonly names: readonly string[];
+}
+
+const SOURCES = (module: string): readonly string[] => ['sources', `sources.${module}`];
+const LOADING = ['loading', 'loading.strategies'];
+const FREEZING = { type: 'modifier.freezing', modules: ['modifiers', 'modifiers.freezing'] };
+
+/** Anemoi's classes, and the forms that its documents show although its code rejects them. */
+export const ANEMOI_CLASSES: Readonly<Record<string, KnownClass>> = {
+  LocalSource: { type: 'source.local', modules: SOURCES('local'), names: ['local'] },
+  S3Source: { type: 'source.s3', modules: SOURCES('s3'), names: ['s3'] },
+  HTTPSource: { type: 'source.http', modules: SOURCES('http'), names: ['http'] },
+  WeightsOnlyLoader: { type: 'loader.weights_only', modules: LOADING, names: ['weights_only'] },
+  TransferLearningLoader: { type: 'loader.transfer_learning', modules: LOADING, names: ['transfer_learning'] },
+  WarmStartLoader: { type: 'loader.warm_start', modules: LOADING, names: ['warm_start'] },
+  ColdStartLoader: { type: 'loader.cold_start', modules: LOADING, names: ['cold_start'] },
+  FreezingModifierStage: { ...FREEZING, names: ['freezing_modifier_stage', 'freezing', 'freeze'] },
+  FreezingModifier: { ...FREEZING, names: ['freezing_modifier'] },
+  FreezeModifier: { ...FREEZING, names: ['freeze_modifier'] },
+};
+
+/** Short names of a stage type, and the dotted paths of the classes that mean it. */
+export function aliasesOf(type: string): { readonly aliases: readonly string[]; readonly classes: readonly string[] } {
+  const classes = Object.entries(ANEMOI_CLASSES).filter(([, known]) => known.type === type);
+  return {
+    aliases: classes.flatMap(([, { names }]) => names),
+    classes: classes.map(([name, { modules }]) => `${ROOT}.${modules[0]}.${name}`),
+  };
+}
+
+/** Announced by Anemoi, built by nobody yet. */
+const ANNOUNCED = /^(lora|lo_ra|quanti[sz]e|prune)(_?modifier)?(_?stage)?$/i;
+
+export function typeOfTarget(target: string, given: unknown, origin: string): string {
+  const dot = target.lastIndexOf('.');
+  const [module, name] = [target.slice(0, Math.max(dot, 0)), target.slice(dot + 1)];
+  refuseAnnounced(name, `${origin}._target_`);
+  const known = Object.hasOwn(ANEMOI_CLASSES, name) ? ANEMOI_CLASSES[name]! : undefined;
+  if (known?.modules.some((each) => `${ROOT}.${each}` === module) === true) return known.type;
+  const classes = Object.entries(ANEMOI_CLASSES).map(([each, { modules }]) => `${ROOT}.${modules[0]}.${each}`);
+  const hint =
+    known === undefined ? didYouMean(name, Object.keys(ANEMOI_CLASSES)) : ` Did you mean \`${ROOT}.${known.modules[0]}.${name}\`?`;
+  throw new CheckpointConfigError(
+    `Unknown \`_target_\` in ${shown(given)}.${hint} A target is looked up in a table and never imported; known are ${classes.join(', ')}. Stages of a plug-in are named by \`type\`.`,
+    `${origin}._target_`,
+  );
+}
+
+/** `s3`, `freeze`, `publish`, or a class name. */
+export function typeOfName(name: string, types: readonly string[], origin: string): string {
+  refuseAnnounced(name, `${origin}.type`);
+  for (const [className, { type, names }] of Object.entries(ANEMOI_CLASSES)) if (className === name || names.includes(name)) return type;
+  const fits = STAGE_KINDS.map((kind) => `${kind}.${name}`).filter((type) => types.includes(type));
+  if (fits.length === 1) return fits[0]!;
+  if (fits.length > 1) throw new CheckpointConfigError(`\`${name}\` may be ${fits.join(' or ')}: write the whole type.`, `${origin}.type`);
+  const aliases = Object.values(ANEMOI_CLASSES).flatMap(({ names }) => names);
+  throw new CheckpointConfigError(
+    `Unknown stage type \`${name}\`.${didYouMean(name, [...aliases, ...Object.keys(ANEMOI_CLASSES), ...types])} Known types: ${types.join(', ')}; for short ${aliases.join(', ')}.`,
+    `${origin}.type`,
+  );
+}
+
+function refuseAnnounced(name: string, at: string): void {
+  if (ANNOUNCED.test(name))
+    throw new CheckpointConfigError(`\`${name}\` was announced but is not available yet, neither in Anemoi nor here.`, at);
+}

@@ -6,8 +6,10 @@
  */
 import { constants, inflateRawSync } from 'node:zlib';
 import type { ByteSource } from '../../model/byte-source.ts';
+import type { ArchiveMember } from '../../model/header.ts';
 import { inflatesTooFar, limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
-import { readArchive, readMember, readUncheckedMembers, strayBytes, type Member } from '../zip/archive.ts';
+import { readArchive, readUncheckedMembers } from '../zip/archive.ts';
+import { readMember, strayBytes } from '../zip/member.ts';
 import { containerOf } from './containers.ts';
 import { asWholePickle, dangerousOf, scanPickles } from './pickles.ts';
 import { isOfContent, type Tally } from './tally.ts';
@@ -30,7 +32,7 @@ const STORAGE_NAME = /^[^/]+\/(data|constants|tensors)\/\d+$/;
 const KNOWN_NAME = /^[^/]+\/(version|byteorder|\.format_version|\.storage_alignment|\.data\/serialization_id|code\/.*\.py|model\.json)$/;
 
 export async function scanArchive(source: ByteSource, tally: Tally): Promise<void> {
-  let members: readonly Member[];
+  let members: readonly ArchiveMember[];
   let isBroken = false;
   try {
     const archive = await readArchive(source);
@@ -67,7 +69,7 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
     tally.doubt('torchscript_code', `the archive holds a TorchScript program in ${code.length} files`, code[0].name);
 }
 
-function noneOfContent(error: unknown): readonly Member[] {
+function noneOfContent(error: unknown): readonly ArchiveMember[] {
   if (!isOfContent(error)) throw error;
   return [];
 }
@@ -76,7 +78,7 @@ function noneOfContent(error: unknown): readonly Member[] {
  * Checks a member's local header, and what lies between it and the next member: there, a reader that goes by local headers finds
  * members that the directory does not list.
  */
-async function scanBehind(source: ByteSource, member: Member, tally: Tally): Promise<void> {
+async function scanBehind(source: ByteSource, member: ArchiveMember, tally: Tally): Promise<void> {
   const { offset, length } = await strayBytes(source, member);
   if (length <= 0) return;
   const bytes = Buffer.from(await source.read(offset, Math.min(length, SEARCHED)));
@@ -87,7 +89,7 @@ async function scanBehind(source: ByteSource, member: Member, tally: Tally): Pro
 /** What of an archive is still looked through: a small file can hold members that inflate to more than anybody waits for. */
 interface Budget {
   /** Whether the member is; counts it. */
-  readonly takes: (member: Member, isPickle: boolean) => boolean;
+  readonly takes: (member: ArchiveMember, isPickle: boolean) => boolean;
 }
 
 function budgetOf(): Budget {
@@ -106,7 +108,7 @@ function budgetOf(): Budget {
 }
 
 /** Gives the keys of the storages that the member names. */
-async function scanMember(source: ByteSource, member: Member, tally: Tally, budget: Budget): Promise<ReadonlySet<string>> {
+async function scanMember(source: ByteSource, member: ArchiveMember, tally: Tally, budget: Budget): Promise<ReadonlySet<string>> {
   const { name } = member;
   const none: ReadonlySet<string> = new Set();
   if (PICKLE_NAME.test(name)) {

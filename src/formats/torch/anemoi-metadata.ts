@@ -6,8 +6,9 @@
  */
 import { CheckpointLoadError, type JsonObject } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
+import type { ArchiveMember } from '../../model/header.ts';
 import { beyondJsonLimits, endOfText } from '../json-bounds.ts';
-import { readMember, type Member } from '../zip/archive.ts';
+import { readMember } from '../zip/member.ts';
 
 const METADATA_LIMIT = 64 * 2 ** 20;
 /** The same where it is deflated: what is read is then bounded by nothing that the file has. Anemoi's has some megabytes. */
@@ -22,11 +23,11 @@ export const ARCHIVE_ROOT = 'archive';
 export interface AnemoiMetadata {
   readonly json?: JsonObject;
   /** All members of its folder, by their names in the archive's: where their bytes are, or what to write instead of them. */
-  readonly members: readonly { readonly name: string; readonly content: Member | string }[];
+  readonly members: readonly { readonly name: string; readonly content: ArchiveMember | string }[];
 }
 
 /** `root` is the archive's folder, with its slash; `others` are its members beside the storages. */
-export async function readAnemoiMetadata(source: ByteSource, others: readonly Member[], root: string): Promise<AnemoiMetadata> {
+export async function readAnemoiMetadata(source: ByteSource, others: readonly ArchiveMember[], root: string): Promise<AnemoiMetadata> {
   const folder = `${root}${METADATA_FOLDER}`;
   const members = others.filter(({ name }) => name.startsWith(folder) && !name.endsWith('/'));
   const main = ['anemoi.json', 'ai-models.json']
@@ -43,7 +44,7 @@ export async function readAnemoiMetadata(source: ByteSource, others: readonly Me
   };
 }
 
-async function readJson(source: ByteSource, member: Member): Promise<{ readonly text: string; readonly json: JsonObject }> {
+async function readJson(source: ByteSource, member: ArchiveMember): Promise<{ readonly text: string; readonly json: JsonObject }> {
   const bytes = await readMember(source, member, member.method === 'stored' ? METADATA_LIMIT : INFLATED_METADATA_LIMIT);
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);

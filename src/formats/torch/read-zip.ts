@@ -6,11 +6,13 @@
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import { pin, type ByteSource } from '../../model/byte-source.ts';
-import type { Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
+import type { ArchiveMember, Attachment, Finding, Header, Storage, Tensor } from '../../model/header.ts';
 import type { GlobalUse, ValueNode, ValueTree } from '../../model/value.ts';
 import { inflatesTooFar, limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
 import { readPickle } from '../pickle/read.ts';
-import { dataOffset, readMember, type Archive, type Member } from '../zip/archive.ts';
+import type { Archive } from '../zip/archive.ts';
+import { dataOffset } from '../zip/local-header.ts';
+import { readMember } from '../zip/member.ts';
 import { readAnemoiMetadata } from './anemoi-metadata.ts';
 import { findStateDict, type StateDict } from './state-dict.ts';
 import { torchHost } from './tensors.ts';
@@ -32,7 +34,7 @@ export interface TorchObject {
   /** The archive's one folder, with its slash. */
   readonly root: string;
   /** Members beside its storages. */
-  readonly others: readonly Member[];
+  readonly others: readonly ArchiveMember[];
 }
 
 /** Reads a torch zip archive; throws `CheckpointLoadError` for malformed and `CheckpointValidationError` for unsafe content. */
@@ -72,8 +74,8 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   const root = main === undefined ? '' : main.name.slice(0, main.name.indexOf('/') + 1);
   // There may be very many storages: from here on nothing but what stands beside them is looked at, and what could be a pickle.
   const folder = `${root}data/`;
-  const aside: Member[] = [];
-  const inside: Member[] = [];
+  const aside: ArchiveMember[] = [];
+  const inside: ArchiveMember[] = [];
   for (let index = 0; index < archive.members.length; index++) {
     const member = archive.members[index]!;
     const isInside = member.name.startsWith(folder);
@@ -132,7 +134,7 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
 }
 
 /** Before any of them is read: each may be small, and all of them more than anybody waits for. */
-function checkPickles(uri: string, pickles: readonly Member[]): void {
+function checkPickles(uri: string, pickles: readonly ArchiveMember[]): void {
   if (pickles.length > OTHERS_MAX)
     throw new CheckpointLoadError(`${uri} has ${pickles.length} pickles, at most ${OTHERS_MAX} are read.`, uri);
   const bytes = pickles.reduce((sum, { size }) => sum + size, 0);
@@ -156,7 +158,7 @@ function isPickle(name: string): boolean {
 }
 
 /** A folder's members by their names in it. Storages mostly lie in the order of their description: the one behind the last is looked at first. */
-function membersIn(folder: string, members: readonly Member[]): (name: string) => Member | undefined {
+function membersIn(folder: string, members: readonly ArchiveMember[]): (name: string) => ArchiveMember | undefined {
   let places: ReadonlyMap<string, number> | undefined;
   let next = 0;
   return (name) => {
@@ -170,11 +172,11 @@ function membersIn(folder: string, members: readonly Member[]): (name: string) =
   };
 }
 
-function storageOf(member: Member): Storage {
+function storageOf(member: ArchiveMember): Storage {
   return { file: 0, location: member, length: member.size };
 }
 
-async function isBigEndian(source: ByteSource, member: Member | undefined): Promise<boolean> {
+async function isBigEndian(source: ByteSource, member: ArchiveMember | undefined): Promise<boolean> {
   if (member === undefined) return false;
   const text = Buffer.from(await readMember(source, member, 64)).toString('latin1');
   if (text !== 'little' && text !== 'big')

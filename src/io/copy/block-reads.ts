@@ -6,7 +6,7 @@
  */
 import type { Layout } from '../../formats/layout.ts';
 import { COUNT_SIZE } from '../../formats/torch/legacy.ts';
-import { likelyDataOffset } from '../../formats/zip/archive.ts';
+import { likelyDataOffset } from '../../formats/zip/local-header.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import { bytesPerElement } from '../../model/dtype.ts';
 import type { Storage, StorageLocation } from '../../model/header.ts';

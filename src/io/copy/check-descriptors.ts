@@ -3,13 +3,12 @@
  *
  * Who copies tensors goes by the directory alone, and does not read what lies behind them; others may go by the descriptor.
  */
-import { strayBytes, type Member } from '../../formats/zip/archive.ts';
+import { HAS_DESCRIPTOR } from '../../formats/zip/data-descriptor.ts';
+import { strayBytes } from '../../formats/zip/member.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
-import type { Header } from '../../model/header.ts';
+import type { ArchiveMember, Header } from '../../model/header.ts';
 import { mapAtOnce } from '../at-once.ts';
 
-/** General purpose bit 3: sizes and sum stand behind the data. */
-const HAS_DESCRIPTOR = 0x8;
 /** Members that are looked at together: a store answers each after a while. */
 const AT_ONCE = 16;
 
@@ -18,7 +17,7 @@ export async function checkDescriptors(
   { files, storages }: Pick<Header, 'files' | 'storages'>,
   open: (file: PinnedFile) => Promise<ByteSource>,
 ): Promise<void> {
-  const described = files.map((): Member[] => []);
+  const described = files.map((): ArchiveMember[] => []);
   for (const { file, location } of storages)
     if (location.kind === 'member' && (location.flags & HAS_DESCRIPTOR) !== 0) described[file]?.push(location);
   for (const [index, members] of described.entries()) {

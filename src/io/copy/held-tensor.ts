@@ -2,7 +2,7 @@
  * A small tensor's bytes straight out of memory, where its storage was read together with its neighbours: no promise is made for it,
  * as there may be a hundred thousand of them.
  */
-import { heldDataOffset } from '../../formats/zip/archive.ts';
+import { heldDataOffset } from '../../formats/zip/local-header.ts';
 import { bytesPerElement } from '../../model/dtype.ts';
 import type { Storage, StorageLocation } from '../../model/header.ts';
 import type { PlannedTensor } from '../../model/plan.ts';

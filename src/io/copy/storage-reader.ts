@@ -8,7 +8,7 @@ import { crc32 } from 'node:zlib';
 import { CheckpointLoadError } from '../../errors.ts';
 import { readArchivedTensor } from '../../formats/distributed/archived.ts';
 import { checkCount } from '../../formats/torch/legacy.ts';
-import { dataOffset } from '../../formats/zip/archive.ts';
+import { dataOffset } from '../../formats/zip/local-header.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { bytesPerElement, tensorBytes } from '../../model/dtype.ts';
 import type { Storage, StorageLocation } from '../../model/header.ts';

@@ -1,6 +1,8 @@
 /** Archives that disagree with themselves, one field at a time. */
 import { describe, expect, test } from '@jest/globals';
-import { dataOffset, readArchive, readMember } from '../../../src/formats/zip/archive.ts';
+import { readArchive } from '../../../src/formats/zip/archive.ts';
+import { dataOffset } from '../../../src/formats/zip/local-header.ts';
+import { readMember } from '../../../src/formats/zip/member.ts';
 import type { Finding } from '../../../src/model/header.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import { extra, zip, type Part, type Records } from '../../support/zip.ts';

@@ -2,7 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import jszip from 'jszip';
 import { segmentLength, type Segment } from '../../../src/formats/layout.ts';
-import { dataOffset, readArchive } from '../../../src/formats/zip/archive.ts';
+import { readArchive } from '../../../src/formats/zip/archive.ts';
+import { dataOffset } from '../../../src/formats/zip/local-header.ts';
 import { layoutZip, type ZipMember } from '../../../src/formats/zip/write.ts';
 import type { ByteSource } from '../../../src/model/byte-source.ts';
 

@@ -1,13 +1,14 @@
 /** A local header in memory is judged as one that is read: whatever stands there, both say the same. */
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { dataOffset, heldDataOffset, type Member } from '../../../src/formats/zip/archive.ts';
+import { dataOffset, heldDataOffset } from '../../../src/formats/zip/local-header.ts';
+import type { ArchiveMember } from '../../../src/model/header.ts';
 import { memorySource } from '../../support/memory-source.ts';
 
 const DATA = 64;
 
 /** A member with a local header as torch writes it, padded to 64 bytes: sums and sizes in it, or in a descriptor behind the data. */
-function archive(name: string, where: 'header' | 'descriptor' = 'header'): { readonly member: Member; readonly bytes: Buffer } {
+function archive(name: string, where: 'header' | 'descriptor' = 'header'): { readonly member: ArchiveMember; readonly bytes: Buffer } {
   const raw = Buffer.from(name);
   const header = Buffer.alloc(30);
   const descriptor = Buffer.alloc(where === 'descriptor' ? 16 : 0);

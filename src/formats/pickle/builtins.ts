@@ -5,12 +5,7 @@
  * take are refused.
  */
 import type { NodeId, ValueNode } from '../../model/value.ts';
-
-export interface Table {
-  readonly nodes: readonly ValueNode[];
-  readonly add: (node: ValueNode) => NodeId;
-  readonly fail: (message: string) => never;
-}
+import type { Table } from './table.ts';
 
 const PLAIN: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['torch', new Set(['Size', 'device'])],
@@ -21,12 +16,15 @@ const PLAIN: ReadonlyMap<string, ReadonlySet<string>> = new Map([
 ]);
 const ENCODINGS = new Set(['latin1', 'latin-1', 'iso-8859-1', 'utf-8', 'utf8', 'ascii']);
 
-export function plainCall(table: Table, module: string, name: string, args: readonly NodeId[]): ValueNode | undefined {
+type Fail = (message: string) => never;
+
+/** What the call gives; `args` are its arguments. */
+export function plainCall(table: Table, fail: Fail, module: string, name: string, args: readonly NodeId[]): ValueNode | undefined {
   const items = (id: NodeId | undefined): readonly NodeId[] => {
     if (id === undefined) return [];
     const node = table.nodes[id];
     if (typeof node === 'object' && node !== null && 'items' in node && node.kind !== 'object') return [...(node.items ?? [])];
-    return table.fail(`${module}.${name} of something that is no list`);
+    return fail(`${module}.${name} of something that is no list`);
   };
   if (PLAIN.get(module)?.has(name) === true || module.startsWith('pathlib'))
     return {
@@ -34,7 +32,7 @@ export function plainCall(table: Table, module: string, name: string, args: read
       class: name === '_get_layout' ? 'torch.layout' : `${module}.${name}`,
       value: table.add({ kind: 'tuple', items: args }),
     };
-  if (module === '_codecs') return encoded(table, args, 'bytes');
+  if (module === '_codecs') return encoded(table, fail, args, 'bytes');
   if (module === 'collections') {
     if (name === 'deque') return undefined;
     const dict = name as 'OrderedDict' | 'defaultdict' | 'Counter';
@@ -45,8 +43,7 @@ export function plainCall(table: Table, module: string, name: string, args: read
     if (name === 'Counter' && node !== undefined && node !== null) return undefined;
     const entries = items(given).map((pair) => {
       const [key, value, more] = items(pair);
-      if (key === undefined || value === undefined || more !== undefined)
-        return table.fail(`${module}.${name} of something that is no pair`);
+      if (key === undefined || value === undefined || more !== undefined) return fail(`${module}.${name} of something that is no pair`);
       return [key, value] as const;
     });
     return { kind: 'dict', class: dict, entries };
@@ -61,7 +58,7 @@ export function plainCall(table: Table, module: string, name: string, args: read
     case 'dict':
       return args.length === 0 ? { kind: 'dict', entries: [] } : undefined;
     case 'bytearray':
-      return encoded(table, args, 'bytearray');
+      return encoded(table, fail, args, 'bytearray');
     case 'bytes':
       return args.length === 0 ? { kind: 'bytes', base64: '' } : undefined;
     case 'complex':
@@ -72,15 +69,15 @@ export function plainCall(table: Table, module: string, name: string, args: read
 }
 
 /** `encode(text, encoding)`: how protocols below 3 write bytes. */
-function encoded(table: Table, [text, encoding]: readonly NodeId[], kind: 'bytes' | 'bytearray'): ValueNode {
+function encoded(table: Table, fail: Fail, [text, encoding]: readonly NodeId[], kind: 'bytes' | 'bytearray'): ValueNode {
   if (text === undefined) return { kind, base64: '' };
   const value = table.nodes[text];
   if (typeof value === 'object' && value !== null && value.kind === 'bytes') return { kind, base64: value.base64 };
   const name = encoding === undefined ? 'utf-8' : table.nodes[encoding];
   if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name))
-    return table.fail('bytes from something that is no text in a known encoding');
+    return fail('bytes from something that is no text in a known encoding');
   const latin = !name.startsWith('utf');
   // oxlint-disable-next-line no-control-regex -- latin-1 is what the field holds
-  if (latin && !/^[\u0000-\u00ff]*$/.test(value)) return table.fail(`text that ${name} cannot hold`);
+  if (latin && !/^[\u0000-\u00ff]*$/.test(value)) return fail(`text that ${name} cannot hold`);
   return { kind, base64: Buffer.from(value, latin ? 'latin1' : 'utf8').toString('base64') };
 }

@@ -26,6 +26,14 @@ export class PickleLimitError extends PickleSyntaxError {}
 
 export interface Cursor {
   position: number;
+  /** Reads an opcode. */
+  readonly opcode: () => number;
+  /** Where that opcode stands. */
+  opcodeAt: number;
+  /** Refuses that opcode. */
+  readonly fail: (message: string) => never;
+  /** The same, as something that two readers would read differently. */
+  readonly failAmbiguous: (message: string) => never;
   readonly u8: () => number;
   readonly u16: () => number;
   readonly i32: () => number;
@@ -88,6 +96,17 @@ export function openCursor(bytes: Uint8Array, start: number, limits: PickleLimit
   };
   const cursor: Cursor = {
     position: start,
+    opcode: () => {
+      cursor.opcodeAt = cursor.position;
+      return view.getUint8(advance(1));
+    },
+    opcodeAt: start,
+    fail: (message) => {
+      throw new PickleSyntaxError(message, cursor.opcodeAt);
+    },
+    failAmbiguous: (message) => {
+      throw new PickleSyntaxError(message, cursor.opcodeAt, true);
+    },
     u8: () => view.getUint8(advance(1)),
     u16: () => view.getUint16(advance(2), true),
     i32: () => view.getInt32(advance(4), true),

@@ -1,7 +1,10 @@
 /** The memo: writers number it from 0 without a gap, so it is a list; only what leaves gaps, as no writer does, goes into a map. */
 import type { NodeId } from '../../model/value.ts';
 
-interface Memo {
+/** In place of the node of an entry that is never fetched. */
+export const FORGOTTEN = -1;
+
+export interface Memo {
   readonly get: (index: number) => NodeId | undefined;
   /** True where the index is new. */
   readonly set: (index: number, id: NodeId) => boolean;

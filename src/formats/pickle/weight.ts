@@ -4,6 +4,7 @@
  * Figures are V8's of Node 20 to 24, rounded up; the tests of the limits compare the sum with the peak of a whole process.
  */
 import type { ValueNode } from '../../model/value.ts';
+import { PickleLimitError } from './cursor.ts';
 
 export const WEIGHTS = {
   /** A place in a list of known length. */
@@ -22,6 +23,26 @@ export const WEIGHTS = {
   text: 24,
 } as const;
 
+/** What a pickle may take of memory, and has taken. */
+export interface Budget {
+  /** Throws `PickleLimitError` where that is more than is left. */
+  readonly charge: (bytes: number) => void;
+  readonly affords: (bytes: number) => boolean;
+}
+
+/** `spent` of `memory` bytes are taken already; `position` says where in the pickle the reader is. */
+export function openBudget(memory: number, spent: number, position: () => number): Budget {
+  let weight = spent;
+  return {
+    charge: (bytes) => {
+      weight += bytes;
+      if (weight > memory) throw new PickleLimitError(`reading it would take more than ${memory} bytes of memory`, position());
+    },
+    affords: (bytes) => weight + bytes <= memory,
+  };
+}
+
+/** What a node takes of memory. */
 export function weigh(node: ValueNode): number {
   if (typeof node === 'string') return WEIGHTS.growing + WEIGHTS.text + 2 * node.length;
   if (typeof node === 'number') return WEIGHTS.growing + (Number.isInteger(node) && Math.abs(node) < 2 ** 30 ? 0 : 16);

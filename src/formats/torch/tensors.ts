@@ -10,7 +10,7 @@ import type { NodeId, ValueNode } from '../../model/value.ts';
 import { EXPANDED_FROM, MAX_DIMENSIONS, MAX_EXPANSION, MAX_TENSOR_BYTES } from '../limits-pickle.ts';
 import { PickleSyntaxError } from '../pickle/cursor.ts';
 import { isTensorClass, TORCH_DTYPES } from '../pickle/globals.ts';
-import type { DenseTensor } from '../pickle/read.ts';
+import type { DenseTensor } from '../pickle/host.ts';
 import { stateChecker } from './tensor-state.ts';
 
 /** Entries of a tensor's metadata: torch writes two, `conj` and `neg`, and devices of others may add theirs. */

@@ -27,9 +27,12 @@ import {
   type StageSpec,
 } from '../src/pipeline/contract.ts';
 import { policyOf } from '../src/pipeline/policy.ts';
+import { isSink } from '../src/pipeline/stage-kinds.ts';
 
 /** A worker that says nothing for this long is taken for dead, and the stage goes on elsewhere. */
 const HEARTBEAT_TIMEOUT = '10s';
+/** Of stages that read headers and make plans, which hold a worker's main thread: for seconds, where they are as large as they may be. */
+const HEARTBEAT_TIMEOUT_OF_HEADERS = '30s';
 /** Nobody is answered while a step of a workflow takes its time, and the server gives it ten seconds. */
 const QUICK = '2s';
 /** NotFoundError is what a worker without such an activity answers. */
@@ -67,7 +70,7 @@ export function runStage(
   const { timeout, ...retry } = policyOf(pipeline, stage);
   const activities = activitiesOf<Activities>({
     startToCloseTimeout: timeout,
-    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+    heartbeatTimeout: isSink(stage.type) ? HEARTBEAT_TIMEOUT : HEARTBEAT_TIMEOUT_OF_HEADERS,
     summary,
     ...(queue === null ? {} : { taskQueue: queue }),
     // Unset would act as TRY_CANCEL: clean-up would begin while the activity still writes.

@@ -1,11 +1,14 @@
-/** Many checkpoints of very many tensors at a time, as a batch of them brings: no run is taken for lost, and none is tried twice. */
+/** Headers that take long: many at a time, as a batch brings them, or one; no run is taken for lost, and none is tried twice. */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { activityInfo } from '@temporalio/activity';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { Services } from '../../activities/services.ts';
 import type { PipelineResult } from '../../src/pipeline/contract.ts';
+import { fixture } from '../support/project.ts';
 import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
 
 const TENSORS = 100_000;
@@ -62,3 +65,33 @@ test(`${RUNS} runs side by side, of ${TENSORS} tensors each`, async () => {
     expect(outputs).toMatchObject([{ tensors: 1 }]);
   }
 }, 900_000);
+
+test('a header that holds the main thread for longer than a transfer may be silent is read at the first attempt', async () => {
+  const services = servicesOf(join(folder, 'workspace-held'));
+  const held: Partial<Services> = {
+    open: (...args) => {
+      // The preflight looks at the source, too.
+      if (activityInfo().activityType === 'source.local') for (const until = Date.now() + 14_000; Date.now() < until;);
+      return services.open(...args);
+    },
+  };
+  const taskQueue = `test-${randomUUID()}`;
+  const worker = await workerOf(environment, taskQueue, { ...services, ...held });
+  const result = await worker.runUntil(
+    environment.client.workflow.execute('checkpointPipeline', {
+      taskQueue,
+      workflowId: 'held',
+      args: [
+        {
+          max_retries: 1,
+          stages: [
+            { type: 'source.local', path: fixture('good/state_dict.pt') },
+            { type: 'loader.weights_only' },
+            { type: 'sink.publish', uri: join(folder, 'held.safetensors') },
+          ],
+        },
+      ],
+    }) as Promise<PipelineResult>,
+  );
+  expect(result.status).toBe('completed');
+}, 300_000);

@@ -1,6 +1,8 @@
 /** Waiting for the end of a run: one that was asked to end goes on for ever without a worker. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckpointTimeoutError, isCheckpointError } from '../../errors.ts';
+import { TASK_QUEUE } from '../../pipeline/contract.ts';
+import type { StartedRun } from '../start.ts';
 import type { TemporalAccess } from '../temporal/connect.ts';
 import type { RunningWorker } from '../worker.ts';
 import type { Interruption } from './interrupt.ts';
@@ -9,6 +11,8 @@ import { note } from './output.ts';
 /** Milliseconds without a worker's answer after which nobody is waited for, a little less than a question takes; and between questions. */
 const PATIENCE = 9000;
 const PAUSE = 1000;
+/** Milliseconds after which a run that no worker has taken is said to wait: a server remembers workers that are gone for minutes. */
+const TAKEN_WITHIN = 10_000;
 
 /** How a run that was asked to end has ended. */
 export async function untilEnded<T>(workflowId: string, settled: () => Promise<T>, ask: () => Promise<unknown>): Promise<T> {
@@ -17,20 +21,23 @@ export async function untilEnded<T>(workflowId: string, settled: () => Promise<T
   return Promise.race([settled(), noWorkerEnds(workflowId, ask, ended.signal)]).finally(() => ended.abort());
 }
 
-interface Followed<T> {
-  readonly workflowId: string;
+/** A run, or a batch, that this command has started. */
+export interface OurRun {
+  readonly temporal: TemporalAccess;
+  readonly started: StartedRun;
   /** The worker of this process; null where others take its work. */
   readonly worker: RunningWorker | null;
   readonly interruption: Interruption;
-  /** Of the server. */
-  readonly gone: TemporalAccess['gone'];
-  readonly settled: () => Promise<T>;
-  readonly status: () => Promise<unknown>;
 }
 
-/** How a run of this command has ended, which Ctrl-C asks for. */
-export async function untilOurEnd<T>({ workflowId, worker, interruption, gone, settled, status }: Followed<T>): Promise<T> {
+/** How a run of this command has ended, which Ctrl-C asks for; says where it waits for the workers of others. */
+export async function untilOurEnd<T>(
+  { temporal, started: { workflowId }, worker, interruption }: OurRun,
+  { settled, status }: { readonly settled: () => Promise<T>; readonly status: () => Promise<unknown> },
+): Promise<T> {
+  const { kind, gone } = temporal;
   const ended = new AbortController();
+  if (worker === null && kind === 'configured') noteWaiting(temporal, workflowId, ended.signal);
   return Promise.race([
     settled(),
     worker === null
@@ -38,6 +45,23 @@ export async function untilOurEnd<T>({ workflowId, worker, interruption, gone, s
       : worker.ended.then(() => Promise.reject(new Error('the worker stopped'))),
     ...(gone === null ? [] : [gone(ended.signal)]),
   ]).finally(() => ended.abort());
+}
+
+/** Says that a run waits for the workers of others: at once where none asks for work, later where none has taken it. */
+function noteWaiting(temporal: TemporalAccess, workflowId: string, over: AbortSignal): void {
+  const waits = async (): Promise<boolean> => {
+    const { hasBegun, pollersOf } = await import('../temporal/visibility.ts');
+    const known = await pollersOf(temporal, TASK_QUEUE).catch(() => []);
+    if (known.length === 0) return true;
+    await sleep(TAKEN_WITHIN, undefined, { signal: over });
+    return !(await hasBegun(temporal, workflowId));
+  };
+  const say = (waiting: boolean): void => {
+    if (waiting && !over.aborted)
+      note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+  };
+  // A courtesy: how the run ends is learnt without it.
+  void waits().then(say, () => undefined);
 }
 
 /** Rejects once no worker has told for a while how the run stands; what else a question fails with is for whoever waits for the end. */

@@ -2,17 +2,12 @@
  * What commands about runs need: a client, and where the server is ours, a worker, as queries, updates and clean-ups need one; another
  * process's that is up will do.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckpointConfigError } from '../../errors.ts';
-import { TASK_QUEUE } from '../../pipeline/contract.ts';
 import type { CheckpointClient } from '../client.ts';
 import { PLUGINS, readEnvironment, withPlugins } from '../environment.ts';
 import { connectTemporal, type TemporalAccess } from '../temporal/connect.ts';
 import type { RunningWorker, WorkerOptions } from '../worker.ts';
 import { logger, note, print, printJson, type OutputOptions } from './output.ts';
-
-/** Milliseconds after which a run that no worker has taken is said to wait: a server remembers workers that are gone for minutes. */
-const TAKEN_WITHIN = 10_000;
 
 export interface Server {
   readonly client: CheckpointClient;
@@ -89,25 +84,6 @@ export async function clientOf({ connection, namespace }: TemporalAccess): Promi
 /** The worker that another command keeps up has stages beside ours, and does what needs none of them. */
 function isServed({ stays, differsIn }: TemporalAccess, plugins: readonly string[]): boolean {
   return stays && plugins.length === 0 && differsIn.length === 1 && differsIn[0] === PLUGINS;
-}
-
-/** Says that a run waits for the workers of others: at once where none asks for work, later where none has taken it. Gives what ends the looking. */
-export function noteWaiting(temporal: TemporalAccess, workflowId: string): () => void {
-  const over = new AbortController();
-  const waits = async (): Promise<boolean> => {
-    const { hasBegun, pollersOf } = await import('../temporal/visibility.ts');
-    const known = await pollersOf(temporal, TASK_QUEUE).catch(() => []);
-    if (known.length === 0) return true;
-    await sleep(TAKEN_WITHIN, undefined, { signal: over.signal });
-    return !(await hasBegun(temporal, workflowId));
-  };
-  const say = (waiting: boolean): void => {
-    if (waiting && !over.signal.aborted)
-      note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
-  };
-  // A courtesy: how the run ends is learnt without it.
-  void waits().then(say, () => undefined);
-  return () => over.abort();
 }
 
 /** Says what was started and is left to others; `run_id` where programs are told. */

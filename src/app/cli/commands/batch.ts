@@ -2,22 +2,19 @@
 import type { BatchResult } from '../../../pipeline/batch.ts';
 import type { CheckpointBatches } from '../../batch-client.ts';
 import type { StartedRun } from '../../start.ts';
-import type { TemporalAccess } from '../../temporal/connect.ts';
-import type { RunningWorker } from '../../worker.ts';
 import { readBatch } from '../batch-document.ts';
 import { showProgress } from '../batch-progress.ts';
 import { batchLines } from '../batch-text.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
-import { interruptible, type Interruption } from '../interrupt.ts';
+import { interruptible } from '../interrupt.ts';
 import { note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
-import { untilEnded, untilOurEnd } from '../until-end.ts';
+import { untilEnded, untilOurEnd, type OurRun } from '../until-end.ts';
 import {
   clientOf,
   connect,
   linkOf,
   noteServerEnds,
   noteStarted,
-  noteWaiting,
   ownWorker,
   passingLinkOf,
   takesItsRuns,
@@ -76,32 +73,18 @@ async function go(options: BatchOptions, { newId, start }: Starting): Promise<vo
   }
 }
 
-interface Followed {
-  readonly temporal: TemporalAccess;
+interface Followed extends OurRun {
   readonly batch: CheckpointBatches;
-  readonly started: StartedRun;
-  readonly worker: RunningWorker | null;
-  readonly interruption: Interruption;
 }
 
 /** Says how the batch gets on, and how it ended. */
-async function follow({ temporal, batch, started, worker, interruption }: Followed, options: OutputOptions): Promise<void> {
+async function follow({ batch, ...run }: Followed, options: OutputOptions): Promise<void> {
+  const { temporal, started } = run;
   const { workflowId } = started;
-  const noLongerWaits = worker === null && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
   const passing = passingLinkOf(temporal, workflowId);
   if (process.stderr.isTTY) note(`Batch ${workflowId}${passing === null ? '' : `: ${passing}`}`);
   const stop = showProgress(() => batch.status(started));
-  const result = await untilOurEnd({
-    workflowId,
-    worker,
-    interruption,
-    gone: temporal.gone,
-    settled: () => batch.settled(started),
-    status: () => batch.status(started),
-  }).finally(() => {
-    noLongerWaits();
-    stop();
-  });
+  const result = await untilOurEnd(run, { settled: () => batch.settled(started), status: () => batch.status(started) }).finally(stop);
   show(result, linkOf(temporal, workflowId), options);
   if (options.json !== true) noteServerEnds(temporal);
   process.exitCode = exitCode(result);

@@ -4,25 +4,13 @@ import type { PipelineInput } from '../../../pipeline/contract.ts';
 import type { CheckpointClient } from '../../client.ts';
 import type { StartedRun } from '../../start.ts';
 import { workerStorage } from '../../storage.ts';
-import type { TemporalAccess } from '../../temporal/connect.ts';
-import type { RunningWorker } from '../../worker.ts';
 import { documentSettings, readDocument, type DocumentOptions } from '../document.ts';
-import { interruptible, type Interruption } from '../interrupt.ts';
+import { interruptible } from '../interrupt.ts';
 import { note, noteError, noteWarnings, printJson, printPainted, resultText, type OutputOptions } from '../output.ts';
 import { ProgressBar, retryingText } from '../progress.ts';
 import { questionText } from '../questions.ts';
-import { untilOurEnd } from '../until-end.ts';
-import {
-  clientOf,
-  connect,
-  linkOf,
-  noteServerEnds,
-  noteStarted,
-  noteWaiting,
-  ownWorker,
-  passingLinkOf,
-  takesItsRuns,
-} from '../with-server.ts';
+import { untilOurEnd, type OurRun } from '../until-end.ts';
+import { clientOf, connect, linkOf, noteServerEnds, noteStarted, ownWorker, passingLinkOf, takesItsRuns } from '../with-server.ts';
 
 /** Milliseconds between looks at a run; with a bar to be drawn. */
 const INTERVAL = 2000;
@@ -74,33 +62,21 @@ export async function runDocument(given: PipelineInput, options: RunOptions): Pr
   }
 }
 
-interface Followed {
-  readonly temporal: TemporalAccess;
+interface Followed extends OurRun {
   readonly client: CheckpointClient;
-  readonly started: StartedRun;
-  readonly worker: RunningWorker | null;
-  readonly interruption: Interruption;
 }
 
 /** Says how the run gets on, and how it ended. */
-async function follow({ temporal, client, started, worker, interruption }: Followed, options: OutputOptions): Promise<void> {
+async function follow({ client, ...run }: Followed, options: OutputOptions): Promise<void> {
+  const { temporal, started } = run;
   const { workflowId } = started;
-  const noLongerWaits = worker === null && temporal.kind === 'configured' ? noteWaiting(temporal, workflowId) : () => undefined;
   const passing = passingLinkOf(temporal, workflowId);
   if (process.stderr.isTTY && passing !== null) note(`Run ${workflowId}: ${passing}`);
   const watching = new AbortController();
   const bar = process.stderr.isTTY ? new ProgressBar() : null;
   void watch(client, started, bar, watching.signal);
-  const result = await untilOurEnd({
-    workflowId,
-    worker,
-    interruption,
-    gone: temporal.gone,
-    settled: () => client.settled(started),
-    status: () => client.status(started),
-  }).finally(() => {
+  const result = await untilOurEnd(run, { settled: () => client.settled(started), status: () => client.status(started) }).finally(() => {
     watching.abort();
-    noLongerWaits();
     bar?.stop();
   });
   if (options.json === true) printJson(result);

@@ -18,12 +18,10 @@ import {
   setCurrentDetails,
   setHandler,
   upsertMemo,
-  upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { ErrorReport, JsonObject } from '../src/errors.ts';
 import { isMapping } from '../src/model/json.ts';
-import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import { batchDetails } from '../src/pipeline/batch-details.ts';
 import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
 import {
@@ -44,7 +42,7 @@ import {
 } from '../src/pipeline/batch.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { RESULT_MEMO, STATUS_QUERY } from '../src/pipeline/contract.ts';
-import { ATTRIBUTES_MEMO } from '../src/pipeline/search-attributes.ts';
+import { knownAttributes, setAttributes } from './attributes.ts';
 import { childrenOf, type Settle } from './batch-children.ts';
 import { openLedger } from './batch-ledger.ts';
 import { openList } from './batch-list.ts';
@@ -64,8 +62,7 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
   // Not looked at yet: what else it may be ends the batch in words, below.
   const document: Partial<BatchInput> = isMapping(asked) ? asked : {};
   const workspace = document.pipeline?.workspace ?? null;
-  const said = info.memo?.[ATTRIBUTES_MEMO];
-  const known: readonly string[] = Array.isArray(said) ? said.map(String) : [];
+  const known = knownAttributes(info);
   const since = given?.since ?? Date.now();
   let status: BatchStatus = 'listing';
   let paused = given?.paused ?? false;
@@ -137,8 +134,7 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
   };
   const end = async (now: BatchStatus): Promise<void> => {
     status = now;
-    const pairs = attributePairs({ CheckpointStatus: now }, known);
-    if (pairs.length > 0) upsertSearchAttributes(pairs);
+    setAttributes({ CheckpointStatus: now }, known);
     if (document.report === true && results !== null)
       reported = await leaveReport(wanted, {
         result: result(),
@@ -152,8 +148,7 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
 
   // A schedule and a Nexus operation start a batch under an id that nobody knows before.
   const isNamed = info.typedSearchAttributes.getAll().some(({ key }) => key.name === 'CheckpointBatch');
-  const naming = isNamed ? [] : attributePairs({ CheckpointBatch: workflowId }, known);
-  if (naming.length > 0) upsertSearchAttributes(naming);
+  if (!isNamed) setAttributes({ CheckpointBatch: workflowId }, known);
 
   try {
     let broken: ErrorReport | null = null;

@@ -13,14 +13,12 @@ import {
   setCurrentDetails,
   setHandler,
   upsertMemo,
-  upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
 import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { withWarnings } from '../src/model/warnings.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
-import { attributePairs } from '../src/pipeline/attribute-pairs.ts';
 import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { advise, compositionRecord } from '../src/pipeline/composition.ts';
 import {
@@ -53,9 +51,10 @@ import { unmetNeeds, unmetReport, usualNeeds } from '../src/pipeline/needs.ts';
 import { fittedResult } from '../src/pipeline/payload.ts';
 import { onErrorOf, policyOf, stallOf } from '../src/pipeline/policy.ts';
 import { fatalProblems, preflightInput, preflightRecord, preflightReport } from '../src/pipeline/preflight.ts';
-import { ATTRIBUTES_MEMO, runAttributes } from '../src/pipeline/search-attributes.ts';
+import { runAttributes } from '../src/pipeline/search-attributes.ts';
 import { stageAim } from '../src/pipeline/stage-aim.ts';
 import { isLoader, isSink, isSource } from '../src/pipeline/stage-kinds.ts';
+import { knownAttributes, setAttributes } from './attributes.ts';
 import { attemptsOf, failureOf, reportOfFailure } from './failures.ts';
 import { statusQuery, takeQuestions } from './messages.ts';
 import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';
@@ -75,10 +74,9 @@ class Failed extends Error {
 }
 
 export async function checkpointPipeline(document: PipelineInput): Promise<PipelineResult> {
-  const { workflowId, runId, memo } = workflowInfo();
-  // Whoever starts a run says there what the server knows; others write what they like.
-  const said = memo?.[ATTRIBUTES_MEMO];
-  const attributes: readonly string[] = Array.isArray(said) ? said.map(String) : [];
+  const info = workflowInfo();
+  const { workflowId, runId } = info;
+  const known = knownAttributes(info);
   let input: PipelineInput = { stages: [] };
   let history: readonly StageRecord[] = [];
   let context: CheckpointContext = EMPTY_CONTEXT;
@@ -113,8 +111,7 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
   };
   const stand = (now: RunStatus): void => {
     status = now;
-    const pairs = attributePairs(runAttributes(now, at === null ? null : history[at]!.type, context), attributes);
-    if (pairs.length > 0) upsertSearchAttributes(pairs);
+    setAttributes(runAttributes(now, at === null ? null : history[at]!.type, context), known);
   };
   const end = (now: RunStatus): void => {
     note(healthRecord(healthIssues(history, context.metadata as JsonObject, context.weightsLoaded)));

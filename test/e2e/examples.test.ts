@@ -17,7 +17,7 @@ import { selectWeights } from '../../src/transform/select-weights.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
 import { digestsOf, headerOf } from '../support/publish.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
-import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
+import { devServer, runPipeline, servicesOf } from '../support/temporal.ts';
 
 const TRAINED = 'good/lightning_trained.ckpt';
 const FRESH = 'good/lightning_fresh_target.ckpt';
@@ -38,17 +38,8 @@ beforeEach(() => {
   output = join(folder, `${randomUUID()}.out`);
 });
 
-async function execute(document: PipelineInput): Promise<PipelineResult> {
-  const taskQueue = `test-${randomUUID()}`;
-  const worker = await workerOf(environment, taskQueue, servicesOf(join(folder, 'workspace')));
-  return worker.runUntil(
-    environment.client.workflow.execute('checkpointPipeline', {
-      taskQueue,
-      workflowId: taskQueue,
-      args: [document],
-    }) as Promise<PipelineResult>,
-  );
-}
+const execute = (document: PipelineInput): Promise<PipelineResult> =>
+  runPipeline(environment, document, servicesOf(join(folder, 'workspace')));
 
 async function runExample(name: string, parameters: Record<string, string>): Promise<{ result: PipelineResult; manifest: Manifest }> {
   const result = await execute(await readDocument(join(EXAMPLES, name), { parameters: { output, ...parameters } }));

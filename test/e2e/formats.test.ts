@@ -1,5 +1,5 @@
 /** Every output format through the real pipeline: what is published, what is said, what a second run and a failed one leave. */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import type { PipelineResult, StageSpec } from '../../src/pipeline/contract.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
 import { EXPECTED, fixture } from '../support/project.ts';
 import { digestsOf, headerOf } from '../support/publish.ts';
-import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
+import { devServer, runPipeline, servicesOf } from '../support/temporal.ts';
 
 const LIGHTNING = 'good/lightning_trained.ckpt';
 let environment: TestWorkflowEnvironment;
@@ -30,17 +30,9 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-async function execute(source: string, loader: string, sink: Omit<StageSpec, 'type'>, services?: Services): Promise<PipelineResult> {
-  const taskQueue = `test-${randomUUID()}`;
-  const worker = await workerOf(environment, taskQueue, services ?? servicesOf(join(folder, 'workspace')));
+function execute(source: string, loader: string, sink: Omit<StageSpec, 'type'>, services?: Services): Promise<PipelineResult> {
   const stages = [{ type: 'source.local', path: source }, { type: loader }, { type: 'sink.publish', ...sink }];
-  return worker.runUntil(
-    environment.client.workflow.execute('checkpointPipeline', {
-      taskQueue,
-      workflowId: `run-${randomUUID()}`,
-      args: [{ stages, max_retries: 1 }],
-    }) as Promise<PipelineResult>,
-  );
+  return runPipeline(environment, { stages, max_retries: 1 }, services ?? servicesOf(join(folder, 'workspace')));
 }
 
 async function manifestOf(result: PipelineResult): Promise<Manifest> {

@@ -16,7 +16,7 @@ import { readSafetensors } from '../../src/formats/safetensors/read.ts';
 import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { PipelineInput, PipelineResult, StageInput } from '../../src/pipeline/contract.ts';
 import { EXPECTED, fixture } from '../support/project.ts';
-import { devServer, servicesOf, WORKFLOW_BUNDLE, workerOf } from '../support/temporal.ts';
+import { devServer, runPipeline, servicesOf, workerOf, WORKFLOW_BUNDLE } from '../support/temporal.ts';
 
 let environment: TestWorkflowEnvironment;
 let folder: string;
@@ -41,17 +41,8 @@ function scrub(source: string, more: Partial<PipelineInput> = {}): PipelineInput
   };
 }
 
-async function execute(input: PipelineInput, services: Services = servicesOf(join(folder, 'workspace'))): Promise<PipelineResult> {
-  const taskQueue = `test-${randomUUID()}`;
-  const worker = await workerOf(environment, taskQueue, services);
-  return worker.runUntil(
-    environment.client.workflow.execute('checkpointPipeline', {
-      taskQueue,
-      workflowId: `run-${randomUUID()}`,
-      args: [input],
-    }) as Promise<PipelineResult>,
-  );
-}
+const execute = (input: PipelineInput, services = servicesOf(join(folder, 'workspace'))): Promise<PipelineResult> =>
+  runPipeline(environment, input, services);
 
 async function failureOf(run: Promise<unknown>): Promise<{ failure: ApplicationFailure; result: PipelineResult }> {
   const error = await run.then(

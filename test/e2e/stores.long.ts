@@ -1,5 +1,5 @@
 /** Pipelines and commands over a real S3 server. */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -17,7 +17,6 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { Services } from '../../activities/services.ts';
 import type { S3Port } from '../../src/io/s3/port.ts';
 import { createStorage } from '../../src/io/storage/storage.ts';
 import { clearWorkspace } from '../../src/io/workspace/workspace-gc.ts';
@@ -27,7 +26,7 @@ import { startFaultProxy, type FaultProxy, type Seen } from '../support/fault-pr
 import { noise } from '../support/memory-source.ts';
 import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../support/s3-server.ts';
-import { devServer, servicesOf, workerOf } from '../support/temporal.ts';
+import { devServer, runPipeline, servicesOf } from '../support/temporal.ts';
 
 let environment: TestWorkflowEnvironment;
 let server: S3TestServer;
@@ -55,17 +54,8 @@ async function upload(path: string, Key: string): Promise<string> {
   return `s3://${bucket}/${Key}`;
 }
 
-async function execute(input: PipelineInput, services: Services = servicesOf(join(folder, 'workspace'))): Promise<PipelineResult> {
-  const taskQueue = `test-${randomUUID()}`;
-  const worker = await workerOf(environment, taskQueue, services);
-  return worker.runUntil(
-    environment.client.workflow.execute('checkpointPipeline', {
-      taskQueue,
-      workflowId: `run-${randomUUID()}`,
-      args: [input],
-    }) as Promise<PipelineResult>,
-  );
-}
+const execute = (input: PipelineInput, services = servicesOf(join(folder, 'workspace'))): Promise<PipelineResult> =>
+  runPipeline(environment, input, services);
 
 async function failureOf(run: Promise<unknown>): Promise<ApplicationFailure> {
   const error = await run.then(

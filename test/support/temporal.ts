@@ -1,4 +1,5 @@
 /** A real dev server for a test file, and workers on task queues of their own. */
+import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
@@ -9,6 +10,7 @@ import type { Services } from '../../activities/services.ts';
 import { createServices } from '../../src/app/services.ts';
 import { findTemporalBinary } from '../../src/app/temporal/binary.ts';
 import { createStorage, type Storage } from '../../src/io/storage/storage.ts';
+import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 
 export const WORKFLOW_BUNDLE = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 
@@ -64,4 +66,17 @@ export async function workerOf(
     stickyQueueScheduleToStartTimeout: '1s',
     ...options,
   });
+}
+
+/** A run with a worker of its own, to its end. */
+export async function runPipeline(environment: TestWorkflowEnvironment, input: PipelineInput, services: Services): Promise<PipelineResult> {
+  const taskQueue = `test-${randomUUID()}`;
+  const worker = await workerOf(environment, taskQueue, services);
+  return worker.runUntil(
+    environment.client.workflow.execute('checkpointPipeline', {
+      taskQueue,
+      workflowId: `run-${randomUUID()}`,
+      args: [input],
+    }) as Promise<PipelineResult>,
+  );
 }

@@ -41,9 +41,16 @@ export interface ErrorOptions {
   readonly retryAfterMs?: number;
 }
 
+/** What stands before an `@`: in a URI's place; or a password, which may hold slashes and so reaches beyond it, where no port follows the `:`. */
+const USER_INFO = /:\/\/(?:[^/?#]*@|[^/?#@[:"`]*:(?!\d*[/?#]).*@)/g;
+
 /** A text as it may be shown: of what stands before the `@` in a URI's place, a user name and a password mostly, nothing is repeated. */
 export function withoutUserInfo(text: string): string {
-  return text.replace(/:\/\/[^\s/?#]*@/g, '://…@');
+  return text.replace(/\S+/g, (word) => {
+    // No further: what is sought ends in an `@`, and whatever begins like it is looked through once.
+    const end = word.lastIndexOf('@') + 1;
+    return word.slice(0, end).replace(USER_INFO, '://…@') + word.slice(end);
+  });
 }
 
 /** Levels of details that are looked through; nobody is shown deeper ones. */

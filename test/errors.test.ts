@@ -98,6 +98,9 @@ test.each([
   ['ftp://us:hush@h/x: the scheme', 'ftp://…@h/x: the scheme'],
   ['`s3://hush@more@b/k` and sftp://hush@h', '`s3://…@b/k` and sftp://…@h'],
   ['https://h/a@b?to=c@d#e@f', 'https://h/a@b?to=c@d#e@f'],
+  ['`s3://AKIA:wJ/hu/sh@b/k` is gone', '`s3://…@b/k` is gone'],
+  ['http://h:80/a@b and http://[::1]:80/a@b', 'http://h:80/a@b and http://[::1]:80/a@b'],
+  ['{"uri":"s3://b/k:1","by":"a@b"}', '{"uri":"s3://b/k:1","by":"a@b"}'],
   ['write to a@b', 'write to a@b'],
 ])('no text of an error holds user information: %s', (given, shown) => {
   const error = new CheckpointSourceError(given, given, { cause: new Error(given), details: { more: given } });

@@ -12,6 +12,7 @@ import {
   type WorkflowExecutionDescription,
 } from '@temporalio/client';
 import { CheckpointConfigError, errorOf } from '../errors.ts';
+import { refuseCredential } from '../io/http/url.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,
@@ -80,6 +81,9 @@ export class CheckpointClient extends Runs<PipelineInput, PipelineResult, Pipeli
 
   /** Answers a run that waits. Throws what the run says of the answer: `CheckpointConfigError` where none is waited for; `CheckpointNotFoundError` once it has ended. */
   async resolveFailure(run: Run, resolution: Resolution): Promise<Resolved> {
+    // Who has no compiler may give anything; what else is wrong with it, the run says.
+    const { options } = (resolution as Resolution | null | undefined) ?? {};
+    for (const [option, value] of Object.entries(options ?? {})) refuseCredential(value, `options.${option}`);
     try {
       return await this.access.client.withDeadline(Date.now() + ANSWER_DEADLINE, () =>
         this.handle(run).executeUpdate<Resolved, [Resolution]>(RESOLVE_UPDATE, { args: [resolution] }),

@@ -2,6 +2,7 @@
 import { access, constants } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { CheckpointConfigError, textOf } from '../errors.ts';
+import { refuseCredential } from '../io/http/url.ts';
 import { makeFolder } from '../io/local/folders.ts';
 import { localPath } from '../io/local/local-file.ts';
 import { isS3, parseS3Prefix } from '../io/s3/location.ts';
@@ -59,6 +60,8 @@ function checkRoots(roots: readonly string[]): void {
 }
 
 async function checkWorkspace(workspace: string): Promise<void> {
+  // It stands in what the stages of a run hand each other, which stays in the history.
+  refuseCredential(workspace, 'CKPT_WORKSPACE');
   try {
     // A store may be away now and back when a run needs it: that is for the run to see.
     if (isS3(workspace)) return void parseS3Prefix(workspace);

@@ -1,6 +1,8 @@
 /** What is refused before anything is sent to the server, whoever starts it. */
 import { expect, test } from '@jest/globals';
+import type { Client } from '@temporalio/client';
 import { CheckpointBatches } from '../../src/app/batch-client.ts';
+import { CheckpointClient } from '../../src/app/client.ts';
 import { newId, startOptions, type Access, type Work } from '../../src/app/start.ts';
 import type { CheckpointError } from '../../src/errors.ts';
 import { checkBatchId } from '../../src/pipeline/batch-document.ts';
@@ -21,6 +23,11 @@ test.each<[string, Work, string]>([
   ['an output in S3', { kind: 'pipeline', input: withSink('s3://us:hush@bucket/x') }, 'stages[1].uri'],
   ['an output over HTTP', { kind: 'pipeline', input: withSink('https://h/x?api_token=hush') }, 'stages[1].uri'],
   ['a workspace', { kind: 'pipeline', input: { ...FINE, workspace: 'gs://us:hush@h/x' } }, 'workspace'],
+  ['an output in S3 whose secret holds a slash', { kind: 'pipeline', input: withSink('s3://AKIA:wJ/hush@bucket/x') }, 'stages[1].uri'],
+  ['an output with a token', { kind: 'pipeline', input: withSink('s3://bucket/x?token=hush') }, 'stages[1].uri'],
+  ['a workspace in S3', { kind: 'pipeline', input: { ...FINE, workspace: 's3://bucket/w?X-Amz-Signature=hush' } }, 'workspace'],
+  ['a local item by its URI', batch(['file:///x.ckpt?token=hush']), 'items[0]'],
+  ['the results of a batch', { kind: 'batch', input: { items: ['/a.ckpt'], pipeline: FINE, results: 's3://A:h/ush@b/r' } }, 'results'],
   ['the template of a batch', batch(['/a.ckpt'], withSink('ftp://us:hush@h/${item.key}')), 'pipeline.stages[1].uri'],
   ['an item', batch(['/a.ckpt', 'ftp://us:hush@h/x']), 'items[1]'],
   ['a column of an item', batch([{ uri: '/a.ckpt', to: 'ftp://us:hush@h/x' }]), 'items[0].to'],
@@ -39,6 +46,15 @@ test.each<[string, Work, string]>([
 test('an `@` further behind is none', () => {
   expect(startOptions({ kind: 'pipeline', input: FINE }, []).args).toEqual([FINE]);
   expect(startOptions(batch([{ uri: 'https://h/a@b.ckpt' }]), []).args).toHaveLength(1);
+});
+
+test('an answer to a run that waits is looked at like the run', async () => {
+  const client = new CheckpointClient({ client: {} as Client });
+  const answer = client.resolveFailure('run', { action: 'retry', options: { uri: 's3://AKIA:wJ/hush@bucket/x' } });
+  await expect(answer).rejects.toMatchObject({
+    message: expect.not.stringContaining('hush'),
+    details: { config_path: 'options.uri' },
+  });
 });
 
 test('an id that the server would not take is refused before it is asked', async () => {

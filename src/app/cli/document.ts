@@ -177,6 +177,7 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
   for (const line of understood.notes) settings.note?.(line);
   return inPlace(understood, () => {
     const input = checkDocument(resolved(understood, values));
+    refuseCredential(input.workspace, 'workspace');
     const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
     const folderOf = (index: number) => (option: string) => (isFromOutside(written[index]?.[option], given) ? callerFolder() : folder);
     const readingsOf = (index: number) => (option: string) => readings(written[index]?.[option], values, `stages[${index}].${option}`);

@@ -1,5 +1,6 @@
 /** URIs that may be kept: in a run's input, its history, a manifest. One that is a credential may not. */
-import { CheckpointConfigError, isCheckpointError, withoutUserInfo } from '../../errors.ts';
+import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
+import { schemeOf } from '../../model/scheme.ts';
 
 /** Words in names of parameters that are credentials: of signed URLs of the usual stores, and tokens, keys, passwords and sessions. */
 const SECRET_WORDS = new Set(
@@ -35,23 +36,56 @@ export function checkUrl(text: string): string {
   return url.href;
 }
 
-/** Before anything is sent: what a run is started with stays in its history. `path` is like `stages[1].uri`. */
+/** Before anything is sent: what a run is started with stays in its history. `path` is like `stages[1].uri`. A path may be of any characters. */
 export function refuseCredential(value: unknown, path: string): void {
   if (typeof value !== 'string') return;
   try {
     if (isHttp(value)) checkUrl(value);
-    else checkUserInfo(value);
+    else if (schemeOf(value.trimStart()) !== null) checkUri(value);
   } catch (error) {
     throw isCheckpointError(error) ? new CheckpointConfigError(error.message, path) : error;
   }
 }
 
-/** Of every scheme, also one that nothing here reads or writes. */
-function checkUserInfo(uri: string): void {
-  if (/^\s*[a-z][a-z0-9+.-]*:\/\/[^\s/?#]*@/i.test(uri))
+/**
+ * Of every scheme, also one that nothing here reads or writes. Keys of S3 are names as they are written: behind a `?` or `#` in one, that
+ * counts which has the form of a parameter.
+ */
+function checkUri(uri: string): void {
+  if (hasUserInfo(uri))
     throw new CheckpointConfigError(
-      `${withoutUserInfo(uri)}: a user name or password does not belong into a URI, which is kept in the run's history.`,
+      `${withoutUser(uri)}: a user name or password does not belong into a URI, which is kept in the run's history.`,
     );
+  const [place = '', ...behind] = uri.split(/[?#]/);
+  const secret = behind
+    .flatMap((part) => part.split(/[&;]/))
+    .filter((parameter) => parameter.includes('='))
+    .flatMap((parameter) => [...new URLSearchParams(parameter).keys()])
+    .find(isSecretName);
+  if (secret !== undefined)
+    throw new CheckpointConfigError(
+      `${place}: the parameter \`${secret}\` is a credential, and URIs are kept in the run's history. Leave it out: the worker reaches its stores with credentials of its own.`,
+    );
+}
+
+/** By which `arn:` access points of S3 are named. */
+const PLACE_WITH_COLONS = /^arn:aws[a-z-]*:/i;
+
+/**
+ * Whether a user name or a password stands before a URI's place. Keys of AWS hold slashes, so that a password may end far behind the first of
+ * them: then it is known by the `:`, behind which there is no port.
+ */
+export function hasUserInfo(uri: string): boolean {
+  const [, place = '', rest = ''] = /^\s*[a-z][a-z0-9+.-]*:\/\/([^/]*)(.*)$/is.exec(uri) ?? [];
+  if (place.includes('@')) return true;
+  const host = place.replace(/^\[[^\]]*\]/, '');
+  if (!host.includes(':') || PLACE_WITH_COLONS.test(host)) return false;
+  return rest.includes('@') || !/^[^:]*:\d*$/.test(host);
+}
+
+/** Such a URI as it may be shown: what stands behind the last `@`. */
+export function withoutUser(uri: string): string {
+  return uri.includes('@') ? withoutSecrets(uri) : uri.replace(/\/\/.*$/s, '//…');
 }
 
 /** Whether a parameter's name says that its value is a credential: by one of its words, however they are put together. */

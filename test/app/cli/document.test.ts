@@ -85,6 +85,10 @@ test('a target that stands in the document is left as it is', async () => {
 test.each([
   ['sink.publish, uri: "ftp://us:hush@h/x"', 'a user name or password'],
   ['source.local, path: "ftp://us:hush@h/x"', 'a user name or password'],
+  ['sink.publish, uri: "s3://AKIA:wJ/hush@bucket/x"', 'a user name or password'],
+  ['source.s3, url: "s3://AKIA:wJ/hush@bucket/x"', 'a user name or password'],
+  ['source.s3, url: "s3://bucket/x?versionId=a&X-Amz-Signature=hush"', 'the parameter `X-Amz-Signature` is a credential'],
+  ['source.local, path: "file:///x.ckpt?token=hush"', 'the parameter `token` is a credential'],
   ['source.local, uri: "ftp://h/x"', 'is not a local path'],
   ['sink.publish, uri: "ftp://h/x"', 'can be written to'],
   ['sink.publish, uri: "https://h/x"', 'can be written to'],
@@ -97,6 +101,13 @@ test.each([
   );
   expect(refused).toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining(message) });
   expect(JSON.stringify([refused.message, refused.details])).not.toContain('hush');
+});
+
+test('so is a workspace with a credential', async () => {
+  const refused = read('workspace: "s3://bucket/w?sig=hush"\nstages:\n  - {type: source.local, path: /x}\n');
+  await expect(refused).rejects.toMatchObject({
+    message: expect.stringMatching(/^(?!.*hush).*:1:1: .*the parameter `sig` is a credential/),
+  });
 });
 
 describe('the place of an error', () => {

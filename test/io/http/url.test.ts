@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { checkUrl, isSecretName } from '../../../src/io/http/url.ts';
+import { checkUrl, isSecretName, refuseCredential } from '../../../src/io/http/url.ts';
 
 test.each(
   `token api_token oauth_token job_token user_token private_token access.token accessToken refresh-token token2 id_token csrfToken accesstoken
@@ -33,3 +33,47 @@ test.each(['//us:hu@sh@h/x.ckpt', 'https://us:hu sh@h:99999/x.ckpt', 'https://us
     expect(() => checkUrl(text)).toThrow(/^(https:|ftp:)?\/\/…@h(:99999)?\/x\.ckpt is no http:\/\/ or https:\/\/ URL\.$/);
   },
 );
+
+test.each([
+  ['s3://AKIA:wJ/hu/sh@bucket/o.ckpt', 's3://…@bucket/o.ckpt'],
+  ['s3://AKIA:9/hush@bucket/o.ckpt', 's3://…@bucket/o.ckpt'],
+  ['S3://hush@bucket/user@host/x', 'S3://…@host/x'],
+  ['s3://us?er:hu/sh@bucket/x', 's3://…@bucket/x'],
+  ['s3://AKIA:hush/bucket/o.ckpt', 's3://…'],
+  ['s3://arn:aws:hush@bucket/o.ckpt', 's3://…@bucket/o.ckpt'],
+  [' sftp://us:hu/sh@h/x?token=hush', ' sftp://…@h/x'],
+  ['redis://:hush@[::1]:6379/0', 'redis://…@[::1]:6379/0'],
+])('a user or a password of any scheme is refused, and not repeated: %s', (uri, shown) => {
+  expect(() => refuseCredential(uri, 'x')).toThrow(`${shown}: a user name or password`);
+});
+
+test.each([
+  ['s3://bucket/x.ckpt?X-Amz-Credential=AKIA&X-Amz-Signature=hush', 's3://bucket/x.ckpt', 'X-Amz-Credential'],
+  ['s3://bucket/x.ckpt?versionId=abc&X-Amz-Signature=hush', 's3://bucket/x.ckpt', 'X-Amz-Signature'],
+  ['s3://bucket/x.ckpt?token=hush', 's3://bucket/x.ckpt', 'token'],
+  ['s3://bucket/x?y?%74oken=hush', 's3://bucket/x', 'token'],
+  ['s3://bucket/x.ckpt?a=1;sig=hush', 's3://bucket/x.ckpt', 'sig'],
+  ['file:///x.ckpt?token=hush', 'file:///x.ckpt', 'token'],
+  ['gs://bucket/x.ckpt#access_token=hush', 'gs://bucket/x.ckpt', 'access_token'],
+])('a parameter of any scheme that is a credential is refused: %s', (uri, shown, name) => {
+  expect(() => refuseCredential(uri, 'x')).toThrow(`${shown}: the parameter \`${name}\` is a credential`);
+});
+
+test.each([
+  's3://bucket/user@host/x.ckpt',
+  's3://bucket/a:b@c/x.ckpt',
+  's3://bucket/what?.ckpt',
+  's3://bucket/is this the key?/x#1.ckpt',
+  's3://bucket/x.ckpt?versionId=a.B_1',
+  's3://bucket/token=3/key=4/x.ckpt',
+  's3://bucket/sweep?lr=1e-3&seed=4.ckpt',
+  's3://arn:aws:s3:eu-west-1:123456789012:accesspoint/a/x.ckpt',
+  's3://localhost:9000/bucket/x.ckpt',
+  'sftp://[::1]:22/x.ckpt',
+  'file:///a@b/x%3Ftoken=1.ckpt',
+  '/runs/me:pw@host/x.ckpt?token=1',
+  'runs/x.ckpt?token=1',
+  'a: b@c://d',
+])('a name that holds such characters is none: %s', (uri) => {
+  expect(() => refuseCredential(uri, 'x')).not.toThrow();
+});

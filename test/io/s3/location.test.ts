@@ -43,6 +43,8 @@ test('a checkpoint of several files lies under a prefix, or in a bucket of its o
 
 test('credentials in a URI are refused and not repeated', () => {
   expect(() => parseS3('s3://id:hush@bucket/key')).toThrow(/^(?!.*hush).*credentials do not belong/);
+  expect(() => parseS3('s3://AKIA:wJ/hu/sh@bucket/key')).toThrow(/^s3:\/\/…@bucket\/key: credentials do not belong/);
+  expect(() => parseS3('s3://AKIA:hush/bucket/key')).toThrow(/^s3:\/\/…: credentials do not belong/);
 });
 
 test('siblings keep the key as it is written', async () => {

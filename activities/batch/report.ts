@@ -5,6 +5,7 @@
  */
 import { Context } from '@temporalio/activity';
 import { isCheckpointError, textOf, type JsonObject } from '../../src/errors.ts';
+import { parseJson } from '../../src/formats/json-break.ts';
 import { linesOf } from '../../src/io/lines.ts';
 import { packageVersion } from '../../src/io/package-version.ts';
 import { destinationOf } from '../../src/io/publish/destination.ts';
@@ -74,7 +75,7 @@ async function outcomesIn(
           gaps.push(`The batch has more than ${MOST_ITEMS} items, so this report has the totals only; ${uri} has every item.`);
           return null;
         }
-        outcomes.push(JSON.parse(line) as Outcome);
+        outcomes.push(parseJson(line) as Outcome);
       }
       return outcomes;
     } finally {

@@ -4,6 +4,7 @@
  *
  * Invariant: one pass without recursion or memory; what is no JSON may be counted wrongly, never without end.
  */
+import { endOfText, parseJson } from './json-break.ts';
 
 export const JSON_LIMITS = {
   /**
@@ -16,17 +17,16 @@ export const JSON_LIMITS = {
 } as const;
 
 const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 export type JsonLimits = { readonly [name in keyof typeof JSON_LIMITS]: number };
 
-/** `JSON.parse` of a text within the limits; throws `RangeError` that says why it is not to be parsed, `SyntaxError` where it is no JSON. */
+/** Parses JSON within the limits; throws `RangeError` that says why it is not to be parsed, `SyntaxError` that says where it is no JSON. */
 export function parseBounded(text: string, limits: JsonLimits = JSON_LIMITS): unknown {
   const beyond = beyondJsonLimits(text, limits);
   if (beyond !== undefined) throw new RangeError(beyond);
-  return JSON.parse(text);
+  return parseJson(text);
 }
 
 /** Why the text is not to be parsed: what, where, and the limit; undefined where it is within them. */
@@ -44,15 +44,4 @@ export function beyondJsonLimits(text: string, limits: JsonLimits = JSON_LIMITS)
     if (values > limits.values) return `it has ${values} values or more by character ${at}, at most ${limits.values} are read`;
   }
   return undefined;
-}
-
-/** Of the closing quote, or of the whole where there is none: found by the engine's own search, as most of a JSON text is in such. */
-export function endOfText(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
-    let before = end;
-    while (text.charCodeAt(before - 1) === BACKSLASH) before--;
-    // Each two of them are one backslash; one more escapes the quote.
-    if ((end - before) % 2 === 0) return end;
-  }
-  return text.length;
 }

@@ -11,6 +11,7 @@ import { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { CsvError, parse } from 'csv-parse';
 import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, isCheckpointError } from '../errors.ts';
+import { breakText, jsonBreak } from '../formats/json-break.ts';
 import { sourceEndedBy, type ByteSource } from '../model/byte-source.ts';
 import { isMapping } from '../model/json.ts';
 import { schemeOf } from '../model/scheme.ts';
@@ -222,9 +223,10 @@ async function* csvRows(source: ByteSource, manifest: string): AsyncGenerator<Ro
     const twice = names.find((name) => known.size === known.add(name).size);
     if (twice !== undefined || !names.includes('uri'))
       throw new CheckpointConfigError(
-        twice === undefined
-          ? `${manifest}: the first line of a CSV manifest names its columns, one of them \`uri\`.`
-          : `${manifest}: two columns are named \`${twice}\`.`,
+        // Without that name they may be the values of a first row.
+        names.includes('uri')
+          ? `${manifest}: two columns are named \`${twice}\`.`
+          : `${manifest}: the first line of a CSV manifest names its columns, one of them \`uri\`.`,
         'items.manifest',
       );
     return [...names];
@@ -240,15 +242,34 @@ async function* csvRows(source: ByteSource, manifest: string): AsyncGenerator<Ro
       yield { row: record, place: `${manifest}, line ${info.lines}` };
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    throw new CheckpointConfigError(`${manifest}: ${error.message}.`, 'items.manifest', { cause: error });
+    // Its message may quote the row, which may hold what must not stay in a history.
+    const column =
+      typeof error['column'] === 'string' && /_(OPENING|CLOSING)_QUOTE$/.test(error.code) ? `, column \`${error['column']}\`` : '';
+    throw new CheckpointConfigError(
+      `${manifest}, line ${String(error['lines'])}${column}: ${CSV_FAULTS[error.code.replace(/^CSV_/, '')] ?? 'this is no CSV'}.`,
+      'items.manifest',
+    );
   }
 }
+
+/** What is wrong, by the parser's codes without their `CSV_`, which one of them lacks. */
+const CSV_FAULTS: Readonly<Record<string, string>> = {
+  INVALID_OPENING_QUOTE:
+    'a quote stands within a value that does not begin with one; put the whole value in quotes, and write `""` for each in it',
+  INVALID_CLOSING_QUOTE: 'something stands behind the quote that ends a value; within quotes, write `""` for each that is meant as one',
+  NON_TRIMABLE_CHAR_AFTER_CLOSING_QUOTE:
+    'something stands behind the quote that ends a value; within quotes, write `""` for each that is meant as one',
+  QUOTE_NOT_CLOSED: 'a quote is opened and never closed',
+  MAX_RECORD_SIZE: `a row has more than ${ROW_MOST} characters`,
+  RECORD_INCONSISTENT_COLUMNS: 'the row has not as many values as the first line has columns',
+};
 
 function jsonOf(line: string, place: string, field: string): unknown {
   try {
     return JSON.parse(line);
-  } catch (cause) {
-    throw new CheckpointConfigError(`${place}: ${(cause as Error).message}.`, field, { cause });
+  } catch {
+    // The engine's words would quote the line, which may hold what must not stay in a history.
+    throw new CheckpointConfigError(`${place}: ${breakText(line, `in column ${(jsonBreak(line) ?? 0) + 1}`)}.`, field);
   }
 }
 

@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../src/errors.ts';
 import { filesIn, listItems, pathGlob } from '../../src/io/batch-items.ts';
@@ -180,11 +181,32 @@ describe('manifests', () => {
   test('what is wrong is said with its line', async () => {
     expect(await refused(manifest('a.csv', 'url\nx\n'))).toContain('one of them `uri`');
     expect(await refused(manifest('b.csv', 'uri,uri\nx,y\n'))).toContain('two columns are named `uri`');
-    expect(await refused(manifest('c.csv', 'uri,a\nx,1\ny\n'))).toMatch(/c\.csv: .*line 3/);
-    expect(await refused(manifest('d.csv', 'uri\n"x\n'))).toMatch(/d\.csv: .*[Qq]uote/);
+    expect(await refused(manifest('c.csv', 'uri,a\nx,1\ny\n'))).toMatch(/c\.csv, line 3: .*as many values/);
+    expect(await refused(manifest('d.csv', 'uri\n"x\n'))).toMatch(/d\.csv, line 2: a quote is opened and never closed\./);
     expect(await refused(manifest('e.csv', 'uri,a\nx,1\n,2\n'))).toContain('e.csv, line 3');
-    expect(await refused(manifest('f.jsonl', '{"uri":"x"}\n\n{broken\n'))).toContain('f.jsonl, line 3');
+    expect(await refused(manifest('f.jsonl', '{"uri":"x"}\n\n{broken\n'))).toContain(
+      'f.jsonl, line 3: what stands in column 2 is no JSON.',
+    );
     expect(await refused(manifest('g.jsonl', '{"uri":"x"}\n7\n'))).toContain('g.jsonl, line 2');
+  });
+
+  test('what cannot be read is not repeated: it may hold a credential', async () => {
+    const url = 'https://h/x.ckpt?token=hunter2';
+    const broken: readonly (readonly [string, string, string])[] = [
+      ['opened.csv', `uri\n${url}"\n`, 'opened.csv, line 2, column `uri`: a quote stands within a value'],
+      ['closed.csv', `uri\n"${url}"hunter2\n`, 'closed.csv, line 2, column `uri`: something stands behind the quote'],
+      ['open.csv', `uri\n"${url}\n`, 'open.csv, line 2: a quote is opened and never closed'],
+      ['short.csv', `uri,a\n${url}\n`, 'short.csv, line 2: the row has not as many values'],
+      ['first.csv', `${url}"\n`, 'first.csv, line 1: a quote stands within a value'],
+      ['unnamed.csv', `${url},${url}\n`, 'one of them `uri`'],
+      ['cell.jsonl', `{"uri": ${url}}\n`, 'cell.jsonl, line 1: what stands in column 9 is no JSON'],
+      ['text.jsonl', `{"uri": "${url}\n`, 'text.jsonl, line 1: its JSON ends too early'],
+    ];
+    for (const [name, text, message] of broken) {
+      const error: unknown = await listed(await manifest(name, text)).catch((refusal: unknown) => refusal);
+      expect(error).toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining(message) });
+      expect(inspect(error, { depth: 5 })).not.toContain('hunter2');
+    }
   });
 
   test('more columns than a row may have are refused by their number, before they are compared or a row is read', async () => {

@@ -140,10 +140,12 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
   try {
     return loadClientConnectConfig() as { connectionOptions: ConnectionOptions; namespace?: string };
   } catch (cause) {
+    // Of a file that is no TOML the message goes on with its lines, in which an API key may stand.
+    const [what = ''] = textOf(cause).split('\n', 1);
+    const { line, column } = cause as { readonly line?: unknown; readonly column?: unknown };
+    const place = typeof line === 'number' && typeof column === 'number' ? ` at line ${line}, column ${column}` : '';
     throw new CheckpointConfigError(
-      `Temporal's environment configuration cannot be used: ${textOf(cause)}. Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.`,
-      undefined,
-      { cause },
+      `Temporal's environment configuration cannot be used: ${what}${place}. Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.`,
     );
   }
 }

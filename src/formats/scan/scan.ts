@@ -9,6 +9,7 @@ import type { Finding } from '../../model/header.ts';
 import type { GlobalUse, ValueNode } from '../../model/value.ts';
 import { EXTRA } from '../distributed/read.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
+import { parseJson } from '../json-break.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readSafetensors } from '../safetensors/read.ts';
 import { scanArchive } from './archive.ts';
@@ -195,7 +196,7 @@ async function readShardNames(source: ByteSource, tally: Tally): Promise<readonl
       tally.broken('too_large', beyond);
       return [];
     }
-    map = (JSON.parse(text) as { weight_map?: unknown }).weight_map;
+    map = (parseJson(text) as { weight_map?: unknown }).weight_map;
   } catch (error) {
     tally.broken('no_json', `it begins as JSON, and is none (${(error as Error).message})`);
     return [];

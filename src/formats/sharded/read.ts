@@ -10,6 +10,7 @@ import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
 import { isIndexName } from '../../model/checkpoint-names.ts';
 import { NO_TRAINING, movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
+import { parseJson } from '../json-break.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
 import { HEADER_MAX } from '../safetensors/layout.ts';
 import { TENSORS_MAX } from '../safetensors/read.ts';
@@ -67,8 +68,8 @@ async function readIndex(source: ByteSource): Promise<ReadonlyMap<string, string
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await source.read(0, source.size));
     const beyond = beyondJsonLimits(text);
     if (beyond !== undefined) throw unsound(source.uri, beyond);
-    JSON.parse(text);
-    // Valid JSON so far; a name that stands twice is lost on JSON.parse.
+    parseJson(text);
+    // Valid JSON so far; a name that stands twice is lost there.
     const json = new JsonScanner(text);
     json.object((key) => {
       if (key !== 'weight_map') return json.skip();

@@ -7,7 +7,8 @@
 import { CheckpointLoadError, type JsonObject } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import type { ArchiveMember } from '../../model/header.ts';
-import { beyondJsonLimits, endOfText } from '../json-bounds.ts';
+import { beyondJsonLimits } from '../json-bounds.ts';
+import { endOfText, parseJson } from '../json-break.ts';
 import { readMember } from '../zip/member.ts';
 
 const METADATA_LIMIT = 64 * 2 ** 20;
@@ -62,11 +63,11 @@ async function readJson(source: ByteSource, member: ArchiveMember): Promise<{ re
 /** JSON as Python writes it: with numbers that are none, for which there is null. */
 function parsePythonJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     const plain = withoutNonFinite(text);
     if (plain === text) throw error;
-    return JSON.parse(plain);
+    return parseJson(plain);
   }
 }
 

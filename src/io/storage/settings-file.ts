@@ -1,8 +1,8 @@
 /** The file that holds a worker's storage settings. Loaded only where there is one: its parsers take longer to load than most commands to run. */
 import { readFile } from 'node:fs/promises';
-import { parse } from 'yaml';
+import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { CheckpointConfigError, textOf } from '../../errors.ts';
+import { CheckpointConfigError } from '../../errors.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 
 const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL', abort: true }).refine((url) => {
@@ -59,13 +59,24 @@ export async function readStorageFile(path: string): Promise<StorageSettings> {
   const text = await readFile(path, 'utf8').catch((cause: Error) => {
     throw new CheckpointConfigError(`The storage settings ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
-  let content: unknown;
-  try {
-    content = parse(text);
-  } catch (cause) {
-    throw new CheckpointConfigError(`The storage settings ${path} are neither YAML nor JSON: ${textOf(cause)}`, undefined, { cause });
+  return checkSettings(contentOf(text, path) ?? {}, path);
+}
+
+/** Nothing of the text is repeated where it cannot be read: the parser's own messages quote it. */
+function contentOf(text: string, path: string): unknown {
+  const lines = new LineCounter();
+  const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const [broken] = yaml.errors;
+  if (broken !== undefined) {
+    const { line, col } = lines.linePos(broken.pos[0]);
+    const what = broken.code.toLowerCase().replaceAll('_', ' ');
+    throw new CheckpointConfigError(`The storage settings ${path} are neither YAML nor JSON: line ${line}, column ${col}: ${what}.`);
   }
-  return checkSettings(content ?? {}, path);
+  try {
+    return yaml.toJS();
+  } catch {
+    throw new CheckpointConfigError(`The storage settings ${path} have an alias (\`*name\`) that stands for nothing, or for too much.`);
+  }
 }
 
 /** Values, or a `CheckpointConfigError` at `s3[0].endpoint`; what a wrong entry held is not repeated, as it may be a secret. */

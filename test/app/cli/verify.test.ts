@@ -82,8 +82,8 @@ describe('a file', () => {
   });
 
   test.each([
-    ['Unexpected end of JSON input', ' '],
-    ['in JSON at position', '{x'],
+    ['its JSON ends too early', ' '],
+    ['at character 1 is no JSON', '{x'],
     ['it is no JSON object', 'null'],
     ['it has no version', '{}'],
     ['it is of version 99', '{"version":99}'],

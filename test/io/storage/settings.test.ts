@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { readEnvironment } from '../../../src/app/environment.ts';
@@ -30,6 +31,20 @@ test.each(wrong)('refuses %s, with its path', (_, content, path, message) => {
   }
   expect(thrown).toMatchObject({ code: 'CheckpointConfigError', details: { config_path: path } });
   expect(thrown!.message).toMatch(message);
+});
+
+test.each([
+  ['an indent that is wrong', 's3: [\n hush', 'line 2, column 6: bad indent'],
+  ['an escape that there is not', 's3: "hush\\q"', 'line 1, column 10: bad dq escape'],
+  ['an alias of nothing', 's3: *hush', 'an alias'],
+])('nothing of a file with %s is repeated', async (_, text, message) => {
+  const folder = await mkdtemp(join(tmpdir(), 'ckpt-settings-'));
+  const file = join(folder, 'storage.yaml');
+  await writeFile(file, text);
+  const refused: unknown = await configuredStorage({ file, inputs: 'own' }).catch((error: unknown) => error);
+  await rm(folder, { recursive: true });
+  expect(refused).toMatchObject({ code: 'CheckpointConfigError', message: expect.stringContaining(message) });
+  expect(inspect(refused, { depth: 5 })).not.toContain('hush');
 });
 
 test('a credential in the file is refused, and not repeated', () => {

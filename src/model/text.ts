@@ -45,17 +45,25 @@ export function ended(text: string): string {
   return /[.?!]$/.test(text) ? text : `${text}.`;
 }
 
-/** C0 and C1 but for tab and line feed, other ends of lines, and what changes the direction of writing. */
-export const CONTROLS = String.raw`[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]`;
-const CONTROL = new RegExp(CONTROLS, 'g');
+/**
+ * C0 and C1 but for tab and line feed, other ends of lines, marks of annotations, and all that Unicode lets be shown as nothing: what changes the
+ * direction of writing, joins or parts words, chooses a form of the character before it (as in some emoji), tags. Of a regular expression
+ * with `u`.
+ */
+export const CONTROLS = String.raw`[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\ufff9-\ufffb\p{Default_Ignorable_Code_Point}]`;
+const CONTROL = new RegExp(CONTROLS, 'gu');
 
-/** Text of others with such characters as they are written in source code: none moves a cursor, sets a title or turns the direction of writing. */
+/**
+ * Text of others with such characters as they are written in source code: none moves a cursor, sets a title or turns the direction of writing,
+ * and no two texts look alike because of them.
+ */
 export function escapeControls(text: string): string {
   return text.replace(CONTROL, escapedControl);
 }
 
 export function escapedControl(character: string): string {
-  const code = character.charCodeAt(0);
+  const code = character.codePointAt(0)!;
+  if (code > 0xffff) return `\\u{${code.toString(16)}}`;
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
 }
 

@@ -31,6 +31,15 @@ test('what would act on a page or a terminal is shown as it is written', () => {
   expect(escapeControls('a\u202eb\u001b[31m\n\tc é 😀')).toBe('a\\u202eb\\x1b[31m\n\tc é 😀');
 });
 
+test('no two names look alike because of what is not seen', () => {
+  const unseen = [
+    0xad, 0x34f, 0x200b, 0x200c, 0x200d, 0x200e, 0x2060, 0x2064, 0x206f, 0x180e, 0xfe00, 0xfe0f, 0xfeff, 0xe0020, 0xe007f, 0xe0100,
+  ];
+  for (const code of unseen)
+    expect(escapeControls(`a${String.fromCodePoint(code)}b`)).toMatch(/^a\\(x[0-9a-f]{2}|u[0-9a-f]{4}|u\{[0-9a-f]+\})b$/);
+  expect(escapeMarkdown('a\u{e0041}')).toBe(String.raw`a\\u{e0041}`);
+});
+
 test('references and the ends of patterns are no formulas', () => {
   expect(escapeMarkdown('${item.dir}/${item.stem} and ^a$')).toBe(String.raw`\${item.dir}/\${item.stem} and ^a\$`);
 });

@@ -1,16 +1,16 @@
 /**
- * Text for a terminal: what a file or a server says must not move the cursor, set a title, or turn the direction of writing. Such
+ * Text for a terminal: what a file or a server says must not move the cursor, set a title, turn the direction of writing, or be unseen. Such
  * characters are shown as they are written in source code; ends of lines and tabs stay, and our own colours where they have been put on.
  */
 import { CONTROLS, escapeControls, escapedControl } from '../../model/text.ts';
 
 const COLORS = String.raw`\u001b\[(?:1|2|22|3[1-6]|39)m`;
-const ACTED_ON = new RegExp(`${COLORS}|${CONTROLS}`, 'g');
-const FOREIGN = new RegExp(CONTROLS, 'g');
+const ACTED_ON = new RegExp(`(${COLORS})|${CONTROLS}`, 'gu');
+const FOREIGN = new RegExp(CONTROLS, 'gu');
 
 /** A whole output, painted already. */
 export function visible(text: string): string {
-  return text.replace(ACTED_ON, (found) => (found.length > 1 ? found : escapedControl(found)));
+  return text.replace(ACTED_ON, (found, color?: string) => color ?? escapedControl(found));
 }
 
 /**
@@ -35,5 +35,5 @@ export function inLines<T>(value: T): T {
 
 /** The same in a JSON text, where it stays the same value. */
 export function visibleJson(text: string): string {
-  return text.replace(FOREIGN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replace(FOREIGN, (found) => found.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`));
 }

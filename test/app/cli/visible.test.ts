@@ -9,6 +9,7 @@ test.each([
   ['a line that is written over', 'dangerous\rsafe', 'dangerous\\x0dsafe'],
   ['hidden text', '\u001b[8mx\u001b[0m', '\\x1b[8mx\\x1b[0m'],
   ['another direction', '\u202egpj', '\\u202egpj'],
+  ['what is not seen', 'w\u200be\u2060i\ufeffg\u00adh\u{e0041}t\ufe0f\u3164', 'w\\u200be\\u2060i\\ufeffg\\xadh\\u{e0041}t\\ufe0f\\u3164'],
   ['our own colours, lines and tabs', '\u001b[32m✔\u001b[39m a\n\tb', '\u001b[32m✔\u001b[39m a\n\tb'],
   ['any other text', 'Größe 模型 😀', 'Größe 模型 😀'],
 ])('%s', (_, text, shown) => expect(visible(text)).toBe(shown));

@@ -90,6 +90,9 @@ test('each code has advice, and a reason has its own', () => {
   expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'weights_never_loaded' } })).toContain('loader');
   expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'unreadable' } })).toContain('chmod');
   expect(suggestionFor({ type: 'CheckpointError', message: '', details: { missing_fields: ['model'] } })).toContain('before');
+  const timeout = (timeoutType: string) => ({ type: 'CheckpointTimeoutError', message: '', details: { timeout_type: timeoutType } });
+  expect(suggestionFor(timeout('HEARTBEAT'))).toMatch(/memory/);
+  expect(suggestionFor(timeout('START_TO_CLOSE'))).toContain('`timeout`');
   for (const type of ['constructor', 'other'])
     expect(suggestionFor({ type, message: '', details: { reason: 'toString' } })).toBe(advice[0]);
 });

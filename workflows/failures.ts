@@ -19,7 +19,7 @@ export function reportOfFailure(thrown: unknown): ErrorReport {
   if (cause instanceof TimeoutFailure) {
     return {
       type: 'CheckpointTimeoutError',
-      message: `No attempt of the stage finished in time (${cause.timeoutType ?? 'timeout'}). Is a worker running? A larger \`timeout\` may help.`,
+      message: `No attempt of the stage finished in time (${cause.timeoutType ?? 'timeout'}). ${whyInTime(cause)}`,
       details: { operation: 'stage', timeout_type: cause.timeoutType ?? null },
     };
   }
@@ -29,6 +29,13 @@ export function reportOfFailure(thrown: unknown): ErrorReport {
 /** What ends a batch: errors of our own and of activities. Any other is a defect, and the batch goes on once that is mended. */
 export function isOwn(thrown: unknown): boolean {
   return !isCancellation(thrown) && !(thrown instanceof ContinueAsNew) && (isCheckpointError(thrown) || thrown instanceof TemporalFailure);
+}
+
+/** A worker that has a stage is heard of every few seconds, however long that takes: no larger limit helps where it is not. */
+function whyInTime({ timeoutType }: TimeoutFailure): string {
+  return timeoutType === 'HEARTBEAT'
+    ? 'Nothing was heard any more of the worker that had it: is it running? It may have been stopped or killed (out of memory), or have been too busy.'
+    : 'Is a worker running? A larger `timeout` may help.';
 }
 
 export interface Attempts {

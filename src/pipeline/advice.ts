@@ -16,6 +16,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
   no_state_dict:
     'Name the key of the weights: `state_dict_key` of the source, `target_state_dict_key` for a target, `--state-dict-key` of `ckpt inspect`, `convert`, `diff` and `verify`. Where no key holds tensors, save `model.state_dict()`.',
   not_waiting: 'Look at the run with `ckpt status`.',
+  not_heard:
+    'Look whether the worker is up, and why it was not heard of: its log, `dmesg` for a process that was killed for lack of memory, the load of the machine. Give it more memory, or let it do less at once; the run can be started again.',
   missing_fields: 'Put a source before loaders, and a loader before modifiers and sinks.',
 };
 
@@ -32,9 +34,15 @@ const BY_CODE: Readonly<Record<ErrorCode, string>> = {
   CheckpointTimeoutError: 'Is a worker up (`ckpt worker`)? Otherwise give the stage a larger `timeout`.',
 };
 
+function reasonOf({ details }: ErrorReport): unknown {
+  if (Array.isArray(details['missing_fields'])) return 'missing_fields';
+  return details['timeout_type'] === 'HEARTBEAT' ? 'not_heard' : details['reason'];
+}
+
 /** The reason's own advice before that of the code. */
-export function suggestionFor({ type, details }: ErrorReport): string {
-  const reason = Array.isArray(details['missing_fields']) ? 'missing_fields' : details['reason'];
+export function suggestionFor(report: ErrorReport): string {
+  const { type } = report;
+  const reason = reasonOf(report);
   const byReason = typeof reason === 'string' && Object.hasOwn(BY_REASON, reason) ? BY_REASON[reason] : undefined;
   return byReason ?? (Object.hasOwn(BY_CODE, type) ? BY_CODE[type as ErrorCode] : BY_CODE.CheckpointError);
 }

@@ -10,42 +10,60 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { networkFault, StoreFault, switchedFault } from '../store-fault.ts';
 import { closedError } from '../wire/line.ts';
+import { streamBody, type RangeBody } from '../wire/range-body.ts';
 import { isPublicAddress } from './address.ts';
 
 const REDIRECTS_MOST = 10;
 const USER_AGENT = 'checkpoint-pipeline';
+/** Milliseconds to reach a server at all. */
+const CONNECT_TIMEOUT = 10_000;
+/** Ranges at a time. */
+const LINES = 64;
+
+type Headers = Readonly<Record<string, string>>;
 
 export interface HttpClient {
-  /** The answer to a GET, after redirects; its body is not read yet. Rejects with a `StoreFault`. */
-  get(url: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage>;
+  /** The answer to a GET, after redirects; its body is not read yet, and comes as fast as it is. Rejects with a `StoreFault`. */
+  get(url: string, headers: Headers, signal: AbortSignal): Promise<IncomingMessage>;
+  /** The same for what there is memory for: of `message` the head counts, and `body` goes from the socket to where it belongs. */
+  getRange(url: string, headers: Headers, signal: AbortSignal): Promise<{ readonly message: IncomingMessage; readonly body: RangeBody }>;
   close(): void;
 }
 
-/** Node's own client, loaded where something is asked for: most commands ask no web server. */
-async function openWire() {
-  const [{ lookup }, http, https] = await Promise.all([import('node:dns'), import('node:http'), import('node:https')]);
+/** An answer; with a body of its own where that was taken from the connection. */
+interface Answer {
+  readonly message: IncomingMessage;
+  readonly body: RangeBody | null;
+}
+
+/** Loaded where something is asked for: most commands ask no web server. */
+async function connect(allowPrivate: boolean) {
+  const [{ lookup }, http, https, { openWire }] = await Promise.all([
+    import('node:dns'),
+    import('node:http'),
+    import('node:https'),
+    import('../wire/pool.ts'),
+  ]);
+  const judged = allowPrivate ? {} : { lookup: publicLookup(lookup) };
   const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
-  return { lookup, agents, request: { http: http.request, https: https.request } };
+  return {
+    judged,
+    agents,
+    request: { http: http.request, https: https.request },
+    wire: openWire({ timeoutMs: CONNECT_TIMEOUT, most: LINES, ...judged }),
+  };
 }
 
 export function createHttpClient({ allowPrivate }: { readonly allowPrivate: boolean }): HttpClient {
-  let wire: ReturnType<typeof openWire> | undefined;
+  let connected: ReturnType<typeof connect> | undefined;
+  const connection = () => (connected ??= connect(allowPrivate));
 
-  async function once(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage> {
-    const host = url.hostname.replace(/^\[|\]$/g, '');
-    // An address in digits is never looked up.
-    if (!allowPrivate && isIP(host) !== 0 && !isPublicAddress(host)) throw privateFault(host, host);
+  async function stream(url: URL, headers: Headers, signal: AbortSignal): Promise<Answer> {
     const scheme = url.protocol === 'https:' ? 'https' : 'http';
-    const { lookup, agents, request: send } = await (wire ??= openWire());
-    const options = {
-      agent: agents[scheme],
-      signal,
-      headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', accept: '*/*', ...headers },
-      ...(allowPrivate ? {} : { lookup: publicLookup(lookup) }),
-    };
-    return new Promise((resolve, reject) => {
-      const request = send[scheme](url, options, resolve);
-      request.on('error', (error) => reject(error instanceof StoreFault ? error : (networkFault(error) ?? otherFault(error))));
+    const { judged, agents, request: send } = await connection();
+    const message = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = send[scheme](url, { agent: agents[scheme], signal, headers, ...judged }, resolve);
+      request.on('error', (error) => reject(faultOf(error)));
       request.on('upgrade', (_, socket) => {
         socket.destroy();
         reject(switchedFault());
@@ -54,29 +72,60 @@ export function createHttpClient({ allowPrivate }: { readonly allowPrivate: bool
       request.on('close', () => reject(networkFault(closedError())));
       request.end();
     });
+    return { message, body: null };
+  }
+
+  async function direct(url: URL, headers: Headers, signal: AbortSignal): Promise<Answer> {
+    const secure = url.protocol === 'https:';
+    const address = { secure, host: hostOf(url), port: Number(url.port) || (secure ? 443 : 80) };
+    const request = { host: url.hostname, path: `${url.pathname}${url.search}`, headers: { host: url.host, ...headers } };
+    const { wire } = await connection();
+    return wire.get(address, request, signal).catch((error: Error) => {
+      signal.throwIfAborted();
+      throw faultOf(error);
+    });
+  }
+
+  /** After redirects. */
+  async function follow(ask: typeof direct, start: string, more: Headers, signal: AbortSignal): Promise<Answer> {
+    const headers = { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', accept: '*/*', ...more };
+    let url = new URL(start);
+    for (let followed = 0; ; followed++) {
+      const host = hostOf(url);
+      // An address in digits is never looked up.
+      if (!allowPrivate && isIP(host) !== 0 && !isPublicAddress(host)) throw privateFault(host, host);
+      const answer = await ask(url, headers, signal);
+      const { location } = answer.message.headers;
+      const status = answer.message.statusCode ?? 0;
+      if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return answer;
+      answer.message.destroy();
+      if (followed === REDIRECTS_MOST)
+        throw new StoreFault(`more than ${REDIRECTS_MOST} redirects`, { code: 'TooManyRedirects', status, retryable: false });
+      url = redirected(url, location, status);
+    }
   }
 
   return {
-    async get(start, headers, signal) {
-      let url = new URL(start);
-      for (let followed = 0; ; followed++) {
-        const answer = await once(url, headers, signal);
-        const { location } = answer.headers;
-        const status = answer.statusCode ?? 0;
-        if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return answer;
-        answer.destroy();
-        if (followed === REDIRECTS_MOST)
-          throw new StoreFault(`more than ${REDIRECTS_MOST} redirects`, { code: 'TooManyRedirects', status, retryable: false });
-        url = redirected(url, location, status);
-      }
+    async get(url, headers, signal) {
+      return (await follow(stream, url, headers, signal)).message;
+    },
+    async getRange(url, headers, signal) {
+      const { message, body } = await follow(direct, url, headers, signal);
+      return { message, body: body ?? streamBody(message) };
     },
     close() {
-      void wire?.then(({ agents }) => {
+      void connected?.then(({ agents, wire }) => {
         agents.http.destroy();
         agents.https.destroy();
+        wire.close();
       });
     },
   };
+}
+
+/** Without the brackets of an IPv6 address. */
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, '');
 }
 
 /** Where a redirect leads, or a `StoreFault` where it may not be followed. */
@@ -118,8 +167,8 @@ function privateFault(name: string, address: string): StoreFault {
   );
 }
 
-/** What is no failure of the network: a certificate that does not hold, say. */
-function otherFault(error: Error & { readonly code?: string }): Error {
-  if (error.name === 'AbortError') return error;
-  return new StoreFault(error.message, { code: error.code ?? error.name, retryable: false, cause: error });
+function faultOf(error: Error & { readonly code?: string }): Error {
+  if (error instanceof StoreFault || error.name === 'AbortError') return error;
+  // What is no failure of the network: a certificate that does not hold, say.
+  return networkFault(error) ?? new StoreFault(error.message, { code: error.code ?? error.name, retryable: false, cause: error });
 }

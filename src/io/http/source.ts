@@ -9,7 +9,6 @@ import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkWithin, readRange, watched, type RangedFile, type Watch } from '../range-read.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, StoreFault, waitText } from '../store-fault.ts';
-import { streamBody } from '../wire/range-body.ts';
 import { lengthOf, scatter } from '../wire/scatter.ts';
 import { checkSize, ifRange, isPlain, modifiedOf, packedFault, rangeFault, statusFault, tagOf, validatorOf } from './answer.ts';
 import type { HttpClient } from './client.ts';
@@ -68,28 +67,24 @@ type Probed =
 
 /** One request tells whether there are ranges and something to pin by, and brings the first bytes. */
 async function probe({ client }: HttpPlace, uri: string, watch: Watch): Promise<Probed> {
-  const answer = await client.get(uri, { range: `bytes=0-${FIRST - 1}` }, watch.signal);
+  const { message, body } = await client.getRange(uri, { range: `bytes=0-${FIRST - 1}` }, watch.signal);
   try {
-    const status = answer.statusCode ?? 0;
-    if (status !== 206 && status !== 200 && status !== 416) throw statusFault(answer);
-    const total = /^bytes 0-(\d+)\/(\d+)$/.exec(answer.headers['content-range'] ?? '');
-    const identity = validatorOf(answer);
-    if (status !== 206 || total === null || identity === null || !isPlain(answer)) return { kind: 'whole' };
+    const status = message.statusCode ?? 0;
+    if (status !== 206 && status !== 200 && status !== 416) throw statusFault(message);
+    const total = /^bytes 0-(\d+)\/(\d+)$/.exec(message.headers['content-range'] ?? '');
+    const identity = validatorOf(message);
+    if (status !== 206 || total === null || identity === null || !isPlain(message)) return { kind: 'whole' };
     const size = Number(total[2]);
     const length = Number(total[1]) + 1;
     if (!Number.isSafeInteger(size) || length !== Math.min(FIRST, size)) return { kind: 'whole' };
     const head = new Uint8Array(length);
-    let done = 0;
-    for await (const chunk of answer as AsyncIterable<Uint8Array>) {
-      if (chunk.length > length - done) throw new StoreFault(`more than ${length} bytes came`, { code: 'BodyTooLong', retryable: true });
-      head.set(chunk, done);
-      done += chunk.length;
-      watch.progress(chunk.length);
-    }
-    if (done < length) throw new StoreFault(`the body ended after ${done} of ${length} bytes`, { code: 'BodyTooShort', retryable: true });
+    const target = scatter([head]);
+    await body.into(target, (count) => watch.progress(count));
+    if (target.left > 0)
+      throw new StoreFault(`the body ended after ${length - target.left} of ${length} bytes`, { code: 'BodyTooShort', retryable: true });
     return { kind: 'ranges', size, identity, head };
   } finally {
-    answer.destroy();
+    body.destroy();
   }
 }
 
@@ -103,17 +98,18 @@ function rangedSource({ client, policy }: HttpPlace, pinned: PinnedFile, head?: 
     // A 206 that heeds If-Range repeats the entity tag (RFC 9110, 15.3.7), and need not repeat the time of the last change.
     mayOmitTag: (status) => dated && status === 206,
     async request(offset, length, signal) {
-      const answer = await client.get(uri, { range: `bytes=${offset}-${offset + length - 1}`, 'if-range': ifRange(identity) }, signal);
-      const status = answer.statusCode ?? 0;
-      if ((status !== 206 && status !== 200) || !isPlain(answer)) {
-        answer.destroy();
-        throw isPlain(answer) ? rangeFault(answer) : packedFault(answer);
+      const range = `bytes=${offset}-${offset + length - 1}`;
+      const { message, body } = await client.getRange(uri, { range, 'if-range': ifRange(identity) }, signal);
+      const status = message.statusCode ?? 0;
+      if ((status !== 206 && status !== 200) || !isPlain(message)) {
+        body.destroy();
+        throw isPlain(message) ? rangeFault(message) : packedFault(message);
       }
       return {
         status,
-        contentRange: answer.headers['content-range'] ?? null,
-        etag: dated ? modifiedOf(answer) : tagOf(answer),
-        body: streamBody(answer),
+        contentRange: message.headers['content-range'] ?? null,
+        etag: dated ? modifiedOf(message) : tagOf(message),
+        body,
       };
     },
   };

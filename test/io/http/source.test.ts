@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { createHttpClient } from '../../../src/io/http/client.ts';
 import { openHttp, openPinnedHttp, type HttpPlace } from '../../../src/io/http/source.ts';
@@ -150,6 +150,17 @@ describe('a server with ranges', () => {
     same(Buffer.concat(pieces), 40_000, 130_110);
     expect(proxy.seen.map(({ headers }) => headers.range)).toEqual(['bytes=40000-130109']);
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('bodies go from the socket to where they belong, and through no stream of Node', async () => {
+    const pushed = jest.spyOn(IncomingMessage.prototype, 'push');
+    try {
+      const source = await openHttp(place, `${origin}/redirect/1/ranged.ckpt`);
+      same(await source.read(70_000, 200_000), 70_000, 270_000);
+      expect(pushed.mock.calls.filter(([chunk]) => chunk !== null)).toHaveLength(0);
+    } finally {
+      pushed.mockRestore();
+    }
   });
 
   test('a small file is one request; one without bytes is empty', async () => {

@@ -126,6 +126,8 @@ export default defineStage<Options>({
     for (const each of new Set([target, ...places])) await files.checkApart(each, read);
     let older: readonly string[] = [];
     if (outputs.index !== null) {
+      const sizes = outputs.files.map(({ layout }, index) => ({ uri: places[index]!, size: layout.size }));
+      await files.checkRoom(sizes, token, planSha256);
       if (overwrite === 'never' && !(await wroteAll(files, places, token))) await refuseExisting(files, target);
       else older = await giveWay(files, target, places);
     }
@@ -205,7 +207,8 @@ export default defineStage<Options>({
       for (const shard of places.shards) await files.discard(shard, token);
       await withdrawShards(files, places.index, places.shards, token);
     }
-    for (const each of places?.shards ?? [uri]) await files.settle(each, token);
+    // The first one last: it says which folders were made, and they go when all of them are empty.
+    for (const each of places?.shards.toReversed() ?? [uri]) await files.settle(each, token);
   },
 });
 

@@ -73,17 +73,17 @@ const embedded = (): Place => ({
   env: { XDG_STATE_HOME: join(folder, 'state'), CKPT_WORKSPACE: join(folder, 'workspace') },
 });
 
-const stages = (source: string, target: string): PipelineInput => ({
+const stages = (source: string, target: string, more: object = {}): PipelineInput => ({
   stages: [
     source.includes('://') ? { type: 'source.http', url: source } : { type: 'source.local', path: source },
     { type: 'loader.weights_only' },
-    { type: 'sink.publish', uri: target },
+    { type: 'sink.publish', uri: target, ...more },
   ],
 });
 
-async function document(source: string, target: string): Promise<string> {
+async function document(source: string, target: string, more: object = {}): Promise<string> {
   const path = join(folder, 'pipeline.json');
-  await writeFile(path, JSON.stringify({ name: 'faults', ...stages(source, target) }));
+  await writeFile(path, JSON.stringify({ name: 'faults', ...stages(source, target, more) }));
   return path;
 }
 
@@ -294,7 +294,22 @@ describe('a destination on a disk of its own', () => {
       expect(error!.message).toMatch(/^No room to publish .*: \d+ bytes are needed, \d+ are free\. Free some space or choose another/);
       expect(stages[2]).toMatchObject({ status: 'failed', attempts: 1 });
       expect(code).toBe(1);
-      expect(left.filter((name) => name !== 'sub')).toEqual([]);
+      expect(left).toEqual([]);
+    },
+    LONG,
+  );
+
+  onDisk(
+    'with room for some of the shards only: said before the first is written, and what is there stays',
+    async () => {
+      const disk = join(folder, 'out');
+      const file = await document(large, join(disk, 'sub', 'weights.safetensors'), { shard_size: '64MiB' });
+      const { code, stdout, left } = await inSmallDisk({ disk, options: 'size=196m', args: ['run', file, '--worker', '--json'], place });
+      const { error, stages } = JSON.parse(stdout) as PipelineResult;
+      expect(error!.message).toMatch(/^No room to publish 8 shards from .* on: \d+ bytes are needed, \d+ are free\./);
+      expect(stages[2]).toMatchObject({ status: 'failed', attempts: 1 });
+      expect(code).toBe(1);
+      expect(left).toEqual([]);
     },
     LONG,
   );
@@ -319,6 +334,26 @@ describe('a destination on a disk of its own', () => {
       expect(error!.type).toBe('CheckpointError');
       expect(stages[2]).toMatchObject({ status: 'failed', attempts: 1 });
       expect(code).toBe(1);
+      expect(left).toEqual(['of-somebody-else']);
+    },
+    LONG,
+  );
+
+  onDisk(
+    'that fills up while the second shard is written: the first goes with the folder that was made for them',
+    async () => {
+      const disk = join(folder, 'out');
+      const source = join(folder, 'source.safetensors');
+      await writeLargeSafetensors(source, 8, 24);
+      const file = await document(source, join(disk, 'sub', 'weights.safetensors'), { shard_size: '96MiB' });
+      const { stdout, left } = await inSmallDisk({
+        disk,
+        options: 'size=196m',
+        args: ['run', file, '--worker', '--json'],
+        place,
+        meanwhile: `while ! ls -A "$DISK/sub" 2>/dev/null | grep -q '00002.*partial'; do :; done; head -c 90m /dev/zero > "$DISK/of-somebody-else" 2>/dev/null`,
+      });
+      expect((JSON.parse(stdout) as PipelineResult).error!.message).toMatch(/^No room to publish .*00002-of-00002.safetensors: \d+ bytes/);
       expect(left).toEqual(['of-somebody-else']);
     },
     LONG,

@@ -30,6 +30,7 @@ import { manifestPath } from './manifest.ts';
 import type { Overwrite } from './overwrite.ts';
 import { discardPartials, finishedAs, forgetPartials } from './partials.ts';
 import { checkDestination, publishLocal } from './publish-local.ts';
+import { checkRoomForAll, type Sized } from './room.ts';
 
 export interface PublishedFile {
   readonly size: number;
@@ -78,6 +79,8 @@ export interface Destination {
   publish(file: PublishFile): Promise<PublishedFile>;
   /** Throws `CheckpointConfigError` where a file would take the place of one of these, which are read. */
   checkApart(uri: string, sources: readonly PinnedFile[]): Promise<void>;
+  /** Throws where there is no room for several files that are published one after the other; those that this stage has finished need none. */
+  checkRoom(outputs: readonly Sized[], token: string, content: string): Promise<void>;
   /** Removes what attempts of a stage left of an output that is not complete. */
   discard(uri: string, token: string): Promise<void>;
   /** True if the output is what this stage wrote, and `settle` was not called for it yet. */
@@ -136,6 +139,7 @@ const LOCAL: Destination = {
     return { ...(await publishLocal({ uri, layout, plan, open, token, content, overwrite, onProgress, signal, ...taken })), copied: 0 };
   },
   checkApart: (uri, sources) => checkDestination(localPath(uri), sources),
+  checkRoom: checkRoomForAll,
   async discard(uri, token) {
     await discardPartials(localPath(uri), token);
     await removeStale(localPath(manifestPath(uri)));
@@ -192,6 +196,7 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
       return { ...published, identity: etag };
     },
     checkApart: async (uri, sources) => checkApart(uri, sources),
+    checkRoom: async () => undefined,
     discard: (uri, token) =>
       explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
     wrote: (uri, token) =>

@@ -95,11 +95,30 @@ export async function noteMade(folder: string, first: string): Promise<void> {
 /** Removes the folder where nothing is left in it, with those that were made for the output as far as they are empty. */
 async function leaveFolder(folder: string): Promise<void> {
   if ((await readdir(folder).catch(() => [])).some((name) => name !== MADE)) return;
+  const first = await takeMade(folder);
+  if (await isRemoved(folder)) await removeMade(folder, first);
+}
+
+/** Removes the folder: the output stands for itself, or is gone. Then those that were made for it go as well, as far as they are empty. */
+export async function forgetPartials(path: string, token: string): Promise<void> {
+  const folder = partialsFolder(path, token);
+  await unlink(join(folder, RECORD)).catch(() => undefined);
+  const first = await takeMade(folder);
+  await rmdir(folder).catch((error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : remove(folder)));
+  await removeMade(folder, first);
+}
+
+/** The first folder that was made for the output, whose note goes; the folder itself where that is all. */
+async function takeMade(folder: string): Promise<string> {
   const made = await readFile(join(folder, MADE), 'utf8').catch(() => '');
-  // One that was cut, where the machine went down, would name a folder above those that were made.
-  const first = made.endsWith('\n') ? made.slice(0, -1) : folder;
   await unlink(join(folder, MADE)).catch(() => undefined);
-  for (let each = folder; each === folder || each.startsWith(first); each = dirname(each)) if (!(await isRemoved(each))) return;
+  // One that was cut, where the machine went down, would name a folder above those that were made.
+  return made.endsWith('\n') ? made.slice(0, -1) : folder;
+}
+
+/** Removes the empty folders above one that is gone, up to the first that was made. */
+async function removeMade(folder: string, first: string): Promise<void> {
+  for (let each = dirname(folder); each.startsWith(first); each = dirname(each)) if (!(await isRemoved(each))) return;
 }
 
 function isRemoved(folder: string): Promise<boolean> {
@@ -107,13 +126,6 @@ function isRemoved(folder: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-/** Removes the folder: the output stands for itself, or is gone. */
-export async function forgetPartials(path: string, token: string): Promise<void> {
-  const folder = partialsFolder(path, token);
-  for (const name of [RECORD, MADE]) await unlink(join(folder, name)).catch(() => undefined);
-  await rmdir(folder).catch((error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : remove(folder)));
 }
 
 async function remove(path: string): Promise<void> {

@@ -7,7 +7,7 @@
  * leaves it as it is.
  */
 import { randomUUID } from 'node:crypto';
-import { link, lstat, realpath, rename, rm, stat, statfs, unlink } from 'node:fs/promises';
+import { link, lstat, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointError, isCheckpointError } from '../../errors.ts';
 import type { Layout } from '../../formats/layout.ts';
@@ -21,6 +21,7 @@ import { keepsProgress } from './attempt-end.ts';
 import { openOutput } from './output-file.ts';
 import { existsError, type Overwrite } from './overwrite.ts';
 import { discardPartials, finishedAs, leavePartials, noteMade, partialsFolder, partialsIn, recordFinished } from './partials.ts';
+import { checkRoom, noRoom } from './room.ts';
 
 /** What file systems answer that have no links. */
 const NO_LINKS: readonly string[] = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'];
@@ -185,22 +186,6 @@ async function sameFile(path: string, other: { readonly dev: number; readonly in
 /** Bytes that the manifest beside the file will take, roughly: a published file without one is worse than none. */
 function manifestRoom({ tensors }: Layout): number {
   return 64 * 1024 + tensors.reduce((sum, { name }) => sum + 256 + name.length, 0);
-}
-
-async function checkRoom(path: string, size: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(path));
-  const free = bavail * bsize;
-  if (free < size) throw noRoom(path, size, free);
-}
-
-function noRoom(path: string, size: number, free: number | null): CheckpointError {
-  return new CheckpointError(
-    `No room to publish ${path}: ${size} bytes are needed${free === null ? '' : `, ${free} are free`}. Free some space or choose another \`uri\`.`,
-    {
-      retryable: false,
-      details: { reason: 'no_room', path, needed_bytes: size, free_bytes: free },
-    },
-  );
 }
 
 /** The operating system's refusals in words; our own errors and cancellation pass. */

@@ -264,6 +264,14 @@ test('folders that were made for an output go with it, whoever clears up; those 
   expect(await readdir(join(folder, 'made', 'a'))).toEqual(['b']);
 });
 
+test('they go also with an output that was complete and is taken back', async () => {
+  const name = join('withdrawn', 'below', 'output');
+  await publish(name);
+  await rm(join(folder, name));
+  await forgetPartials(join(folder, name), 'token');
+  expect((await readdir(folder)).includes('withdrawn')).toBe(false);
+});
+
 test('folders are not taken for made by the word of a file that was cut where the machine went down', async () => {
   const name = join('users', 'own', 'output');
   await mkdir(join(folder, 'users', 'own'), { recursive: true });

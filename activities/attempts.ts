@@ -4,6 +4,7 @@
  * Invariant: nothing of it lives in a worker's memory alone. An attempt is in the list as `lost` from its first pulse until it
  * says itself how it ended; one that was gone before its first pulse is filled in by its successor.
  */
+import type { Info } from '@temporalio/activity';
 import type { Json, JsonObject } from '../src/errors.ts';
 import { isMapping } from '../src/model/json.ts';
 import { escapeControls } from '../src/model/text.ts';
@@ -21,6 +22,12 @@ export function attemptsBefore(heartbeatDetails: unknown, attempt: number): read
   const first = Math.max(said.at(-1)?.attempt ?? 0, attempt - 10) + 1;
   const lost = Array.from({ length: Math.max(0, attempt - first) }, (_, i) => lostAttempt(first + i, null));
   return firstAndLast([...said.filter((one) => one.attempt < attempt), ...lost]);
+}
+
+/** True where Temporal makes no further attempt of a call, as its retries go; false where nobody has said how many there are. */
+export function isLastAttempt(attempt: number, retryPolicy: Info['retryPolicy']): boolean {
+  const most = retryPolicy?.maximumAttempts ?? 0;
+  return most > 0 && attempt >= most;
 }
 
 export function lostAttempt(attempt: number, started: string | null): AttemptRecord {

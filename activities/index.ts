@@ -15,7 +15,7 @@ import {
   type StageInput,
   type StageOutput,
 } from '../src/pipeline/contract.ts';
-import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } from './attempts.ts';
+import { attemptsBefore, endedAttempt, isLastAttempt, lostAttempt, progressIn, withAttempts } from './attempts.ts';
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { withinLimit } from './context-size.ts';
@@ -73,7 +73,7 @@ async function run(
   recipe: StageCall<unknown>['recipe'],
 ): Promise<StageOutput> {
   const activity = Context.current();
-  const { attempt, heartbeatDetails } = activityInfo();
+  const { attempt, heartbeatDetails, retryPolicy } = activityInfo();
   const started = new Date().toISOString();
   const before = attemptsBefore(heartbeatDetails, attempt);
   const resume = progressIn(heartbeatDetails);
@@ -92,6 +92,7 @@ async function run(
       turn,
       recipe,
       signal: activity.cancellationSignal,
+      last: isLastAttempt(attempt, retryPolicy),
       resume,
       heartbeat: (progress) => {
         moved.at(progress.offset);

@@ -25,6 +25,8 @@ export interface StageCall<Options> {
   readonly turn: Turn;
   /** Aborts when the run is cancelled or the worker shuts down. */
   readonly signal: AbortSignal;
+  /** No attempt follows this one, should it fail. */
+  readonly last: boolean;
   /** Last heartbeat of the attempt before this one, if there was one. */
   readonly resume: JsonObject | undefined;
   /** Says how far a transfer is; also proves that the worker lives. */
@@ -53,7 +55,7 @@ export interface StageDefinition<Options = unknown> {
   readonly moves?: (options: Options) => boolean;
   run(call: StageCall<Options>): Promise<StageOutcome>;
   /** Removes what a call that failed for good or was cancelled may have left behind; must bear being called twice. */
-  discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'recipe' | 'resume' | 'signal' | 'turn'>): Promise<void>;
+  discard?(call: Omit<StageCall<Options>, 'heartbeat' | 'last' | 'recipe' | 'resume' | 'signal' | 'turn'>): Promise<void>;
 }
 
 /** Types a stage's `run` by its options schema. */

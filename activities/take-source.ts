@@ -51,7 +51,10 @@ export interface Taken {
 
 export async function takeSource(call: StageCall<unknown>, taken: Taken): Promise<StageOutcome> {
   const { uri, type: sourceType, expectedChecksum, stateDictKey: key } = taken;
-  const source = await call.services.open(uri, call.signal, call.stall);
+  const source = await call.services.open(uri, call.signal, call.stall).catch(async (error: unknown) => {
+    if (call.last) await call.services.storage.forget(uri).catch(() => undefined);
+    throw error;
+  });
   try {
     if (expectedChecksum !== undefined)
       await verifyChecksum({

@@ -1,6 +1,6 @@
 /** What is known of attempts, from the heartbeat of the one before. */
 import { expect, test } from '@jest/globals';
-import { attemptsBefore, endedAttempt, lostAttempt, progressIn, withAttempts } from '../../activities/attempts.ts';
+import { attemptsBefore, endedAttempt, isLastAttempt, lostAttempt, progressIn, withAttempts } from '../../activities/attempts.ts';
 
 const failed = (attempt: number) => endedAttempt(attempt, '2026-01-01T00:00:00.000Z', { type: 'CheckpointSourceError', message: 'away' });
 const outcomes = (details: unknown, attempt: number): unknown => attemptsBefore(details, attempt).map((one) => [one.attempt, one.outcome]);
@@ -32,4 +32,9 @@ test('of many attempts the first and the last ones are kept, however often they 
   expect([kept[0], kept.at(-1)]).toEqual([1, 500]);
   expect(kept.length).toBeLessThan(10);
   expect(attemptsBefore(undefined, 1_000_000).length).toBeLessThan(10);
+});
+
+test('which attempt is the last one, the policy tells, where there is one with an end', () => {
+  expect([1, 2, 3].map((attempt) => isLastAttempt(attempt, { maximumAttempts: 3 }))).toEqual([false, false, true]);
+  expect([undefined, {}, { maximumAttempts: 0 }].map((policy) => isLastAttempt(100, policy))).toEqual([false, false, false]);
 });

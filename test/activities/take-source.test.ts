@@ -50,3 +50,15 @@ test('the key of the weights is recorded, that of an earlier source is not, and 
     details: { config_path: 'stages[3].state_dict_key' },
   });
 });
+
+test.each([
+  [true, ['memory:///gone']],
+  [false, []],
+])('an attempt that cannot open it, the last one: %s', async (last, expected) => {
+  const forgotten: string[] = [];
+  const open = () => Promise.reject(new Error('broken off'));
+  const services = { open, storage: { forget: async (uri: string) => void forgotten.push(uri) } };
+  const call = { services, last } as unknown as StageCall<unknown>;
+  await expect(takeSource(call, { uri: 'memory:///gone', type: 'test' })).rejects.toThrow('broken off');
+  expect(forgotten).toEqual(expected);
+});

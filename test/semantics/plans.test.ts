@@ -64,6 +64,7 @@ async function through(header: Header | null, ...stages: readonly (JsonObject | 
       run: { workflowId: 'w', runId: 'r', workspace: null },
       services: servicesOf(folder),
       signal: new AbortController().signal,
+      last: false,
       resume: undefined,
       heartbeat: () => undefined,
       turn: turnOf(slots(1), new AbortController().signal),

@@ -16,6 +16,7 @@ export async function runSource(catalog: Catalog, services: Services, type: stri
     run: { workflowId: 'w', runId: 'r', workspace: null },
     services,
     signal: new AbortController().signal,
+    last: false,
     resume: undefined,
     heartbeat: () => undefined,
     turn: turnOf(slots(1), new AbortController().signal),

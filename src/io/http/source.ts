@@ -13,7 +13,7 @@ import { lengthOf, scatter } from '../wire/scatter.ts';
 import { checkSize, ifRange, isPlain, modifiedOf, packedFault, rangeFault, statusFault, tagOf, validatorOf } from './answer.ts';
 import type { HttpClient } from './client.ts';
 import type { SpoolCache, Spooled } from './spool-cache.ts';
-import { spool } from './spool.ts';
+import { fileKey, spool } from './spool.ts';
 import { checkUrl } from './url.ts';
 
 /** Bytes of the first request, kept for the reads of the header. */
@@ -54,6 +54,11 @@ export async function openPinnedHttp(place: HttpPlace, file: PinnedFile, signal?
   } catch (error) {
     throw explainHttp(error, uri, place.policy);
   }
+}
+
+/** Removes what broken-off transfers of the file have left for one that will not come. */
+export function forgetHttp({ cache }: HttpPlace, text: string): Promise<void> {
+  return cache.forget(fileKey(checkUrl(text)));
 }
 
 /** The SHA-256 of the whole file, where it is known without reading it. */

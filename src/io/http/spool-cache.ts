@@ -5,8 +5,10 @@
  * Bounded: the copies used longest ago go first, and what an interrupted transfer left goes after a day. A copy that is open stays readable
  * when it is removed.
  */
+import { rmSync } from 'node:fs';
 import { open, readdir, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { atEnd } from '../at-end.ts';
 import { makeFolder } from '../local/folders.ts';
 import { StoreFault } from '../store-fault.ts';
 
@@ -30,15 +32,22 @@ export interface SpoolCache {
   readonly limit: number;
   /** The copy with that digest, if it is there. */
   open(sha256: string): Promise<Spooled | null>;
-  /** A new partial file, or one that an interrupted transfer of the same version (`key`) has left. */
+  /**
+   * A new partial file, or one that an interrupted transfer of the same version has left. It goes with this process, unless it is handed on or
+   * kept before. `key` names the version, and begins as those of all versions of its file do.
+   */
   begin(key: string): Promise<{ readonly path: string; readonly taken: boolean }>;
   /**
    * Makes room for a partial file to grow to `size` bytes, and up to `wanted` where it does not know its length; gives how many there are.
    * A `StoreFault` where that is more than the cache may hold, or there is none now.
    */
   makeRoom(partial: string, size: number, wanted?: number): Promise<number>;
-  /** Room is wanted no more for a partial file. */
-  leave(partial: string): void;
+  /** Leaves a partial file to whichever transfer comes next. */
+  handOn(partial: string): Promise<void>;
+  /** Removes a partial file that nobody would go on with. */
+  drop(partial: string): Promise<void>;
+  /** Removes what transfers have handed on whose keys begin so. */
+  forget(prefix: string): Promise<void>;
   /** Turns a partial file into the copy with that digest. */
   keep(partial: string, sha256: string): Promise<Spooled>;
 }
@@ -46,8 +55,24 @@ export interface SpoolCache {
 export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, now: () => number = Date.now): SpoolCache {
   const pathOf = (sha256: string): string => join(folder, sha256);
   const isPartial = ({ name }: { readonly name: string }): boolean => name.endsWith('.partial');
-  /** Sizes that partial files of this process will have. */
+  /** Partial files that this process writes, with the sizes that they will have as far as that is known. */
   const promised = new Map<string, number>();
+  let letGo: (() => void) | undefined;
+
+  function hold(partial: string): void {
+    promised.set(partial, 0);
+    letGo ??= atEnd(() => [...promised.keys()].forEach((path) => rmSync(path, { force: true })), { yields: true });
+  }
+
+  function release(partial: string): void {
+    promised.delete(partial);
+    if (promised.size > 0) return;
+    letGo?.();
+    letGo = undefined;
+  }
+
+  const isFree = ({ path, used }: { readonly path: string; readonly used: number }): boolean =>
+    !promised.has(path) && now() - used >= PARTIAL_IDLE;
 
   async function files(): Promise<{ path: string; name: string; size: number; used: number }[]> {
     const names = await readdir(folder).catch(() => []);
@@ -76,14 +101,18 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
       await makeFolder(folder);
       const path = join(folder, `${key}.${process.pid}.${Math.random().toString(36).slice(2, 10)}.partial`);
       for (const file of await files()) {
-        if (!file.name.startsWith(`${key}.`) || !isPartial(file) || now() - file.used < PARTIAL_IDLE) continue;
+        if (!file.name.startsWith(`${key}.`) || !isPartial(file) || !isFree(file)) continue;
         // Who renames it has it: two cannot.
         const taken = await rename(file.path, path).then(
           () => true,
           () => false,
         );
-        if (taken) return { path, taken };
+        if (!taken) continue;
+        hold(path);
+        await utimes(path, new Date(now()), new Date(now())).catch(() => undefined);
+        return { path, taken };
       }
+      hold(path);
       return { path, taken: false };
     },
     async makeRoom(partial, size, wanted = size) {
@@ -109,15 +138,28 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
         promised.set(partial, Math.min(limit, wanted, free));
         return Math.min(limit, wanted, free);
       }
-      promised.delete(partial);
+      promised.set(partial, 0);
       // Of unknown length, and the others are not what fills the cache.
       if (wanted > size && limit - free <= limit / LITTLE) throw tooLarge(size, free);
       throw new StoreFault(`other transfers fill the cache of ${limit} bytes`, { code: 'CacheFull', retryable: true });
     },
-    leave: (partial) => void promised.delete(partial),
+    async handOn(partial) {
+      // Longer ago than anybody waits for: whoever comes may take it at once, in another process, too.
+      const idle = new Date(now() - 2 * PARTIAL_IDLE);
+      await utimes(partial, idle, idle).catch(() => undefined);
+      release(partial);
+    },
+    async drop(partial) {
+      await rm(partial, { force: true });
+      release(partial);
+    },
+    async forget(prefix) {
+      for (const file of await files())
+        if (file.name.startsWith(prefix) && isPartial(file) && isFree(file)) await rm(file.path, { force: true });
+    },
     async keep(partial, sha256) {
       await rename(partial, pathOf(sha256));
-      promised.delete(partial);
+      release(partial);
       const kept = await openCopy(sha256);
       if (kept === null)
         throw new StoreFault('the cached copy was removed right after the download; is `cache_bytes` too small?', {

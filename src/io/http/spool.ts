@@ -5,8 +5,9 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
+import { keepsProgress } from '../attempt-end.ts';
 import { watched, type Watch } from '../range-read.ts';
 import { retrying } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
@@ -25,6 +26,17 @@ interface Transfer {
   hash: Hash;
   done: number;
   validator: string | null;
+  /** The server was asked for the rest of this version, and sent all of it. */
+  rangeless: boolean;
+}
+
+/** Begins the keys of all versions of a file, of as many digits as their own part. */
+export function fileKey(uri: string): string {
+  return digestOf(uri);
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
 export async function spool({ client, cache, policy, most = Infinity }: HttpPlace, uri: string, signal?: AbortSignal): Promise<Spooled> {
@@ -32,7 +44,7 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
 
   async function attempt(watch: Watch): Promise<void> {
     const known = transfer;
-    const resumes = known !== undefined && known.done > 0 && known.validator !== null;
+    const resumes = known !== undefined && known.done > 0 && known.validator !== null && !known.rangeless;
     const headers: Record<string, string> = resumes ? { range: `bytes=${known.done}-`, 'if-range': ifRange(known.validator!) } : {};
     const answer = await client.get(uri, headers, watch.signal);
     const cut = (): unknown => answer.destroy();
@@ -49,7 +61,7 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
       }
       if (answer.statusCode !== 200 && answer.statusCode !== 206) throw statusFault(answer);
       if (!isPlain(answer)) throw packedFault(answer);
-      transfer = await placeFor(answer, known);
+      transfer = await placeFor(answer, known, resumes);
       // An interrupted transfer left a part: the rest is asked for instead.
       if (known === undefined && transfer.done > 0) {
         cut();
@@ -71,7 +83,7 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
   }
 
   /** Where the bytes of this answer go: behind those of the same version, else to the start of an empty file. */
-  async function placeFor(answer: IncomingMessage, known: Transfer | undefined): Promise<Transfer> {
+  async function placeFor(answer: IncomingMessage, known: Transfer | undefined, resumed: boolean): Promise<Transfer> {
     const validator = validatorOf(answer);
     const from = /^bytes (\d+)-/.exec(answer.headers['content-range'] ?? '')?.[1];
     if (
@@ -93,20 +105,23 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
         },
       );
     if (known !== undefined) {
+      known.rangeless = validator === known.validator && (resumed || known.rangeless);
       await known.file.truncate(0);
       known.hash = createHash('sha256');
       known.done = 0;
       known.validator = validator;
       return known;
     }
-    const key = createHash('sha256')
-      .update(`${uri}\n${validator ?? ''}`)
-      .digest('hex')
-      .slice(0, 32);
-    const { path, taken } = await cache.begin(key);
-    // An entity tag alone proves that what was left is of the same bytes.
-    if (taken && validator?.startsWith('etag=') === true) return { path, validator, ...(await takeUp(path, signal)) };
-    return { path, validator, file: await open(path, 'w'), hash: createHash('sha256'), done: 0 };
+    const { path, taken } = await cache.begin(`${fileKey(uri)}${digestOf(validator ?? '')}`);
+    try {
+      const rangeless = false;
+      // An entity tag alone proves that what was left is of the same bytes.
+      if (taken && validator?.startsWith('etag=') === true) return { path, validator, rangeless, ...(await takeUp(path, signal)) };
+      return { path, validator, rangeless, file: await open(path, 'w'), hash: createHash('sha256'), done: 0 };
+    } catch (error) {
+      await cache.handOn(path);
+      throw error;
+    }
   }
 
   try {
@@ -121,12 +136,13 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
     return await cache.keep(path, hash.digest('hex'));
   } catch (error) {
     if (transfer !== undefined) {
-      await transfer.file.close().catch(() => undefined);
-      cache.leave(transfer.path);
-      // What an entity tag names can be gone on with by the next attempt, if there is one.
-      const goesOn =
-        transfer.validator?.startsWith('etag=') === true && transfer.done > 0 && !(error instanceof StoreFault && !error.retryable);
-      if (!goesOn) await rm(transfer.path, { force: true });
+      const { path, file, validator, done, rangeless } = transfer;
+      await file.close().catch(() => undefined);
+      // What an entity tag names can be gone on with by the next attempt, if there is one and the server may give it the rest.
+      const isNamed = validator?.startsWith('etag=') === true && done > 0 && !rangeless;
+      const isFinal = error instanceof StoreFault && !error.retryable;
+      if (isNamed && !isFinal && keepsProgress(signal, error)) await cache.handOn(path);
+      else await cache.drop(path);
     }
     throw error;
   }

@@ -17,7 +17,7 @@ import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progres
 import { isDiskFull } from '../local/full-disk.ts';
 import { makeNewFolder, syncFolder } from '../local/folders.ts';
 import { checkReplaceable, localPath } from '../local/local-file.ts';
-import { keepsProgress } from './attempt-end.ts';
+import { keepsProgress } from '../attempt-end.ts';
 import { openOutput } from './output-file.ts';
 import { existsError, type Overwrite } from './overwrite.ts';
 import { discardPartials, finishedAs, leavePartials, noteMade, partialsFolder, partialsIn, recordFinished } from './partials.ts';

@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { copyLayout, type Overflows, type TensorDigests } from '../copy/copy.ts';
-import { keepsProgress } from '../publish/attempt-end.ts';
+import { keepsProgress } from '../attempt-end.ts';
 import { StoreFault } from '../store-fault.ts';
 import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
 import { copyAndSend } from './copy-and-send.ts';

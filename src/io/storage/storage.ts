@@ -5,7 +5,7 @@ import { CheckpointConfigError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { isLocal } from '../../model/scheme.ts';
 import { createHttpClient } from '../http/client.ts';
-import { openHttp, openPinnedHttp, sha256OfHttp, type HttpPlace } from '../http/source.ts';
+import { forgetHttp, openHttp, openPinnedHttp, sha256OfHttp, type HttpPlace } from '../http/source.ts';
 import { createSpoolCache } from '../http/spool-cache.ts';
 import { isHttp } from '../http/url.ts';
 import { localPath, openLocalFile, openPinned } from '../local/local-file.ts';
@@ -36,6 +36,8 @@ export interface Storage {
   open(uri: string, signal?: AbortSignal, stall?: number, most?: number): Promise<ByteSource>;
   /** The version that was pinned, or a `CheckpointSourceError`. */
   openPinned(file: PinnedFile, signal?: AbortSignal): Promise<ByteSource>;
+  /** Removes what broken-off attempts to open the file have left, as none follows. */
+  forget(uri: string): Promise<void>;
   /** SHA-256 of the whole pinned file, in hex, where its store has it; else null. */
   sha256(file: PinnedFile, signal?: AbortSignal): Promise<string | null>;
   /** True where two s3:// URIs lie in stores under one profile, so that the store can copy between them. */
@@ -113,6 +115,9 @@ export function createStorage({
       if (isS3(file.uri)) return openPinnedS3(await s3(file.uri), file, policy);
       if (isHttp(file.uri)) return openPinnedHttp(http, file, signal);
       throw unknownScheme(file.uri);
+    },
+    async forget(uri) {
+      if (isHttp(uri)) await forgetHttp(http, uri);
     },
     async sha256(file, signal) {
       if (isHttp(file.uri)) return sha256OfHttp(file);

@@ -5,10 +5,11 @@ import { createServer, IncomingMessage, type Server, type ServerResponse } from 
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { createHttpClient } from '../../../src/io/http/client.ts';
-import { openHttp, openPinnedHttp, type HttpPlace } from '../../../src/io/http/source.ts';
+import { forgetHttp, openHttp, openPinnedHttp, type HttpPlace } from '../../../src/io/http/source.ts';
 import { createSpoolCache } from '../../../src/io/http/spool-cache.ts';
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { createStorage } from '../../../src/io/storage/storage.ts';
@@ -29,6 +30,8 @@ interface Page {
   etag: string | null;
   modified?: string;
   ranges: boolean;
+  /** No ranges but those that go on with what is known. */
+  onlyRests?: boolean;
   chunked?: boolean;
 }
 
@@ -67,7 +70,8 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
   const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
   const condition = request.headers['if-range'];
   const fits = condition === undefined || condition === page.etag || condition === page.modified;
-  if (!page.ranges || range === null || !fits) {
+  const given = page.ranges || (page.onlyRests === true && condition !== undefined);
+  if (!given || range === null || !fits) {
     response.writeHead(200, { ...headers, ...(page.chunked === true ? {} : { 'content-length': String(page.content.length) }) });
     response.end(page.content);
     return;
@@ -271,7 +275,7 @@ describe('a server without ranges, or with nothing to pin by', () => {
 
   test('what an attempt left is gone on with, where the server lets us', async () => {
     const page = pages.get('/whole.ckpt')!;
-    place = { ...place, policy: IMPATIENT };
+    place = { ...place, policy: { ...IMPATIENT, stallTries: 1 } };
     // A stall, no reset: that may take with it what had already arrived.
     proxy.inject((_, index) => (index === 0 ? null : { kind: 'stall', after: 100_000 }));
     await errorOf(open('/whole.ckpt'));
@@ -290,6 +294,63 @@ describe('a server without ranges, or with nothing to pin by', () => {
     await source.close();
     expect(proxy.seen.at(-1)!.headers.range).toMatch(/^bytes=[1-9]\d*-$/);
     expect(await readdir(folder)).toEqual([SHA256]);
+  });
+
+  const stalls = async (path = '/whole.ckpt', signal?: AbortSignal): Promise<CheckpointError> => {
+    place = { ...place, policy: { ...IMPATIENT, stallTries: 1 } };
+    proxy.reset();
+    proxy.inject((_, index) => (index === 0 ? null : { kind: 'stall', after: 100_000 }));
+    return errorOf(openHttp(place, `${proxy.url}${path}`, signal));
+  };
+
+  test('of attempts that break off one after the other a single partial file is left, and the next one begins with it at once', async () => {
+    await stalls();
+    const before = await readdir(folder);
+    expect(before).toHaveLength(1);
+    // Another try is given the rest; it stalls, too.
+    pages.get('/whole.ckpt')!.onlyRests = true;
+    await stalls();
+    expect(proxy.seen.at(-1)!.headers.range).toMatch(/^bytes=[1-9]\d*-$/);
+    const left = await readdir(folder);
+    expect(left).toHaveLength(1);
+    expect(left).not.toEqual(before);
+  });
+
+  test('what a server without ranges broke off is of use to nobody, and goes', async () => {
+    place = { ...place, policy: IMPATIENT };
+    // Each time all of it anew, though the rest alone was asked for.
+    proxy.inject((_, index) => (index === 0 ? null : { kind: 'stall', after: 100_000 }));
+    expect(await errorOf(open('/whole.ckpt'))).toMatchObject({ retryable: true });
+    expect(proxy.seen.map(({ headers }) => headers.range?.replace(/\d+-$/, '…'))).toEqual([
+      'bytes=0-65535',
+      undefined,
+      'bytes=…',
+      undefined,
+    ]);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test.each([
+    ['CANCELLED', 0],
+    ['WORKER_SHUTDOWN', 1],
+  ])('an attempt that ends by %s leaves %d partial files', async (reason, count) => {
+    const abort = new AbortController();
+    const ended = stalls('/whole.ckpt', abort.signal);
+    while (!(await readdir(folder)).some((name) => statSync(join(folder, name)).size > 0)) await sleep(5);
+    abort.abort(new Error(reason));
+    await ended;
+    expect(await readdir(folder)).toHaveLength(count);
+  });
+
+  test('after the last attempt what is left of a file is forgotten, and nothing of others', async () => {
+    pages.set('/other.ckpt', pages.get('/whole.ckpt')!);
+    await stalls();
+    await stalls('/other.ckpt');
+    expect(await readdir(folder)).toHaveLength(2);
+    await forgetHttp(place, `${proxy.url}/whole.ckpt`);
+    expect(await readdir(folder)).toHaveLength(1);
+    await forgetHttp(place, `${proxy.url}/other.ckpt`);
+    expect(await readdir(folder)).toEqual([]);
   });
 
   test('the cache keeps to its limit: the copies used longest ago go', async () => {

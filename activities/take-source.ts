@@ -8,9 +8,9 @@ import { PATH_MAX } from '../src/formats/torch/state-dict-key.ts';
 import { breath } from '../src/io/breath.ts';
 import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/digests/checksum.ts';
 import { siblingsOf } from '../src/io/locations/siblings.ts';
-import { isS3, parseS3 } from '../src/io/s3/location.ts';
+import { isS3, parseS3Source } from '../src/io/s3/location.ts';
 import { readInTurn } from '../src/io/turn.ts';
-import { pin, type PinnedFile } from '../src/model/byte-source.ts';
+import { askedFor, pin, type PinnedFile } from '../src/model/byte-source.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
 import type { Header } from '../src/model/header.ts';
 import { formatBytes, formatCount, formatText } from '../src/model/text.ts';
@@ -79,7 +79,7 @@ export async function takeSource(call: StageCall<unknown>, taken: Taken): Promis
     const metadata: Record<string, Json> = {
       ...before,
       source_type: sourceType,
-      ...(await placeOf(source.uri)),
+      ...(await placeOf(askedFor(source))),
       source_bytes: size,
       ...(expectedChecksum === undefined ? {} : { [`source_${expectedChecksum.algorithm}`]: expectedChecksum.digest }),
       checkpoint_format: header.format,
@@ -102,7 +102,7 @@ async function placeOf(uri: string): Promise<Readonly<Record<string, Json>>> {
     return { source_path: await realpath(path).catch(() => path) };
   }
   if (!isS3(uri)) return { source_url: uri };
-  const { bucket, key } = parseS3(uri);
+  const { bucket, key } = parseS3Source(uri);
   return { source_url: uri, s3_bucket: bucket, s3_key: key };
 }
 

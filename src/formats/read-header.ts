@@ -11,6 +11,8 @@ import { refuseDangerous } from './pickle/read.ts';
 import { refuseDangerousPickle } from './pickle/refuse-pickle.ts';
 import { readSafetensors } from './safetensors/read.ts';
 import { globalsOf } from './scan/scan.ts';
+import { ofWholeTensors } from './safetensors/slices.ts';
+import { readRankSet } from './sharded/rank-set.ts';
 import { readSharded } from './sharded/read.ts';
 import { isBarePickle, readLegacy } from './torch/legacy.ts';
 import { readTorchZip } from './torch/read-zip.ts';
@@ -84,7 +86,10 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling, stat
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
   if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source), stateDictKey);
   // Before what goes by the first byte: that of a length may be any.
-  if (isSafetensors(start)) return readSafetensors(source);
+  if (isSafetensors(start)) {
+    if (source.set !== undefined && openSibling !== undefined) return readRankSet(source, source.set, openSibling);
+    return ofWholeTensors(await readSafetensors(source), source.uri, openSibling);
+  }
   if (isDistributedIndex(source.uri) && openSibling !== undefined) return readDistributed(source, openSibling, stateDictKey);
   if (isIndexName(source.uri) || start[0] === 0x7b) {
     if (openSibling === undefined)

@@ -11,6 +11,8 @@ export interface ByteSource {
   readonly size: number;
   /** What pins this version of the content: an ETag, a version id, or mtime and inode of a local file. */
   readonly identity: string;
+  /** Names of the files that are a checkpoint together with it, itself among them: where the folder that holds them was asked for. */
+  readonly set?: readonly string[];
   /** Exactly `length` bytes from `offset` in a fresh buffer. Meant for headers; throws `CheckpointLoadError` past the end. */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
   /** Fills all of `target` from `offset` without another copy. Meant for tensor bytes: the caller owns and reuses the memory. */
@@ -52,6 +54,21 @@ export function pin(source: ByteSource): PinnedFile {
  */
 export type OpenSibling = (name: string) => Promise<ByteSource>;
 
+/** The folder of a URI, with the slash at its end. */
+export function folderOf(uri: string): string {
+  return uri.slice(0, uri.lastIndexOf('/') + 1);
+}
+
+/** The name of a URI in its folder, without a query; that of a key or a file has no escapes for what names of checkpoints are told by. */
+export function nameOf(uri: string): string {
+  return uri.slice(uri.lastIndexOf('/') + 1).replace(/[?#].*$/, '');
+}
+
+/** What people would name for it: of files that are a checkpoint together, their folder. */
+export function askedFor({ uri, set }: Pick<ByteSource, 'uri' | 'set'>): string {
+  return set === undefined ? uri : folderOf(uri);
+}
+
 /** The same source, whose reads end with `signal`, and with their own where they have one. */
 export function sourceEndedBy(signal: AbortSignal, source: ByteSource): ByteSource {
   const both = (own: AbortSignal | undefined): AbortSignal =>
@@ -60,6 +77,7 @@ export function sourceEndedBy(signal: AbortSignal, source: ByteSource): ByteSour
     uri: source.uri,
     size: source.size,
     identity: source.identity,
+    ...(source.set === undefined ? {} : { set: source.set }),
     read: (offset, length, own) => source.read(offset, length, both(own)),
     readInto: (offset, target, own) => source.readInto(offset, target, both(own)),
     ...(source.readEach === undefined ? {} : { readEach: (offset, targets, own) => source.readEach!(offset, targets, both(own)) }),

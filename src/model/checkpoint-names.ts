@@ -44,3 +44,43 @@ export function shardName(output: string, shard: number, shards: number): string
 function stemOf(output: string): string {
   return output.replace(/\.safetensors$/i, '');
 }
+
+/** A rank's file, as torch's `HuggingFaceStorageWriter(save_distributed=True)` names them: of one part of the model, of several. */
+const RANK_SHARD = /^shard-(?<rank>\d{5,})-(?<rest>model-(?<part>\d{5,})-of-(?<parts>\d{5,})\.safetensors)$/;
+/** For messages. */
+export const RANK_SHARD_NAMES = 'shard-00001-model-00001-of-00001.safetensors, shard-00002-…';
+/** The same of a `FileSystemWriter` that writes safetensors: ranks and their files count from 0. */
+const RANK_FILE = /^__(?<rank>\d+)_(?<file>\d+)\.distcp$/;
+/** Ranks that are looked for beside the first: each of them has slices of what is sharded, unless copies of a model share them. */
+const RANKS_BESIDE = 8;
+
+export function isRankShard(name: string): boolean {
+  return RANK_SHARD.test(name);
+}
+
+/** Which part of a model a rank's file is of, and of how many. */
+export interface RankPart {
+  readonly part: number;
+  readonly of: number;
+}
+
+export function partOfRankShard(name: string): RankPart | undefined {
+  const groups = RANK_SHARD.exec(name)?.groups;
+  return groups === undefined ? undefined : { part: Number(groups['part']), of: Number(groups['parts']) };
+}
+
+/** Names of the files that other ranks would have written beside this one; `first`: the name is not of the first rank. */
+export function filesOfOtherRanks(name: string): readonly string[] | 'first' {
+  const ranks = Array.from({ length: RANKS_BESIDE }, (_, index) => index + 1);
+  const shard = RANK_SHARD.exec(name)?.groups;
+  if (shard !== undefined)
+    return Number(shard['rank']) > 1 ? 'first' : ranks.map((rank) => `shard-${String(rank + 1).padStart(5, '0')}-${shard['rest']}`);
+  const file = RANK_FILE.exec(name)?.groups;
+  if (file === undefined) return [];
+  return Number(file['rank']) > 0 || Number(file['file']) > 0 ? 'first' : ['__0_1.distcp', ...ranks.map((rank) => `__${rank}_0.distcp`)];
+}
+
+/** A file that one process wrote for all ranks, as torch's `HuggingFaceStorageWriter` names them: `model-00001-of-00003.safetensors`. */
+export function isWholeShard(name: string): boolean {
+  return /^model-\d{5,}-of-\d{5,}\.safetensors$/.test(name);
+}

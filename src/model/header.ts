@@ -83,8 +83,10 @@ export interface EmbeddedArchive {
   readonly stored: number;
 }
 
-/** A box of a tensor, from the coordinates `start` on. */
+/** A box of a tensor, from the coordinates `start` on: an embedded archive, or the plain bytes. */
 export interface Block extends EmbeddedArchive {
+  /** Its contiguous bytes lie there as they are. */
+  readonly isPlain?: true;
   /** Index into `files`. */
   readonly file: number;
   readonly start: readonly number[];

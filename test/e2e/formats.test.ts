@@ -13,7 +13,7 @@ import { openLocalFile } from '../../src/io/local/local-file.ts';
 import type { Manifest } from '../../src/io/publish/manifest.ts';
 import type { PipelineResult, StageSpec } from '../../src/pipeline/contract.ts';
 import { selectWeights } from '../../src/transform/select-weights.ts';
-import { EXPECTED, fixture } from '../support/project.ts';
+import { EXPECTED, fixture, PROJECT_ROOT } from '../support/project.ts';
 import { digestsOf, headerOf } from '../support/publish.ts';
 import { devServer, runPipeline, servicesOf } from '../support/temporal.ts';
 
@@ -43,6 +43,18 @@ async function weightsOf(path: string): Promise<ReadonlyMap<string, unknown>> {
   const plan = selectWeights(await headerOf(path), { skipUnsupported: false });
   return digestsOf(plan, plan.tensors, () => openLocalFile(path));
 }
+
+test('a folder of slices that ranks wrote is published whole', async () => {
+  const ranks = join(PROJECT_ROOT, 'test', 'fixtures', 'readers', 'ranks');
+  const uri = join(folder, 'out.safetensors');
+  const result = await execute(ranks, 'loader.weights_only', { uri });
+  expect(result).toMatchObject({ status: 'completed', metadata: { source_path: ranks } });
+  const expected = JSON.parse(await readFile(join(ranks, '..', 'expected.json'), 'utf8')) as Readonly<Record<'ranks', { tensors: object }>>;
+  const { tensors } = await manifestOf(result);
+  const published = tensors.map(({ name, dtype, shape, sha256 }) => [name, { dtype, shape, sha256 }]);
+  expect(Object.fromEntries(published)).toEqual(expected.ranks.tensors);
+  expect((await headerOf(uri)).metadata).toEqual({ format: 'pt' });
+});
 
 test.each(['lightning', 'pytorch', 'state_dict'] as const)('%s: weights, training state, manifest, and a second run', async (format) => {
   const uri = join(folder, `out.${format}.ckpt`);

@@ -8,10 +8,12 @@ import { readHeader } from '../../src/formats/read-header.ts';
 import { openStorage } from '../../src/io/copy/storage-reader.ts';
 import { tensorFill } from '../../src/io/copy/tensor-reader.ts';
 import type { ByteSource } from '../../src/model/byte-source.ts';
+import { isRankShard } from '../../src/model/checkpoint-names.ts';
 import { tensorBytes } from '../../src/model/dtype.ts';
 import { FIXTURES, PROJECT_ROOT } from '../support/project.ts';
 
 const READERS = join(PROJECT_ROOT, 'test', 'fixtures', 'readers');
+const RANK = 'shard-00001-model-00001-of-00002.safetensors';
 /** Bytes of a tensor that are read; views may repeat more. */
 const READ_MAX = 2 ** 20;
 
@@ -39,7 +41,8 @@ function folder(files: ReadonlyMap<string, Uint8Array>): (name: string) => Promi
 async function readAll(files: ReadonlyMap<string, Uint8Array>, main: string): Promise<void> {
   const open = folder(files);
   try {
-    const header = await readHeader(await open(main), open);
+    const set = isRankShard(main) ? { set: [...files.keys()] } : {};
+    const header = await readHeader({ ...(await open(main)), ...set }, open);
     const at = (file: number): Promise<ByteSource> => open(basename(header.files[file]!.uri));
     for (const { tensor: index } of header.weights) {
       const tensor = header.tensors[index]!;
@@ -65,6 +68,7 @@ const CASES: readonly (readonly [path: string, damaged: string])[] = [
   [join(READERS, 'training/.metadata'), '.metadata'],
   [join(READERS, 'training/.metadata'), '__0_0.distcp'],
   [join(READERS, 'sharded/.metadata'), '.metadata'],
+  [join(READERS, `ranks/${RANK}`), RANK],
 ];
 
 describe('mutated', () => {

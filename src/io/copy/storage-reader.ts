@@ -98,8 +98,9 @@ function blocksReader(
     blocks,
     open: async (index) => {
       const block = blocks[index]!;
-      const { offset, stored, shape: extent } = block;
+      const { offset, stored, shape: extent, isPlain } = block;
       const held = access === undefined && block.file === file ? source : late(access, block.file);
+      if (isPlain === true) return ranged(held, offset, stored);
       return archivedReader(held, { kind: 'archive', dtype, shape: extent, offset, stored }, tensorBytes(dtype, extent), access);
     },
   });

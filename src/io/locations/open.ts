@@ -13,5 +13,7 @@ export async function openSource(
   signal?: AbortSignal,
   stall?: number,
 ): Promise<CountedSource> {
-  return windowed(await storage.open(await checkpointFile(uri, storage, signal), signal, stall));
+  const { uri: file, set } = await checkpointFile(uri, storage, signal);
+  const source = windowed(await storage.open(file, signal, stall));
+  return set === undefined ? source : { ...source, set };
 }

@@ -8,7 +8,7 @@ import { opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError } from '../../errors.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
-import { isCheckpointName, isIndexName, isVariantIndexName } from '../../model/checkpoint-names.ts';
+import { isCheckpointName, isIndexName, isRankShard, isVariantIndexName } from '../../model/checkpoint-names.ts';
 import { isLocal } from '../../model/scheme.ts';
 import { localPath, localUri } from '../local/local-file.ts';
 import { isS3, parseS3Prefix, s3Uri } from '../s3/location.ts';
@@ -37,18 +37,25 @@ export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSourc
   };
 }
 
+export interface CheckpointFile {
+  readonly uri: string;
+  /** Names of the files that are one checkpoint, the file's own among them: of those that ranks wrote into the folder that was asked for. */
+  readonly set?: readonly string[];
+}
+
 /**
  * The file that stands for a folder: its only index of shards, the metadata of a distributed checkpoint, or else the weights by the name that
- * they have in a model's folder; other paths as they are.
+ * they have in a model's folder, or the first of the files that ranks wrote, with the names of all; other paths as they are.
  */
-export async function checkpointFile(uri: string, storage: Storage, signal?: AbortSignal): Promise<string> {
-  if (isS3(uri)) return uri.endsWith('/') ? checkpointObject(uri, storage, signal) : uri;
-  if (!isLocal(uri)) return uri;
+export async function checkpointFile(uri: string, storage: Storage, signal?: AbortSignal): Promise<CheckpointFile> {
+  if (isS3(uri)) return uri.endsWith('/') ? checkpointObject(uri, storage, signal) : { uri };
+  if (!isLocal(uri)) return { uri };
   const path = localPath(uri);
   await storage.fence.checkPath(path);
   const stats = await stat(path).catch(() => undefined);
-  if (stats?.isDirectory() !== true) return uri;
-  return localUri(join(path, onlyCheckpoint(path, await checkpointsAmong(namesIn(path)))));
+  if (stats?.isDirectory() !== true) return { uri };
+  const { name, ...set } = onlyCheckpoint(path, await checkpointsAmong(namesIn(path)));
+  return { uri: localUri(join(path, name)), ...set };
 }
 
 async function* namesIn(folder: string): AsyncGenerator<string> {
@@ -56,7 +63,7 @@ async function* namesIn(folder: string): AsyncGenerator<string> {
 }
 
 /** The same for a prefix of an S3 store that ends with a slash. */
-async function checkpointObject(uri: string, storage: Storage, signal: AbortSignal | undefined): Promise<string> {
+async function checkpointObject(uri: string, storage: Storage, signal: AbortSignal | undefined): Promise<CheckpointFile> {
   const port = await storage.s3(uri);
   const location = parseS3Prefix(uri);
   const { policy } = storage;
@@ -65,7 +72,10 @@ async function checkpointObject(uri: string, storage: Storage, signal: AbortSign
       yield key.slice(location.key.length);
   }
   const among = await checkpointsAmong(names());
-  if (!among.isEmpty) return uri + onlyCheckpoint(uri, among);
+  if (!among.isEmpty) {
+    const { name, ...set } = onlyCheckpoint(uri, among);
+    return { uri: uri + name, ...set };
+  }
   for await (const { key } of objectsUnder(port, location, { flat: false, policy, signal, mostPages: FOLDER_PAGES }))
     throw new CheckpointLoadError(
       `${uri} contains no checkpoint directly; ${s3Uri({ bucket: location.bucket, key })}, for example, lies below it. Name one checkpoint; \`ckpt scan\` and batches take all below a prefix.`,
@@ -79,6 +89,8 @@ interface Among {
   readonly indexes: readonly string[];
   /** Of a model's folder. */
   readonly weights: readonly string[];
+  /** Files of single ranks, which are one checkpoint together. */
+  readonly ranks: readonly string[];
   /** Indexes of variants, which nobody means who does not name one and has another choice. */
   readonly variants: readonly string[];
   /** Others that look like checkpoints: some of them. */
@@ -88,19 +100,21 @@ interface Among {
 
 /** What the names of a folder stand for; no more are looked at once it is known that there are many. */
 async function checkpointsAmong(names: AsyncIterable<string>): Promise<Among> {
-  const [indexes, weights, variants, others]: [string[], string[], string[], string[]] = [[], [], [], []];
+  const [indexes, weights, ranks, variants, others]: [string[], string[], string[], string[], string[]] = [[], [], [], [], []];
   let isEmpty = true;
   for await (const name of names) {
     isEmpty = false;
     if (isVariantIndexName(name)) variants.push(name);
     else if (isIndexName(name) || name === DISTRIBUTED_METADATA) indexes.push(name);
     else if (WEIGHTS.test(name)) weights.push(name);
+    else if (isRankShard(name)) ranks.push(name);
     else if (isCheckpointName(name) && others.length < FOUND_MOST) others.push(name);
     if (indexes.length === FOUND_MOST || variants.length === FOUND_MOST) break;
   }
   return {
     indexes: indexes.toSorted(),
     weights: preferred(weights.toSorted()),
+    ranks: ranks.toSorted(),
     variants: variants.toSorted(),
     others: others.toSorted(),
     isEmpty,
@@ -113,10 +127,14 @@ function preferred(weights: readonly string[]): readonly string[] {
   return models.size === 1 && weights.length > 1 ? weights.filter((name) => name.endsWith('.safetensors')) : weights;
 }
 
-function onlyCheckpoint(folder: string, { indexes, weights, variants, others }: Among): string {
+function onlyCheckpoint(
+  folder: string,
+  { indexes, weights, ranks, variants, others }: Among,
+): { readonly name: string; readonly set?: readonly string[] } {
   const found = [indexes, weights, variants].find((names) => names.length > 0) ?? [];
   const [only, second] = found;
-  if (only !== undefined && second === undefined) return only;
+  if (only !== undefined && second === undefined) return { name: only };
+  if (only === undefined && ranks[0] !== undefined) return { name: ranks[0], set: ranks };
   if (only === undefined) {
     const there = others.length === 0 ? '' : ` such as ${others.slice(0, 5).join(', ')}`;
     throw new CheckpointLoadError(

@@ -32,7 +32,7 @@ test('of a folder its only index, or the metadata of a distributed checkpoint', 
   await writeFile(join(folder, 'model-00001-of-00002.safetensors'), '');
   await expect(checkpointFile(folder, createStorage())).rejects.toThrow('without an index of shards');
   await writeFile(join(folder, INDEX), '');
-  expect(await checkpointFile(folder, createStorage())).toBe(localUri(join(folder, INDEX)));
+  expect(await checkpointFile(folder, createStorage())).toEqual({ uri: localUri(join(folder, INDEX)) });
   await writeFile(join(folder, '.metadata'), '');
   await expect(checkpointFile(folder, createStorage())).rejects.toThrow(`several checkpoints: .metadata, ${INDEX}. Name the one to read.`);
   await mkdir(join(folder, 'empty'));
@@ -45,9 +45,22 @@ test('a prefix is listed no further once it is known to hold several', async () 
   expect(pages()).toBeLessThanOrEqual(100);
 });
 
+test('of files that ranks wrote the first, with the names of all', async () => {
+  const names = ['shard-00002-model-00001-of-00001.safetensors', 'shard-00001-model-00001-of-00001.safetensors'];
+  const set = names.toSorted();
+  for (const name of [...names, 'other.pt']) await writeFile(join(folder, name), '');
+  expect(await checkpointFile(folder, createStorage())).toEqual({ uri: localUri(join(folder, set[0]!)), set });
+  const list = async (_: string, prefix: string): Promise<S3Page> => ({
+    objects: names.map((name) => ({ key: prefix + name, size: 1, modified: 0 })),
+    next: null,
+  });
+  const storage = { ...createStorage(), s3: async () => ({ list }) as unknown as S3Port };
+  expect(await checkpointFile('s3://bucket/run/', storage)).toEqual({ uri: `s3://bucket/run/${set[0]}`, set });
+});
+
 async function chosen(...names: readonly string[]): Promise<string> {
   for (const name of names) await writeFile(join(folder, name), '');
-  return basename(await checkpointFile(folder, createStorage()));
+  return basename((await checkpointFile(folder, createStorage())).uri);
 }
 
 test.each([

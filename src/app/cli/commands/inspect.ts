@@ -6,6 +6,7 @@ import { renderTree } from '../../../formats/torch/render-tree.ts';
 import { openSource } from '../../../io/locations/open.ts';
 import { siblingsOf } from '../../../io/locations/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
+import { askedFor } from '../../../model/byte-source.ts';
 import type { Header } from '../../../model/header.ts';
 import { formatBytes, formatCount, formatText, within } from '../../../model/text.ts';
 import { nonTensorText, otherContent } from '../../../transform/left-out.ts';
@@ -42,7 +43,7 @@ export async function inspect(uri: string, options: InspectOptions): Promise<voi
       source.size,
       header.files.reduce((sum, file) => sum + file.size, 0),
     );
-    const report = reportOn(header, { uri: source.uri, size, identity: source.identity, requests });
+    const report = reportOn(header, { uri: askedFor(source), size, identity: source.identity, requests });
     if (options.json === true) printJson(report);
     else print(table(report, header));
   } finally {

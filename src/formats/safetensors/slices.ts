@@ -1,0 +1,106 @@
+/**
+ * What torch's distributed writer says of a safetensors file: where in its tensors the file's slices begin.
+ *
+ * `HuggingFaceStorageWriter(save_distributed=True)` gives every rank files of its own, which hold the rank's slices under the tensors'
+ * names. Their metadata has `DCP_SHARDING_INFO`: JSON, name → `saved_offsets`, one for each axis (torch 2.15, `filesystem.py` and
+ * `_hf_utils.py`); neither the whole shape nor the number of ranks is written down.
+ *
+ * Invariant: a slice never goes for its tensor.
+ */
+import { CheckpointLoadError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
+import { folderOf, nameOf, type OpenSibling } from '../../model/byte-source.ts';
+import { filesOfOtherRanks, isRankShard, isWholeShard, RANK_SHARD_NAMES } from '../../model/checkpoint-names.ts';
+import type { Header } from '../../model/header.ts';
+import { JSON_LIMITS, parseBounded } from '../json-bounds.ts';
+import { TENSORS_MAX } from './read.ts';
+
+const SLICES = 'DCP_SHARDING_INFO';
+/** An object, a list and a name for each of as many tensors as a file may have, and as many offsets. */
+const JSON_OF_SLICES = { ...JSON_LIMITS, values: 8 * TENSORS_MAX };
+/** Of the container, not of the model. */
+const WRITER_KEYS = new Set([SLICES, 'DCP_VERSION']);
+
+/** Where each of the file's weights begins in its tensor; undefined for a file of any other writer. */
+export type SliceStarts = ReadonlyMap<string, readonly number[]>;
+
+/** Throws `CheckpointLoadError` where the file's word of its slices does not fit its tensors. */
+export function sliceStarts({ metadata, weights, tensors }: Header, uri: string): SliceStarts | undefined {
+  const text = metadata[SLICES];
+  if (text === undefined) return undefined;
+  const bad = (what: string): CheckpointLoadError =>
+    new CheckpointLoadError(
+      `${uri} is no sound file of torch's distributed writer: ${SLICES} in its metadata ${what}. Where another program made it of such a file, save it again without that entry.`,
+      uri,
+    );
+  const told = offsetsIn(text, bad);
+  return new Map(
+    weights.map(({ name, tensor }) => {
+      const { shape } = tensors[tensor]!;
+      const start = told.get(name);
+      const fits = Array.isArray(start) && start.length === shape.length && start.every((each) => Number.isSafeInteger(each) && each >= 0);
+      if (!fits) throw bad(`has no offset for each of the ${shape.length} axes of ${JSON.stringify(name)}`);
+      return [name, start as readonly number[]];
+    }),
+  );
+}
+
+function offsetsIn(text: string, bad: (what: string) => CheckpointLoadError): ReadonlyMap<string, unknown> {
+  let value: unknown;
+  try {
+    value = parseBounded(text, JSON_OF_SLICES);
+  } catch (error) {
+    throw bad(error instanceof RangeError ? `is not read: ${error.message}` : 'is no JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('is no JSON object');
+  return new Map(Object.entries(value).map(([name, each]) => [name, (each as { readonly saved_offsets?: unknown } | null)?.saved_offsets]));
+}
+
+/** Metadata without what the writer says of its files: it holds for none that is made of them. */
+export function withoutSlices(metadata: Header['metadata']): Header['metadata'] {
+  return Object.fromEntries(Object.entries(metadata).filter(([key]) => !WRITER_KEYS.has(key)));
+}
+
+/** The header of a file that was asked for by itself; throws `CheckpointValidationError` where other ranks have more of its tensors. */
+export async function ofWholeTensors(header: Header, uri: string, openSibling?: OpenSibling): Promise<Header> {
+  const starts = sliceStarts(header, uri);
+  if (starts === undefined) return header;
+  const slice = [...starts].find(([, start]) => start.some((each) => each > 0));
+  if (slice !== undefined) throw partOfSet(uri, `${JSON.stringify(slice[0])} begins at [${slice[1].join(', ')}] of its tensor`);
+  const name = nameOf(uri);
+  const others = filesOfOtherRanks(name);
+  if (others === 'first') throw partOfSet(uri, 'by its name it is not of the first rank');
+  const other = openSibling === undefined ? undefined : await firstThere(others, openSibling);
+  if (other !== undefined) throw partOfSet(uri, `${other} lies beside it`);
+  const told =
+    "torch's distributed writer wrote the file, which does not say how many ranks there were: what others wrote elsewhere of its tensors is missing";
+  const findings = isWholeShard(name) ? header.findings : [...header.findings, { code: 'ranks_unknown', message: told }];
+  return { ...header, metadata: withoutSlices(header.metadata), findings };
+}
+
+function partOfSet(uri: string, why: string): CheckpointValidationError {
+  const folder = folderOf(uri);
+  const advice = isRankShard(nameOf(uri))
+    ? `Name the folder that holds them, ${folder}.`
+    : `Put them into one folder, under the names that HuggingFaceStorageWriter gives them (${RANK_SHARD_NAMES}), and name that.`;
+  return new CheckpointValidationError(
+    `${uri} holds slices of tensors, one rank's of several (${why}): as torch's HuggingFaceStorageWriter(save_distributed=True) writes them, only all files together are the model. ${advice}`,
+    ['slices of tensors'],
+    { details: { reason: 'slices', folder } },
+  );
+}
+
+/** The first of the names that is there; a store may say "forbidden" of what is not, where listing is not allowed. */
+async function firstThere(names: readonly string[], openSibling: OpenSibling): Promise<string | undefined> {
+  const found = await Promise.all(
+    names.map(async (name) => {
+      try {
+        await (await openSibling(name)).close();
+        return name;
+      } catch (error) {
+        if (!isCheckpointError(error) || error.retryable) throw error;
+        return undefined;
+      }
+    }),
+  );
+  return found.find((name) => name !== undefined);
+}

@@ -1,0 +1,155 @@
+/**
+ * The files of all ranks, as torch's `HuggingFaceStorageWriter(save_distributed=True)` writes them into a folder → one header.
+ *
+ * Invariant: as torch's `HuggingFaceStorageReader` reads them: a tensor reaches as far as its farthest slice; unlike it, slices that
+ * leave a gap or overlap are refused. A last rank's file that is lost leaves none, and nothing in the others tells of it: so the
+ * header says how many files it is of.
+ */
+import { CheckpointConfigError, CheckpointLoadError } from '../../errors.ts';
+import { folderOf, type ByteSource, type OpenSibling, type PinnedFile } from '../../model/byte-source.ts';
+import { partOfRankShard, type RankPart } from '../../model/checkpoint-names.ts';
+import { DTYPES, tensorBytes, type Dtype } from '../../model/dtype.ts';
+import { NO_TRAINING, type Block, type Header, type Storage, type StorageLocation, type Tensor, type Weight } from '../../model/header.ts';
+import { findGap } from '../distributed/tiling.ts';
+import { MAX_TENSOR_BYTES } from '../limits-pickle.ts';
+import { HEADER_MAX } from '../safetensors/layout.ts';
+import { TENSORS_MAX, readSafetensors } from '../safetensors/read.ts';
+import { sliceStarts, withoutSlices } from '../safetensors/slices.ts';
+
+/** Files of one set: one or a few for each rank. */
+const FILES_MAX = 10_000;
+/** Files whose headers are read at once: hides latency, keeps memory at a few headers. */
+const AT_ONCE = 4;
+
+interface Sliced {
+  readonly dtype: Dtype;
+  readonly slices: Block[];
+}
+
+/** Reads the files `names`, which lie beside `source`. */
+export async function readRankSet(source: ByteSource, names: readonly string[], openSibling: OpenSibling): Promise<Header> {
+  const folder = folderOf(source.uri);
+  const bad = (what: string): CheckpointLoadError =>
+    new CheckpointLoadError(`${folder} holds no whole set of the files that ranks write: ${what}.`, folder);
+  if (names.length > FILES_MAX) throw bad(`it has ${names.length} files, at most ${FILES_MAX} are read`);
+  checkParts(names, folder, bad);
+  const files: PinnedFile[] = [];
+  const tensors = new Map<string, Sliced>();
+  const metadata = new Map<string, string>();
+  let held = 0;
+  let metadataLength = 0;
+
+  for (let at = 0; at < names.length; at += AT_ONCE) {
+    const batch = names.slice(at, at + AT_ONCE);
+    const read = await Promise.allSettled(batch.map((name) => headerOf(name)));
+    read.forEach((result, index) => {
+      if (result.status === 'rejected') throw result.reason;
+      add(batch[index]!, result.value);
+    });
+  }
+  return header();
+
+  async function headerOf(name: string): Promise<Header> {
+    const file = await openSibling(name);
+    try {
+      return await readSafetensors(file);
+    } finally {
+      await file.close();
+    }
+  }
+
+  function add(name: string, shard: Header): void {
+    const { weights, tensors: table, storages } = shard;
+    const starts = sliceStarts(shard, folder + name);
+    if (starts === undefined) throw bad(`${name} does not say where its slices begin, as files of torch's distributed writer do`);
+    if ((held += weights.length) > TENSORS_MAX) throw bad(`its files hold more than ${TENSORS_MAX} slices together, with ${name}`);
+    const file = files.length;
+    files.push(...shard.files);
+    for (const { name: weight, tensor } of weights) {
+      const { dtype, shape, storage } = table[tensor]!;
+      const { location, length } = storages[storage]!;
+      const start = starts.get(weight);
+      // So says the reader of safetensors.
+      if (location.kind !== 'range' || start === undefined) throw new RangeError(`a slice of ${weight} without a place`);
+      const sliced = tensors.get(weight) ?? { dtype, slices: [] };
+      tensors.set(weight, sliced);
+      const rank = sliced.slices[0]?.shape.length ?? shape.length;
+      if (sliced.dtype !== dtype || rank !== shape.length)
+        throw bad(
+          `the slice of ${JSON.stringify(weight)} in ${name} is ${dtype} of ${shape.length} axes, another one ${sliced.dtype} of ${rank}`,
+        );
+      sliced.slices.push({ file, offset: location.offset, stored: length, start, shape, isPlain: true });
+    }
+    // The first file's word counts, as all are written by one call.
+    for (const [key, value] of Object.entries(withoutSlices(shard.metadata))) {
+      if (metadata.has(key)) continue;
+      if ((metadataLength += key.length + value.length) > HEADER_MAX)
+        throw bad(`the metadata of its files has more than ${HEADER_MAX} characters together, with ${name}`);
+      metadata.set(key, value);
+    }
+  }
+
+  function header(): Header {
+    const storages: Storage[] = [];
+    const whole: Tensor[] = [];
+    const weights: Weight[] = [];
+    for (const [name, sliced] of tensors) {
+      weights.push({ name, tensor: whole.length });
+      whole.push(wholeOf(name, sliced, storages, bad));
+    }
+    return {
+      format: 'safetensors',
+      container: 'sharded',
+      files,
+      storages,
+      tensors: whole,
+      weights,
+      nonTensors: [],
+      stateDictKey: null,
+      training: NO_TRAINING,
+      metadata: Object.fromEntries(metadata),
+      globals: [],
+      findings: [
+        {
+          code: 'ranks_unknown',
+          message: `read from ${names.length} files, ${names[0]} to ${names.at(-1)}; they do not say how many ranks wrote them: where the last are not there, so are rows of the tensors`,
+        },
+      ],
+    };
+  }
+}
+
+/** One model, all of its parts. */
+function checkParts(names: readonly string[], folder: string, bad: (what: string) => CheckpointLoadError): void {
+  const parts = names.map(partOfRankShard).filter((part): part is RankPart => part !== undefined);
+  const totals = [...new Set(parts.map(({ of }) => of))];
+  if (totals.length > 1)
+    throw new CheckpointConfigError(
+      `${folder} is a folder of several checkpoints: files that ranks wrote of a model in ${totals.slice(0, 5).join(' and in ')} parts. Keep each in a folder of its own.`,
+    );
+  const there = new Set(parts.map(({ part }) => part));
+  const [total = 0] = totals;
+  if (there.size === total) return;
+  let missing = 1;
+  while (there.has(missing)) missing++;
+  throw bad(`no rank's file of part ${missing} of ${total} is there`);
+}
+
+/** A tensor over its slices: the one that is all of it, or blocks. */
+function wholeOf(name: string, { dtype, slices }: Sliced, storages: Storage[], bad: (what: string) => CheckpointLoadError): Tensor {
+  const [first] = slices;
+  if (first === undefined) throw new RangeError(`${name} without a slice`);
+  const shape = first.shape.map((_, axis) => slices.reduce((most, each) => Math.max(most, each.start[axis]! + each.shape[axis]!), 0));
+  // With sizes of 0 left out: their product is of use to nobody, but has to be a number.
+  if (shape.reduce((product, size) => product * BigInt(size || 1), 16n) > BigInt(MAX_TENSOR_BYTES))
+    throw bad(`the slices of ${JSON.stringify(name)} make it too large, [${shape.slice(0, 10).join(', ')}]`);
+  const gap = findGap(shape, slices);
+  if (gap !== undefined) throw bad(`the slices of ${JSON.stringify(name)} do not fill its [${shape.join(', ')}]: ${gap}`);
+  const solid = slices.filter((slice) => !slice.shape.includes(0));
+  const [only = first] = solid;
+  if (solid.length > 1 && DTYPES[dtype].bits % 8 !== 0)
+    throw bad(`${JSON.stringify(name)} is cut into slices, and elements of ${dtype} are no whole bytes`);
+  const location: StorageLocation =
+    solid.length <= 1 ? { kind: 'range', offset: only.offset } : { kind: 'blocks', dtype, shape, blocks: solid };
+  return { dtype, shape, storage: storages.push({ file: only.file, location, length: tensorBytes(dtype, shape) }) - 1, offset: 0 };
+}

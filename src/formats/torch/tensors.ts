@@ -87,6 +87,8 @@ export function torchHost(table: TensorTable): TensorHost {
   /** By storage. */
   const kinds: Kind[] = [];
   const lengths: number[] = [];
+  /** By storage and kind. */
+  const empties = new Map<string, number>();
   const parts = new Map<string, { id: number; root: number; offset: number; length: number }>();
 
   const objectAt = (id: NodeId | undefined): Exclude<ValueNode, null | boolean | number | string> | undefined => {
@@ -144,9 +146,11 @@ export function torchHost(table: TensorTable): TensorHost {
     const kind = STORAGE_DTYPES[className] ?? 'U8';
     const before = known.get(key);
     if (before !== undefined) {
-      if (kinds[before] !== kind || lengths[before] !== numel)
+      // Of one without bytes torch lets tensors of several dtypes be saved, and gives each its own.
+      if (lengths[before] !== numel || (kinds[before] !== kind && numel > 0))
         throw new PickleSyntaxError(`storage ${JSON.stringify(key.slice(0, 40))} is described twice, differently`, position);
-      return part(before, view, kind, numel, position);
+      const held = part(before, view, kind, numel, position);
+      return held === before && kinds[before] !== kind ? emptyAs(before, kind) : held;
     }
     if (parts.has(key)) throw oneKey(key, position);
     const size = kind === 'quantized' ? (QUANTIZED_BYTES[className] ?? 1) : bytesPerElement(kind);
@@ -162,6 +166,18 @@ export function torchHost(table: TensorTable): TensorHost {
     kinds[index] = kind;
     lengths[index] = numel;
     return part(index, view, kind, numel, position);
+  };
+
+  /** The same storage without bytes, as one of another kind. */
+  const emptyAs = (root: number, kind: Kind): number => {
+    const name = `${root} ${kind}`;
+    const before = empties.get(name);
+    if (before !== undefined) return before;
+    const id = storages.push({ ...storages[root]! }) - 1;
+    empties.set(name, id);
+    kinds[id] = kind;
+    table.view?.(id, root, 0);
+    return id;
   };
 
   /** The part of a storage that a persistent id's `(key, offset, length)` names; `None` names all of it. */

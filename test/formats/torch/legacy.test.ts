@@ -8,8 +8,8 @@ import { pickle, type Pickled } from '../../support/pickle.ts';
 const MAGIC = 0x1950a86a20f9469cfc6cn;
 const SYSTEM: Pickled = { dict: [['protocol_version', 1001]] };
 
-function storage(key: string, elements: number, view: Pickled = null): Pickled {
-  return { persistent: { tuple: ['storage', { global: 'torch.FloatStorage' }, key, 'cpu', elements, view] } };
+function storage(key: string, elements: number, view: Pickled = null, kind = 'FloatStorage'): Pickled {
+  return { persistent: { tuple: ['storage', { global: `torch.${kind}` }, key, 'cpu', elements, view] } };
 }
 
 function tensor(of: Pickled, offset: number, length: number): Pickled {
@@ -46,6 +46,24 @@ function sparse(front: Uint8Array, zeros: number, rest: Uint8Array): Made {
 }
 
 describe('legacy container', () => {
+  test('a storage without bytes may be seen as two dtypes', async () => {
+    const seen = (kind: string): Pickled => tensor(storage('none', 0, null, kind), 0, 0);
+    const object: Pickled = {
+      dict: [
+        ['w', tensor(storage('full', 1), 0, 1)],
+        ['a', seen('FloatStorage')],
+        ['b', seen('IntStorage')],
+      ],
+    };
+    const { tensors, storages } = await readHeader(memorySource(legacy(object, ['none', 'full'], [counted(0, []), counted(1, [5])])));
+    expect(tensors.map(({ dtype, shape }) => [dtype, shape])).toEqual([
+      ['F32', [1]],
+      ['F32', [0]],
+      ['I32', [0]],
+    ]);
+    expect(storages[2]!.location).toEqual(storages[1]!.location);
+  });
+
   test('a storage that is part of another begins inside it', async () => {
     const whole = storage('root', 6, { tuple: ['a', 2, 3] });
     const same = storage('root', 6, { tuple: ['a', 2, 3] });

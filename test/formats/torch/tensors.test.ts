@@ -9,14 +9,14 @@ import { pickle, type Pickled } from '../../support/pickle.ts';
 /** Every storage has eight bytes. */
 const BYTES = 8;
 
-function read(value: Pickled, byteOrder?: 'big'): readonly Tensor[] {
+function read(value: Pickled, byteOrder?: 'big', bytes = BYTES): readonly Tensor[] {
   const nodes: ValueNode[] = [];
   const storages: Storage[] = [];
   const tensors: Tensor[] = [];
   const locate = (): Storage => ({
     file: 0,
     location: { kind: 'range', offset: 0 },
-    length: BYTES,
+    length: bytes,
     ...(byteOrder === undefined ? {} : { byteOrder }),
   });
   const host = { nodes, globals: [], ...torchHost({ nodes, storages, tensors, locate }) };
@@ -33,15 +33,16 @@ interface Given {
   readonly storage?: string;
   readonly elements?: number;
   readonly key?: string;
+  readonly shape?: number;
   readonly grad?: boolean;
   /** By the third form, which names a dtype. */
   readonly dtype?: string;
   readonly metadata?: Pickled;
 }
 
-function tensor({ storage = 'FloatStorage', elements = 2, key = '0', grad = false, dtype, metadata }: Given = {}): Pickled {
+function tensor({ storage = 'FloatStorage', elements = 2, key = '0', shape = 1, grad = false, dtype, metadata }: Given = {}): Pickled {
   const persistent = { tuple: ['storage', { global: `torch.${storage}` }, key, 'cpu', elements] };
-  const size: Pickled = { tuple: [1] };
+  const size: Pickled = { tuple: [shape] };
   const hooks: Pickled = { call: 'collections.OrderedDict', args: [] };
   return {
     call: `torch._utils._rebuild_tensor_${dtype === undefined ? 'v2' : 'v3'}`,
@@ -49,7 +50,7 @@ function tensor({ storage = 'FloatStorage', elements = 2, key = '0', grad = fals
       { persistent },
       0,
       size,
-      size,
+      { tuple: [1] },
       grad,
       hooks,
       ...(dtype === undefined ? [] : [{ global: `torch.${dtype}` }]),
@@ -122,6 +123,27 @@ describe('gradients', () => {
     ['complex64', 'FloatStorage', 2],
   ])('of %s there are', (dtype, storage, elements) => {
     expect(read(tensor({ dtype, storage, elements, grad: true }))[0]!.requiresGrad).toBe(true);
+  });
+});
+
+describe('a storage that is described twice', () => {
+  const twice = (elements: number, ...storages: readonly string[]): Pickled =>
+    storages.map((storage) => tensor({ storage, elements, shape: Math.min(elements, 1) }));
+
+  test('has a tensor of each dtype where it has no bytes, as torch loads it', () => {
+    const found = read(twice(0, 'FloatStorage', 'IntStorage', 'FloatStorage', 'IntStorage'), undefined, 0);
+    expect(found.map(({ dtype, shape, storage }) => [dtype, shape, storage])).toEqual([
+      ['F32', [0], 0],
+      ['I32', [0], 1],
+      ['F32', [0], 0],
+      ['I32', [0], 1],
+    ]);
+  });
+
+  test('is refused where it has bytes, of which versions of torch make different tensors', () => {
+    expect(read(twice(2, 'FloatStorage', 'FloatStorage'))).toHaveLength(2);
+    expect(() => read(twice(2, 'FloatStorage', 'IntStorage'))).toThrow(refused('is described twice, differently'));
+    expect(() => read([tensor({ elements: 2 }), tensor({ elements: 0, shape: 0 })])).toThrow(refused('is described twice'));
   });
 });
 

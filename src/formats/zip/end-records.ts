@@ -61,7 +61,7 @@ function findEndRecord(tail: Buffer, tailOffset: number, bad: Bad): number {
     if (at >= lowest && at + END_SIZE + tail.readUInt16LE(at + 20) === tail.length) found.push(at);
   }
   const end = found[0];
-  if (end === undefined) throw bad('it has no end of central directory record: it is truncated, or has bytes after its end. Copy it again');
+  if (end === undefined) throw bad(withoutEnd(tail, tailOffset));
   // Readers go by the last signature that has a whole record behind it, whatever length its comment has.
   const last = tail.lastIndexOf(END_SIGNATURE, tail.length - END_SIZE);
   if (last > end)
@@ -71,6 +71,16 @@ function findEndRecord(tail: Buffer, tailOffset: number, bad: Bad): number {
   if (found.length > 1)
     throw bad(`it has ${found.length} end of central directory records at its end; readers would disagree on which counts`);
   return end;
+}
+
+/** What is wrong with a file that does not end with an end record: cut off, or there is more behind it, on which readers disagree. */
+function withoutEnd(tail: Buffer, tailOffset: number): string {
+  const none = 'it has no end of central directory record at its end: it is truncated';
+  const last = tail.length < END_SIZE ? -1 : tail.lastIndexOf(END_SIGNATURE, tail.length - END_SIZE);
+  // Farther from the end, torch does not find it either.
+  const after = last === -1 ? 0 : tail.length - (last + END_SIZE + tail.readUInt16LE(last + 20));
+  if (after <= 0 || after >= COMMENT_MAX - END_SIZE) return `${none}. Copy it again`;
+  return `${none}, or ${after === 1 ? '1 byte stands' : `${after} bytes stand`} behind its end at ${tailOffset + tail.length - after}. Copy it again; where its source is like this, torch.save(torch.load(path, weights_only=True), new_path) writes it without them`;
 }
 
 /** What the end record says; its fields may be saturated. */

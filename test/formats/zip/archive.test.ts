@@ -135,6 +135,24 @@ describe('refused, with both values', () => {
     ['disk 1 in the zip64 locator', [plain], { zip64: { locatorDisk: 1 } }, /locator says disk 1/],
     ['two disks in the zip64 locator', [plain], { zip64: { disks: 2 } }, /counts 2 disks, expected 1/],
   ];
+  const rewritten = 'torch.save(torch.load(path, weights_only=True), new_path) writes it without them';
+  test.each([
+    ['a byte behind its end', 1, /it is truncated, or 1 byte stands behind its end at \d+\. Copy it again; /],
+    ['bytes behind its end', 1000, /it is truncated, or 1000 bytes stand behind its end at \d+\. Copy it again; /],
+  ])('%s: what helps is said for either cause', async (_, count, message) => {
+    const read = readAll(Buffer.concat([zip([plain]), Buffer.alloc(count)]));
+    await expect(read).rejects.toThrow(expect.objectContaining({ code: 'CheckpointLoadError', message: expect.stringMatching(message) }));
+    await expect(read).rejects.toThrow(rewritten);
+  });
+
+  test.each([
+    ['cut off', zip([plain]).subarray(0, -1)],
+    ['cut off in its comment', zip([plain], { comment: Buffer.from('comment') }).subarray(0, -3)],
+    ['with more behind it than torch looks through', Buffer.concat([zip([plain]), Buffer.alloc(70_000)])],
+  ])('%s: only a copy helps', async (_, bytes) => {
+    await expect(readAll(bytes)).rejects.toThrow('at its end: it is truncated. Copy it again.');
+  });
+
   test.each(bad)('%s', async (_, parts, records, message) => {
     await expect(readAll(zip(parts, records))).rejects.toThrow(
       expect.objectContaining({ code: 'CheckpointLoadError', message: expect.stringMatching(message) }),

@@ -60,6 +60,9 @@ export function tensorFill(reader: StorageReader, storage: Storage, tensor: Tens
 const COMPLEX: readonly Dtype[] = ['C32', 'BC32', 'C64', 'C128'];
 const FLOATS: readonly Dtype[] = ['F16', 'BF16', 'F32', 'F64'];
 
+/** Of the others, what torch negates. */
+const RESOLVABLE: readonly Dtype[] = ['I8', 'I16', 'I32', 'I64', 'U8'];
+
 /** Bytes of one number: half of an element for complex kinds. */
 function numberSize(dtype: Dtype): number {
   const size = bytesPerElement(dtype);
@@ -72,9 +75,16 @@ function signBits(dtype: Dtype, which: 'all' | 'imaginary'): { readonly first: n
   if (COMPLEX.includes(dtype)) return which === 'all' ? { first: size - 1, step: size } : { first: 2 * size - 1, step: 2 * size };
   if (which === 'all' && FLOATS.includes(dtype)) return { first: size - 1, step: size };
   throw new CheckpointIncompatibleError(
-    `A lazily ${which === 'all' ? 'negated' : 'conjugated'} view of dtype ${dtype} has no plain form here. Save tensor.resolve_neg().resolve_conj() instead.`,
+    `A lazily ${which === 'all' ? 'negated' : 'conjugated'} view of dtype ${dtype} has no plain form here. ${advice(dtype)}`,
     { details: { dtype } },
   );
+}
+
+/** What torch can do about it: many dtypes it cannot negate, and such a view of one cannot be copied or cast as it is (torch 2.15). */
+function advice(dtype: Dtype): string {
+  if (RESOLVABLE.includes(dtype)) return 'Save tensor.resolve_neg().resolve_conj() instead.';
+  if (dtype.startsWith('F8')) return 'torch cannot resolve it: save torch._neg_view(tensor).to(torch.float32).neg() instead.';
+  return 'torch cannot resolve it: save torch._neg_view(tensor) instead, the numbers as they are stored.';
 }
 
 function swapBytes(bytes: Uint8Array, size: number): void {

@@ -26,11 +26,13 @@ export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
 /** Characters of a key in a label. */
 const LABEL_MAX = 200;
 
-/** A key as it stands in paths and lists of what was left out: a text or a number as it is, anything else by its kind. Two keys may have one label. */
+/** A key as it stands in paths and lists of what was left out: a text or a number as it is, a class or a function by its name, anything else by its kind. Two keys may have one label. */
 export function keyLabel(nodes: readonly ValueNode[], id: NodeId): string {
   const node = nodes[id];
   if (typeof node !== 'object' || node === null) return String(node).slice(0, LABEL_MAX);
   if (node.kind === 'int') return node.decimal.slice(0, LABEL_MAX);
+  // As callbacks of Lightning 1.0 have it for a key.
+  if (node.kind === 'global') return `<${`${node.module}.${node.name}`.slice(0, LABEL_MAX)}>`;
   return node.kind === 'float' ? String(node.value) : `<${node.kind}>`;
 }
 

@@ -12,6 +12,8 @@ test.each<[ValueNode | undefined, string]>([
   [{ kind: 'float', value: 'nan' }, 'nan'],
   [{ kind: 'tuple', items: [] }, '<tuple>'],
   [{ kind: 'bytes', base64: '' }, '<bytes>'],
+  [{ kind: 'global', module: 'lightning.callbacks', name: 'Saver' }, '<lightning.callbacks.Saver>'],
+  [{ kind: 'global', module: 'm', name: 'x'.repeat(1000) }, `<m.${'x'.repeat(198)}>`],
   ['x'.repeat(1000), 'x'.repeat(200)],
 ])('the label of %j', (node, label) => {
   expect(keyLabel(node === undefined ? [] : [node], 0)).toBe(label);

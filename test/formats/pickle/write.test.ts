@@ -226,6 +226,8 @@ describe('left out or replaced, and said', () => {
       { kind: 'dict', entries: [[1, 2]] },
     ];
     expect(write(nodes).dropped).toEqual([{ what: '<tuple>', reason: 'a key without a plain form' }]);
+    const byClass: ValueNode[] = [...nodes, { kind: 'dict', entries: [[0, 2]] }];
+    expect(write(byClass).dropped).toEqual([{ what: '<m.f>', reason: 'a key without a plain form' }]);
   });
 });
 

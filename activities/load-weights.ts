@@ -7,7 +7,7 @@ import type { Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/model/text.ts';
 import { withWarnings } from '../src/model/warnings.ts';
-import { checkFill, loadWeights, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
+import { checkFill, loadWeights, NO_REFRESH, type Loaded, type LoadRules, type Tie } from '../src/transform/load.ts';
 import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
@@ -151,7 +151,9 @@ function requireFields({ context, options, stage }: StageCall<LoaderOptions>, ru
 
 /** Where the rest of the target was to be filled in, and it has no values: its reader expects a complete file. */
 function unfilled(target: Target | undefined, { plan }: Loaded): readonly string[] {
-  const missing = (target?.tensors.length ?? 0) - plan.tensors.length;
+  // What was to be refreshed has a warning of its own.
+  const unrefreshed = plan.skipped.filter(({ reason }) => reason === NO_REFRESH).length;
+  const missing = (target?.tensors.length ?? 0) - plan.tensors.length - unrefreshed;
   if (target?.kind !== 'spec' || missing === 0) return [];
   return [
     `${missing} of the target's ${formatCount(target.tensors.length, 'name')} will not be published: nothing of the source fits them, and a spec has no values to fill them with. A checkpoint as \`target\` has.`,

@@ -90,14 +90,13 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
       ? withoutTarget(header, source, rules)
       : withTarget(header, source, target, rules, isRefreshed, new Set(others.map(({ name }) => name)));
   const { stateDictAttributes, ...carried } = carriedAlong(header);
-  const dropped = all.filter(({ name }) => isRefreshed(name) && target === undefined).map(({ name }) => name);
   const weights: Plan = {
     ...chosen.bytes,
     tensors: chosen.tensors,
     ...carried,
     ...(stateDictAttributes === undefined ? {} : { stateDictAttributes: attributesWithPrefixes(stateDictAttributes, rules) }),
     frozen: earlier?.frozen ?? [],
-    skipped: [...chosen.skipped, ...nonTensors],
+    skipped: [...chosen.skipped, ...unrefreshed(all, target, isRefreshed), ...nonTensors],
     dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),
     metadata: header.metadata,
   };
@@ -136,12 +135,45 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     tied: chosen.tied,
     refreshed: chosen.refreshed.filter(isOwn),
     migrated: migration.count,
-    warnings:
-      dropped.length === 0
-        ? warnings
-        : [...warnings, `${dropped.length} processor statistics were left out: there is no target to take them from.`],
+    warnings: [...warnings, ...withoutValues(plan.skipped, target)],
     nameToIndex: nameToIndex(header),
   };
+}
+
+/** The reason of a name that is to be refreshed where there are no values to do it with. */
+export const NO_REFRESH = 'refresh_without_values';
+
+/** Names to be refreshed that neither source nor target gives a value for; the others are not compared with the target either. */
+function unrefreshed(
+  source: readonly NamedTensor[],
+  target: Target | undefined,
+  isRefreshed: (name: string) => boolean,
+): readonly LeftOut[] {
+  const given = new Map(source.flatMap(({ name, tensor }) => (isRefreshed(name) ? [[name, tensor.shape]] : [])));
+  const wanted = new Map(target?.tensors.flatMap((tensor) => (isRefreshed(tensor.name) ? [[tensor.name, tensor]] : [])));
+  const without = [...wanted.values()].filter(({ origin }) => origin === undefined);
+  const extra = [...given].filter(([name]) => !wanted.has(name));
+  return [
+    ...without.map(({ name, shape }) => ({
+      what: name,
+      reason: NO_REFRESH,
+      details: { source_shape: given.get(name) ?? null, target_shape: shape },
+    })),
+    ...extra.map(([name, shape]) => ({
+      what: name,
+      reason: target === undefined ? NO_REFRESH : 'not_in_target',
+      details: { source_shape: shape, target_shape: null },
+    })),
+  ];
+}
+
+function withoutValues(skipped: readonly LeftOut[], target: Target | undefined): readonly string[] {
+  const names = skipped.flatMap(({ what, reason }) => (reason === NO_REFRESH ? [what] : []));
+  if (names.length === 0) return [];
+  const why = target === undefined ? 'there is no target to take them from' : 'the target has no values for them';
+  return [
+    `${names.length} processor statistics are to be refreshed and were left out, as ${why}: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ' …' : ''}. A checkpoint as \`target\` has values; without \`refresh_states\` and \`refresh_tendencies\` the source's own are taken.`,
+  ];
 }
 
 function refuseNameless(header: Header, all: readonly NamedTensor[]): void {
@@ -243,7 +275,7 @@ function withTarget(
   if (rules.strict && withoutBytes.length > 0) {
     throw new CheckpointIncompatibleError(
       `${withoutBytes.length} processor statistics are to be refreshed, but the target has no values for them: ${withoutBytes.slice(0, 5).join(', ')}. Give a checkpoint as target.`,
-      { details: { reason: 'refresh_without_values', missing_keys: withoutBytes.slice(0, 100), num_missing: withoutBytes.length } },
+      { details: { reason: NO_REFRESH, missing_keys: withoutBytes.slice(0, 100), num_missing: withoutBytes.length } },
     );
   }
   const judged: Target = { ...target, tensors: target.tensors.filter(({ name }) => !isRefreshed(name) && !nonTensors.has(name)) };
@@ -264,6 +296,7 @@ function withTarget(
     const fit = match.selected.get(tiedTo.get(name) ?? name);
     return fit === undefined ? [] : [{ name, dtype, shape, origin: fit.source }];
   });
+  const unfilled = target.tensors.length - tensors.length - withoutBytes.length;
   return {
     bytes,
     tensors,
@@ -275,10 +308,8 @@ function withTarget(
     tied,
     refreshed: takes.filter(({ name }) => isRefreshed(name)).map(({ name }) => name),
     warnings:
-      rules.fill === 'target' && tensors.length < target.tensors.length
-        ? [
-            `${target.tensors.length - tensors.length} names of the target are not published: the source lacks them and the target has no dense values for them.`,
-          ]
+      rules.fill === 'target' && unfilled > 0
+        ? [`${unfilled} names of the target are not published: the source lacks them and the target has no dense values for them.`]
         : [],
   };
 }

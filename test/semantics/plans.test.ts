@@ -471,6 +471,18 @@ describe('8. Loading', () => {
       const target = spec(stats);
       const lax = await through(headerOf(stats), weightsOnly({ target, refresh_states: true }));
       expect(lax.names).toEqual(['model.pre_processors_tendencies.x', 'w']);
+      expect(lax.record).toMatchObject({
+        skipped_params: {
+          'model.pre_processors.x.mean': 'refresh_without_values',
+          'post_processors.x.mean': 'refresh_without_values',
+        },
+        num_skipped: 2,
+        warnings: [expect.stringContaining('2 processor statistics are to be refreshed and were left out, as the target has no values')],
+      });
+      // None of it is said of names that fit.
+      expect((await through(headerOf(stats), transfer({ target, refresh_states: true }))).record['warnings']).toEqual(
+        lax.record['warnings'],
+      );
       for (const stage of [
         weightsOnly({ target, strict: true, refresh_states: true }),
         { type: 'loader.warm_start', target, refresh_states: true },

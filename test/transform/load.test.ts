@@ -169,6 +169,53 @@ test('a target without dense values for what the source lacks is not complete, a
   expect(loaded.warnings).toEqual([expect.stringContaining('1 names of the target are not published')]);
 });
 
+describe('statistics that are to be refreshed', () => {
+  const source = headerOf({ 'pre_processors.a': ['F32', [2]], 'pre_processors.b': ['F32', [3]], w: ['F32', [1]] });
+  const rules: LoadRules = { ...RULES, refreshStates: true };
+  const reasonsOf = ({ skipped }: ReturnType<typeof loadWeights>) => skipped.map(({ what, reason }) => [what, reason]);
+
+  test('without a target are skipped and warned of', () => {
+    const loaded = loadWeights(source, undefined, rules);
+    expect(reasonsOf(loaded)).toEqual([
+      ['pre_processors.a', 'refresh_without_values'],
+      ['pre_processors.b', 'refresh_without_values'],
+    ]);
+    expect(loaded.warnings).toEqual([
+      expect.stringContaining('as there is no target to take them from: pre_processors.a, pre_processors.b.'),
+    ]);
+  });
+
+  test('that the target has no values for, or does not have at all, are skipped; the others come from it', () => {
+    const target = targetOf({ 'pre_processors.a': ['F32', [2]], 'pre_processors.c': ['F32', [4]], w: ['F32', [1]] });
+    const { origin: _origin, ...without } = target.tensors[1]!;
+    const loaded = loadWeights(
+      source,
+      { ...target, tensors: [target.tensors[0]!, without, target.tensors[2]!] },
+      { ...TRANSFER, refreshStates: true },
+    );
+    expect(loaded.refreshed).toEqual(['pre_processors.a']);
+    expect(loaded.skipped).toEqual([
+      { what: 'pre_processors.c', reason: 'refresh_without_values', details: { source_shape: null, target_shape: [4] } },
+      { what: 'pre_processors.b', reason: 'not_in_target', details: { source_shape: [3], target_shape: null } },
+    ]);
+    // The source lacks none of the others.
+    expect(loaded.warnings).toEqual([expect.stringContaining('1 processor statistics are to be refreshed')]);
+  });
+
+  test('that an earlier load left stay as they are', () => {
+    const first = loadWeights(source, undefined, RULES);
+    const loaded = loadWeights(
+      headerOf({ w: ['F32', [1]] }),
+      targetOfSpec({ 'pre_processors.a': { shape: [2], dtype: 'F32' }, w: { shape: [1], dtype: 'F32' } }, { configPath: 'target' }),
+      rules,
+      first.plan,
+    );
+    expect(loaded.plan.tensors.map(({ name }) => name)).toEqual(['pre_processors.a', 'w']);
+    expect(reasonsOf(loaded)).toEqual([['pre_processors.b', 'not_in_target']]);
+    expect(loaded.warnings).toEqual([]);
+  });
+});
+
 describe('names that are one tensor in the target', () => {
   const shapes: Shapes = {
     'emb.weight': ['F32', [2, 3]],

@@ -77,9 +77,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
         whileAway(() => client.withAbortSignal(signal, () => this.handle(run).result())),
       )) as Result;
     } catch (error) {
-      // Throws where this client was closed meanwhile, of which a connection says nothing.
-      this.handle(run);
-      if (!(error instanceof WorkflowFailedError)) return rejectNotFound(idOf(run))(error);
+      if (!(error instanceof WorkflowFailedError)) return this.rejected(run)(error);
       const known = resultOfCause<Result>(error.cause);
       if (known !== null) return known;
       const bare = (status: 'failed' | 'cancelled', report: ErrorReport): Result =>
@@ -115,9 +113,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
   /** Asks a run to end; what it had not finished is removed. `settled` waits for that. */
   async cancel(run: Run): Promise<void> {
     await this.describeRunning(run, 'there is nothing to cancel');
-    await this.handle(run)
-      .cancel()
-      .catch(rejectNotFound(idOf(run)));
+    await this.handle(run).cancel().catch(this.rejected(run));
   }
 
   protected handle(run: Run): WorkflowHandle {
@@ -127,11 +123,18 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     return this.access.client.workflow.getHandle(id, undefined, options);
   }
 
+  /** What a call failed with, in words of ours. */
+  private rejected(run: Run): (error: unknown) => Promise<never> {
+    return async (error) => {
+      // Throws where this client was closed meanwhile, of which a connection says nothing.
+      this.handle(run);
+      return rejectNotFound(idOf(run))(error);
+    };
+  }
+
   /** `CheckpointConfigError` where the run is of another kind: nothing it tells would be understood. */
   protected async describe(run: Run): Promise<WorkflowExecutionDescription> {
-    const description = await this.handle(run)
-      .describe()
-      .catch(rejectNotFound(idOf(run)));
+    const description = await this.handle(run).describe().catch(this.rejected(run));
     if (description.type === this.workflowType) return description;
     throw new CheckpointConfigError(
       `${idOf(run)} is ${Object.hasOwn(KINDS, description.type) ? KINDS[description.type] : `a workflow ${description.type}, none of ours`}.`,
@@ -160,7 +163,7 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
     try {
       return await this.access.client.withDeadline(Date.now() + QUERY_DEADLINE, () => this.handle(run).query<Result>(STATUS_QUERY));
     } catch (error) {
-      if (!isUnanswered(error)) return rejectNotFound(idOf(run))(error);
+      if (!isUnanswered(error)) return this.rejected(run)(error);
       throw new CheckpointTimeoutError(
         `No worker tells how ${idOf(run)} stands. Is one up on the task queue \`${this.access.taskQueue}\`? (\`ckpt worker\`)`,
         'status',

@@ -4,6 +4,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { readEnvironment, type Environment } from '../environment.ts';
+import type { OpenConnection } from './connection.ts';
 import { acquireDevServer, answers, isKept, placesOf, runningServer, type DevServer } from './dev-server.ts';
 
 const LOCAL_ADDRESS = '127.0.0.1:7233';
@@ -102,19 +103,18 @@ async function connectOther(log: (line: string) => void, environment: Environmen
   // An empty variable counts as unset, as those of our own do.
   if (address !== undefined && address !== '') {
     log(`temporal: configured server ${address}`);
-    const connection = await connect(connectionOptions, address);
+    const open = await connect(connectionOptions, address);
     const nativeOptions = connectionOptions as NativeConnectionOptions;
     return {
       kind: 'configured',
       stays: true,
       differsIn: [],
       gone: null,
-      connection,
+      ...open,
       nativeOptions,
       namespace,
       address,
       uiUrl,
-      close: () => connection.close(),
     };
   }
   if ((await runningServer(stateFolder)) !== null || !(await answers(LOCAL_ADDRESS))) return null;
@@ -127,8 +127,8 @@ async function accessOf(
   release: () => Promise<void> = async () => undefined,
 ): Promise<TemporalAccess> {
   const { address } = found;
-  const connection = await connect({ address }, address);
-  return { differsIn: [], gone: null, ...found, connection, nativeOptions: { address }, close: () => connection.close().finally(release) };
+  const { connection, close } = await connect({ address }, address);
+  return { differsIn: [], gone: null, ...found, connection, nativeOptions: { address }, close: () => close().finally(release) };
 }
 
 /** Of Temporal's configuration; the clients' default where it names none. */
@@ -150,11 +150,15 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
   }
 }
 
-async function connect(options: ConnectionOptions, address: string): Promise<Connection> {
+async function connect(options: ConnectionOptions, address: string): Promise<OpenConnection> {
+  const { openConnection } = await import('./connection.ts');
+  let open: OpenConnection | undefined;
   try {
-    const { Connection } = await import('@temporalio/client');
-    return await Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT });
+    open = openConnection({ ...options, connectTimeout: CONNECT_TIMEOUT });
+    await open.connection.ensureConnected();
+    return open;
   } catch (cause) {
+    await open?.close();
     throw new CheckpointConfigError(
       `No Temporal server answers at ${address} (${textOf(cause)}). Check TEMPORAL_ADDRESS, the network, and TLS settings; without TEMPORAL_ADDRESS an embedded server is used.`,
       undefined,

@@ -280,15 +280,15 @@ async function startAt(
 export async function answers(address: string): Promise<boolean> {
   // A refusal costs a millisecond here; the client would try again until its deadline.
   if (!(await listens(address))) return false;
-  const { Connection } = await import('@temporalio/client');
-  const connection = Connection.lazy({ address, connectTimeout: 2000 });
+  const { openConnection } = await import('./connection.ts');
+  const { connection, close } = openConnection({ address, connectTimeout: 2000 });
   try {
     await connection.withDeadline(Date.now() + 2000, () => connection.workflowService.describeNamespace({ namespace: 'default' }));
     return true;
   } catch {
     return false;
   } finally {
-    await connection.close();
+    await close();
   }
 }
 

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { ON_ERROR, type STAGE_CONTROLS } from '../src/pipeline/contract.ts';
 import { MOST_STAGES } from '../src/pipeline/document.ts';
 import { NAME_SCHEMA } from '../src/pipeline/names.ts';
+import { shortTypesOf } from '../src/pipeline/anemoi/names.ts';
 import type { Catalog } from './catalog.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -42,7 +43,7 @@ const SETTINGS = {
 /** Of a stage, beside the options of its type. */
 const CONTROLS: Readonly<Record<Exclude<(typeof STAGE_CONTROLS)[number], 'type'>, Schema>> = SETTINGS;
 
-/** In documents only: `source: s3://bucket/last.ckpt`. */
+/** `source: s3://bucket/last.ckpt`: a stage in short. */
 const SHORTHAND = { type: 'string', minLength: 1, description: 'path or URI to read: short for a source stage, by its scheme' };
 
 export function pipelineSchema(catalog: Catalog): Schema {
@@ -68,11 +69,14 @@ export function pipelineSchema(catalog: Catalog): Schema {
           anyOf: [{ required: ['type'] }, { required: ['source'] }],
           properties: {
             source: SHORTHAND,
-            type: { enum: stages.map(({ type }) => type), description: 'what the stage does; `ckpt stages` lists all' },
+            type: {
+              enum: [...stages.map(({ type }) => type), ...stages.flatMap(({ type }) => shortTypesOf(type))],
+              description: 'what the stage does; `ckpt stages` lists all',
+            },
           },
           // By its type, so that an editor says what is wrong with this stage and not that it is none of the others.
           allOf: stages.map((stage) => ({
-            if: { properties: { type: { const: stage.type } }, required: ['type'] },
+            if: { properties: { type: typeSchema(stage) }, required: ['type'] },
             // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
             then: { $ref: `#/definitions/${stage.type}` },
           })),
@@ -90,7 +94,13 @@ export function pipelineSchema(catalog: Catalog): Schema {
 /** Type, controls and options of one stage. */
 function stageSchema(stage: StageDefinition): Schema {
   const { $schema: _, ...options } = z.toJSONSchema(stage.options, { io: 'input', target: 'draft-7' }) as Record<string, unknown>;
-  return withControls(options, { type: { const: stage.type, description: stage.description }, ...CONTROLS });
+  return withControls(options, { type: { ...typeSchema(stage), description: stage.description }, ...CONTROLS });
+}
+
+/** In full, and in short. */
+function typeSchema({ type }: StageDefinition): Schema {
+  const short = shortTypesOf(type);
+  return short.length === 0 ? { const: type } : { enum: [type, ...short] };
 }
 
 /** A stage's options are one mapping, or a choice of several. */

@@ -48,9 +48,15 @@ export interface StartOptions {
   readonly typedSearchAttributes: SearchAttributePair[];
 }
 
+/** Throws `CheckpointConfigError` where the shape of the input is wrong; gives it back in the plain form. */
+export function checkedWork({ kind, input }: Work): Work {
+  return kind === 'pipeline' ? { kind, input: checkDocument(input) } : { kind, input: checkBatch(input) };
+}
+
 /** Throws `CheckpointConfigError` where the shape of the input is wrong, or it is too large. A batch is found by `workflowId`, where that is known. */
-export function startOptions(work: Work, present: readonly SearchAttributeName[], workflowId?: string): StartOptions {
-  const input = work.kind === 'pipeline' ? checkDocument(work.input) : checkBatch(work.input);
+export function startOptions(given: Work, present: readonly SearchAttributeName[], workflowId?: string): StartOptions {
+  const work = checkedWork(given);
+  const { input } = work;
   refuseCredentials(work);
   const bytes = Buffer.byteLength(JSON.stringify(input));
   if (bytes > MOST_BYTES)
@@ -107,8 +113,9 @@ export function newId({ kind, input }: Work): string {
 }
 
 /** Starts a run; a running one with that id is a `CheckpointConfigError`. */
-export async function startRun({ client, taskQueue, note }: Access, work: Work, workflowId: string): Promise<StartedRun> {
-  if (work.kind === 'batch') checkBatchId(workflowId);
+export async function startRun({ client, taskQueue, note }: Access, given: Work, workflowId: string): Promise<StartedRun> {
+  if (given.kind === 'batch') checkBatchId(workflowId);
+  const work = checkedWork(given);
   const registered = await knownAttributes(client);
   const { workflowType, ...options } = startOptions(work, registered?.present ?? [], workflowId);
   refuseRelative(work);

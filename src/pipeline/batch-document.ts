@@ -5,7 +5,9 @@ import { didYouMean } from '../model/suggestions.ts';
 import { within } from '../model/text.ts';
 import { itemOf } from './batch-template.ts';
 import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
+import type { PipelineInput } from './contract.ts';
 import { checkDocument } from './document.ts';
+import { movedTo } from './moved-errors.ts';
 import { checkName } from './names.ts';
 
 /** Temporal takes at most 2000 open children of a workflow. */
@@ -14,7 +16,7 @@ export const MOST_CONTINUE_AFTER = 10_000;
 /** Characters of a template's JSON: every item's run begins with it. */
 const MOST_TEMPLATE = 64 * 1024;
 
-/** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
+/** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed, its pipeline in the plain form. */
 export function checkBatch(given: unknown): BatchInput {
   if (!isMapping(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
   const known: readonly string[] = BATCH_KEYS;
@@ -25,7 +27,7 @@ export function checkBatch(given: unknown): BatchInput {
         key,
       );
   checkItems(given['items']);
-  checkTemplate(given['pipeline']);
+  const pipeline = checkedTemplate(given['pipeline']);
   checkCount(given['max_concurrent'], 'max_concurrent', MOST_CONCURRENT);
   checkCount(given['continue_after'], 'continue_after', MOST_CONTINUE_AFTER);
   const failures = given['max_failures'];
@@ -44,23 +46,22 @@ export function checkBatch(given: unknown): BatchInput {
     if (given[key] !== undefined && typeof given[key] !== kind)
       throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${JSON.stringify(given[key])}.`, key);
   if (typeof given['name'] === 'string') checkName(given['name'], 'name');
-  return given as unknown as BatchInput;
+  return { ...(given as unknown as BatchInput), pipeline };
 }
 
 /** Errors say where in the batch. */
-function checkTemplate(template: unknown): void {
+function checkedTemplate(given: unknown): PipelineInput {
+  let template: PipelineInput;
   try {
-    for (const [index, { type }] of checkDocument(template).stages.entries())
+    template = checkDocument(given);
+    for (const [index, { type }] of template.stages.entries())
       if (type.includes('${'))
         throw new CheckpointConfigError(
           `\`type\` is \`${type}\`: which stage runs does not come from an item. Write it out.`,
           `stages[${index}].type`,
         );
   } catch (error) {
-    const path = isCheckpointError(error) ? error.details['config_path'] : undefined;
-    if (!isCheckpointError(error) || typeof path !== 'string') throw error;
-    const config_path = path === '' ? 'pipeline' : `pipeline.${path}`;
-    throw new CheckpointConfigError(error.message, undefined, { cause: error, details: { ...error.details, config_path } });
+    throw isCheckpointError(error) ? movedTo(error, (path) => (path === '' ? 'pipeline' : `pipeline.${path}`)) : error;
   }
   const size = JSON.stringify(template).length;
   if (size > MOST_TEMPLATE)
@@ -68,6 +69,7 @@ function checkTemplate(template: unknown): void {
       `The template has ${size} characters, at most ${MOST_TEMPLATE}: every item's run begins with it. Put a long \`target\` into a JSON file and name that.`,
       'pipeline',
     );
+  return template;
 }
 
 function checkItems(items: unknown): void {

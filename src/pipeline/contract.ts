@@ -62,6 +62,8 @@ export interface StageSpec {
 /** The pipeline document, as YAML or JSON, and the workflow's only argument. */
 export interface PipelineInput {
   readonly name?: string;
+  /** Path or URI to read first: short for a source stage, by its scheme; gone once the document is checked. */
+  readonly source?: string;
   readonly stages: readonly StageSpec[];
   /** Attempts for each stage in all; default 3. */
   readonly max_retries?: number;

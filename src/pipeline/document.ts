@@ -7,10 +7,13 @@ import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
 import { didYouMean } from '../model/suggestions.ts';
 import { ON_ERROR, STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
+import { inPlace } from './moved-errors.ts';
 import { checkName } from './names.ts';
+import { plainDocument } from './plain-document.ts';
 
 export const PIPELINE_KEYS = [
   'name',
+  'source',
   'stages',
   'max_retries',
   'timeout',
@@ -33,8 +36,13 @@ const MOST_ATTEMPTS = 10_000;
 const LONGEST = 30 * 24 * 3600;
 const RETRY_KEYS = ['maximum_attempts', 'initial_interval', 'backoff', 'maximum_interval'];
 
-/** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed. */
-export function checkDocument(document: unknown): PipelineInput {
+/** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed, in its plain form. */
+export function checkDocument(given: unknown): PipelineInput {
+  const { document, origins } = plainDocument(given);
+  return inPlace(origins, () => checkPlain(document));
+}
+
+function checkPlain(document: unknown): PipelineInput {
   if (!isMapping(document)) throw new CheckpointConfigError(`A pipeline is a mapping with a list \`stages\`, not ${kindOf(document)}.`, '');
   for (const key of Object.keys(document)) {
     if (!PIPELINE_KEYS.includes(key))

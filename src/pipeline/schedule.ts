@@ -126,14 +126,13 @@ export function checkTiming(given: Readonly<Record<string, unknown>>): Timing & 
   return given as Timing & State;
 }
 
-/** Throws `CheckpointConfigError` where the shape is wrong, here and in the pipeline or batch. */
+/** Throws `CheckpointConfigError` where the shape is wrong, here and in the pipeline or batch, which it gives back in the plain form. */
 export function checkSchedule(given: unknown): ScheduleInput {
   const input = checkKeys(given, SCHEDULE_KEYS.slice(1));
   checkTiming(input);
   checkOneWork(input);
-  if (input['pipeline'] !== undefined) checkDocument(input['pipeline']);
-  if (input['batch'] !== undefined) checkBatch(input['batch']);
-  return input as unknown as ScheduleInput;
+  const work = input['batch'] === undefined ? { pipeline: checkDocument(input['pipeline']) } : { batch: checkBatch(input['batch']) };
+  return { ...input, ...work } as unknown as ScheduleInput;
 }
 
 export function checkKeys(given: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {

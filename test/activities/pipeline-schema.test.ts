@@ -4,10 +4,12 @@ import { dirname, join, resolve } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { Ajv } from 'ajv';
 import { parse } from 'yaml';
-import { loadCatalog } from '../../activities/catalog.ts';
+import { loadCatalog, optionProblems, stageOfType } from '../../activities/catalog.ts';
 import { pipelineSchema } from '../../activities/pipeline-schema.ts';
 import { STAGE_CONTROLS } from '../../src/pipeline/contract.ts';
-import { PIPELINE_KEYS } from '../../src/pipeline/document.ts';
+import { shortTypesOf } from '../../src/pipeline/anemoi/names.ts';
+import { checkDocument, optionsOf, PIPELINE_KEYS } from '../../src/pipeline/document.ts';
+import { OWN_TYPES } from '../../src/pipeline/stage-kinds.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 
 const COMMITTED = join(PROJECT_ROOT, 'schema', 'pipeline.schema.json');
@@ -26,8 +28,7 @@ test('the committed schema is current; `npm run schema` writes it', async () => 
 });
 
 test('it knows the keys of a pipeline, every stage type, and the controls of each', async () => {
-  // `source` is short for a stage, in documents only.
-  expect(Object.keys(schema.properties).sort()).toEqual([...PIPELINE_KEYS, 'source'].sort());
+  expect(Object.keys(schema.properties).sort()).toEqual([...PIPELINE_KEYS].sort());
   expect(Object.keys(schema.definitions)).toEqual([...(await loadCatalog()).keys()]);
   for (const { properties } of Object.values(schema.definitions))
     expect(Object.keys(properties)).toEqual(expect.arrayContaining([...STAGE_CONTROLS]));
@@ -68,6 +69,7 @@ test.each([
   ['an unknown key', { stages: [], max_retry: 3 }],
   ['an unknown stage type', { stages: [{ type: 'source.lcoal' }] }],
   ['an unknown option', { stages: [{ ...publish, url: 'x' }] }],
+  ['an unknown option beside a short type', { stages: [{ type: 's3', path: '/x' }] }],
   ['a missing option', { stages: [{ type: 'sink.publish' }] }],
   ['an option of the wrong kind', { stages: [{ ...publish, uri: 7 }] }],
   ['no attempts', { stages: [publish], max_retries: 0 }],
@@ -85,7 +87,26 @@ test.each([
   ],
   ['a source by its place', { stages: [{ source: 's3://bucket/last.ckpt' }, publish], 'x-anchors': {} }],
   ['and before all stages', { source: 's3://bucket/last.ckpt', stages: [publish] }],
-])('accepted: %s', (_name, document) => {
+  [
+    'short types',
+    {
+      stages: [
+        { type: 's3', url: 's3://bucket/last.ckpt' },
+        { type: 'freeze', submodules_to_freeze: ['a'] },
+        { ...publish, type: 'publish' },
+      ],
+    },
+  ],
+])('accepted: %s, and by the run as well', async (_name, document) => {
   accepts(document);
   expect(accepts.errors ?? []).toEqual([]);
+  const catalog = await loadCatalog();
+  for (const [index, stage] of checkDocument(document).stages.entries())
+    expect(optionProblems(stageOfType(catalog, stage.type, index), optionsOf(stage), index)).toEqual([]);
+});
+
+test('our own stages are those of the catalog, and a short type means one of them', async () => {
+  expect(OWN_TYPES).toEqual([...(await loadCatalog()).keys()]);
+  const short = OWN_TYPES.flatMap((type) => shortTypesOf(type).map((name) => [name, type] as const));
+  expect(short.map(([name]) => checkDocument({ stages: [{ type: name }] }).stages[0]!.type)).toEqual(short.map(([, type]) => type));
 });

@@ -43,6 +43,21 @@ test.each<[string, Work, string]>([
   expect(JSON.stringify([refused!.message, refused!.details, refused!.stack])).not.toContain('hush');
 });
 
+test('what is short in a document is sent in full, and looked at as such', () => {
+  const stages = [{ type: 'source.s3', url: 's3://b/a.ckpt' }, ...FINE.stages.slice(1)];
+  const short = { source: 's3://b/a.ckpt', stages: FINE.stages.slice(1), 'x-anchors': {} };
+  expect(startOptions({ kind: 'pipeline', input: short }, [])).toMatchObject({
+    args: [{ stages }],
+    staticSummary: 'pipeline: source.s3 → sink.publish',
+  });
+  expect(startOptions(batch(['/a.ckpt'], short), []).args).toEqual([{ items: ['/a.ckpt'], pipeline: { stages } }]);
+});
+
+test('a relative location is refused before anything is sent, also of a short source', async () => {
+  const pipelines = new CheckpointClient({ client: { options: {} } as never });
+  await expect(pipelines.start({ source: 'a.ckpt', stages: [] })).rejects.toMatchObject({ details: { config_path: 'stages[0].path' } });
+});
+
 test('an `@` further behind is none', () => {
   expect(startOptions({ kind: 'pipeline', input: FINE }, []).args).toEqual([FINE]);
   expect(startOptions(batch([{ uri: 'https://h/a@b.ckpt' }]), []).args).toHaveLength(1);

@@ -64,6 +64,18 @@ const thrown = (promise: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
+test('a workflow understands what is short in a document, whoever starts it', async () => {
+  const document = {
+    source: fixture('good/state_dict.pt'),
+    stages: [{ type: 'weights_only' }, { type: 'publish', uri: join(folder, 'out.safetensors') }],
+    'x-anchors': {},
+  };
+  const options = { workflowId: randomUUID(), taskQueue: queue, args: [document] };
+  const result = await working(() => environment.client.workflow.execute('checkpointPipeline', options));
+  const types = ['source.local', 'loader.weights_only', 'sink.publish'];
+  expect(result).toMatchObject({ status: 'completed', stages: types.map((type) => ({ type, status: 'completed' })) });
+});
+
 test('execute gives the result; a failed run throws its own class with its details, and settled gives the result all the same', async () => {
   await working(async () => {
     expect(await client.execute(pipeline())).toMatchObject({ status: 'completed', outputs: [{ format: 'safetensors' }], error: null });

@@ -6,7 +6,8 @@ import { isMapping } from '../../model/json.ts';
 import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
-import { checkInput, movedTo, readPlaced, type DocumentSettings } from './document.ts';
+import { movedTo } from '../../pipeline/moved-errors.ts';
+import { checkInput, readPlaced, type DocumentSettings } from './document.ts';
 import { absoluteLocation } from './paths.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {

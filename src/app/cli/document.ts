@@ -14,6 +14,7 @@ import { understandDocument, type Understood } from '../../pipeline/anemoi/docum
 import { RUN_KEYS } from '../../pipeline/anemoi/settings.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
+import { inPlace, problemsIn, type Problem } from '../../pipeline/moved-errors.ts';
 import { documentVariables } from '../environment.ts';
 import { interpolate, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { absoluteLocation, callerFolder } from './paths.ts';
@@ -175,7 +176,7 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
     resolve: (text, configPath) => String(interpolate(text, values, configPath)),
   });
   for (const line of understood.notes) settings.note?.(line);
-  return inPlace(understood, () => {
+  return inPlace(understood.origins, () => {
     const input = checkDocument(resolved(understood, values));
     refuseCredential(input.workspace, 'workspace');
     const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
@@ -203,21 +204,6 @@ function together(errors: readonly CheckpointError[]): CheckpointError {
   return new CheckpointConfigError(`${problems.length} problems.`, problems[0]!.path, { details: { problems: [...problems] } });
 }
 
-type Problem = { readonly path: string; readonly message: string };
-
-function problemsIn({ details }: CheckpointError): readonly Problem[] | undefined {
-  return details['problems'] as readonly Problem[] | undefined;
-}
-
-/** The same error about other places of a document. */
-export function movedTo(error: CheckpointError, move: (path: string) => string): CheckpointError {
-  const path = error.details['config_path'];
-  if (typeof path !== 'string') return error;
-  const problems = problemsIn(error)?.map((problem) => ({ ...problem, path: move(problem.path) }));
-  const details = { ...error.details, config_path: move(path), ...(problems === undefined ? {} : { problems }) };
-  return new CheckpointConfigError(error.message, undefined, { cause: error, details });
-}
-
 /** Locations on the command line count from where the user stands, not from the document. */
 function fromCaller(parameters: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const runKeys: readonly string[] = RUN_KEYS;
@@ -243,20 +229,6 @@ function resolved({ document }: Understood, values: Values): unknown {
 /** What a reference comes to may be no value: `${oc.env:NAME,null}`. */
 function withoutNulls(stage: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(stage).filter(([, value]) => value !== null));
-}
-
-/** Errors about `stages[2].strict` say where that stands in the document as it was written. */
-function inPlace<T>({ origins }: Understood, act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    if (!isCheckpointError(error)) throw error;
-    throw movedTo(error, (path) => {
-      const [, index, rest] = /^stages\[(\d+)\](.*)$/s.exec(path) ?? [];
-      const origin = index === undefined ? undefined : origins[Number(index)];
-      return origin === undefined ? path : `${origin}${rest}`;
-    });
-  }
 }
 
 interface StageCheck {

@@ -6,6 +6,7 @@
  */
 import { CheckpointConfigError } from '../../errors.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
+import { draftsOf, withoutExtensions, type Draft, type PlainDocument } from '../plain-document.ts';
 import { isSink } from '../stage-kinds.ts';
 import { legacyStages } from './legacy.ts';
 import {
@@ -18,15 +19,10 @@ import {
   refreshFlags,
   runKeys,
   settingsOf,
-  withoutExtensions,
 } from './settings.ts';
-import { completed, publishing, stageOf, type Draft, type Surroundings } from './stages.ts';
+import { completed, publishing, stageOf, type Surroundings } from './stages.ts';
 
-export interface Understood {
-  /** To be checked by `checkDocument`. */
-  readonly document: unknown;
-  /** For each stage, where it stands in the given document: `training.checkpoint_pipeline.stages[0]`. */
-  readonly origins: readonly string[];
+export interface Understood extends PlainDocument {
   /** What was accepted and has no effect, for people. */
   readonly notes: readonly string[];
 }
@@ -60,17 +56,15 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
       target: _target,
       output: _output,
       training: _training,
-      source,
+      _target_: _class,
       async_execution: asynchronous,
       ...others
     } = given;
     settings = training === undefined ? withoutExtensions(others) : { ...ofRoot(others), stages: given['stages'] };
     if (asynchronous !== undefined) notes.push(ASYNCHRONOUS);
-    if (!Array.isArray(given['stages'])) return { document: settings, origins: [], notes };
-    drafts = [
-      ...(source === undefined ? [] : [{ stage: { source }, origin: 'source' }]),
-      ...given['stages'].map((stage: unknown, index) => ({ stage, origin: `stages[${index}]` })),
-    ];
+    const listed = draftsOf(given);
+    if (listed === null) return { document: settings, origins: [], notes };
+    drafts = listed;
   } else if (forms[0] === pipelineAt) {
     const known = settingsOf(pipeline, PIPELINE_SETTINGS, pipelineAt, notes);
     const stages = known['stages'] ?? [];

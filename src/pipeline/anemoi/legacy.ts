@@ -3,8 +3,8 @@ import { CheckpointConfigError } from '../../errors.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
 import { schemeOf } from '../../model/scheme.ts';
 import { refuseMandatory } from '../mandatory.ts';
+import type { Draft } from '../plain-document.ts';
 import { flagIn, type Resolve } from './settings.ts';
-import type { Draft } from './stages.ts';
 
 interface LegacySurroundings {
   readonly resolve: Resolve;

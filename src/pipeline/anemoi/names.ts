@@ -5,7 +5,7 @@
  */
 import { CheckpointConfigError } from '../../errors.ts';
 import { didYouMean } from '../../model/suggestions.ts';
-import { STAGE_KINDS } from '../stage-kinds.ts';
+import { OWN_TYPES, STAGE_KINDS } from '../stage-kinds.ts';
 import { shown } from './shown.ts';
 
 const ROOT = 'anemoi.training.checkpoint';
@@ -44,6 +44,13 @@ export function aliasesOf(type: string): { readonly aliases: readonly string[]; 
   };
 }
 
+/** What `type` may say for short of a stage of ours: the name behind its kind, and Anemoi's; none of a plug-in's, which not everybody has. */
+export function shortTypesOf(type: string): readonly string[] {
+  if (!OWN_TYPES.includes(type)) return [];
+  const { aliases } = aliasesOf(type);
+  return [...new Set([type.slice(type.indexOf('.') + 1), ...aliases])];
+}
+
 /** Announced by Anemoi, built by nobody yet. */
 const ANNOUNCED = /^(lora|lo_ra|quanti[sz]e|prune)(_?modifier)?(_?stage)?$/i;
 
@@ -62,11 +69,16 @@ export function typeOfTarget(target: string, given: unknown, origin: string): st
   );
 }
 
-/** `s3`, `freeze`, `publish`, or a class name. */
-export function typeOfName(name: string, types: readonly string[], origin: string): string {
+/** `s3`, `freeze`, `publish`, or a class name; without `types`, those of the catalog, any other name may be one of a plug-in and is left as it is. */
+export function typeOfName(name: string, types: readonly string[] | undefined, origin: string): string {
   refuseAnnounced(name, `${origin}.type`);
   for (const [className, { type, names }] of Object.entries(ANEMOI_CLASSES)) if (className === name || names.includes(name)) return type;
-  const fits = STAGE_KINDS.map((kind) => `${kind}.${name}`).filter((type) => types.includes(type));
+  const whole = STAGE_KINDS.map((kind) => `${kind}.${name}`);
+  // A plug-in changes nothing of what a document says without it.
+  const own = whole.find((type) => OWN_TYPES.includes(type));
+  if (own !== undefined) return own;
+  if (types === undefined) return name;
+  const fits = whole.filter((type) => types.includes(type));
   if (fits.length === 1) return fits[0]!;
   if (fits.length > 1) throw new CheckpointConfigError(`\`${name}\` may be ${fits.join(' or ')}: write the whole type.`, `${origin}.type`);
   const aliases = Object.values(ANEMOI_CLASSES).flatMap(({ names }) => names);

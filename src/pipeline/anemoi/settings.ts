@@ -30,11 +30,6 @@ export function runKeys(given: Mapping, parameters: Readonly<Record<string, stri
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined && value !== null));
 }
 
-/** Keys that begin with `x-` hold what anchors name, and nothing else. */
-export function withoutExtensions(others: Mapping): Mapping {
-  return Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith('x-') && key !== '_target_'));
-}
-
 /** Settings of ours at the root of an Anemoi configuration, which has many other keys there. */
 export function ofRoot(given: Mapping): Mapping {
   const ours = ['max_retries', 'timeout', 'continue_on_error', ...OUR_SETTINGS];

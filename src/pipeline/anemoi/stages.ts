@@ -2,38 +2,26 @@
 import { CheckpointConfigError } from '../../errors.ts';
 import { formatNamed } from '../../model/header.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
-import { schemeOf } from '../../model/scheme.ts';
-import { didYouMean } from '../../model/suggestions.ts';
+import { plainStage, type Readings } from '../plain-document.ts';
 import { isLoader } from '../stage-kinds.ts';
-import { typeOfName, typeOfTarget } from './names.ts';
-import { HYDRA_KEYS, type Resolve, type RunKeys } from './settings.ts';
+import { typeOfTarget } from './names.ts';
+import { HYDRA_KEYS, type RunKeys } from './settings.ts';
 import { shown } from './shown.ts';
 
-export interface Draft {
-  readonly stage: unknown;
-  /** Where it stands in the given document. */
-  readonly origin: string;
-}
-
 /** What stages are understood with. */
-export interface Surroundings {
-  /** Stage types of the catalog, plug-ins included: short names of all of them are understood. */
-  readonly types: readonly string[];
+export interface Surroundings extends Readings {
   /** `--param`: fill the run's own keys where the document leaves them out. */
   readonly parameters: Readonly<Record<string, string>>;
-  /** What a location says once its references are resolved: the scheme of `source: <uri>` decides which stage reads it. */
-  readonly resolve?: Resolve;
 }
 
 /** One stage with its type as ours is; options are left as they are. */
-export function stageOf(given: unknown, origin: string, surroundings: Surroundings): Record<string, unknown> {
-  const { types } = surroundings;
+export function stageOf(given: unknown, origin: string, surroundings: Surroundings): Mapping {
   if (!isMapping(given))
     throw new CheckpointConfigError(`A stage must be a mapping with a \`type\` or \`_target_\`; got ${shown(given)}.`, origin);
   const { _target_: target, type, ...all } = given;
   // An option that is null counts as left out, as Anemoi's defaults are written; Hydra's own keys make nothing here.
   const options = Object.fromEntries(Object.entries(all).filter(([key, value]) => value !== null && !HYDRA_KEYS.includes(key)));
-  if ('source' in options && target === undefined && type === undefined) return sourceOf(options, origin, surroundings);
+  if ('source' in options && target === undefined && type === undefined) return plainStage(options, origin, surroundings);
   if (target !== undefined && type !== undefined)
     throw new CheckpointConfigError(`A stage has either \`_target_\` or \`type\`, not both: ${shown(given)}.`, origin);
   if (target !== undefined) {
@@ -48,46 +36,11 @@ export function stageOf(given: unknown, origin: string, surroundings: Surroundin
     );
   if (typeof type !== 'string')
     throw new CheckpointConfigError(`\`type\` must be a text such as \`source.local\`: ${shown(given)}.`, `${origin}.type`);
-  if (type.includes('.')) return { type, ...options };
-  return { type: typeOfName(type, types, origin), ...options };
-}
-
-/** Schemes of `source: <uri>`, each with the stage that reads it and the option that takes the place. */
-const SCHEMES: Readonly<Record<string, readonly [type: string, option: string]>> = {
-  file: ['source.local', 'path'],
-  s3: ['source.s3', 'url'],
-  http: ['source.http', 'url'],
-  https: ['source.http', 'url'],
-};
-
-/** `source: <uri>`, with further options beside it: the scheme says which source it is; without one it is a local path. */
-function sourceOf({ source, ...options }: Mapping, origin: string, { resolve = (text) => text }: Surroundings): Record<string, unknown> {
-  // At the root and in a block the key is the origin itself.
-  const at = /(^|\.)source$/.test(origin) ? origin : `${origin}.source`;
-  if (typeof source !== 'string' || source === '')
-    throw new CheckpointConfigError(`\`source\` is a path or URI as text; got ${shown(source)}.`, at);
-  const scheme = schemeOf(resolve(source, at)) ?? 'file';
-  if (!Object.hasOwn(SCHEMES, scheme))
-    throw new CheckpointConfigError(
-      `No source reads \`${scheme}://\`.${didYouMean(scheme, Object.keys(SCHEMES))} Known: a path without a scheme, ${Object.keys(SCHEMES)
-        .map((known) => `${known}://`)
-        .join(', ')}.`,
-      at,
-    );
-  const [type, option] = SCHEMES[scheme]!;
-  if (option in options)
-    throw new CheckpointConfigError(`Give \`source\`, which is short for \`${option}\` of ${type}, or \`${option}\`, not both.`, at);
-  return { type, [option]: source, ...options };
+  return plainStage({ type, ...options }, origin, surroundings);
 }
 
 /** What Anemoi takes from the run instead of from the stage, and its aliases. */
-export function completed(
-  stage: Record<string, unknown>,
-  given: Mapping,
-  run: RunKeys,
-  flags: Readonly<Record<string, boolean>>,
-  origin: string,
-): Record<string, unknown> {
+export function completed(stage: Mapping, given: Mapping, run: RunKeys, flags: Readonly<Record<string, boolean>>, origin: string): Mapping {
   const type = String(stage['type']);
   if (type === 'source.local' && stage['path'] === undefined && stage['uri'] === undefined) {
     // A document of ours is checked by the stage itself, its other options first.
@@ -105,7 +58,7 @@ export function completed(
 }
 
 /** `bucket` and `key` for `url`; without any of them, the configuration's own `url`. */
-function s3({ bucket, key, ...stage }: Record<string, unknown>, given: Mapping, origin: string): Record<string, unknown> {
+function s3({ bucket, key, ...stage }: Mapping, given: Mapping, origin: string): Mapping {
   if (bucket === undefined && key === undefined) {
     if ((stage['url'] ?? stage['uri'] ?? null) !== null || typeof given['url'] !== 'string') return stage;
     return { ...stage, url: given['url'] };
@@ -124,7 +77,7 @@ function s3({ bucket, key, ...stage }: Record<string, unknown>, given: Mapping, 
 }
 
 /** The run's output, in the format that its name says. */
-export function publishing(output: unknown, { resolve = (text) => text }: Surroundings): Record<string, unknown> {
+export function publishing(output: unknown, { resolve = (text) => text }: Surroundings): Mapping {
   const format = typeof output === 'string' ? formatNamed(resolve(output, 'output')) : 'safetensors';
   // What the stage takes by itself is not written out: documents stay as they are.
   return { type: 'sink.publish', uri: output, ...(format === 'safetensors' ? {} : { format }) };

@@ -1,0 +1,32 @@
+/** Errors about a part of a document, or about another form of it, said of the place where it stands in the whole. Workflow-safe. */
+import { CheckpointConfigError, isCheckpointError, type CheckpointError } from '../errors.ts';
+
+/** One of several that an error tells together, under `problems` in its details. */
+export type Problem = { readonly path: string; readonly message: string };
+
+export function problemsIn({ details }: CheckpointError): readonly Problem[] | undefined {
+  return details['problems'] as readonly Problem[] | undefined;
+}
+
+/** The same error about other places of a document. */
+export function movedTo(error: CheckpointError, move: (path: string) => string): CheckpointError {
+  const path = error.details['config_path'];
+  if (typeof path !== 'string') return error;
+  const problems = problemsIn(error)?.map((problem) => ({ ...problem, path: move(problem.path) }));
+  const details = { ...error.details, config_path: move(path), ...(problems === undefined ? {} : { problems }) };
+  return new CheckpointConfigError(error.message, undefined, { cause: error, details });
+}
+
+/** Errors of `act` about `stages[2].strict` say where that stands in the document as it was written: stage 2 at `origins[2]`. */
+export function inPlace<T>(origins: readonly string[], act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (!isCheckpointError(error)) throw error;
+    throw movedTo(error, (path) => {
+      const [, index, rest] = /^stages\[(\d+)\](.*)$/s.exec(path) ?? [];
+      const origin = index === undefined ? undefined : origins[Number(index)];
+      return origin === undefined ? path : `${origin}${rest}`;
+    });
+  }
+}

@@ -1,5 +1,5 @@
 /** The shape of a batch document. Workflow-safe: the batch itself checks what it was started with. */
-import { CheckpointConfigError, isCheckpointError } from '../errors.ts';
+import { CheckpointConfigError, isCheckpointError, type Json } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
 import { didYouMean } from '../model/suggestions.ts';
 import { within } from '../model/text.ts';
@@ -69,7 +69,16 @@ function checkedTemplate(given: unknown): PipelineInput {
       `The template has ${size} characters, at most ${MOST_TEMPLATE}: every item's run begins with it. Put a long \`target\` into a JSON file and name that.`,
       'pipeline',
     );
+  refuseUnclosed(template as unknown as Json, 'pipeline');
   return template;
+}
+
+/** A value of the item that no `}` closes would stay in a name as it stands. */
+function refuseUnclosed(value: Json, path: string): void {
+  if (typeof value === 'string' && /\$\{item\.(?![^{}]+\})/.test(value))
+    throw new CheckpointConfigError(`\`${within(value, 200)}\` has a \`\${item.\` that no \`}\` closes.`, path);
+  if (typeof value !== 'object' || value === null) return;
+  for (const [key, each] of Object.entries(value)) refuseUnclosed(each, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`);
 }
 
 function checkItems(items: unknown): void {

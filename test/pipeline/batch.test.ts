@@ -98,6 +98,10 @@ describe('the document', () => {
     [{ items: [], pipeline: { stages: [{ path: 'x' }] } }, /^pipeline\.stages\[0\]\.type: /],
     [{ items: [], pipeline: [] }, /^pipeline: /],
     [{ items: [], pipeline: { stages: [...stages, { type: '${item.t}' }] } }, /^pipeline\.stages\[2\].type: .*does not come from an item/],
+    [
+      { items: [], pipeline: { stages: [{ type: 'loader.x', list: ['${item.a}', '/${item.key'] }] } },
+      /^pipeline\.stages\[0\]\.list\[1\]: `\/\$\{item\.key` has .* closes/,
+    ],
     [{ items: [], pipeline: { stages }, max_failures: '5 %' }, /^max_failures: /],
     [{ items: [], pipeline: { stages }, max_concurrent: 0 }, /^max_concurrent: /],
     [{ items: [], pipeline: { stages: [{ type: 'loader.x', target: { a: 'x'.repeat(70_000) } }] } }, /^pipeline: .*JSON file/],

@@ -7,6 +7,7 @@
  */
 import { CheckpointConfigError } from '../../errors.ts';
 import { didYouMean } from '../../model/suggestions.ts';
+import { within } from '../../model/text.ts';
 import { refuseMandatory } from '../../pipeline/mandatory.ts';
 
 export interface Values {
@@ -78,7 +79,7 @@ function ofText(text: string, values: Values, configPath: string, depth: number)
   return result;
 }
 
-/** `$${` stands for the characters themselves, and so does a `${` that nothing closes. */
+/** `$${` stands for the characters themselves; a `${` that nothing closes is refused, as it would be a part of a name. */
 function partsOf(text: string, configPath: string): Parts {
   const open: (string | { readonly reference: Parts })[][] = [[]];
   const add = (part: string): void => {
@@ -93,13 +94,11 @@ function partsOf(text: string, configPath: string): Parts {
     else add(token);
     if (open.length > DEEPEST) throw new CheckpointConfigError(`References stand in references more than ${DEEPEST} deep.`, configPath);
   }
-  while (open.length > 1) {
-    const [first = '', ...rest] = open.pop()!;
-    add('${');
-    if (typeof first === 'string') add(first);
-    else open.at(-1)!.push(first);
-    open.at(-1)!.push(...rest);
-  }
+  if (open.length > 1)
+    throw new CheckpointConfigError(
+      `\`${within(text, 200)}\` has a \`\${\` that no \`}\` closes. Close it, or write \`$\${\` for the characters themselves.`,
+      configPath,
+    );
   return open[0]!;
 }
 

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { loadCatalog, type Catalog } from '../../activities/catalog.ts';
 import type { StageOutcome } from '../../activities/stage.ts';
 import type { JsonObject } from '../../src/errors.ts';
@@ -50,18 +50,19 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
   http = await startFaultProxy(`http://127.0.0.1:${(web.address() as AddressInfo).port}`);
+}, S3_SETUP_TIMEOUT);
+beforeEach(() => {
+  s3.reset();
+  http.reset();
+  // Its own for each: a request on a connection that was kept is sent once more where nothing comes on it.
   storage = createStorage({
     policy: POLICY,
     cacheFolder: join(folder, 'cache'),
     settings: { s3: [{ buckets: ['*'], endpoint: s3.url, path_style: true }], http: {}, allow: {} },
   });
-}, S3_SETUP_TIMEOUT);
-beforeEach(() => {
-  s3.reset();
-  http.reset();
 });
+afterEach(() => storage?.close());
 afterAll(async () => {
-  storage?.close();
   await Promise.all([s3?.close(), http?.close(), store?.close()]);
   web?.closeAllConnections();
   web?.close();

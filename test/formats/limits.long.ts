@@ -4,12 +4,13 @@
  * tried (docs/decisions/0010-limits-by-construction.md has all).
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { PROJECT_ROOT } from '../support/project.ts';
 import { zip } from '../support/zip.ts';
 
 const WEIGH = fileURLToPath(new URL('../support/weigh.js', import.meta.url));
@@ -75,6 +76,22 @@ describe.each(['read', 'scan'] as const)('%s', (what) => {
     300_000,
   );
 });
+
+/** Bytes of a pickle that may take the most memory there is. */
+const LARGEST = 60 * 2 ** 20;
+test.each<[string, () => Uint8Array]>([
+  ['marks', () => archive(filled(LARGEST, '\x80\x02', '('))],
+  ['one value fetched over and over', () => archive(filled(80 * 2 ** 20, '\x80\x02]q\x00(', 'h\x00', 'e.'))],
+  ['lists that are stored', () => archive(filled(LARGEST, '\x80\x02', ']q\x00'))],
+])(
+  'of the largest no process takes more than docs/security.md says: %s',
+  async (_, make) => {
+    const page = await readFile(join(PROJECT_ROOT, 'docs/security.md'), 'utf8');
+    const most = Number(/at most ([\d,]+) MiB for the whole process/.exec(page)?.[1]?.replace(',', ''));
+    expect((await weigh('read', make())).mebibytes).toBeLessThan(most);
+  },
+  300_000,
+);
 
 function tupleKeys(size: number): Buffer {
   const keys = Buffer.alloc(Math.floor(size / 7) * 7);

@@ -53,7 +53,7 @@ export function openStack(
     values.push(id);
     if (values.length > highest) {
       highest = values.length;
-      charge(WEIGHTS.growing);
+      charge(WEIGHTS.stacked);
     }
     if (counted.size === 0) return;
     const count = counted.get(id);
@@ -80,7 +80,7 @@ export function openStack(
       lengths[open++] = nodes.length;
       if (open > deepest) {
         deepest = open;
-        charge(2 * WEIGHTS.growing);
+        charge(2 * WEIGHTS.stacked);
       }
     },
     dropMark,
@@ -95,7 +95,7 @@ export function openStack(
     },
     markedAt: () => markedAt,
     costOf: (more, marks) =>
-      Math.max(0, values.length + more - highest) * WEIGHTS.growing + Math.max(0, open + marks - deepest) * 2 * WEIGHTS.growing,
+      Math.max(0, values.length + more - highest) * WEIGHTS.stacked + Math.max(0, open + marks - deepest) * 2 * WEIGHTS.stacked,
     reach: (more, marks) => {
       highest = Math.max(highest, values.length + more);
       deepest = Math.max(deepest, open + marks);

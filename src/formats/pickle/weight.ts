@@ -9,8 +9,13 @@ import { PickleLimitError } from './cursor.ts';
 export const WEIGHTS = {
   /** A place in a list of known length. */
   slot: 8,
-  /** A place in what grows: the stack, the marks, the table. While such a list grows, the old one is there as well. */
+  /** A place in what grows: the table, a list. While such a list grows, the old one is there as well. */
   growing: 24,
+  /**
+   * A place on the stack or in a list of marks, which a few bytes of input push and nothing else weighs: with the old list and room for half as
+   * many again, and the lists before that, which are not collected while nothing but these is made.
+   */
+  stacked: 36,
   /** An index of the memo, in a list or a map. */
   memo: 40,
   /** A key of a dict, with its pair and its place in the index. */

@@ -23,15 +23,16 @@ afterAll(async () => {
 });
 
 test('a run says that it waits for workers where none is up, or none takes it; not where one does', async () => {
-  const stages = [
-    { type: 'source.local', path: fixture('good/state_dict.pt') },
+  const path = fixture('good/state_dict.pt');
+  // Each with an output of its own: they run at the same time.
+  const stages = (path: string, uri: string) => [
+    { type: 'source.local', path },
     { type: 'loader.weights_only' },
-    { type: 'sink.publish', uri: 'out.safetensors' },
+    { type: 'sink.publish', uri },
   ];
-  const item = [stages[0]!.path!];
   const documents = [
-    ['run', 'p.json', { stages }],
-    ['batch run', 'b.json', { items: item, pipeline: { stages: [{ ...stages[0], path: '${item.uri}' }, ...stages.slice(1)] } }],
+    ['run', 'p.json', { stages: stages(path, 'run.safetensors') }],
+    ['batch run', 'b.json', { items: [path], pipeline: { stages: stages('${item.uri}', 'batch.safetensors') } }],
   ] as const;
   const left: Running[] = [];
   const waiting = async (): Promise<void> => {

@@ -15,6 +15,7 @@ import { tensorSums } from '../digests/tensor-sums.ts';
 import { settled } from '../settled.ts';
 import { blockReads, isFar, type Overflow } from './block-reads.ts';
 import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
+import { explainDamage } from './damage-on-the-way.ts';
 import { openFiles } from './open-files.ts';
 
 /** Blocks of memory: one being read, the others being digested and written. */
@@ -221,10 +222,21 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   } catch (error) {
     stop.abort(error);
     const outcomes = await Promise.allSettled(busy);
-    await Promise.allSettled([digesters.whole.close(), digesters.tensors.close(), files.close()]);
     // Damage in what was left shows as damage of the source, too.
     const reasons = outcomes.map((each) => (each.status === 'rejected' ? (each.reason as unknown) : undefined));
-    throw reasons.find((reason) => reason instanceof ResumeMismatch) ?? error;
+    const mismatch = reasons.find((reason) => reason instanceof ResumeMismatch);
+    const damage = sums.damage();
+    const isDoubted =
+      mismatch === undefined && damage !== null && damage.error === error && isFar({ files: [plan.files[damage.storage.file]!] });
+    // Where it cannot be read again, that is what is wrong.
+    const explained = isDoubted
+      ? await files
+          .source(damage.storage.file)
+          .then((source) => explainDamage(damage, source, memory[0]!, options.signal))
+          .catch((failure: unknown) => failure)
+      : error;
+    await Promise.allSettled([digesters.whole.close(), digesters.tensors.close(), files.close()]);
+    throw mismatch ?? explained;
   }
   await settled([digesters.whole.close(), digesters.tensors.close(), files.close()]);
   return { size: layout.size, sha256: whole, tensors, overflowed };

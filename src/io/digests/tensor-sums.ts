@@ -1,10 +1,21 @@
 /** CRC-32 of the tensors as they pass, for those whose archive says what it should be and for layouts that write it. */
 import { CheckpointLoadError } from '../../errors.ts';
 import type { Layout } from '../../formats/layout.ts';
+import type { Storage } from '../../model/header.ts';
 import type { Plan } from '../../model/plan.ts';
 import { isWholeStorage } from '../copy/tensor-reader.ts';
 import { JOIN_FROM, joinCrc32 } from './crc32-join.ts';
 import { crc32Of } from './crc32.ts';
+
+/** A tensor whose bytes are not those of its archive. */
+export interface Damage {
+  readonly error: CheckpointLoadError;
+  readonly name: string;
+  /** Holds the bytes of that tensor alone, as they are. */
+  readonly storage: Storage;
+  /** CRC-32 of the bytes that came. */
+  readonly sum: number;
+}
 
 export interface TensorSums {
   /**
@@ -18,6 +29,8 @@ export interface TensorSums {
     from: number,
     to: number,
   ): number | undefined;
+  /** What `add` has thrown for last; null: nothing. */
+  damage(): Damage | null;
   /** Of a tensor that has passed, where the layout has late segments. */
   of(index: number): number;
 }
@@ -27,6 +40,7 @@ export function tensorSums(layout: Layout, plan: Plan): TensorSums {
   const found = new Map<number, number>();
   let sum = 0;
   let expected = 0;
+  let damage: Damage | null = null;
 
   /** What the archive says of exactly these bytes; 0: nothing. */
   function expectedOf({ index, length }: { readonly index: number; readonly length: number }): number {
@@ -51,13 +65,17 @@ export function tensorSums(layout: Layout, plan: Plan): TensorSums {
       if (wanted) found.set(segment.index, sum);
       if (expected === 0 || sum === expected) return own;
       const { name, origin } = layout.tensors[segment.index]!;
-      const { uri } = plan.files[plan.storages[origin.storage]!.file]!;
-      throw new CheckpointLoadError(
+      const storage = plan.storages[origin.storage]!;
+      const { uri } = plan.files[storage.file]!;
+      const error = new CheckpointLoadError(
         `${uri}: the bytes of ${name} are damaged: CRC-32 is ${sum.toString(16)}, the archive says ${expected.toString(16)}. Copy the file again from where it came.`,
         uri,
         { details: { tensor: name } },
       );
+      damage = { error, name, storage, sum };
+      throw error;
     },
+    damage: () => damage,
     of: (index) => found.get(index)!,
   };
 }

@@ -115,7 +115,9 @@ export function conversion(
   modifiers: readonly BenchStage[] = [],
   sink: StageOptions = {},
 ): { readonly name: string; readonly stages: readonly BenchStage[] } {
-  const from = source.startsWith('s3://') ? { type: 'source.s3', url: source } : { type: 'source.local', path: source };
+  const from = source.includes('://')
+    ? { type: source.startsWith('s3://') ? 'source.s3' : 'source.http', url: source }
+    : { type: 'source.local', path: source };
   return { name: 'bench', stages: [from, { type: 'loader.weights_only' }, ...modifiers, { type: 'sink.publish', uri: target, ...sink }] };
 }
 

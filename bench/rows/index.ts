@@ -7,6 +7,7 @@ import { batchRows } from './batch.ts';
 import { castRows, castStage } from './cast.ts';
 import { conversionRows, smallRows } from './copying.ts';
 import { formatRows } from './formats.ts';
+import { httpRows } from './http.ts';
 import { inspectRows } from './inspect.ts';
 import { manyRows, modifierRows, NAME_MODIFIERS } from './many.ts';
 import { orchestrationRows } from './orchestration.ts';
@@ -39,6 +40,7 @@ export const ROWS: readonly Row[] = [
   { name: 'scan', play: scanRows },
   { name: 'formats', play: formatRows },
   { name: 's3', play: s3Rows, profile: s3Profile },
+  { name: 'http', play: httpRows },
   { name: 'torch', play: torchRows, leftOut: withoutPython },
 ];
 

@@ -42,6 +42,7 @@ test(
       'scan',
       'formats',
       's3',
+      'http',
     ]);
     expect(report.leftOut).toEqual(['torch: left out; set BENCH_PYTHON to a Python that has torch and safetensors']);
     expect(stderr).toContain(report.leftOut[0]);
@@ -52,7 +53,18 @@ test(
       expect(stdout).toContain(row.what);
     }
     const budgets = report.rows.filter(({ budget }) => budget !== null).map(({ row }) => row);
-    expect([...new Set(budgets)]).toEqual(['conversion', 'inspect', 'small', 'many', 'modifiers', 'cast', 'orchestration', 'batch', 's3']);
+    expect([...new Set(budgets)]).toEqual([
+      'conversion',
+      'inspect',
+      'small',
+      'many',
+      'modifiers',
+      'cast',
+      'orchestration',
+      'batch',
+      's3',
+      'http',
+    ]);
     const stages = report.rows.filter(({ what }) => what.startsWith('500 tensors, torch zip: ')).map(({ what }) => what.split(': ')[1]);
     expect(stages).toEqual(expect.arrayContaining(['source.local', 'loader.weights_only', 'sink.publish', 'all stages']));
     expect((await readdir(join(folder, 'inputs'))).filter((name) => name.startsWith('run-'))).toEqual([]);

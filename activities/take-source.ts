@@ -6,6 +6,7 @@ import { CheckpointValidationError, type Json, type JsonObject } from '../src/er
 import { readHeader } from '../src/formats/read-header.ts';
 import { PATH_MAX } from '../src/formats/torch/state-dict-key.ts';
 import { breath } from '../src/io/breath.ts';
+import { withCounts } from '../src/io/copy/read-counts.ts';
 import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/digests/checksum.ts';
 import { siblingsOf } from '../src/io/locations/siblings.ts';
 import { isS3, parseS3Source } from '../src/io/s3/location.ts';
@@ -68,7 +69,8 @@ export async function takeSource(call: StageCall<unknown>, taken: Taken): Promis
     const siblings = siblingsOf(source.uri, async (sibling) =>
       readInTurn(await call.services.open(sibling, call.signal, call.stall), call.turn),
     );
-    const header = await withPath(call, () => readHeader(readInTurn(source, call.turn), siblings, { stateDictKey: key }));
+    const read = await withPath(call, () => readHeader(readInTurn(source, call.turn), siblings, { stateDictKey: key }));
+    const header = await withCounts(read, (file) => call.services.openPinned(file), call.signal);
     if (call.services.refuseUnknown === true) refuseUnknown(source.uri, header);
     if (header.tensors.length >= MANY) await breath();
     const reference = await call.services.workspace(call.run.workspace).putJson(header);

@@ -1,24 +1,36 @@
 /** What a source records, and what a worker that takes known names only says of one. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import type { StageCall } from '../../activities/stage.ts';
 import { takeSource } from '../../activities/take-source.ts';
 import type { JsonObject } from '../../src/errors.ts';
+import { openPinned } from '../../src/io/local/local-file.ts';
 import { openSource } from '../../src/io/locations/open.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';
 import { fixture } from '../support/project.ts';
+import { dict, tensor, torchFile } from '../support/torch-file.ts';
 
-function take(path: string, refuseUnknown: boolean, stateDictKey?: string, metadata: JsonObject = {}): Promise<unknown> {
-  const workspace = { putJson: async () => ({ uri: 'memory:///header' }) };
+function take(
+  path: string,
+  refuseUnknown: boolean,
+  stateDictKey?: string,
+  metadata: JsonObject = {},
+  onHeader?: (header: unknown) => void,
+): Promise<unknown> {
+  const workspace = { putJson: async (header: unknown) => (onHeader?.(header), { uri: 'memory:///header' }) };
   // Of a call, a source uses these only.
   const call = {
-    services: { open: openSource, workspace: () => workspace, refuseUnknown },
+    services: { open: (uri: string) => openSource(uri), openPinned, workspace: () => workspace, refuseUnknown },
     run: { workspace: null },
     stage: { index: 3 },
     context: { metadata },
+    signal: new AbortController().signal,
     turn: turnOf(slots(1), new AbortController().signal),
   };
-  return takeSource(call as unknown as StageCall<unknown>, { uri: fixture(path), type: 'test', stateDictKey });
+  return takeSource(call as unknown as StageCall<unknown>, { uri: isAbsolute(path) ? path : fixture(path), type: 'test', stateDictKey });
 }
 
 const unknown = 'good/lightning_rich_hparams_p2.ckpt';
@@ -30,6 +42,17 @@ test('unknown names are data, unless the worker refuses them', async () => {
     message: expect.stringMatching(/fixture_models\.\w+.*--refuse-unknown/),
     details: { globals: expect.arrayContaining([expect.objectContaining({ module: 'fixture_models', verdict: 'unknown' })]) },
   });
+});
+
+test('an epoch that is a tensor is read along with the header', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'ckpt-source-'));
+  const path = join(folder, 'epoch.ckpt');
+  const storages = { 0: Buffer.alloc(8), 1: Buffer.from(Float32Array.of(7).buffer) };
+  await writeFile(path, torchFile(dict({ state_dict: dict({ w: tensor(0) }), epoch: tensor(1, []) }), storages));
+  let kept: unknown;
+  await take(path, false, undefined, {}, (header) => (kept = header));
+  await rm(folder, { recursive: true });
+  expect(kept).toMatchObject({ training: { epoch: 7, global_step: null } });
 });
 
 test('known names are taken either way', async () => {

@@ -3,10 +3,13 @@ import { resolve } from 'node:path';
 import type { Json } from '../../../errors.ts';
 import { readHeader } from '../../../formats/read-header.ts';
 import { renderTree } from '../../../formats/torch/render-tree.ts';
+import { windowed } from '../../../io/caching-source.ts';
+import { withCounts } from '../../../io/copy/read-counts.ts';
 import { openSource } from '../../../io/locations/open.ts';
 import { siblingsOf } from '../../../io/locations/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
-import { askedFor } from '../../../model/byte-source.ts';
+import { askedFor, type ByteSource, type PinnedFile } from '../../../model/byte-source.ts';
+import { countTensor, type Count } from '../../../model/counts.ts';
 import type { Header } from '../../../model/header.ts';
 import { formatBytes, formatCount, formatText, within } from '../../../model/text.ts';
 import { nonTensorText, otherContent } from '../../../transform/left-out.ts';
@@ -33,7 +36,13 @@ export async function inspect(uri: string, options: InspectOptions): Promise<voi
       opened.push(shard);
       return shard;
     });
-    const header = await readHeader(source, openSibling, { stateDictKey: options.stateDictKey });
+    const read = await readHeader(source, openSibling, { stateDictKey: options.stateDictKey });
+    const openCounted = async (file: PinnedFile): Promise<ByteSource> => {
+      const each = windowed(await storage.openPinned(file));
+      opened.push(each);
+      return { ...each, readInto: async (offset, target, signal) => target.set(await each.read(offset, target.length, signal)) };
+    };
+    const header = await withCounts(read, openCounted, new AbortController().signal);
     const requests = { count: 0, bytes: 0 };
     for (const each of opened) {
       requests.count += each.requests.count;
@@ -130,7 +139,7 @@ function table(report: Report, header: Header): readonly string[] {
   return [
     report.uri,
     `  ${formatText(report)}, ${formatBytes(report.size)}; ${formatCount(report.tensors.length, 'tensor')}, ${formatBytes(report.tensors.reduce((sum, t) => sum + t.bytes, 0))}`,
-    `  epoch ${training.epoch ?? '-'}, global step ${training.global_step ?? '-'}, optimizer ${yes(training.has_optimizer)}, scheduler ${yes(training.has_scheduler)}`,
+    `  epoch ${countText(header, 'epoch')}, global step ${countText(header, 'global_step')}, optimizer ${yes(training.has_optimizer)}, scheduler ${yes(training.has_scheduler)}`,
     ...(report.other_content.length > 0 ? [`  beside the weights: ${report.other_content.join(', ')}`] : []),
     ...leftOut(header),
     '',
@@ -144,6 +153,10 @@ function table(report: Report, header: Header): readonly string[] {
     '',
     `  read ${formatBytes(report.requests.bytes)} in ${formatCount(report.requests.count, 'request')}`,
   ];
+}
+
+function countText(header: Header, count: Count): string {
+  return String(header.training[count] ?? (countTensor(header, count) === undefined ? '-' : 'a tensor'));
 }
 
 function leftOut({ nonTensors }: Header): readonly string[] {

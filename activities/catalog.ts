@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { CheckpointConfigError, type JsonObject } from '../src/errors.ts';
 import { didYouMean } from '../src/model/suggestions.ts';
 import { ended } from '../src/model/text.ts';
+import { booleanHint } from '../src/model/yaml-booleans.ts';
 import { STAGE_KINDS } from '../src/pipeline/stage-kinds.ts';
 import { loadPlugins } from './plugins.ts';
 import type { StageDefinition } from './stage.ts';
@@ -99,6 +100,7 @@ function problemsOf(stage: StageDefinition, options: JsonObject, index: number, 
 /** Of the few words that an option may be, zod does not say which one it got. */
 function told(issue: z.core.$ZodIssue, options: JsonObject): string {
   const got = valueAt(options, issue.path);
+  if (issue.code === 'invalid_type' && issue.expected === 'boolean') return `${ended(issue.message)}${booleanHint(got)}`;
   if (issue.code !== 'invalid_value' || typeof got !== 'string') return ended(issue.message);
   const values = issue.values.map(String);
   return `it is one of ${values.join(', ')}; got \`${got}\`.${didYouMean(got, values)}`;

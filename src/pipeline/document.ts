@@ -6,6 +6,7 @@
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
 import { didYouMean } from '../model/suggestions.ts';
+import { booleanHint } from '../model/yaml-booleans.ts';
 import { ON_ERROR, STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
 import { inPlace } from './moved-errors.ts';
 import { checkName } from './names.ts';
@@ -39,7 +40,7 @@ const RETRY_KEYS = ['maximum_attempts', 'initial_interval', 'backoff', 'maximum_
 /** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed, in its plain form. */
 export function checkDocument(given: unknown): PipelineInput {
   const { document, origins } = plainDocument(given);
-  return inPlace(origins, () => checkPlain(document));
+  return inPlace({ origins }, () => checkPlain(document));
 }
 
 function checkPlain(document: unknown): PipelineInput {
@@ -164,8 +165,9 @@ function checkSeconds(seconds: unknown, key: string, prefix: string): void {
 
 function checkKind(mapping: Record<string, unknown>, key: string, kind: 'string' | 'boolean', prefix: string): void {
   const value = mapping[key];
-  if (value !== undefined && typeof value !== kind)
-    throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${kindOf(value)}.`, `${prefix}${key}`);
+  if (value === undefined || typeof value === kind) return;
+  const hint = kind === 'boolean' ? booleanHint(value) : '';
+  throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${kindOf(value)}.${hint}`, `${prefix}${key}`);
 }
 
 function kindOf(value: unknown): string {

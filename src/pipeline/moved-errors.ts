@@ -17,8 +17,14 @@ export function movedTo(error: CheckpointError, move: (path: string) => string):
   return new CheckpointConfigError(error.message, undefined, { cause: error, details });
 }
 
-/** Errors of `act` about `stages[2].strict` say where that stands in the document as it was written: stage 2 at `origins[2]`. */
-export function inPlace<T>(origins: readonly string[], act: () => T): T {
+/** Where the parts of a document stand in the one that was written: each stage, and settings by their names. */
+export interface Places {
+  readonly origins: readonly string[];
+  readonly places?: Readonly<Record<string, string>>;
+}
+
+/** Errors of `act` about `stages[2].strict` or `retry.backoff` say where that stands in the document as it was written. */
+export function inPlace<T>({ origins, places = {} }: Places, act: () => T): T {
   try {
     return act();
   } catch (error) {
@@ -26,7 +32,9 @@ export function inPlace<T>(origins: readonly string[], act: () => T): T {
     throw movedTo(error, (path) => {
       const [, index, rest] = /^stages\[(\d+)\](.*)$/s.exec(path) ?? [];
       const origin = index === undefined ? undefined : origins[Number(index)];
-      return origin === undefined ? path : `${origin}${rest}`;
+      if (origin !== undefined) return `${origin}${rest}`;
+      const setting = /^\w+/.exec(path)?.[0] ?? '';
+      return Object.hasOwn(places, setting) ? `${places[setting]}${path.slice(setting.length)}` : path;
     });
   }
 }

@@ -10,7 +10,8 @@ import { refuseCredential } from '../../io/http/url.ts';
 import { isMapping } from '../../model/json.ts';
 import { isCheckpointName } from '../../model/checkpoint-names.ts';
 import { didYouMean } from '../../model/suggestions.ts';
-import { understandDocument, type Understood } from '../../pipeline/anemoi/document.ts';
+import { booleanNamed } from '../../model/yaml-booleans.ts';
+import { isAnemoi, understandDocument, type Understood } from '../../pipeline/anemoi/document.ts';
 import { RUN_KEYS } from '../../pipeline/anemoi/settings.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../../pipeline/document.ts';
@@ -151,6 +152,10 @@ const YAML_ERRORS: Readonly<Record<string, string>> = {
 function valueOf(yaml: Document): unknown {
   if (yaml.contents === null) throw new CheckpointConfigError('The document is empty: expected a mapping with a list `stages`.', '');
   try {
+    const value: unknown = yaml.toJS({ maxAliasCount: MOST_ALIASES });
+    // A batch has it in its `pipeline`.
+    if (!isAnemoi(value) && !(isMapping(value) && isAnemoi(value['pipeline']))) return value;
+    readBooleans(yaml);
     return yaml.toJS({ maxAliasCount: MOST_ALIASES });
   } catch (cause) {
     const message = textOf(cause);
@@ -162,6 +167,16 @@ function valueOf(yaml: Document): unknown {
       { cause },
     );
   }
+}
+
+/** Plain words such as `yes` become the booleans that they are to Anemoi's reader; quoted ones, and keys, stay texts. */
+function readBooleans(yaml: Document): void {
+  visit(yaml, {
+    Scalar(key, node) {
+      if (key === 'key' || node.type !== 'PLAIN' || node.tag !== undefined) return;
+      node.value = booleanNamed(node.value) ?? node.value;
+    },
+  });
 }
 
 /** A document that is no file: references resolved, checked against the catalog, relative locations made absolute from `folder`. */
@@ -176,7 +191,7 @@ export async function checkInput(given: unknown, folder: string, settings: Docum
     resolve: (text, configPath) => String(interpolate(text, values, configPath)),
   });
   for (const line of understood.notes) settings.note?.(line);
-  return inPlace(understood.origins, () => {
+  return inPlace(understood, () => {
     const input = checkDocument(resolved(understood, values));
     refuseCredential(input.workspace, 'workspace');
     const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;

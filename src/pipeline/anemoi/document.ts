@@ -23,13 +23,23 @@ import {
 import { completed, publishing, stageOf, type Surroundings } from './stages.ts';
 
 export interface Understood extends PlainDocument {
+  /** For each setting of the document, where it stands in the given one. */
+  readonly places: Readonly<Record<string, string>>;
   /** What was accepted and has no effect, for people. */
   readonly notes: readonly string[];
 }
 
+/** Whether it is Anemoi's configuration, or a list of its stages: what its reader makes of the text counts, which is of YAML 1.1. */
+export function isAnemoi(given: unknown): boolean {
+  if (!isMapping(given)) return false;
+  const { stages } = given;
+  const isTargeted = (stage: unknown): boolean => isMapping(stage) && '_target_' in stage;
+  return isMapping(given['training']) || 'checkpoint_pipeline' in given || (Array.isArray(stages) && stages.some(isTargeted));
+}
+
 /** Any accepted form → ours. Documents that are ours already come back with their short names resolved and nothing else changed. */
 export function understandDocument(given: unknown, surroundings: Surroundings): Understood {
-  if (!isMapping(given)) return { document: given, origins: [], notes: [] };
+  if (!isMapping(given)) return { document: given, origins: [], places: {}, notes: [] };
   const { resolve = (text) => text } = surroundings;
   const training = isMapping(given['training']) ? given['training'] : undefined;
   const pipeline = training?.['checkpoint_pipeline'] ?? given['checkpoint_pipeline'];
@@ -50,6 +60,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
   const notes: string[] = [];
   let settings: Mapping = {};
   let drafts: readonly Draft[];
+  let places: Readonly<Record<string, string>> = {};
   if (forms[0] === 'stages') {
     const {
       checkpoint_path: _path,
@@ -63,7 +74,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
     settings = training === undefined ? withoutExtensions(others) : { ...ofRoot(others), stages: given['stages'] };
     if (asynchronous !== undefined) notes.push(ASYNCHRONOUS);
     const listed = draftsOf(given);
-    if (listed === null) return { document: settings, origins: [], notes };
+    if (listed === null) return { document: settings, origins: [], places: {}, notes };
     drafts = listed;
   } else if (forms[0] === pipelineAt) {
     const known = settingsOf(pipeline, PIPELINE_SETTINGS, pipelineAt, notes);
@@ -71,10 +82,12 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
     if (!Array.isArray(stages)) throw new CheckpointConfigError('`stages` must be a list.', `${pipelineAt}.stages`);
     drafts = stages.map((stage: unknown, index) => ({ stage, origin: `${pipelineAt}.stages[${index}]` }));
     settings = { ...ofRoot(given), ...known };
+    places = placesUnder(pipelineAt, known);
   } else if (forms[0] === 'training.checkpoint') {
     const known = settingsOf(blocks, BLOCK_SETTINGS, 'training.checkpoint', notes);
     drafts = blockStages(known);
     settings = { ...ofRoot(given), ...known };
+    places = placesUnder('training.checkpoint', known);
   } else if (training !== undefined) {
     settings = ofRoot(given);
     drafts = legacyStages(given, training, { resolve, checkpointPath: run.checkpoint_path });
@@ -83,7 +96,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
         'This looks like an Anemoi configuration, but `training` has neither `checkpoint_pipeline`, nor `checkpoint` with `source` and `loading`, nor a legacy key such as `load_weights_only`.',
         'training',
       );
-  } else return { document: given, origins: [], notes };
+  } else return { document: given, origins: [], places: {}, notes };
 
   const { source: _source, loading: _loading, modifiers: _modifiers, stages: _stages, ...others } = settings;
   const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
@@ -94,7 +107,11 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
     stages.push(publishing(run.output, surroundings));
     origins.push('output');
   }
-  return { document: { ...rest, stages }, origins, notes };
+  return { document: { ...rest, stages }, origins, places, notes };
+}
+
+function placesUnder(at: string, settings: Mapping): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.keys(settings).map((key) => [key, `${at}.${key}`]));
 }
 
 function blockStages(blocks: Mapping): readonly Draft[] {

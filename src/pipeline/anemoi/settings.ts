@@ -2,6 +2,7 @@
 import { CheckpointConfigError } from '../../errors.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
 import { didYouMean } from '../../model/suggestions.ts';
+import { booleanNamed } from '../../model/yaml-booleans.ts';
 import { shown } from './shown.ts';
 
 export const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: execution is always asynchronous.';
@@ -56,15 +57,14 @@ export function settingsOf(given: unknown, known: readonly string[], at: string,
   return kept;
 }
 
-/** What Anemoi's reader of YAML, which is of version 1.1, takes for a boolean; undefined: it is left out. */
+/** What Anemoi's reader of YAML takes for a boolean, also where a reference says it; undefined: it is left out. */
 export function flagIn(mapping: Mapping, key: string, at: string, resolve: Resolve): boolean | undefined {
   const given = mapping[key];
   const place = `${at}.${key}`;
   const value = typeof given === 'string' ? resolve(given, place) : given;
   if (value === undefined || value === null) return undefined;
-  if (typeof value === 'boolean') return value;
-  if (typeof value === 'string' && /^(true|yes|on)$/i.test(value)) return true;
-  if (typeof value === 'string' && /^(false|no|off)$/i.test(value)) return false;
+  const flag = typeof value === 'boolean' ? value : booleanNamed(value);
+  if (flag !== undefined) return flag;
   throw new CheckpointConfigError(`\`${place}\` is true or false; got ${shown(given)}.`, place);
 }
 

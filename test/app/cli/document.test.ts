@@ -133,6 +133,14 @@ describe('the place of an error', () => {
     ['a variable that is not set', 'stages:\n  - type: source.local\n    path: ${CKPT_TEST_NOT_THERE}/x\n', 3, 5],
     ['a rule inside a list', 'stages:\n  - type: modifier.rename\n    rules:\n      - pattern: a\n        replacment: b\n', 5, 9],
     ['a pipeline setting', 'training:\n  checkpoint_pipeline:\n    stages: []\n    max_retry: 3\n', 4, 5],
+    ['a setting of Anemoi’s pipeline', 'training:\n  checkpoint_pipeline:\n    stages: []\n    continue_on_error: 7\n', 4, 5],
+    [
+      'a setting within one of Anemoi’s blocks',
+      'training:\n  checkpoint:\n    source: x\n    retry:\n      maximum_attempts: 2\n      backoff: 0\n',
+      6,
+      7,
+    ],
+    ['a setting beside Anemoi’s pipeline', 'checkpoint_pipeline:\n  stages: []\nmax_retries: no\n', 3, 1],
     ['both forms of a type', 'stages:\n  - type: s3\n    _target_: x\n', 2, 5],
   ])('%s', async (_name, text, line, column) => {
     const error = await read(text).then(
@@ -142,6 +150,55 @@ describe('the place of an error', () => {
     expect(error?.code).toBe('CheckpointConfigError');
     expect([error?.details['line'], error?.details['column']]).toEqual([line, column]);
     expect(error?.message).toContain(`pipeline.yaml:${line}:${column}: `);
+  });
+});
+
+describe('words that are booleans in YAML 1.1', () => {
+  const stages = (at: string): string =>
+    [
+      '- _target_: anemoi.training.checkpoint.sources.LocalSource',
+      '  path: "on"',
+      '- _target_: anemoi.training.checkpoint.loading.WeightsOnlyLoader',
+      '  strict: Off',
+      '- _target_: anemoi.training.checkpoint.modifiers.FreezingModifierStage',
+      '  submodules_to_freeze: [model.encoder, !!str no]',
+      '  validate_gradients: yes',
+    ]
+      .map((line) => `${at}${line}\n`)
+      .join('');
+  const understood = {
+    continue_on_error: true,
+    stages: [
+      { type: 'source.local', path: expect.stringMatching(/\/on$/) },
+      { type: 'loader.weights_only', strict: false },
+      { type: 'modifier.freezing', submodules_to_freeze: ['model.encoder', 'no'], validate_gradients: true },
+    ],
+  };
+
+  test.each<[string, string]>([
+    ['its configuration', `training:\n  checkpoint_pipeline:\n    continue_on_error: yes\n    stages:\n${stages('      ')}`],
+    ['its pipeline at the root', `checkpoint_pipeline:\n  continue_on_error: ON\n  stages:\n${stages('    ')}`],
+    ['a list of its stages', `continue_on_error: on\nstages:\n${stages('  ')}`],
+  ])('are so in Anemoi’s forms, where nothing quotes them: %s', async (_form, text) => {
+    expect(await read(text)).toEqual(understood);
+  });
+
+  test('are so in the template of a batch', async () => {
+    const file = join(folder, 'batch.yaml');
+    const pipeline = `checkpoint_pipeline:\n    continue_on_error: yes\n    stages:\n${stages('      ')}`;
+    await writeFile(file, `items: [/a.ckpt]\npipeline:\n  ${pipeline}`);
+    expect((await readBatch(file, {})).pipeline).toEqual(understood);
+  });
+
+  test.each<[string, string, string]>([
+    ['continue_on_error: yes\nstages: []\n', 'pipeline.yaml:1:1: ', 'yes'],
+    ['stages:\n  - type: loader.weights_only\n    strict: Off\n', 'pipeline.yaml:3:5: ', 'Off'],
+    ['checkpoint_pipeline:\n  stages: []\n  continue_on_error: "no"\n', 'pipeline.yaml:3:3: ', 'no'],
+  ])('are texts elsewhere, which is said: %j', async (text, place, word) => {
+    await expect(read(text)).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringMatching(new RegExp(`${place}.*\`${word}\` is a text here: write true or false\\.$`)),
+    });
   });
 });
 

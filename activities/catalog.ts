@@ -2,9 +2,9 @@
 import { readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { CheckpointConfigError, type JsonObject } from '../src/errors.ts';
+import { issueWords } from '../src/model/issue-words.ts';
 import { didYouMean } from '../src/model/suggestions.ts';
 import { ended } from '../src/model/text.ts';
-import { booleanHint } from '../src/model/yaml-booleans.ts';
 import { STAGE_KINDS } from '../src/pipeline/stage-kinds.ts';
 import { loadPlugins } from './plugins.ts';
 import type { StageDefinition } from './stage.ts';
@@ -53,7 +53,7 @@ export function stageOfType(catalog: Catalog, type: string, index: number): Stag
 /** The options, checked and with their defaults, or a `CheckpointConfigError` at `stages[i].option`. */
 export function parseOptions(stage: StageDefinition, options: JsonObject, index: number): unknown {
   refuseProto(stage, options, index);
-  const parsed = stage.options.safeParse(options);
+  const parsed = parse(stage, options);
   if (parsed.success) return parsed.data;
   throw problemsOf(stage, options, index, parsed.error.issues)[0]!;
 }
@@ -70,9 +70,14 @@ function refuseProto(stage: StageDefinition, options: JsonObject, index: number)
   }
 }
 
+/** What is wrong in our words, but for what the schema says itself. */
+function parse({ options: schema }: StageDefinition, options: JsonObject) {
+  return schema.safeParse(options, { error: issueWords });
+}
+
 /** All that `parseOptions` would say, one problem after the other. */
 export function optionProblems(stage: StageDefinition, options: JsonObject, index: number): readonly CheckpointConfigError[] {
-  return problemsOf(stage, options, index, stage.options.safeParse(options).error?.issues ?? []);
+  return problemsOf(stage, options, index, parse(stage, options).error?.issues ?? []);
 }
 
 function problemsOf(stage: StageDefinition, options: JsonObject, index: number, issues: readonly z.core.$ZodIssue[]) {
@@ -92,18 +97,9 @@ function problemsOf(stage: StageDefinition, options: JsonObject, index: number, 
     .filter((issue) => issue.code !== 'unrecognized_keys' && !(unknown.length > 0 && isMissing(issue)))
     .map((issue) => {
       const within = dotted(issue.path);
-      return problem(within, null, `${stage.type}: option \`${within}\`${isMissing(issue) ? ' is missing.' : `: ${told(issue, options)}`}`);
+      return problem(within, null, `${stage.type}: option \`${within}\`${isMissing(issue) ? ' is missing.' : `: ${ended(issue.message)}`}`);
     });
   return [...unknown, ...others];
-}
-
-/** Of the few words that an option may be, zod does not say which one it got. */
-function told(issue: z.core.$ZodIssue, options: JsonObject): string {
-  const got = valueAt(options, issue.path);
-  if (issue.code === 'invalid_type' && issue.expected === 'boolean') return `${ended(issue.message)}${booleanHint(got)}`;
-  if (issue.code !== 'invalid_value' || typeof got !== 'string') return ended(issue.message);
-  const values = issue.values.map(String);
-  return `it is one of ${values.join(', ')}; got \`${got}\`.${didYouMean(got, values)}`;
 }
 
 /** `rules[0].pattern`. */

@@ -7,7 +7,7 @@ import { modifyPlan } from '../modify-plan.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 
-const paths = z.array(z.string().max(1000), { error: 'expected a list of module paths' }).max(1000);
+const paths = z.array(z.string().max(1000)).max(1000);
 
 const options = z
   .strictObject({

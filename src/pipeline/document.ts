@@ -166,7 +166,7 @@ function checkSeconds(seconds: unknown, key: string, prefix: string): void {
 function checkKind(mapping: Record<string, unknown>, key: string, kind: 'string' | 'boolean', prefix: string): void {
   const value = mapping[key];
   if (value === undefined || typeof value === kind) return;
-  const hint = kind === 'boolean' ? booleanHint(value) : '';
+  const hint = kind === 'boolean' ? booleanHint(value) : typeof value === 'object' ? '' : ` Write it in quotes: \`'${String(value)}'\`.`;
   throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${kindOf(value)}.${hint}`, `${prefix}${key}`);
 }
 

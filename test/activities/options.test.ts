@@ -1,6 +1,7 @@
 /** What is said of options that a stage does not take: what it expects. */
 import { beforeAll, expect, test } from '@jest/globals';
-import { loadCatalog, parseOptions, type Catalog } from '../../activities/catalog.ts';
+import { z } from 'zod';
+import { loadCatalog, optionProblems, parseOptions, type Catalog } from '../../activities/catalog.ts';
 import { createActivities } from '../../activities/index.ts';
 import type { JsonObject } from '../../src/errors.ts';
 import { CHECK_OPTIONS_ACTIVITY } from '../../src/pipeline/contract.ts';
@@ -43,6 +44,41 @@ test.each<[string, JsonObject, string]>([
     message: expect.stringContaining(message),
   });
   await expect(check({ index: 2, type: 'source.local', options: { path: '/x.pt' } })).resolves.toBeUndefined();
+});
+
+test.each<[string, JsonObject, string]>([
+  ['source.local', { path: 123 }, "`path`: expected a text, got the number 123. Write it in quotes: `'123'`."],
+  ['source.local', { path: ['a'] }, '`path`: expected a text, got a list.'],
+  ['source.local', { path: '' }, '`path`: it is empty; expected at least 1 character.'],
+  ['modifier.select', { include: 'model.*' }, "`include`: expected a list, got the text `model.*`. Write a list: `['model.*']`."],
+  ['modifier.select', { include: ['a', 3] }, '`include[1]`: expected a text, got the number 3.'],
+  ['modifier.freezing', { submodules_to_freeze: 'a.b' }, "Write a list: `['a.b']`."],
+  ['modifier.rename', { strip_prefix: 'x'.repeat(2000) }, '`strip_prefix`: it has 2000 characters, at most 1000 are taken.'],
+  ['modifier.metadata', { values: ['a'] }, '`values`: expected a mapping, got a list.'],
+  ['sink.publish', { uri: '/x', overwrite: true }, '`overwrite`: it is one of never, if_changed, always; got `true`.'],
+  ['sink.publish', { uri: '/x', overwrite: 'alway' }, 'got `alway`. Did you mean `always`?'],
+  ['sink.publish', { uri: '/x', training_state: 'yes' }, '`training_state`: expected true or false, got the text `yes`. Write `true`.'],
+  ['loader.weights_only', { strict: 'false' }, 'got the text `false`. Write `false`, without quotes.'],
+])('%s %j: what was expected, what was got, and what to write', (type, options, message) => {
+  expect(() => parsed(type, options)).toThrow(message);
+});
+
+test('and numbers, which stages of plug-ins may have; what a schema says itself comes first', () => {
+  const options = z.strictObject({
+    size: z.number().positive().max(9),
+    parts: z.int().min(1),
+    either: z.union([z.string(), z.number()]),
+    own: z.string({ error: 'say it' }),
+  });
+  const stage = { ...catalog.get('source.local')!, type: 'source.mine' as const, options };
+  const given = { size: 0, parts: '3', either: true, own: 4 };
+  const told = optionProblems(stage, given, 0).map(({ message }) => message.replace('source.mine: option ', ''));
+  expect(told).toEqual([
+    '`size`: expected a number above 0, got the number 0.',
+    '`parts`: expected a number, got the text `3`. Write it without quotes: `3`.',
+    '`either`: expected a text or a number, got `true`.',
+    '`own`: say it.',
+  ]);
 });
 
 test.each<[JsonObject, string]>([

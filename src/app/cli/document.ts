@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document, type YAMLError } from 'yaml';
+import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
@@ -11,6 +11,7 @@ import { isMapping } from '../../model/json.ts';
 import { isCheckpointName } from '../../model/checkpoint-names.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 import { booleanNamed } from '../../model/yaml-booleans.ts';
+import { yamlWords, type YamlFault } from '../../model/yaml-words.ts';
 import { isAnemoi, understandDocument, type Understood } from '../../pipeline/anemoi/document.ts';
 import { RUN_KEYS } from '../../pipeline/anemoi/settings.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
@@ -94,9 +95,8 @@ export async function readPlaced<T>(
   const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
   const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED') ?? wrongAlias(yaml);
   if (broken !== undefined) {
-    const { line, col } = lines.linePos(broken.pos[0]);
-    const [at] = broken.pos;
-    const message = text.slice(at - 1, at + 1) === '${' ? UNQUOTED : (YAML_ERRORS[broken.code] ?? broken.message);
+    const { message, offset } = yamlWords(broken, text);
+    const { line, col } = lines.linePos(offset);
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
@@ -114,9 +114,9 @@ function isCheckpoint(bytes: Buffer, path: string): boolean {
 }
 
 /** The first alias that stands for nothing, or for what it stands in; undefined: there is none. One pass, without following any. */
-function wrongAlias(yaml: Document.Parsed): Pick<YAMLError, 'code' | 'message' | 'pos'> | undefined {
+function wrongAlias(yaml: Document.Parsed): YamlFault | undefined {
   const anchors = new Map<string, unknown>();
-  let wrong: Pick<YAMLError, 'code' | 'message' | 'pos'> | undefined;
+  let wrong: YamlFault | undefined;
   visit(yaml, {
     Node(_, node, path) {
       if (!isAlias(node)) {
@@ -128,7 +128,7 @@ function wrongAlias(yaml: Document.Parsed): Pick<YAMLError, 'code' | 'message' |
       const [start, end] = node.range ?? [0, 0, 0];
       const message =
         target === undefined
-          ? `\`*${node.source}\` stands for nothing: no \`&${node.source}\` comes before it.`
+          ? `\`*${node.source}\` stands for nothing: no \`&${node.source}\` comes before it. A text that begins with \`*\` needs quotes: \`'*${node.source}'\`.`
           : `\`*${node.source}\` stands for what it is a part of.`;
       wrong = { code: 'BAD_ALIAS', message, pos: [start, end] };
       return visit.BREAK;
@@ -136,18 +136,6 @@ function wrongAlias(yaml: Document.Parsed): Pick<YAMLError, 'code' | 'message' |
   });
   return wrong;
 }
-
-/** Where a brace may begin a mapping. */
-const UNQUOTED = "Within `{ }` and `[ ]`, a value with `${…}` needs quotes: `path: '${param.x}'`.";
-
-/** The parser's errors that are about its own API or call for more words. */
-const YAML_ERRORS: Readonly<Record<string, string>> = {
-  MULTIPLE_DOCS: 'A file holds one pipeline: there is a second YAML document after `---`.',
-  DUPLICATE_KEY: 'This key stands twice in the same mapping.',
-  RESOURCE_EXHAUSTION: 'This is nested too deeply.',
-  TAB_AS_INDENT: 'YAML is indented with spaces: there is a tab.',
-  TAG_RESOLVE_FAILED: 'Tags (`!name`) are not understood: a document is plain data, and names no code.',
-};
 
 function valueOf(yaml: Document): unknown {
   if (yaml.contents === null) throw new CheckpointConfigError('The document is empty: expected a mapping with a list `stages`.', '');

@@ -3,7 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../errors.ts';
+import { discreetIssueWords } from '../../model/issue-words.ts';
 import { didYouMean } from '../../model/suggestions.ts';
+import { ended } from '../../model/text.ts';
+import { yamlWords } from '../../model/yaml-words.ts';
 
 const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL', abort: true }).refine((url) => {
   const { username, password } = new URL(url);
@@ -68,9 +71,9 @@ function contentOf(text: string, path: string): unknown {
   const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const [broken] = yaml.errors;
   if (broken !== undefined) {
-    const { line, col } = lines.linePos(broken.pos[0]);
-    const what = broken.code.toLowerCase().replaceAll('_', ' ');
-    throw new CheckpointConfigError(`The storage settings ${path} are neither YAML nor JSON: line ${line}, column ${col}: ${what}.`);
+    const { message, offset } = yamlWords(broken, text, `This is not YAML: ${broken.code.toLowerCase().replaceAll('_', ' ')}.`);
+    const { line, col } = lines.linePos(offset);
+    throw new CheckpointConfigError(`The storage settings ${path} are wrong at line ${line}, column ${col}: ${message}`);
   }
   try {
     return yaml.toJS();
@@ -81,12 +84,12 @@ function contentOf(text: string, path: string): unknown {
 
 /** Values, or a `CheckpointConfigError` at `s3[0].endpoint`; what a wrong entry held is not repeated, as it may be a secret. */
 export function checkSettings(content: unknown, path: string): StorageSettings {
-  const parsed = settingsSchema.safeParse(content);
+  const parsed = settingsSchema.safeParse(content, { error: discreetIssueWords });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   if (issue.path.length === 0 && issue.code === 'invalid_type')
     throw new CheckpointConfigError(
-      `The storage settings ${path} are wrong: ${issue.message}; expected a mapping of ${Object.keys(settingsSchema.shape).join(', ')}.`,
+      `The storage settings ${path} are wrong: ${ended(issue.message)} Its keys are ${Object.keys(settingsSchema.shape).join(', ')}.`,
       '',
     );
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
@@ -98,7 +101,7 @@ export function checkSettings(content: unknown, path: string): StorageSettings {
   const known = unknown === undefined ? [] : knownAt(issue.path);
   const why =
     unknown === undefined
-      ? `${issue.message}.`
+      ? ended(issue.message)
       : `there is no such setting.${secretHint(unknown) || didYouMean(unknown, known)} Known: ${known.join(', ')}.`;
   throw new CheckpointConfigError(`The storage settings ${path} are wrong at \`${at}\`: ${why}`, at);
 }

@@ -12,15 +12,15 @@ import { profileOf } from '../../../src/io/storage/settings.ts';
 import { PROJECT_ROOT } from '../../support/project.ts';
 
 const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
-  ['no mapping', [], '', /are wrong: .*expected a mapping of s3, allow, http/],
+  ['no mapping', [], '', /are wrong: expected a mapping, got a list. Its keys are s3, allow, http/],
   ['a text', 's3', '', /^(?!.*``).*expected a mapping/],
   ['an unknown setting', { s4: [] }, 's4', /Did you mean `s3`/],
   ['an unknown setting of a profile', { s3: [{ buckets: ['b'], regoin: 'x' }] }, 's3[0].regoin', /Did you mean `region`/],
-  ['no buckets', { s3: [{ buckets: [] }] }, 's3[0].buckets', /./],
+  ['no buckets', { s3: [{ buckets: [] }] }, 's3[0].buckets', /it is empty; expected at least 1 item/],
   ['a scheme that is none of HTTP', { s3: [{ buckets: ['b'], endpoint: 'ftp://h' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
   ['an endpoint that is no URL', { s3: [{ buckets: ['b'], endpoint: 'notaurl' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
   ['a role that is none', { s3: [{ buckets: ['b'], role_arn: 'admin' }] }, 's3[0].role_arn', /IAM role/],
-  ['a word for a flag', { allow: { private_addresses: 'yes' } }, 'allow.private_addresses', /boolean/],
+  ['a word for a flag', { allow: { private_addresses: 'hush' } }, 'allow.private_addresses', /expected true or false, got a text\./],
 ];
 test.each(wrong)('refuses %s, with its path', (_, content, path, message) => {
   let thrown: CheckpointError | undefined;

@@ -1,0 +1,89 @@
+/**
+ * What a YAML parser finds wrong with a text, in our words: what stands there, and what to write instead.
+ *
+ * Invariant: it goes by the parser's code and by what stands at the place in the text; what is not known here keeps the parser's words.
+ */
+
+/** As the parser gives it: `pos` are offsets into the text. */
+export interface YamlFault {
+  readonly code: string;
+  readonly message: string;
+  readonly pos: readonly [number, number];
+}
+
+export interface YamlWords {
+  readonly message: string;
+  /** Where it is, which is not always where the parser noticed. */
+  readonly offset: number;
+}
+
+const INDENTATION =
+  'This is indented otherwise than what it belongs to: keys of one mapping begin in the same column, and so do the `-` of one list. Is there a blank too many or too few?';
+/** Where a brace may begin a mapping. */
+const UNQUOTED = "Within `{ }` and `[ ]`, a value with `${…}` needs quotes: `path: '${param.x}'`.";
+
+const COMMA = 'Within `{ }` and `[ ]`, a `,` stands between one value and the next: there is one missing.';
+
+/** Whatever stands there. */
+const BY_CODE: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: 'A file holds one YAML document: there is a second YAML document after `---`.',
+  DUPLICATE_KEY: 'This key stands twice in the same mapping.',
+  RESOURCE_EXHAUSTION: 'This is nested too deeply.',
+  TAB_AS_INDENT: 'YAML is indented with spaces: there is a tab.',
+  TAG_RESOLVE_FAILED: 'Tags (`!name`) are not understood: a document is plain data, and names no code.',
+  BLOCK_IN_FLOW: COMMA,
+};
+
+/** By the parser's message, where its code alone does not tell. */
+const BY_MESSAGE: readonly (readonly [words: RegExp, message: string])[] = [
+  [/^Flow map in block/, 'A `{` is opened, and no `}` closes it up to here.'],
+  [/^Flow sequence in block/, 'A `[` is opened, and no `]` closes it up to here.'],
+  [/^Missing space after :/, 'A blank is missing after `:`.'],
+  [/^Missing , /, COMMA],
+  [/^Unexpected , in/, 'A `,` stands between two values: there is none before this one.'],
+  [/^Unexpected flow-(map|seq)-end/, 'This bracket closes nothing that was opened.'],
+  [/^Expected flow (map|sequence) to end|in flow (map|sequence)$/, 'A `{` or `[` is opened, and nothing closes it.'],
+  [/^Comments must be separated/, 'A blank is missing before `#`; a text with `#` in it needs quotes.'],
+  [/^Block scalar header/, 'A text behind `|` or `>` begins on the next line.'],
+  [/^Alias cannot be an empty string/, "A text that begins with `*` needs quotes: `'*'`."],
+];
+
+/** Codes of what is not laid out as a mapping or list is. */
+const LAYOUT = ['BAD_INDENT', 'BLOCK_AS_IMPLICIT_KEY', 'MISSING_CHAR', 'MULTILINE_IMPLICIT_KEY', 'UNEXPECTED_TOKEN'];
+
+/** `otherwise`: for what is not known here, where the parser's own words, which may quote the text, are not to be shown. */
+export function yamlWords({ code, message, pos }: YamlFault, text: string, otherwise = message): YamlWords {
+  const [at] = pos;
+  const said = (words: string, offset = at): YamlWords => ({ message: words, offset });
+  if (text.slice(at - 1, at + 1) === '${') return said(UNQUOTED);
+  const known = BY_CODE[code] ?? BY_MESSAGE.find(([words]) => words.test(message))?.[1];
+  if (known !== undefined) return said(known);
+  const quote = /^Missing closing (["'])/.exec(message)?.[1];
+  if (quote !== undefined) return said(`A text begins with \`${quote}\`, and no \`${quote}\` ends it.`);
+  if (code === 'BAD_SCALAR_START') return said(`A text that begins with \`${text[at] ?? ''}\` needs quotes: \`'${text[at] ?? ''}…'\`.`);
+  if (code === 'BAD_DQ_ESCAPE')
+    return said(
+      'Within `"…"`, `\\` begins an escape, and this is none: write `\\\\` for the character itself, or put the text into `\'…\'`.',
+    );
+  return LAYOUT.includes(code) ? (layoutWords(at, text) ?? said(otherwise)) : said(otherwise);
+}
+
+function layoutWords(at: number, text: string): YamlWords | undefined {
+  const start = text.lastIndexOf('\n', at - 1) + 1;
+  const end = text.indexOf('\n', at) === -1 ? text.length : text.indexOf('\n', at);
+  const line = text.slice(start, end);
+  const said = (message: string, offset = at): YamlWords => ({ message, offset });
+  if (/^\s*-[A-Za-z_]/.test(line)) return said('A blank is missing after `-`.', start + line.search(/\S/));
+  const rest = text.slice(at, end);
+  const key = /^(?:-\s+)*([A-Za-z_][\w.-]*):(?![\s/])/.exec(rest)?.[1];
+  if (key !== undefined) return said(`A blank is missing after \`:\`: \`${key}: …\`.`);
+  const isFirst = line.slice(0, at - start).trim() === '';
+  // A value that goes on with a key: on its own line it is a text with a colon, else the next line is indented too far.
+  if (!isFirst && /:(\s|$)/.test(rest)) return said("A text with `: ` in it needs quotes: `'a: b'`.");
+  const next = end + text.slice(end).search(/\S/);
+  if (!isFirst && !/^["'[{]/.test(rest) && next >= end && /^[^\n]*:(\s|$)/.test(text.slice(next))) return said(INDENTATION, next);
+  if (!isFirst) return said('There is more after the end of a value: put the whole of it into quotes, or begin a new line.');
+  return /:(\s|$)/.test(rest) || /^-(\s|$)/.test(rest)
+    ? said(INDENTATION)
+    : said('This is no `key: value`, and nothing that could be one is around it: is a `:` missing, or the indentation wrong?');
+}

@@ -73,8 +73,6 @@ export interface Environment {
    * is `true` or `OTEL_TRACES_EXPORTER` is `none`. OpenTelemetry's exporter reads the rest of its variables itself.
    */
   readonly traces: boolean;
-  /** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. */
-  readonly callerFolder: string;
 }
 
 /** As text: whoever takes them says which of them is wrong. */
@@ -131,8 +129,12 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
       !/^true$/i.test(read('OTEL_SDK_DISABLED') ?? '') &&
       read('OTEL_TRACES_EXPORTER') !== 'none' &&
       (read('OTEL_EXPORTER_OTLP_ENDPOINT') ?? read('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT')) !== null,
-    callerFolder: (read('npm_lifecycle_event') === 'start' ? read('INIT_CWD') : null) ?? process.cwd(),
   };
+}
+
+/** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. Also where another variable is wrong. */
+export function callerFolder(variables: Readonly<Record<string, string | undefined>> = process.env): string {
+  return (variables['npm_lifecycle_event'] === 'start' && variables['INIT_CWD']) || process.cwd();
 }
 
 function withReach(reach: Reach, name: string, value: string | null): Reach {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { differencesOf, readEnvironment, withStorageFile } from '../../src/app/environment.ts';
+import { callerFolder, differencesOf, readEnvironment, withStorageFile } from '../../src/app/environment.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 
 test('no other module reads an environment variable', () => {
@@ -42,7 +42,6 @@ test('nothing set: folders as XDG says', () => {
     reach: {},
     worker: NO_WORKER_VARIABLES,
     traces: false,
-    callerFolder: process.cwd(),
   });
 });
 
@@ -67,8 +66,6 @@ test('each variable is taken, and an empty one counts as unset', () => {
     CKPT_DEPLOYMENT: 'ckpt',
     CKPT_BUILD_ID: '1.2.3',
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
-    npm_lifecycle_event: 'start',
-    INIT_CWD: '/home/me/models',
   };
   expect(readEnvironment(variables)).toEqual({
     temporalProgram: '/opt/temporal',
@@ -99,7 +96,6 @@ test('each variable is taken, and an empty one counts as unset', () => {
       buildId: '1.2.3',
     },
     traces: true,
-    callerFolder: '/home/me/models',
   });
   expect(readEnvironment({ ...variables, OTEL_SDK_DISABLED: 'true' }).traces).toBe(false);
   expect(readEnvironment({ ...variables, OTEL_TRACES_EXPORTER: 'none' }).traces).toBe(false);
@@ -110,7 +106,8 @@ test('each variable is taken, and an empty one counts as unset', () => {
 });
 
 test("npm's idea of the folder counts under `npm start` alone", () => {
-  expect(readEnvironment({ npm_lifecycle_event: 'test', INIT_CWD: '/elsewhere' }).callerFolder).toBe(process.cwd());
+  expect(callerFolder({ npm_lifecycle_event: 'start', INIT_CWD: '/home/me/models' })).toBe('/home/me/models');
+  expect(callerFolder({ npm_lifecycle_event: 'test', INIT_CWD: '/elsewhere' })).toBe(process.cwd());
 });
 
 test('what decides of what a worker reaches is compared by name, without a secret', () => {

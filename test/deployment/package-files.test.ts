@@ -1,6 +1,6 @@
 /** What following the examples leaves in the project's folder is nobody else's: it is neither packed nor committed. */
 import { execFile } from 'node:child_process';
-import { copyFile, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -32,6 +32,23 @@ test('`npm pack` takes the examples, and nothing that they have left', async () 
   const [packed] = JSON.parse(stdout) as { readonly files: readonly { readonly path: string }[] }[];
   const paths = packed!.files.map(({ path }) => path).filter((path) => path.startsWith('examples/'));
   expect(paths.sort()).toEqual(['README.md', 'index.js', 'package.json', 'pipeline.yaml'].map((name) => `examples/plugin/${name}`));
+});
+
+test('pages of the package link to nothing that is not in it', async () => {
+  const { stdout } = await promisify(execFile)('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: PROJECT_ROOT });
+  const [packed] = JSON.parse(stdout) as { readonly files: readonly { readonly path: string }[] }[];
+  const paths = packed!.files.map(({ path }) => path);
+  const pages = await Promise.all(
+    paths.filter((path) => path.endsWith('.md')).map(async (path) => [path, await readFile(join(PROJECT_ROOT, path), 'utf8')] as const),
+  );
+  const links = pages.flatMap(([page, text]) =>
+    [...text.replaceAll(/```.*?```/gs, '').matchAll(/\]\(([^)\s#]+)[^)]*\)/g)]
+      .map(([, target]) => target!)
+      .filter((target) => !/^[a-z]+:/.test(target))
+      .map((target) => [page, join(dirname(page), target).replace(/\/$/, '')] as const),
+  );
+  expect(links.length).toBeGreaterThan(50);
+  expect(links.filter(([, target]) => !paths.some((path) => path === target || path.startsWith(`${target}/`)))).toEqual([]);
 });
 
 test('git ignores it', async () => {

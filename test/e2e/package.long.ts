@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { PipelineResult } from '../../src/pipeline/contract.ts';
@@ -50,12 +50,13 @@ test('it holds what runs and what is read, and nothing else', async () => {
       'schema/pipeline.schema.json',
       'examples/quickstart.yaml',
       'docs/scaling.md',
+      'bench/RESULTS.md',
       'README.md',
       'LICENSE',
       'CHANGELOG.md',
     ]),
   );
-  expect(paths.filter((path) => /^(dist\/)?(test|bench|scripts)\/|\.map$|(?<!\.d)\.ts$/.test(path))).toEqual([]);
+  expect(paths.filter((path) => /^(dist\/)?(test|bench(?!\/RESULTS\.md)|scripts)\/|\.map$|(?<!\.d)\.ts$/.test(path))).toEqual([]);
   expect(packed.size).toBeLessThan(LARGEST);
 });
 
@@ -76,6 +77,9 @@ test(
     const { version } = JSON.parse(await readFile(join(PROJECT_ROOT, 'package.json'), 'utf8')) as { version: string };
     expect((await start(['npx', '--no', '--', 'ckpt', '--version'], place).ended).stdout.trim()).toBe(version);
     expect((await start(['npx', '--no', '--', 'ckpt', 'completion', 'bash'], place).ended).stdout).toContain('complete -o default');
+    const refused = await start(['npx', '--no', '--', 'ckpt', 'validate', 'none.yaml'], place).ended;
+    const [, page] = /\((\S+)#checkpointconfigerror\)\n$/.exec(refused.stderr)!;
+    expect(await readFile(resolve(cwd, page!), 'utf8')).toContain('CheckpointConfigError');
   },
   LONG,
 );

@@ -4,6 +4,8 @@ import { formatBytes, formatCount } from '../../model/text.ts';
 import { advise } from '../../pipeline/composition.ts';
 import type { PipelineInput, PipelineProgress, PipelineResult } from '../../pipeline/contract.ts';
 import { paintFor, type Color, type Paint } from './colors.ts';
+import { errorsPage } from './manual.ts';
+import { callerFolder } from './paths.ts';
 import { retryingText, transferText } from './progress.ts';
 import { inLines, oneLine, visible, visibleJson } from './visible.ts';
 import { indented, widthOf } from './wrap.ts';
@@ -84,7 +86,7 @@ export function errorText(given: ErrorReport, paint: Paint = paintFor(process.st
 /** Where the documentation tells what to do about an error. */
 function entryOf(type: string): string {
   const code = (ERROR_CODES as readonly string[]).includes(type) ? type : 'CheckpointError';
-  return `docs/operations.md#${code.toLowerCase()}`;
+  return `${errorsPage(callerFolder())}#${code.toLowerCase()}`;
 }
 
 const MARKS: Readonly<Record<string, string>> = {

@@ -2,11 +2,8 @@
 import { isAbsolute, resolve } from 'node:path';
 import { withHome } from '../../io/local/local-file.ts';
 import { schemeOf } from '../../model/scheme.ts';
-import { readEnvironment } from '../environment.ts';
 
-export function callerFolder(): string {
-  return readEnvironment().callerFolder;
-}
+export { callerFolder } from '../environment.ts';
 
 /** A location as every worker finds it: a URI as it is, `~` the user's home, a relative path from the folder. */
 export function absoluteLocation(location: string, folder: string): string {

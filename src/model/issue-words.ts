@@ -6,6 +6,7 @@
 import type { z } from 'zod';
 import { didYouMean } from './suggestions.ts';
 import { within } from './text.ts';
+import { booleanNamed } from './yaml-booleans.ts';
 
 type Issue = z.core.$ZodRawIssue;
 
@@ -105,6 +106,6 @@ function remedy(expected: string, value: unknown): string {
   const isNumber = value.trim() !== '' && Number.isFinite(Number(value));
   if ((expected === 'number' || expected === 'int') && isNumber) return ` Write it without quotes: \`${value.trim()}\`.`;
   if (expected !== 'boolean') return '';
-  const word = /^(true|yes|on)$/i.test(value) ? 'true' : /^(false|no|off)$/i.test(value) ? 'false' : undefined;
-  return word === undefined ? '' : ` Write \`${word}\`${word === value ? ', without quotes' : ''}.`;
+  const named = booleanNamed(value);
+  return named === undefined ? '' : ` Write \`${named}\`${String(named) === value ? ', without quotes' : ''}.`;
 }

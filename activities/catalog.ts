@@ -82,8 +82,10 @@ export function optionProblems(stage: StageDefinition, options: JsonObject, inde
 
 function problemsOf(stage: StageDefinition, options: JsonObject, index: number, issues: readonly z.core.$ZodIssue[]) {
   const isMissing = (issue: z.core.$ZodIssue): boolean => issue.code === 'invalid_type' && valueAt(options, issue.path) === undefined;
-  const problem = (within: string, name: string | null, message: string): CheckpointConfigError =>
-    new CheckpointConfigError(message, [`stages[${index}]`, ...[within, name ?? ''].filter((part) => part !== '')].join('.'));
+  const problem = (within: string, name: string | null, message: string, reason?: unknown): CheckpointConfigError =>
+    new CheckpointConfigError(message, [`stages[${index}]`, ...[within, name ?? ''].filter((part) => part !== '')].join('.'), {
+      details: typeof reason === 'string' ? { reason } : {},
+    });
   const unknown = issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') return [];
     const within = dotted(issue.path);
@@ -97,9 +99,19 @@ function problemsOf(stage: StageDefinition, options: JsonObject, index: number, 
     .filter((issue) => issue.code !== 'unrecognized_keys' && !(unknown.length > 0 && isMissing(issue)))
     .map((issue) => {
       const within = dotted(issue.path);
-      return problem(within, null, `${stage.type}: option \`${within}\`${isMissing(issue) ? ' is missing.' : `: ${ended(issue.message)}`}`);
+      return problem(
+        within,
+        null,
+        `${stage.type}: option \`${within}\`${isMissing(issue) ? ' is missing.' : `: ${ended(issue.message)}`}`,
+        reasonOf(issue),
+      );
     });
   return [...unknown, ...others];
+}
+
+/** Of our own checks, where they say it. */
+function reasonOf(issue: z.core.$ZodIssue): unknown {
+  return issue.code === 'custom' ? issue.params?.['reason'] : undefined;
 }
 
 /** `rules[0].pattern`. */

@@ -1,6 +1,6 @@
 /** What every loader stage does around the pure part: read header and target, plan, keep both in the workspace, record. */
 import { z } from 'zod';
-import { CheckpointError, CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
+import { CheckpointConfigError, CheckpointError, CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import type { Header } from '../src/model/header.ts';
 import { listIn } from '../src/model/json.ts';
 import type { Plan } from '../src/model/plan.ts';
@@ -12,7 +12,7 @@ import { shapeText } from '../src/transform/match.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefList, briefMap, withRecord } from '../src/transform/record.ts';
 import { refusedBy } from './option-checks.ts';
-import { checkTargetKey, readTarget, targetOption } from './read-target.ts';
+import { checkTargetKey, readTarget, TARGET, targetOption } from './read-target.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 import { stateDictKey } from './take-source.ts';
 import { withPath } from './with-path.ts';
@@ -61,10 +61,28 @@ export interface LoaderOptions {
 }
 
 /** What can be said of a loader's options together. */
-export const aboutTarget = refusedBy(({ fill, target, target_state_dict_key: key }: Partial<LoaderOptions>) => {
+export const aboutTarget = refusedBy(({ fill, target, target_state_dict_key: key, strict }: Partial<LoaderOptions & Strictness>) => {
+  if (target === undefined && fill === 'target') throw targetRequired('`fill: target` takes values from it');
+  if (target === undefined && strict === true) throw targetRequired('`strict: true` compares names with it');
   checkFill(fill, typeof target === 'object' ? 'spec' : 'checkpoint');
   checkTargetKey(key, target === undefined ? null : typeof target === 'object' ? 'spec' : 'checkpoint');
 });
+
+/** Of a loader whose work is to fit the source to a target. */
+export const targetNeeded = refusedBy(({ target }: Partial<LoaderOptions>) => {
+  if (target === undefined) throw targetRequired('this loader takes what fits it');
+});
+
+/** An option that some loaders have. */
+interface Strictness {
+  readonly strict: boolean;
+}
+
+function targetRequired(why: string): CheckpointConfigError {
+  return new CheckpointConfigError(`it is missing, and ${why}: say which model the weights must fit`, TARGET, {
+    details: { reason: 'target_required' },
+  });
+}
 
 export interface LoaderRules {
   readonly strategy: string;
@@ -72,7 +90,6 @@ export interface LoaderRules {
   readonly skipMismatched: boolean;
   /** Fill from a target that is a checkpoint unless told otherwise. */
   readonly fillByDefault: boolean;
-  readonly needsTarget: boolean;
   /** Everything that the source keeps beside its weights goes along. */
   readonly keepTrainingState?: boolean;
   /** Further keys of the record, from what the header says. */
@@ -81,7 +98,7 @@ export interface LoaderRules {
 
 export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRules): Promise<StageOutcome> {
   const { context, options, services, run } = call;
-  requireFields(call, rules);
+  requireSource(call);
   const workspace = services.workspace(run.workspace);
   // The workspace verifies digests: what is read is what an earlier stage of this run wrote.
   const header = (await workspace.getJson(context.header!)) as Header;
@@ -133,19 +150,11 @@ export async function loadStage(call: StageCall<LoaderOptions>, rules: LoaderRul
   };
 }
 
-function requireFields({ context, options, stage }: StageCall<LoaderOptions>, rules: LoaderRules): void {
-  const missing = [
-    ...(context.header === undefined ? ['checkpoint_data'] : []),
-    ...(options.target === undefined && (rules.needsTarget || rules.strict || options.fill === 'target') ? ['model'] : []),
-  ];
-  if (missing.length === 0) return;
-  const advice = [
-    ...(missing.includes('checkpoint_data') ? ['put a source before it'] : []),
-    ...(missing.includes('model') ? ['say with `target` which model the weights must fit'] : []),
-  ];
-  throw new CheckpointError(`${stage.type} requires ${missing.join(', ')}: ${advice.join(', and ')}.`, {
+function requireSource({ context, stage }: StageCall<LoaderOptions>): void {
+  if (context.header !== undefined) return;
+  throw new CheckpointError(`${stage.type} requires checkpoint_data: put a source before it.`, {
     retryable: false,
-    details: { stage: stage.type, missing_fields: missing },
+    details: { stage: stage.type, missing_fields: ['checkpoint_data'] },
   });
 }
 

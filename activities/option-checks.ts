@@ -13,7 +13,7 @@ export function checkLocations({ locations = [] }: Pick<StageDefinition, 'locati
 }
 
 /**
- * Refuses what `read` throws for, in its words, at the place within the value that its error names. What an item of a batch
+ * Refuses what `read` throws for, in its words and with its reason, at the place within the value that its error names. What an item of a batch
  * fills in is looked at when it has.
  */
 export function refusedBy<T>(read: (value: T) => unknown): (value: T, context: z.RefinementCtx) => void {
@@ -22,9 +22,14 @@ export function refusedBy<T>(read: (value: T) => unknown): (value: T, context: z
     try {
       read(value);
     } catch (error) {
-      const place = isCheckpointError(error) ? error.details['config_path'] : undefined;
+      const { config_path: place, reason } = isCheckpointError(error) ? error.details : {};
       const path = typeof place === 'string' && place !== '' ? [place.replace(/^\./, '')] : [];
-      context.addIssue({ code: 'custom', message: textOf(error).replace(/\.$/, ''), path });
+      context.addIssue({
+        code: 'custom',
+        message: textOf(error).replace(/\.$/, ''),
+        path,
+        ...(reason === undefined ? {} : { params: { reason } }),
+      });
     }
   };
 }

@@ -89,6 +89,7 @@ test('each code has advice, and a reason has its own', () => {
   expect(new Set(advice).size).toBe(ERROR_CODES.length);
   expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'weights_never_loaded' } })).toContain('loader');
   expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'unreadable' } })).toContain('chmod');
+  expect(suggestionFor({ type: 'CheckpointConfigError', message: '', details: { reason: 'target_required' } })).toContain('`target`');
   expect(suggestionFor({ type: 'CheckpointError', message: '', details: { missing_fields: ['model'] } })).toContain('before');
   const timeout = (timeoutType: string) => ({ type: 'CheckpointTimeoutError', message: '', details: { timeout_type: timeoutType } });
   expect(suggestionFor(timeout('HEARTBEAT'))).toMatch(/memory/);

@@ -21,7 +21,6 @@ export default defineStage<LoaderOptions & { readonly strict: boolean }>({
       strict: call.options.strict,
       skipMismatched: false,
       fillByDefault: false,
-      needsTarget: false,
       metadata: () => ({ epoch: 0, global_step: 0, pretrained_from: call.context.source?.uri ?? null }),
     }),
 });

@@ -1,6 +1,6 @@
 /** `loader.transfer_learning`: what of the source fits another model; the rest of that model keeps its own values. */
 import { z } from 'zod';
-import { aboutTarget, loaderOptions, loadStage, type LoaderOptions } from '../load-weights.ts';
+import { aboutTarget, loaderOptions, loadStage, targetNeeded, type LoaderOptions } from '../load-weights.ts';
 import { defineStage } from '../stage.ts';
 
 const options = z
@@ -8,6 +8,7 @@ const options = z
     skip_mismatched: z.boolean().default(true).describe('skip tensors of another shape than the target; false: fail on them'),
     ...loaderOptions,
   })
+  .superRefine(targetNeeded)
   .superRefine(aboutTarget);
 
 export default defineStage<LoaderOptions & { readonly skip_mismatched: boolean }>({
@@ -21,6 +22,5 @@ export default defineStage<LoaderOptions & { readonly skip_mismatched: boolean }
       strict: false,
       skipMismatched: call.options.skip_mismatched,
       fillByDefault: true,
-      needsTarget: true,
     }),
 });

@@ -21,7 +21,6 @@ export default defineStage<LoaderOptions>({
       strict: call.options.target !== undefined,
       skipMismatched: false,
       fillByDefault: false,
-      needsTarget: false,
       keepTrainingState: true,
       metadata: (header) => progressOf(header, call),
     }),

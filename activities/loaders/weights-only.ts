@@ -21,6 +21,5 @@ export default defineStage<LoaderOptions & { readonly strict: boolean }>({
       strict: call.options.strict,
       skipMismatched: false,
       fillByDefault: false,
-      needsTarget: false,
     }),
 });

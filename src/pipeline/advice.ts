@@ -15,6 +15,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
   no_tensors: 'Look at the source with `ckpt inspect`: nothing was published, and what was there before is as it was.',
   no_state_dict:
     'Name the key of the weights: `state_dict_key` of the source, `target_state_dict_key` for a target, `--state-dict-key` of `ckpt inspect`, `convert`, `diff` and `verify`. Where no key holds tensors, save `model.state_dict()`.',
+  target_required:
+    'Say with `target` of the loader which model the weights must fit: a checkpoint of it, or a JSON spec of its names and shapes. `loader.weights_only` without `strict` takes all of the source and needs none.',
   not_waiting: 'Look at the run with `ckpt status`.',
   not_heard:
     'Look whether the worker is up, and why it was not heard of: its log, `dmesg` for a process that was killed for lack of memory, the load of the machine. Give it more memory, or let it do less at once; the run can be started again.',

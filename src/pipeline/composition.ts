@@ -25,7 +25,6 @@ const FINDING_CODES = [
   'modifiers_only',
   'training_state_without_target',
   'no_target',
-  'target_required',
   'format_unlike_name',
   'training_state_not_written',
   'no_checksum',
@@ -141,22 +140,12 @@ export function adviseComposition(stages: readonly Pick<StageSpec, 'type'>[]): r
 function adviseTargets(stages: readonly StageSpec[]): readonly CompositionFinding[] {
   const without = stages.flatMap(({ type, target }, index) => (isLoader(type) && target === undefined ? [index] : []));
   const resumed = without.filter((index) => stages[index]!.type === 'loader.warm_start');
-  // Without one these fail, whatever the source holds.
-  const failing = without.filter((index) => {
+  // Those that need one are refused.
+  const others = without.filter((index) => {
     const { type, strict, fill } = stages[index]!;
-    return type === 'loader.transfer_learning' || (type !== 'loader.warm_start' && strict === true) || fill === 'target';
+    return !resumed.includes(index) && type !== 'loader.transfer_learning' && strict !== true && fill !== 'target';
   });
-  const others = without.filter((index) => !resumed.includes(index) && !failing.includes(index));
   return [
-    ...(failing.length === 0
-      ? []
-      : [
-          warning(
-            'target_required',
-            failing,
-            `${allNamed(stages, failing)} will fail: say with \`target\` which model the weights must fit.`,
-          ),
-        ]),
     ...(resumed.length === 0
       ? []
       : [

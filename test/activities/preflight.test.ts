@@ -68,3 +68,11 @@ test('a target that is missing is called so', async () => {
   expect(problems).toMatchObject([{ path: 'stages[0].target', transient: false, error: { type: 'CheckpointNotFoundError' } }]);
   expect(problems[0]!.error.message).toMatch(/^`target`: There is no file/);
 });
+
+test('a target that is not said is a fault of the document, with advice of its own', async () => {
+  const stages = [{ type: 'loader.weights_only', options: { strict: true } }];
+  const { problems } = await preflight(await loadCatalog(), servicesOf(join(folder, 'workspace')), { stages, workspace: null });
+  expect(problems).toMatchObject([
+    { path: 'stages[0].target', kind: 'config', error: { type: 'CheckpointConfigError', details: { reason: 'target_required' } } },
+  ]);
+});

@@ -224,7 +224,7 @@ describe('4. Configuration: legacy keys', () => {
     ['load_weights_only', 'load_weights_only: true', ['source.local', 'loader.weights_only']],
     [
       'load_weights_only and transfer_learning',
-      'load_weights_only: true, transfer_learning: true, target: x',
+      'load_weights_only: true, transfer_learning: true',
       ['source.local', 'loader.transfer_learning'],
     ],
     ['run_id', 'run_id: abc', ['source.local', 'loader.warm_start']],
@@ -235,7 +235,7 @@ describe('4. Configuration: legacy keys', () => {
       ['source.local', 'loader.warm_start', 'modifier.freezing'],
     ],
   ])('%s', async (_key, training, types) => {
-    const { stages } = await read(`${hardware}training: {${training}}\n`, { parameters: { checkpoint_path: '/x' } });
+    const { stages } = await read(`${hardware}training: {${training}}\n`, { parameters: { checkpoint_path: '/x', target: '/t' } });
     expect(stages.map(({ type }) => type)).toEqual(types);
   });
   test('transfer_learning alone does nothing', async () => {

@@ -125,13 +125,23 @@ describe('1. Run state and record', () => {
   });
   test.each<[string, readonly JsonObject[], readonly string[]]>([
     ['a loader needs checkpoint_data', [weightsOnly()], ['checkpoint_data']],
-    ['transfer_learning needs model, too', [transfer()], ['checkpoint_data', 'model']],
-    ['a strict load needs model', [weightsOnly({ strict: true })], ['checkpoint_data', 'model']],
+    ['transfer_learning, too', [transfer({ target: spec(AB) })], ['checkpoint_data']],
     ['a modifier needs model', [{ type: 'modifier.freezing', submodules_to_freeze: ['a'] }], ['model']],
   ])('every stage declares its needs: %s', async (_name, stages, missing) => {
     const error = await failure(through(null, ...stages));
     expect(error.code).toBe('CheckpointError');
     expect(error.details).toEqual({ stage: stages[0]!['type'], missing_fields: missing });
+  });
+  test.each<[string, JsonObject]>([
+    ['transfer_learning', transfer()],
+    ['a strict load', weightsOnly({ strict: true })],
+    ['the same of a cold start', { type: 'loader.cold_start', strict: true }],
+    ['filling from it', { type: 'loader.warm_start', fill: 'target' }],
+  ])('%s needs the model: without a target its options are wrong, before anything is run', async (_name, stage) => {
+    const error = await failure(through(headerOf(AB), stage));
+    expect(error.code).toBe('CheckpointConfigError');
+    expect(error.details).toEqual({ config_path: 'stages[0].target', reason: 'target_required' });
+    expect(error.message).toContain(`${String(stage['type'])}: option \`target\`: it is missing, and `);
   });
   test.each(['loader.weights_only', 'loader.cold_start'])(
     '%s with strict=false and no target selects the whole source state dict',

@@ -253,6 +253,8 @@ describe('what could never run is refused before anything does', () => {
     ],
     ['a dtype that is not there', 'loader.cold_start\n    target: {a: {shape: [4]}}', 'target.a.dtype', 3, 'is missing. Expected'],
     ['a negative size', 'loader.warm_start\n    target: {a: {shape: [-4], dtype: F32}}', 'target.a.shape', 3, 'the shape of "a"'],
+    ['a transfer to no model', 'loader.transfer_learning', 'target', 2, 'say which model the weights must fit'],
+    ['strictness about no model', 'loader.weights_only\n    strict: true', 'target', 2, '`strict: true` compares names with it'],
     ['a target of nothing', 'loader.transfer_learning\n    target: {}', 'target', 3, 'it names no tensor'],
     [
       'values out of names and shapes',

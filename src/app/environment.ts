@@ -132,6 +132,11 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   };
 }
 
+/** Variables of Temporal's own configuration that say this. Its SDK reads them itself, and does not say which of them was wrong. */
+export function temporalVariables(value: string, variables: Readonly<Record<string, string | undefined>> = process.env): readonly string[] {
+  return Object.keys(variables).filter((name) => name.startsWith('TEMPORAL_') && variables[name] === value);
+}
+
 /** The folder the command was typed in: npm changes it, and says in `INIT_CWD` what it was. Also where another variable is wrong. */
 export function callerFolder(variables: Readonly<Record<string, string | undefined>> = process.env): string {
   return (variables['npm_lifecycle_event'] === 'start' && variables['INIT_CWD']) || process.cwd();

@@ -4,8 +4,8 @@
  * 200 or 503, and JSON that says why. Nothing here tells of inputs or settings.
  */
 import { createServer, type Server } from 'node:http';
-import { CheckpointConfigError, textOf } from '../errors.ts';
-import { addressText, type Address } from './addresses.ts';
+import { textOf } from '../errors.ts';
+import { addressText, refusedAddress, type Address } from './addresses.ts';
 
 export interface QueueHealth {
   readonly task_queue: string;
@@ -75,11 +75,7 @@ function unready({ queues, server }: WorkerHealth): readonly string[] {
 
 function listen(server: Server, address: Address): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(
-        new CheckpointConfigError(`The health endpoint cannot listen on ${addressText(address)}: ${cause.message}.`, undefined, { cause }),
-      ),
-    );
+    server.once('error', (cause) => reject(refusedAddress('The health endpoint', address, '`--health-port` or CKPT_HEALTH_PORT', cause)));
     server.listen(address.port, address.host, () => resolve());
   });
 }

@@ -1,8 +1,7 @@
 /** The SDK's native part, once per process: its log, and where a port is given its metrics with ours among them. */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
-import { CheckpointConfigError, textOf } from '../errors.ts';
 import { BYTE_BUCKETS, METRICS } from '../pipeline/metrics.ts';
-import { addressText, type Address } from './addresses.ts';
+import { addressText, refusedAddress, type Address } from './addresses.ts';
 
 let installed: Runtime | null = null;
 
@@ -16,7 +15,7 @@ export function installRuntime({ metrics }: { readonly metrics?: Address | undef
     installed = Runtime.install({ shutdownSignals: [], logger, telemetryOptions });
   } catch (cause) {
     if (metrics === undefined) throw cause;
-    throw new CheckpointConfigError(`The metrics cannot be served on ${addressText(metrics)}: ${textOf(cause)}.`, undefined, { cause });
+    throw refusedAddress('The metrics endpoint', metrics, '`--metrics-port` or CKPT_METRICS_PORT', cause);
   }
 }
 

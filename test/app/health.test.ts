@@ -1,6 +1,7 @@
 /** What an orchestrator, or whoever else reaches the port, gets of a worker. */
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { refusedAddress } from '../../src/app/addresses.ts';
 import { serveHealth, type HealthServer } from '../../src/app/health.ts';
 
 let health: HealthServer;
@@ -20,6 +21,23 @@ function status(line: string): Promise<number> {
     socket.on('end', () => resolve(Number(/^HTTP\/1.1 (\d+)/.exec(text)?.[1])));
   });
 }
+
+test('a port that another program has: what to do is said', async () => {
+  const address = { host: '127.0.0.1', port: Number(health.address.split(':').at(-1)) };
+  await expect(serveHealth(address, async () => ({ queues: [], server: null }))).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    message: `The health endpoint cannot listen on ${health.address}: another program listens there, perhaps another worker. Name another port (\`--health-port\` or CKPT_HEALTH_PORT).`,
+  });
+});
+
+test.each([
+  ['Failed to start prometheus metrics exporter: Address already in use (os error 98)', 'another program listens there'],
+  ['Failed to start prometheus metrics exporter: Cannot assign requested address (os error 99)', 'this machine has no such address'],
+  ['listen EACCES: permission denied 127.0.0.1:80', 'Name one from 1024 on'],
+  ['something else', 'something else. Name another address (S).'],
+])('%s', (words, says) => {
+  expect(refusedAddress('It', { host: '127.0.0.1', port: 80 }, 'S', new Error(words)).message).toContain(says);
+});
 
 test.each([
   ['GET /healthz', 200],

@@ -3,7 +3,7 @@ import type { Connection, ConnectionOptions } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
-import { readEnvironment, type Environment } from '../environment.ts';
+import { readEnvironment, temporalVariables, type Environment } from '../environment.ts';
 import type { OpenConnection } from './connection.ts';
 import { acquireDevServer, answers, isKept, placesOf, runningServer, type DevServer } from './dev-server.ts';
 
@@ -144,10 +144,22 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
     const [what = ''] = textOf(cause).split('\n', 1);
     const { line, column } = cause as { readonly line?: unknown; readonly column?: unknown };
     const place = typeof line === 'number' && typeof column === 'number' ? ` at line ${line}, column ${column}` : '';
-    throw new CheckpointConfigError(
-      `Temporal's environment configuration cannot be used: ${what}${place}. Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.`,
-    );
+    throw new CheckpointConfigError(`Temporal's environment configuration cannot be used: ${what}${place}. ${configurationAdvice(cause)}`);
   }
+}
+
+/** Which variable to look at, as far as the SDK's error tells. */
+function configurationAdvice(cause: unknown): string {
+  const { path } = cause as { readonly path?: unknown };
+  if (typeof path === 'string') {
+    const variables = temporalVariables(path);
+    if (variables.length > 0) return `Check ${variables.join(' and ')}: it names that file.`;
+    return 'The profile of TEMPORAL_PROFILE (default: `default`) in TEMPORAL_CONFIG_FILE, or in the default file, names that file.';
+  }
+  const field = /both (\w+)_path and/.exec(textOf(cause))?.[1]?.toUpperCase();
+  if (field !== undefined)
+    return `Keep one of TEMPORAL_TLS_${field}_PATH and TEMPORAL_TLS_${field}_DATA, or of what the profile says of it.`;
+  return 'Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.';
 }
 
 async function connect(options: ConnectionOptions, address: string): Promise<OpenConnection> {

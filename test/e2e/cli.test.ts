@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { EXPECTED, FIXTURES, fixture } from '../support/project.ts';
+import { localUri } from '../../src/io/local/local-file.ts';
+import { EXPECTED, FIXTURES, fixture, PROJECT_ROOT } from '../support/project.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/app/cli/main.js', import.meta.url));
+const RANKS = join(PROJECT_ROOT, 'test', 'fixtures', 'readers', 'ranks');
 let folder: string;
 
 beforeAll(async () => {
@@ -144,6 +146,17 @@ describe('inspect', () => {
     expect(code).toBe(1);
     expect((JSON.parse(stdout) as { error: { type: string } }).error.type).toBe('CheckpointLoadError');
   });
+});
+
+test.each([
+  ['inspect', ['inspect']],
+  ['verify', ['verify']],
+  ['diff', ['diff', RANKS]],
+])('%s: a folder of slices that ranks wrote goes by the name of the folder', async (_, words) => {
+  const { code, stdout } = await ckpt(...words, RANKS, '--json');
+  expect(code).toBe(0);
+  const { uri, source } = JSON.parse(stdout) as { uri?: string; source?: string };
+  expect(uri ?? source).toBe(`${localUri(RANKS)}/`);
 });
 
 test('a value that is no YAML: one line says where', async () => {

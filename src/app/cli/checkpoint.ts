@@ -5,12 +5,15 @@ import { checkDescriptors } from '../../io/copy/check-descriptors.ts';
 import { digestTensors } from '../../io/digests/digest-tensors.ts';
 import { openSource } from '../../io/locations/open.ts';
 import { siblingsOf } from '../../io/locations/siblings.ts';
+import { askedFor } from '../../model/byte-source.ts';
 import type { Header, Tensor } from '../../model/header.ts';
 import { configuredStorage } from '../storage.ts';
 import { callerFolder } from './paths.ts';
 
 export interface Checkpoint {
   readonly uri: string;
+  /** What people name for it. */
+  readonly name: string;
   readonly size: number;
   readonly header: Header;
 }
@@ -26,7 +29,7 @@ export async function readCheckpoint(location: string, stateDictKey?: string): P
       siblingsOf(source.uri, (sibling) => openSource(sibling, storage)),
       { stateDictKey },
     );
-    return { uri: source.uri, size: source.size, header };
+    return { uri: source.uri, name: askedFor(source), size: source.size, header };
   } finally {
     await source.close();
   }

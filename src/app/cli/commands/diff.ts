@@ -31,8 +31,8 @@ export async function diff(source: string, target: string, options: DiffOptions)
     differing = alike.filter((_, index) => mine[index] !== other[index]).map(({ name }) => name);
   }
   const report = {
-    source: ours.uri,
-    target: theirs.uri,
+    source: ours.name,
+    target: theirs.name,
     equal: Object.values(compared).every(({ length }) => length === 0) && (differing?.length ?? 0) === 0,
     missing_keys: compared.missing,
     unexpected_keys: compared.unexpected,

@@ -48,7 +48,7 @@ interface Finding {
 }
 
 export async function verify(location: string, options: VerifyOptions): Promise<void> {
-  const { uri, size, header } = await readCheckpoint(location, options.stateDictKey);
+  const { uri, name: shown, size, header } = await readCheckpoint(location, options.stateDictKey);
   const beside = await manifestFor(uri, options.manifest);
   const { manifest } = beside;
   const state = manifest !== null ? 'compared' : beside.findings.length > 0 ? 'unreadable' : null;
@@ -74,7 +74,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
   const nested = withTensors(header);
   const bytes = tensors.reduce((sum, { tensor }) => sum + tensorBytes(tensor.dtype, tensor.shape), 0);
   const report = {
-    uri,
+    uri: shown,
     size,
     format: header.format,
     container: header.container,
@@ -93,7 +93,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
   else {
     const rows = findings.slice(0, MOST_ROWS).map(({ message }) => `  ${message}`);
     const lines = [
-      uri,
+      shown,
       `  ${formatText(header)}: ${formatCount(tensors.length, 'tensor')} read, ${formatBytes(bytes)}; ${state === null ? 'no manifest' : `manifest ${state}`}`,
       ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
       ...(unsupported.length > 0 ? [`  not looked into, without a dense form: ${unsupported.slice(0, 10).join(', ')}`] : []),

@@ -7,7 +7,7 @@
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
 import { checkUrl, isHttp } from '../src/io/http/url.ts';
 import { checkReadable, checkWritable } from '../src/io/locations/places.ts';
-import { siblingUri } from '../src/io/publish/destination.ts';
+import { destinationOf, siblingUri } from '../src/io/publish/destination.ts';
 import { isS3 } from '../src/io/s3/location.ts';
 import { isIndexName } from '../src/model/checkpoint-names.ts';
 import { formatBytes } from '../src/model/text.ts';
@@ -17,7 +17,7 @@ import { fittedProblems } from '../src/pipeline/payload.ts';
 import { isSink, isSource } from '../src/pipeline/stage-kinds.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { checkLocations } from './option-checks.ts';
-import { outputClashes, placeOf } from './output-clashes.ts';
+import { outputClashes, placeOf, readBefore } from './output-clashes.ts';
 import { ofTarget, TARGET } from './read-target.ts';
 import type { Services } from './services.ts';
 import type { StageDefinition } from './stage.ts';
@@ -82,6 +82,7 @@ export async function preflight(
         } else {
           const free = await checkWritable(uri, services.storage, reach);
           if (free !== null) rooms.push({ uri, free });
+          await checkUnlinked(stages, stage, services);
         }
       } catch (error) {
         const said = option === TARGET ? ofTarget(error) : error;
@@ -101,6 +102,17 @@ export async function preflight(
   // In the order of the document, whichever check was done first; the workspace last.
   problems.sort((a, b) => (a.stage ?? Infinity) - (b.stage ?? Infinity) || (a.path < b.path ? -1 : 1));
   return { problems: fittedProblems(problems.slice(0, MOST_PROBLEMS)), warnings, needs, queues };
+}
+
+/** Throws where links make a sink's place that of a source; the same place as it is spelt has been found before. */
+async function checkUnlinked(stages: PreflightInput['stages'], sink: number, { storage }: Services): Promise<void> {
+  const output = placeOf(stages[sink]!.options['uri']);
+  if (output === undefined) return;
+  const read = readBefore(stages, sink).filter((uri) => uri !== output);
+  await destinationOf(storage, output).checkApart(
+    output,
+    read.map((uri) => ({ uri })),
+  );
 }
 
 /** A stage's options that are places: a sink writes to its own, every other stage reads from them. */

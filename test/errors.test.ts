@@ -89,6 +89,9 @@ test('each code has advice, and a reason has its own', () => {
   expect(new Set(advice).size).toBe(ERROR_CODES.length);
   expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'weights_never_loaded' } })).toContain('loader');
   expect(suggestionFor({ type: 'CheckpointLoadError', message: '', details: { reason: 'unreadable' } })).toContain('chmod');
+  // There may be none, as in `ckpt convert`.
+  expect(suggestionFor({ type: 'CheckpointConfigError', message: '', details: {} })).not.toContain('the document');
+  expect(suggestionFor({ type: 'CheckpointConfigError', message: '', details: { reason: 'own_source' } })).toContain('another place');
   expect(suggestionFor({ type: 'CheckpointConfigError', message: '', details: { reason: 'target_required' } })).toContain('`target`');
   expect(suggestionFor({ type: 'CheckpointError', message: '', details: { missing_fields: ['model'] } })).toContain('before');
   const timeout = (timeoutType: string) => ({ type: 'CheckpointTimeoutError', message: '', details: { timeout_type: timeoutType } });

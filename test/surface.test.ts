@@ -118,10 +118,10 @@ function callOf(type: string): unknown {
 }
 
 test('the retry table', () => {
-  const usual = { attempts: 3, first: 1, backoff: 2, timeout: 300, heartbeat: 10 };
+  const usual = { attempts: 3, first: 1, backoff: 2, timeout: 300, heartbeat: 30 };
   expect(callOf('source.local')).toEqual(usual);
   expect(callOf('loader.weights_only')).toEqual({ ...usual, attempts: 5, timeout: 60 });
-  expect(callOf('sink.publish')).toEqual({ ...usual, timeout: 24 * 3600 });
+  expect(callOf('sink.publish')).toEqual({ ...usual, timeout: 24 * 3600, heartbeat: 10 });
   const final = [
     'CheckpointNotFoundError',
     'CheckpointLoadError',

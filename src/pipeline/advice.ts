@@ -17,6 +17,7 @@ const BY_REASON: Readonly<Record<string, string>> = {
     'Name the key of the weights: `state_dict_key` of the source, `target_state_dict_key` for a target, `--state-dict-key` of `ckpt inspect`, `convert`, `diff` and `verify`. Where no key holds tensors, save `model.state_dict()`.',
   target_required:
     'Say with `target` of the loader which model the weights must fit: a checkpoint of it, or a JSON spec of its names and shapes. `loader.weights_only` without `strict` takes all of the source and needs none.',
+  own_source: 'Publish to another place: `uri` of sink.publish, the second argument of `ckpt convert`.',
   not_waiting: 'Look at the run with `ckpt status`.',
   not_heard:
     'Look whether the worker is up, and why it was not heard of: its log, `dmesg` for a process that was killed for lack of memory, the load of the machine. Give it more memory, or let it do less at once; the run can be started again.',
@@ -31,7 +32,7 @@ const BY_CODE: Readonly<Record<ErrorCode, string>> = {
   CheckpointIncompatibleError:
     'Compare source and target with `ckpt diff`; let names fit with `strip_prefix` and `add_prefix` of the loader, or `loader.transfer_learning` take what fits.',
   CheckpointValidationError: 'The content breaks the rule that the message names: `ckpt inspect` shows what is in the file.',
-  CheckpointConfigError: 'Correct the document: `ckpt validate` checks it, `ckpt stages` lists stages and options.',
+  CheckpointConfigError: 'Correct what the message names: `ckpt validate` checks a document, `ckpt stages` lists stages and options.',
   CheckpointSourceError: 'Check the storage, the network and the credentials of the worker; then run it again.',
   CheckpointTimeoutError: 'Is a worker up (`ckpt worker`)? Otherwise give the stage a larger `timeout`.',
 };

@@ -1,11 +1,14 @@
 /** What an earlier stage will publish is not missing, however it is spelt where it is read. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { loadCatalog } from '../../activities/catalog.ts';
+import { outputClashes } from '../../activities/output-clashes.ts';
 import { preflight } from '../../activities/preflight.ts';
+import type { JsonObject } from '../../src/errors.ts';
+import type { PlainStage } from '../../src/pipeline/contract.ts';
 import { servicesOf } from '../support/temporal.ts';
 
 let folder: string;
@@ -75,4 +78,47 @@ test('a target that is not said is a fault of the document, with advice of its o
   expect(problems).toMatchObject([
     { path: 'stages[0].target', kind: 'config', error: { type: 'CheckpointConfigError', details: { reason: 'target_required' } } },
   ]);
+});
+
+describe('an output in the place of a source', () => {
+  const found = async (stages: readonly PlainStage[]) =>
+    (await preflight(await loadCatalog(), servicesOf(join(folder, 'workspace')), { stages, workspace: null })).problems;
+  const source = (path: string): PlainStage => ({ type: 'source.local', options: { path } });
+  const object = (url: string): PlainStage => ({ type: 'source.s3', options: { url } });
+  const loader: PlainStage = { type: 'loader.weights_only', options: {} };
+  const sink = (uri: string, more: JsonObject = {}): PlainStage => ({ type: 'sink.publish', options: { uri, format: 'pytorch', ...more } });
+  const refused = { error: { type: 'CheckpointConfigError', details: { reason: 'own_source' } } };
+
+  test('is refused however it is spelt, before anything is read', async () => {
+    const path = join(folder, 'x.ckpt');
+    await writeFile(path, '');
+    for (const uri of [path, href(path), `${folder}/./sub/../x.ckpt`])
+      expect(await found([source(path), loader, sink(uri)])).toMatchObject([{ path: 'stages[2].uri', kind: 'config', ...refused }]);
+    const s3 = outputClashes([object('s3://bucket/x.ckpt?versionId=7'), loader, sink('s3://bucket/x.ckpt')]);
+    expect(s3).toMatchObject([{ stage: 2, error: { details: { reason: 'own_source', config_path: 'stages[2].uri' } } }]);
+  });
+
+  test('is refused where links make it the same', async () => {
+    const path = join(folder, 'x.ckpt');
+    await mkdir(join(folder, 'a'));
+    await writeFile(path, '');
+    await symlink(path, join(folder, 'soft.ckpt'));
+    await link(path, join(folder, 'hard.ckpt'));
+    await symlink(folder, join(folder, 'a/up'));
+    for (const name of ['soft.ckpt', 'hard.ckpt', 'a/up/x.ckpt'])
+      expect(await found([source(path), loader, sink(join(folder, name))])).toMatchObject([
+        { path: 'stages[2].uri', kind: 'place', ...refused },
+      ]);
+    expect(await found([source(join(folder, 'soft.ckpt')), loader, sink(path)])).toMatchObject([{ path: 'stages[2].uri', ...refused }]);
+  });
+
+  test('is one of each source that it is published from, and of no other', async () => {
+    const [x, y] = [join(folder, 'x.ckpt'), join(folder, 'y.ckpt')];
+    for (const path of [x, y]) await writeFile(path, '');
+    expect(await found([source(x), loader, source(y), loader, sink(x)])).toMatchObject([{ path: 'stages[4].uri', ...refused }]);
+    expect(await found([source(x), source(y), loader, sink(x)])).toEqual([]);
+    expect(await found([source(x), loader, sink(y)])).toEqual([]);
+    // Of shards the stage alone knows the names.
+    expect(await found([source(x), loader, sink(x, { format: 'safetensors', shard_size: '5GB' })])).toEqual([]);
+  });
 });

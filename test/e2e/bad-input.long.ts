@@ -3,7 +3,7 @@
  * left behind.
  */
 import { randomUUID } from 'node:crypto';
-import { copyFile, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -134,9 +134,21 @@ const FILES: readonly Case[] = [
     source: 'model.pt',
     target: 'model.pt',
     prepare: (home) => copyFile(fixture('good/state_dict.pt'), join(home, 'model.pt')),
-    code: 1,
+    code: 2,
     type: 'CheckpointConfigError',
     says: ['model.pt', 'is the source itself'],
+  },
+  {
+    name: 'destination that is a link to the source',
+    source: 'model.pt',
+    target: 'link.pt',
+    prepare: async (home) => {
+      await copyFile(fixture('good/state_dict.pt'), join(home, 'model.pt'));
+      await symlink('model.pt', join(home, 'link.pt'));
+    },
+    code: 1,
+    type: 'CheckpointConfigError',
+    says: ['link.pt', 'is the source itself'],
   },
   {
     name: 'destination that is a folder',

@@ -78,7 +78,7 @@ export interface PublishFile {
 export interface Destination {
   publish(file: PublishFile): Promise<PublishedFile>;
   /** Throws `CheckpointConfigError` where a file would take the place of one of these, which are read. */
-  checkApart(uri: string, sources: readonly PinnedFile[]): Promise<void>;
+  checkApart(uri: string, sources: readonly Pick<PinnedFile, 'uri'>[]): Promise<void>;
   /** Throws where there is no room for several files that are published one after the other; those that this stage has finished need none. */
   checkRoom(outputs: readonly Sized[], token: string, content: string): Promise<void>;
   /** Removes what attempts of a stage left of an output that is not complete. */

@@ -21,6 +21,7 @@ import { checkReplaceable, localPath } from '../local/local-file.ts';
 import { keepsProgress } from '../attempt-end.ts';
 import { openOutput } from './output-file.ts';
 import { existsError, type Overwrite } from './overwrite.ts';
+import { ownSource } from './own-source.ts';
 import { discardPartials, finishedAs, leavePartials, noteMade, partialsFolder, partialsIn, recordFinished } from './partials.ts';
 import { checkRoom, noRoom } from './room.ts';
 
@@ -168,7 +169,7 @@ function takenOver(partial: string): CheckpointError {
 }
 
 /** Throws where a file cannot take that path, or would take the place of one that is read. */
-export async function checkDestination(path: string, sources: readonly PinnedFile[]): Promise<void> {
+export async function checkDestination(path: string, sources: readonly Pick<PinnedFile, 'uri'>[]): Promise<void> {
   await checkReplaceable(path);
   const there = await stat(path).catch(() => null);
   if (there === null) return;
@@ -177,7 +178,7 @@ export async function checkDestination(path: string, sources: readonly PinnedFil
     if (!uri.startsWith('file:')) continue;
     const source = await realpath(localPath(uri)).catch(() => null);
     const same = source === real || (source !== null && (await sameFile(source, there)));
-    if (same) throw new CheckpointConfigError(`${path} is the source itself: publishing over it would destroy it. Choose another \`uri\`.`);
+    if (same) throw ownSource(path);
   }
 }
 

@@ -3,8 +3,9 @@
  *
  * What we write bears a mark: which stage of which run wrote it, and what. A later attempt knows its own work by it.
  */
-import { CheckpointConfigError, CheckpointSourceError, type CheckpointError } from '../../errors.ts';
+import { CheckpointSourceError, type CheckpointError } from '../../errors.ts';
 import type { PinnedFile } from '../../model/byte-source.ts';
+import { ownSource } from '../publish/own-source.ts';
 import { existsError, type Overwrite } from '../publish/overwrite.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
@@ -37,10 +38,9 @@ export function isOf({ mark }: S3Head, token: string): boolean {
 }
 
 /** Throws where an output would take the place of a file that is read. */
-export function checkApart(uri: string, sources: readonly PinnedFile[]): void {
+export function checkApart(uri: string, sources: readonly Pick<PinnedFile, 'uri'>[]): void {
   const target = s3Uri(parseS3(uri));
-  if (sources.some((file) => isS3(file.uri) && s3Uri(parseS3(file.uri)) === target))
-    throw new CheckpointConfigError(`${uri} is the source itself: publishing over it would destroy it. Choose another \`uri\`.`);
+  if (sources.some((file) => isS3(file.uri) && s3Uri(parseS3(file.uri)) === target)) throw ownSource(uri);
 }
 
 export function conditionFor({ overwrite, token, uri }: Written, there: S3Head | null): WriteCondition {

@@ -141,6 +141,12 @@ describe('the place of an error', () => {
       7,
     ],
     ['a setting beside Anemoi’s pipeline', 'checkpoint_pipeline:\n  stages: []\nmax_retries: no\n', 3, 1],
+    [
+      'an output over its own source',
+      'stages:\n  - {type: local, path: a.ckpt}\n  - type: warm_start\n  - type: publish\n    uri: b/../a.ckpt\n',
+      5,
+      5,
+    ],
     ['both forms of a type', 'stages:\n  - type: s3\n    _target_: x\n', 2, 5],
   ])('%s', async (_name, text, line, column) => {
     const error = await read(text).then(

@@ -16,11 +16,15 @@ import { nonTensorText, otherContent } from '../../../transform/left-out.ts';
 import { configuredStorage } from '../../storage.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
+import { hanging, indented, widthOf } from '../wrap.ts';
 
 /** Rows of the tensor table before it is cut; `--json` has all. */
 const MOST_ROWS = 40;
 /** Bytes of a name there; --json has the whole. */
 const MOST_NAME = 120;
+/** Characters of the column of names, and of what stands beside a name. */
+const NAMES = 80;
+const BESIDE = 46;
 
 interface InspectOptions extends OutputOptions {
   readonly stateDictKey?: string;
@@ -54,7 +58,7 @@ export async function inspect(uri: string, options: InspectOptions): Promise<voi
     );
     const report = reportOn(header, { uri: askedFor(source), size, identity: source.identity, requests });
     if (options.json === true) printJson(report);
-    else print(table(report, header));
+    else print(inspectText(report, header, widthOf(process.stdout)));
   } finally {
     await source.close();
   }
@@ -62,7 +66,10 @@ export async function inspect(uri: string, options: InspectOptions): Promise<voi
 
 type Report = ReturnType<typeof reportOn>;
 
-function reportOn(header: Header, source: { uri: string; size: number; identity: string; requests: { count: number; bytes: number } }) {
+export function reportOn(
+  header: Header,
+  source: { uri: string; size: number; identity: string; requests: { count: number; bytes: number } },
+) {
   return {
     uri: source.uri,
     size: source.size,
@@ -124,32 +131,43 @@ function trainingState(header: Header): { readonly hyper_parameters?: Json; read
   };
 }
 
-function table(report: Report, header: Header): readonly string[] {
+/** Lines within so many columns, but for locations and names, which stay whole. */
+export function inspectText(report: Report, header: Header, columns: number): readonly string[] {
   const { training } = report;
-  const width = Math.min(80, Math.max(6, ...report.tensors.slice(0, MOST_ROWS).map(({ name }) => name.length)));
-  const rows = report.tensors.slice(0, MOST_ROWS).map(({ name, dtype, shape, bytes, ...other }) => {
+  const longest = Math.max(6, ...report.tensors.slice(0, MOST_ROWS).map(({ name }) => name.length));
+  const width = Math.min(NAMES, longest, Math.max(6, columns - BESIDE));
+  const said = (text: string): readonly string[] => hanging(text, 2, columns).split('\n');
+  const rows = report.tensors.slice(0, MOST_ROWS).flatMap(({ name, dtype, shape, bytes, ...other }) => {
     const what =
       dtype === null
-        ? `no plain form: ${other.unsupported}`
+        ? indented(`no plain form: ${other.unsupported}`, width + 4, columns).trimStart()
         : `${dtype.padEnd(8)}  ${`[${shape.join(', ')}]`.padEnd(18)}  ${formatBytes(bytes)}`;
-    return `  ${short(name).padEnd(width)}  ${what}`;
+    const lines =
+      name.length > width && columns !== Infinity
+        ? `  ${short(name)}\n${' '.repeat(width + 4)}${what}`
+        : `  ${short(name).padEnd(width)}  ${what}`;
+    return lines.split('\n');
   });
-  const more = report.tensors.length - rows.length;
+  const more = report.tensors.length - MOST_ROWS;
   const unknown = header.globals.filter(({ verdict }) => verdict !== 'safe').map(({ module, name }) => `${module}.${name}`);
   return [
     report.uri,
-    `  ${formatText(report)}, ${formatBytes(report.size)}; ${formatCount(report.tensors.length, 'tensor')}, ${formatBytes(report.tensors.reduce((sum, t) => sum + t.bytes, 0))}`,
-    `  epoch ${countText(header, 'epoch')}, global step ${countText(header, 'global_step')}, optimizer ${yes(training.has_optimizer)}, scheduler ${yes(training.has_scheduler)}`,
-    ...(report.other_content.length > 0 ? [`  beside the weights: ${report.other_content.join(', ')}`] : []),
-    ...leftOut(header),
+    ...said(
+      `${formatText(report)}, ${formatBytes(report.size)}; ${formatCount(report.tensors.length, 'tensor')}, ${formatBytes(report.tensors.reduce((sum, t) => sum + t.bytes, 0))}`,
+    ),
+    ...said(
+      `epoch ${countText(header, 'epoch')}, global step ${countText(header, 'global_step')}, optimizer ${yes(training.has_optimizer)}, scheduler ${yes(training.has_scheduler)}`,
+    ),
+    ...(report.other_content.length > 0 ? said(`beside the weights: ${report.other_content.join(', ')}`) : []),
+    ...leftOut(header).flatMap(said),
     '',
     ...rows,
     ...(more > 0 ? [`  … and ${more} more (--json has all)`] : []),
     '',
-    ...totals('by dtype', report.tensors, (t) => t.dtype ?? 'unsupported'),
-    ...totals('by module', report.tensors, (t) => t.name.split('.')[0] ?? ''),
-    ...(unknown.length > 0 ? ['', `  unknown classes, kept as data: ${[...new Set(unknown)].join(', ')}`] : []),
-    ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
+    ...said(totals('by dtype', report.tensors, (t) => t.dtype ?? 'unsupported')),
+    ...said(totals('by module', report.tensors, (t) => t.name.split('.')[0] ?? '')),
+    ...(unknown.length > 0 ? ['', ...said(`unknown classes, kept as data: ${[...new Set(unknown)].join(', ')}`)] : []),
+    ...header.findings.flatMap(({ code, message }) => said(`${code}: ${message}`)),
     '',
     `  read ${formatBytes(report.requests.bytes)} in ${formatCount(report.requests.count, 'request')}`,
   ];
@@ -166,10 +184,10 @@ function leftOut({ nonTensors }: Header): readonly string[] {
     .sort((a, b) => (b.tensors ?? 0) - (a.tensors ?? 0))
     .slice(0, 5)
     .map(nonTensorText);
-  return [`  no tensors, and left out: ${told.join(', ')}${nonTensors.length > told.length ? ' …' : ''}`];
+  return [`no tensors, and left out: ${told.join(', ')}${nonTensors.length > told.length ? ' …' : ''}`];
 }
 
-function totals(title: string, tensors: Report['tensors'], group: (tensor: Report['tensors'][number]) => string): readonly string[] {
+function totals(title: string, tensors: Report['tensors'], group: (tensor: Report['tensors'][number]) => string): string {
   const sums = new Map<string, { count: number; bytes: number }>();
   for (const tensor of tensors) {
     const sum = sums.get(group(tensor)) ?? { count: 0, bytes: 0 };
@@ -177,7 +195,7 @@ function totals(title: string, tensors: Report['tensors'], group: (tensor: Repor
   }
   const shown = [...sums].sort((a, b) => b[1].bytes - a[1].bytes).slice(0, 12);
   const more = sums.size > shown.length ? ' …' : '';
-  return [`  ${title}: ${shown.map(([name, { count, bytes }]) => `${short(name)} ${formatBytes(bytes)} (${count})`).join(', ')}${more}`];
+  return `${title}: ${shown.map(([name, { count, bytes }]) => `${short(name)} ${formatBytes(bytes)} (${count})`).join(', ')}${more}`;
 }
 
 /** A name may be as long as a file. */

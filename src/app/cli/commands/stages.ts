@@ -4,9 +4,9 @@ import { loadCatalog } from '../../../../activities/catalog.ts';
 import { aliasesOf } from '../../../pipeline/anemoi/names.ts';
 import { paintFor, type Paint } from '../colors.ts';
 import { printJson, printPainted, type OutputOptions } from '../output.ts';
-import { indented, widthOf } from '../wrap.ts';
+import { beside, indented, widthOf } from '../wrap.ts';
 
-interface Entry {
+export interface Entry {
   readonly type: string;
   readonly description: string;
   readonly aliases: readonly string[];
@@ -30,7 +30,7 @@ export async function stages(options: OutputOptions & { readonly plugins?: reado
   printPainted(catalog.map((stage) => stageText(stage as Entry, paint, width)).join('\n\n'));
 }
 
-function stageText({ type, description, aliases, classes, options }: Entry, paint: Paint, width: number): string {
+export function stageText({ type, description, aliases, classes, options }: Entry, paint: Paint, width: number): string {
   const properties = Object.entries(options.properties ?? {});
   const column = Math.max(0, ...properties.map(([name]) => name.length));
   return [
@@ -41,7 +41,7 @@ function stageText({ type, description, aliases, classes, options }: Entry, pain
       const { description: text = '', default: fallback } = option as { readonly description?: string; readonly default?: unknown };
       const more =
         options.required?.includes(name) === true ? ' (required)' : fallback === undefined ? '' : ` (default ${JSON.stringify(fallback)})`;
-      return `    ${name.padEnd(column)}  ${indented(`${text}${more}`, column + 6, width).trimStart()}`;
+      return beside(`    ${name.padEnd(column)}  `, `${text}${more}`, width);
     }),
   ].join('\n');
 }

@@ -27,6 +27,15 @@ export function formatExpected(location: string): Format | undefined {
   return Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined;
 }
 
+/** The extension of a name that says something, and nothing of what is written here: `.onnx`; undefined of any other. */
+export function foreignExtension(location: string): string | undefined {
+  if (formatExpected(location) !== undefined) return undefined;
+  return /[^/\\]\.[a-z][a-z0-9]*$/i.exec(location)?.[0].slice(1);
+}
+
+/** Those of names that say what to write. */
+export const EXTENSIONS_WRITTEN = Object.keys(EXTENSIONS).map((extension) => `.${extension}`);
+
 /** What to write under a name, where nobody says it. */
 export function formatNamed(location: string): Format {
   return formatExpected(location) ?? 'safetensors';

@@ -5,7 +5,7 @@
  * what `ckpt validate` prints. Workflow-safe.
  */
 import type { JsonObject } from '../errors.ts';
-import { formatExpected } from '../model/header.ts';
+import { foreignExtension, formatExpected } from '../model/header.ts';
 import type { StageSpec } from './contract.ts';
 import { isLoader } from './stage-kinds.ts';
 
@@ -165,10 +165,17 @@ function adviseTargets(stages: readonly StageSpec[]): readonly CompositionFindin
 export function adviseOutputs(stages: readonly StageSpec[]): readonly CompositionFinding[] {
   const types = stages.map(({ type }) => type);
   const outputs = stages.flatMap(({ type, uri, format, training_state: state }, index) =>
-    type === 'sink.publish' && typeof uri === 'string' ? [{ index, uri, format: format ?? 'safetensors', isAsked: state !== false }] : [],
+    type === 'sink.publish' && typeof uri === 'string'
+      ? [{ index, uri, format: format ?? 'safetensors', isSaid: format !== undefined, isAsked: state !== false }]
+      : [],
   );
-  const misnamed = outputs.flatMap(({ index, uri, format }) => {
+  const misnamed = outputs.flatMap(({ index, uri, format, isSaid }) => {
     const expected = formatExpected(uri);
+    const foreign = foreignExtension(uri);
+    if (foreign !== undefined && !isSaid) {
+      const text = `${named(types, index)} writes safetensors under a name with \`${foreign}\`: say \`format: safetensors\` if that is meant, or take a name with \`.safetensors\`.`;
+      return [warning('format_unlike_name', [index], text)];
+    }
     // A name of torch's goes with whatever torch reads.
     if (expected === undefined || expected === format || (expected === 'pytorch' && format !== 'safetensors')) return [];
     const name = uri.slice(uri.lastIndexOf('/') + 1);

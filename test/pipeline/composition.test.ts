@@ -62,6 +62,9 @@ describe('outputs', () => {
     ['a.bin', { format: 'state_dict' }, false],
     ['a.safetensors', {}, false],
     ['v1.5/model', {}, false],
+    ['a.onnx', {}, true],
+    ['a.onnx', { format: 'safetensors' }, false],
+    ['${item.key}', {}, false],
   ])('%s with %j: another format than its name says? %s', (uri, options, isFound) => {
     expect(codes(weights, publish(uri, options))).toEqual(isFound ? ['format_unlike_name [1]'] : []);
   });

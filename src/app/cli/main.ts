@@ -46,7 +46,7 @@ program
   .addOption(
     new Option(
       '--format <format>',
-      'default: by the name of <out>: .ckpt lightning; .pt, .pth pytorch; .bin state_dict; else safetensors',
+      'default: by the name of <out>: .ckpt lightning; .pt, .pth pytorch; .bin state_dict; .safetensors or no extension safetensors',
     ).choices([...FORMATS]),
   )
   .option('--weights-only', 'leave training state out, also where the format keeps it by default (lightning)')

@@ -1,7 +1,8 @@
 /** `ckpt convert`: source, loader and sink in one line; what runs is the pipeline that they would be in a document. */
 import { CheckpointConfigError } from '../../../errors.ts';
-import { formatNamed, type Format } from '../../../model/header.ts';
+import { EXTENSIONS_WRITTEN, foreignExtension, formatNamed, type Format } from '../../../model/header.ts';
 import { schemeOf } from '../../../model/scheme.ts';
+import { didYouMean } from '../../../model/suggestions.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { checkInput } from '../document.ts';
 import { callerFolder } from '../paths.ts';
@@ -21,7 +22,12 @@ export async function convert(from: string, to: string, options: ConvertOptions)
 }
 
 /** The pipeline document that the line stands for. */
-function documentOf(from: string, to: string, options: ConvertOptions): PipelineInput {
+export function documentOf(from: string, to: string, options: ConvertOptions): PipelineInput {
+  const foreign = options.format === undefined ? foreignExtension(to) : undefined;
+  if (foreign !== undefined)
+    throw new CheckpointConfigError(
+      `${to}: nothing that is written here has a name with \`${foreign}\`.${didYouMean(foreign, EXTENSIONS_WRITTEN)} Take a name with one of ${EXTENSIONS_WRITTEN.join(', ')}, or say what to write all the same: \`--format\`.`,
+    );
   const format = options.format ?? (isBare(to, options) ? 'state_dict' : formatNamed(to));
   if (options.weightsOnly === true && options.trainingState === true)
     throw new CheckpointConfigError('`--weights-only` and `--training-state` exclude each other.');

@@ -50,7 +50,7 @@ async function modulesAt(place: string): Promise<readonly string[]> {
   return names.map((name) => join(place, name));
 }
 
-/** Undefined where the folder is no package, or one that names no module. */
+/** Undefined where the folder is not a package, or one that names no module. */
 async function mainOf(folder: string): Promise<string | undefined> {
   const file = join(folder, 'package.json');
   const text = await readFile(file, 'utf8').catch(() => undefined);
@@ -69,7 +69,7 @@ function manifestOf(text: string, file: string): { readonly exports?: unknown; r
     const manifest: unknown = JSON.parse(text);
     return typeof manifest === 'object' && manifest !== null ? manifest : {};
   } catch (cause) {
-    throw new CheckpointConfigError(`${file} is no JSON.`, undefined, { cause });
+    throw new CheckpointConfigError(`${file} is not JSON.`, undefined, { cause });
   }
 }
 

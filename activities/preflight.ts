@@ -95,7 +95,7 @@ export async function preflight(
     .catch((error: unknown) => problems.push(problemOf(error, { path: 'workspace', stage: null, kind: 'place' })));
   await Promise.all([...checks, probe]);
   signal?.throwIfAborted();
-  // What will be published may be smaller than the source, so little room is no error yet; the sink knows its size.
+  // What will be published may be smaller than the source, so little room is not an error yet; the sink knows its size.
   const largest = Math.max(0, ...sizes);
   for (const { uri, free } of rooms)
     if (free < largest) warnings.push(`${uri}: ${formatBytes(free)} are free there; the source has ${formatBytes(largest)}.`);

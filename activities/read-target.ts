@@ -97,7 +97,7 @@ async function specIn(source: ByteSource): Promise<Target | undefined> {
   try {
     value = parseBounded(text, SPEC_LIMITS);
   } catch (cause) {
-    const what = cause instanceof RangeError ? 'is too much JSON' : 'is no JSON';
+    const what = cause instanceof RangeError ? 'is too much JSON' : 'is not JSON';
     throw new CheckpointLoadError(`${source.uri} begins like a JSON spec but ${what}: ${(cause as Error).message}.`, source.uri, { cause });
   }
   if (typeof value === 'object' && value !== null && 'weight_map' in value) return undefined;
@@ -113,6 +113,6 @@ function refuseTwins(text: string, uri: string): void {
     json.object((name) => (name === '__metadata__' ? json.skip() : json.object(() => json.skip())));
   } catch (cause) {
     const why = (cause as Error).message;
-    throw new CheckpointValidationError(`${uri} is no target spec: ${why}. Write each name once.`, [why], { cause });
+    throw new CheckpointValidationError(`${uri} is not a target spec: ${why}. Write each name once.`, [why], { cause });
   }
 }

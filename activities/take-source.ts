@@ -25,7 +25,7 @@ export const expectedChecksum = z
   .refine((text) => checksumOf(text) !== undefined, {
     error: `expected 64 hexadecimal digits of a SHA-256, or another algorithm before them, such as \`sha512:\` (${CHECKSUM_ALGORITHMS.join(', ')})`,
   })
-  // What is no checksum was refused above.
+  // What is not a checksum was refused above.
   .transform((text) => checksumOf(text)!)
   .describe('SHA-256 of the whole file, or `algorithm:digest`; a file that has another fails before it is parsed')
   .optional();
@@ -35,7 +35,7 @@ export const stateDictKey = z
   .string()
   .max(PATH_MAX)
   .describe(
-    'key of the weights where it is none of state_dict, model_state_dict and model: `params_ema`, or `app.model` for a dict in a dict; empty: the top level itself, without what is no tensor there',
+    'key of the weights where it is none of state_dict, model_state_dict and model: `params_ema`, or `app.model` for a dict in a dict; empty: the top level itself, without what is not a tensor there',
   )
   .optional();
 

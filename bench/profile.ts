@@ -20,7 +20,7 @@ interface CpuProfile {
 const MOST_LINES = 20;
 /** URLs of our own code begin so. */
 const OURS = `${pathToFileURL(join(PROJECT_ROOT, 'dist')).href}/`;
-/** V8's names for what is no work of the program. */
+/** V8's names for what is not work of the program. */
 const IDLE = new Set(['(idle)', '(root)']);
 
 /** For each `.cpuprofile` of a folder: milliseconds on and off the processor, and the functions with the most time of their own. */

@@ -3,7 +3,7 @@
  * or `command`), and on stderr which one was taken and why the ones before it were not.
  *
  * In this order: the server at S3_TEST_ENDPOINT; `versitygw` on the PATH or in our cache; versitygw built from its Go module; moto's
- * server on the PATH or from a virtual environment in our cache. A fake in Node is no choice: the ones seen lack If-Match, ListParts
+ * server on the PATH or from a virtual environment in our cache. A fake in Node is not a choice: the ones seen lack If-Match, ListParts
  * and UploadPartCopy. Building takes minutes, once; a lock keeps test files that start together from building it twice.
  */
 import { spawnSync } from 'node:child_process';

@@ -49,7 +49,7 @@ export default defineStage({
         entry: { type: 'cast', num_casts: recast.casts.length, casts: recast.casts },
         metadata: briefList('casts', 'num_casts', recast.casts),
         warnings: recast.warnings,
-        summary: `${formatCount(recast.casts.length, 'tensor')} to convert${recast.left === 0 ? '' : `, ${formatNumber(recast.left)} are no floats and stay`}`,
+        summary: `${formatCount(recast.casts.length, 'tensor')} to convert${recast.left === 0 ? '' : `, ${formatNumber(recast.left)} are not floats and stay`}`,
       };
     }),
 });

@@ -20,7 +20,7 @@ const options = z
       .max(1000)
       .default('')
       .describe("put in front of every path where the model's names begin with it (`model.model.` for Anemoi's old settings)"),
-    strict: z.boolean().default(false).describe('fail on a path that is no module instead of warning'),
+    strict: z.boolean().default(false).describe('fail on a path that is not a module instead of warning'),
     validate_gradients: z.boolean().default(true).describe('check that no parameter under a frozen path is left out'),
   })
   .superRefine(refusedBy(submodulesOf));

@@ -115,7 +115,7 @@ class PickleWriter {
   }
 
   #integer(value: number): void {
-    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer; wrap it in float()`);
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not an integer; wrap it in float()`);
     this.#room(10);
     if (value >= 0 && value < 0x100) this.#byte(OP.binint1, value);
     else if (value >= 0 && value < 0x10000) this.#byte(OP.binint2, value & 0xff, value >> 8);

@@ -1,6 +1,6 @@
 /**
  * A header of 100 000 tensors through every stage, without modifiers and with those that look at every name: each stage's time by
- * the server's clock, all of them together, and with the run's report, which is no stage; peak RSS.
+ * the server's clock, all of them together, and with the run's report, which is not a stage; peak RSS.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -8,7 +8,7 @@ const options = z.strictObject({
 
 export default defineStage({
   type: 'modifier.drop_buffers',
-  description: 'Leave out tensors that are no floats, and those whose names fit a glob',
+  description: 'Leave out tensors that are not floats, and those whose names fit a glob',
   options,
   run: (call) =>
     modifyPlan(call, (plan, _target, configPath) => {

@@ -35,7 +35,7 @@ export async function serveHealth(
       response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
       response.end(request.method === 'HEAD' ? undefined : `${JSON.stringify(body)}\n`);
     };
-    // As it came: what is no URL is a path that is not there.
+    // As it came: what is not a URL is a path that is not there.
     const [path] = (request.url ?? '/').split('?', 1);
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, { error: 'GET and HEAD only' });
     if (path !== '/healthz' && path !== '/readyz') return answer(404, { error: 'there are /healthz and /readyz' });

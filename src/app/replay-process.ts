@@ -25,7 +25,7 @@ try {
   for await (const { name, history } of historiesInBundle(path)) {
     await tell({ kind: 'began', history: name });
     if (!beginsAsHistory(history))
-      throw new CheckpointLoadError(`${name} in ${path} is no history of a workflow, which begins with the event of its start.`, path);
+      throw new CheckpointLoadError(`${name} in ${path} is not a history of a workflow, which begins with the event of its start.`, path);
     await tell({ kind: 'replayed', history: name, events: history.events.length, difference: await differenceOf(history, name) });
   }
   await tell({ kind: 'done' });

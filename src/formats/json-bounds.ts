@@ -2,7 +2,7 @@
  * What a foreign JSON text would make, counted before `JSON.parse` makes it: three bytes (`[],`) become fifty of memory, and a
  * deflated text a thousand times its file.
  *
- * Invariant: one pass without recursion or memory; what is no JSON may be counted wrongly, never without end.
+ * Invariant: one pass without recursion or memory; what is not JSON may be counted wrongly, never without end.
  */
 import { endOfText, parseJson } from './json-break.ts';
 
@@ -22,7 +22,7 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x
 
 export type JsonLimits = { readonly [name in keyof typeof JSON_LIMITS]: number };
 
-/** Parses JSON within the limits; throws `RangeError` that says why it is not to be parsed, `SyntaxError` that says where it is no JSON. */
+/** Parses JSON within the limits; throws `RangeError` that says why it is not to be parsed, `SyntaxError` that says where it is not JSON. */
 export function parseBounded(text: string, limits: JsonLimits = JSON_LIMITS): unknown {
   const beyond = beyondJsonLimits(text, limits);
   if (beyond !== undefined) throw new RangeError(beyond);

@@ -6,7 +6,7 @@
 
 const BACKSLASH = 0x5c;
 const WHITE = /[ \t\n\r]*/y;
-/** A value that is no text, list or object. */
+/** A value that is not text, list or object. */
 const WORD = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 /** What may not stand in a text as it is, and what begins with a backslash. */
 // oxlint-disable-next-line no-control-regex -- control characters are what is sought
@@ -22,9 +22,9 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** What is wrong with a text that is no JSON, at a place of whatever words. */
+/** What is wrong with a text that is not JSON, at a place of whatever words. */
 export function breakText(text: string, place: string): string {
-  return jsonBreak(text) === text.length ? 'its JSON ends too early' : `what stands ${place} is no JSON`;
+  return jsonBreak(text) === text.length ? 'its JSON ends too early' : `what stands ${place} is not JSON`;
 }
 
 /** Offset of the first character that no JSON has there, the text's length where it ends too early; undefined of JSON. */

@@ -51,7 +51,7 @@ export interface ReadOptions {
 /**
  * Reads a header; `openSibling` opens the other files of a checkpoint that has several.
  *
- * Throws `CheckpointLoadError` for what is no readable checkpoint, `CheckpointValidationError` for what is unsafe or has no state dict,
+ * Throws `CheckpointLoadError` for what is not a readable checkpoint, `CheckpointValidationError` for what is unsafe or has no state dict,
  * `CheckpointConfigError` for a key where there can be none.
  */
 export async function readHeader(source: ByteSource, openSibling?: OpenSibling, { stateDictKey }: ReadOptions = {}): Promise<Header> {
@@ -107,7 +107,7 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling, stat
   if (start[8] === 0x7b || (alike === undefined && source.uri.endsWith('.safetensors'))) return readSafetensors(source);
   await refuseDangerousPickle(source);
   const says = alike?.says ?? (isText(start) ? 'it is a text file' : `its first bytes are ${start.subarray(0, 8).toString('hex')}`);
-  throw new CheckpointLoadError(`${source.uri} is no checkpoint: ${says}. Expected a torch zip archive or safetensors.`, source.uri, {
+  throw new CheckpointLoadError(`${source.uri} is not a checkpoint: ${says}. Expected a torch zip archive or safetensors.`, source.uri, {
     details: { first_bytes: start.subarray(0, 16).toString('hex') },
   });
 }

@@ -82,16 +82,16 @@ function failedItem(line: string, place: string): BatchItem | null {
   const bad = (what: string): CheckpointConfigError =>
     new CheckpointConfigError(`${place}: ${what}. Expected a line of a batch's results, as its batch has written it.`, field);
   const row = jsonOf(line, place, field);
-  if (!isMapping(row)) throw bad('it is no object');
+  if (!isMapping(row)) throw bad('it is not an object');
   const { item: key, uri, columns, status, destination_of: other } = row as { readonly [name in keyof Outcome]?: unknown };
   if (status === 'completed' || status === 'unchanged') return null;
   if (status !== 'failed' && status !== 'cancelled' && status !== 'not_started')
     throw bad('its `status` is none of completed, unchanged, failed, cancelled, not_started');
-  if (typeof key !== 'string' || key === '') throw bad('its `item` is no name');
-  if (!isMapping(columns)) throw bad('its `columns` are no object');
+  if (typeof key !== 'string' || key === '') throw bad('its `item` is not a name');
+  if (!isMapping(columns)) throw bad('its `columns` are not a object');
   // The other one is perhaps not among those that failed.
   if (other !== undefined && (typeof other !== 'string' || other.length > MOST_ITEM))
-    throw bad('its `destination_of` is no name of an item');
+    throw bad('its `destination_of` is not a name of an item');
   const item = itemOf({ ...columns, uri, key }, place);
   refuseCredentials(item, place, field);
   return other === undefined ? item : { ...item, destination_of: other };
@@ -107,7 +107,7 @@ async function* files(
     throw new CheckpointNotFoundError(`There is no folder ${root}.`, root, { cause });
   });
   if (!found.isDirectory())
-    throw new CheckpointConfigError(`${root} is no folder. A list of files is a \`manifest\`, or a list.`, 'items.uri');
+    throw new CheckpointConfigError(`${root} is not a folder. A list of files is a \`manifest\`, or a list.`, 'items.uri');
   yield* filesIn(root, { reaches: foldersOf(globs), fits, signal });
 }
 
@@ -246,7 +246,7 @@ async function* csvRows(source: ByteSource, manifest: string): AsyncGenerator<Ro
     const column =
       typeof error['column'] === 'string' && /_(OPENING|CLOSING)_QUOTE$/.test(error.code) ? `, column \`${error['column']}\`` : '';
     throw new CheckpointConfigError(
-      `${manifest}, line ${String(error['lines'])}${column}: ${CSV_FAULTS[error.code.replace(/^CSV_/, '')] ?? 'this is no CSV'}.`,
+      `${manifest}, line ${String(error['lines'])}${column}: ${CSV_FAULTS[error.code.replace(/^CSV_/, '')] ?? 'this is not a CSV'}.`,
       'items.manifest',
     );
   }

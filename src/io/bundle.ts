@@ -29,13 +29,13 @@ export async function packBundle(entries: Readonly<Record<string, string>>, crea
 }
 
 /**
- * The histories in a bundle, parsed, in the order of the runs; `CheckpointLoadError` where there is none, or one is no JSON.
+ * The histories in a bundle, parsed, in the order of the runs; `CheckpointLoadError` where there is none, or one is not JSON.
  *
  * One at a time, as each may be large.
  */
 export async function* historiesInBundle(path: string): AsyncGenerator<{ readonly name: string; readonly history: unknown }> {
   const zip = await JSZip.loadAsync(await bytesOf(path)).catch((cause: Error) => {
-    throw new CheckpointLoadError(`${path} is no bundle: not a zip archive, or a damaged one. Make it with \`ckpt bundle\`.`, path, {
+    throw new CheckpointLoadError(`${path} is not a bundle: not a zip archive, or a damaged one. Make it with \`ckpt bundle\`.`, path, {
       cause,
     });
   });
@@ -72,7 +72,7 @@ async function bytesOf(path: string): Promise<Uint8Array> {
   });
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) throw new CheckpointLoadError(`${path} is no file.`, path);
+    if (!stats.isFile()) throw new CheckpointLoadError(`${path} is not a file.`, path);
     if (stats.size > MOST_BYTES)
       throw new CheckpointLoadError(`${path} has ${stats.size} bytes; a bundle has at most ${MOST_BYTES}.`, path);
     return await handle.readFile();

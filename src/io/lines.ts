@@ -9,7 +9,7 @@ const LINE_MOST = 2 ** 20;
 /** The byte that ends a line, and is a part of no other character. */
 const LINE_END = 10;
 
-/** The file's bytes, block by block. Throws `CheckpointConfigError` with the place of the first that is no UTF-8. */
+/** The file's bytes, block by block. Throws `CheckpointConfigError` with the place of the first that is not UTF-8. */
 export async function* blocksOf(source: ByteSource): AsyncGenerator<Uint8Array> {
   let held = Buffer.alloc(0);
   let number = 1;
@@ -58,7 +58,7 @@ function notUtf8(uri: string, bytes: Buffer, begin: { readonly number: number; r
   const line = begin.number + linesIn(bytes.subarray(0, at));
   const hex = bytes[at]!.toString(16).padStart(2, '0');
   return new CheckpointConfigError(
-    `${uri}, line ${line}: the byte 0x${hex} at ${begin.offset + at} is no UTF-8. Save the file in that encoding.`,
+    `${uri}, line ${line}: the byte 0x${hex} at ${begin.offset + at} is not UTF-8. Save the file in that encoding.`,
   );
 }
 

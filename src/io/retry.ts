@@ -23,7 +23,7 @@ export interface RetryPolicy {
 
 export const RETRY: RetryPolicy = { tries: 6, pauseMs: 250, longestMs: 20_000, stallMs: 30_000, leastRate: 256 * 1024 };
 
-/** Calls `attempt` until it gives a result, throws what is no retryable `StoreFault`, or the tries are used up. */
+/** Calls `attempt` until it gives a result, throws what is not a retryable `StoreFault`, or the tries are used up. */
 export async function retrying<T>(
   policy: RetryPolicy,
   signal: AbortSignal | undefined,

@@ -11,7 +11,7 @@ type Float4 = 'F4' | 'F4_X2';
 /** Elements of this name for each of the other. */
 const RATIO = { F4: 2, F4_X2: 1 / 2 } as const;
 
-/** A four-bit tensor under the name that `dtype` is of them; as it is where it has no such form, or either is no four-bit float. */
+/** A four-bit tensor under the name that `dtype` is of them; as it is where it has no such form, or either is not a four-bit float. */
 export function float4As(tensor: Tensor, dtype: Dtype): Tensor {
   if (dtype !== 'F4' && dtype !== 'F4_X2') return tensor;
   const { shape, offset, stride } = tensor;
@@ -31,7 +31,7 @@ export function withFloat4As(plan: Plan, dtype: Float4): Plan {
   const renamed = (all: readonly PlannedTensor[]): readonly PlannedTensor[] =>
     all.map((tensor) => {
       const origin = float4As(tensor.origin, dtype);
-      // What has been given another rank is no plain copy of its origin.
+      // What has been given another rank is not a plain copy of its origin.
       return origin === tensor.origin || tensor.shape.length !== origin.shape.length
         ? tensor
         : { ...tensor, dtype: origin.dtype, shape: origin.shape, origin };

@@ -43,7 +43,7 @@ export function formatNamed(location: string): Format {
 
 export type Container = 'zip' | 'legacy' | 'torchscript' | 'safetensors' | 'sharded' | 'distributed';
 
-/** A value of the state dict that is no tensor. */
+/** A value of the state dict that is not a tensor. */
 export interface NonTensor {
   readonly name: string;
   /** `a dict`, `an object of …`. */
@@ -188,7 +188,7 @@ export interface Header {
   readonly tensors: readonly Tensor[];
   /** The state dict. */
   readonly weights: readonly Weight[];
-  /** Entries of the state dict that are no tensors: name and what they are. */
+  /** Entries of the state dict that are not tensors: name and what they are. */
   readonly nonTensors: readonly NonTensor[];
   /** Key under which the state dict lies, or the keys on the way to it with dots between them; null: it is the root. */
   readonly stateDictKey: string | null;

@@ -19,11 +19,11 @@ export function nearNames(wanted: string, names: readonly string[], most = 3): r
 function contains(name: string, needle: string): boolean {
   const last = name.slice(name.lastIndexOf('.') + 1);
   if (needle.length < LEAST_CONTAINED) return false;
-  // A dotted path begins with each of its parents: those are no hints.
+  // A dotted path begins with each of its parents: those are not hints.
   return name.includes(needle) || (last.length >= LEAST_CONTAINED && !needle.includes('.') && needle.includes(last));
 }
 
-/** ` Did you mean a, b?`, or nothing, as for what is no text. */
+/** ` Did you mean a, b?`, or nothing, as for what is not text. */
 export function didYouMean(wanted: unknown, names: readonly string[]): string {
   if (typeof wanted !== 'string') return '';
   const near = nearNames(wanted, names);

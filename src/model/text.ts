@@ -74,7 +74,7 @@ export function escapeMarkdown(text: string): string {
 
 /** As much of a text as fits into so many bytes of UTF-8, from its start or its end; never half a character. */
 export function within(text: string, bytes: number, side: 'start' | 'end' = 'start'): string {
-  // Half a pair of surrogates is no character, and would be another one on the way.
+  // Half a pair of surrogates is not a character, and would be another one on the way.
   const points = Array.from(text, (point) => (/^[\ud800-\udfff]$/.test(point) ? '\ufffd' : point));
   if (side === 'end') points.reverse();
   let room = bytes;

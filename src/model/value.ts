@@ -38,7 +38,7 @@ export type ValueNode =
     }
   /** Index into the header's `tensors`. */
   | { readonly kind: 'tensor'; readonly tensor: number }
-  /** Index into the header's `storages`: a bare storage that is no tensor's. */
+  /** Index into the header's `storages`: a bare storage that is not a tensor's. */
   | { readonly kind: 'storage'; readonly storage: number }
   /** A class or function as a value: named, never imported. */
   | ({ readonly kind: 'global' } & GlobalName)

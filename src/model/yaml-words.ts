@@ -85,5 +85,5 @@ function layoutWords(at: number, text: string): YamlWords | undefined {
   if (!isFirst) return said('There is more after the end of a value: put the whole of it into quotes, or begin a new line.');
   return /:(\s|$)/.test(rest) || /^-(\s|$)/.test(rest)
     ? said(INDENTATION)
-    : said('This is no `key: value`, and nothing that could be one is around it: is a `:` missing, or the indentation wrong?');
+    : said('This is not a `key: value`, and nothing that could be one is around it: is a `:` missing, or the indentation wrong?');
 }

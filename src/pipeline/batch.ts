@@ -188,7 +188,7 @@ export interface BatchResult {
   readonly results: string | null;
   /** URI, where one was asked for. */
   readonly report?: string;
-  /** Why there is none: that is no failure of the batch. */
+  /** Why there is none: that is not a failure of the batch. */
   readonly report_error?: string;
   readonly failures: readonly Failure[];
   readonly failures_by_code: Readonly<Record<string, number>>;

@@ -8,7 +8,7 @@ const MOST_ID_BYTES = 1000;
  * and, where it is a batch, for the keys of its items.
  */
 const MOST_NAME_BYTES = 500;
-/** Ends of lines and other control characters; lone surrogates, which are no text. In JSON Schema, too: a name is all but these. */
+/** Ends of lines and other control characters; lone surrogates, which are not text. In JSON Schema, too: a name is all but these. */
 const NOT_IN_NAMES = String.raw`\u0000-\u001f\u007f-\u009f\u2028\u2029`;
 const NO_NAME = new RegExp(`[${NOT_IN_NAMES}\\p{Surrogate}]`, 'u');
 

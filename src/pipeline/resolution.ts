@@ -8,7 +8,7 @@ import { checkStage } from './document.ts';
 /** Deeper options are none of ours. */
 const DEEPEST = 20;
 
-/** Throws `CheckpointConfigError` for an unknown action, or options that are no plain JSON. */
+/** Throws `CheckpointConfigError` for an unknown action, or options that are not plain JSON. */
 export function checkResolution(given: unknown): Resolution {
   if (!isPlainMapping(given))
     throw new CheckpointConfigError(`An answer is a mapping such as {"action": "retry"}; got ${JSON.stringify(given)}.`);

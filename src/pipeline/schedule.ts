@@ -32,7 +32,7 @@ export interface Timing {
   readonly jitter?: string | number;
   /** Default `skip`. */
   readonly overlap?: Overlap;
-  /** Starts that were missed while the server was away are made up for if they are no older; default a year. */
+  /** Starts that were missed while the server was away are made up for if they are not older; default a year. */
   readonly catch_up?: string | number;
 }
 

@@ -13,7 +13,7 @@ export interface CastRule {
 export interface Recast {
   readonly plan: Plan;
   readonly casts: readonly JsonObject[];
-  /** Matched tensors that are no floats (indices, masks, counters): they keep their dtype. */
+  /** Matched tensors that are not floats (indices, masks, counters): they keep their dtype. */
   readonly left: number;
   readonly warnings: readonly string[];
 }

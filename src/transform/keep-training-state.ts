@@ -27,7 +27,7 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
   const texts = kept.filter(([key]) => typeof tree.nodes[key] === 'string');
   const unnamed: readonly LeftOut[] = kept
     .filter(([key]) => typeof tree.nodes[key] !== 'string')
-    .map(([key]) => ({ what: keyLabel(tree.nodes, key), reason: 'its key is no text' }));
+    .map(([key]) => ({ what: keyLabel(tree.nodes, key), reason: 'its key is not text' }));
   const deeper = contentBeside(header)
     .slice(1)
     .flatMap((names) => names.map((what): LeftOut => ({ what, reason: 'it lies beside the weights, not at the top level' })));

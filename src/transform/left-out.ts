@@ -20,12 +20,12 @@ export function noDenseForm(tensors: readonly LeftOut[]): CheckpointIncompatible
   );
 }
 
-/** Values of the state dict that are no tensors and hold some. */
+/** Values of the state dict that are not tensors and hold some. */
 export function withTensors({ nonTensors }: Header): readonly (NonTensor & { readonly tensors: number })[] {
   return nonTensors.flatMap((each) => (each.tensors === undefined ? [] : [{ ...each, tensors: each.tensors }]));
 }
 
-/** Of a value that is no tensor: its name, what it is, and how many tensors go with it. */
+/** Of a value that is not a tensor: its name, what it is, and how many tensors go with it. */
 export function nonTensorText({ name, is, tensors }: NonTensor): string {
   return `${name} (${is}${tensors === undefined ? '' : ` with ${formatCount(tensors, 'tensor')}`})`;
 }

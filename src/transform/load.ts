@@ -279,7 +279,7 @@ function withTarget(
     );
   }
   const judged: Target = { ...target, tensors: target.tensors.filter(({ name }) => !isRefreshed(name) && !nonTensors.has(name)) };
-  // A name whose value is no tensor in the source is neither missing nor a fit: it is skipped as `not_a_tensor`.
+  // A name whose value is not a tensor in the source is neither missing nor a fit: it is skipped as `not_a_tensor`.
   const strictTarget = rules.strict ? { ...target, tensors: target.tensors.filter(({ name }) => !isRefreshed(name)) } : judged;
   const match: Match = matchTarget(source, strictTarget, rules);
   // Storages of the target follow the source's own; only where something is taken from it, so that else it is not even opened.

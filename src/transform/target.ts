@@ -12,7 +12,7 @@ const MAX_DIMENSIONS = 64;
 /** More tensors than any known model has, by an order of magnitude. */
 const MAX_TENSORS = 2_000_000;
 
-/** The state dict of a checkpoint as a target; training state and non-tensors are no part of it. */
+/** The state dict of a checkpoint as a target; training state and non-tensors are not part of it. */
 export function targetOfHeader(header: Header, uri: string): Target {
   const marked = header.weights.some(({ tensor }) => header.tensors[tensor]!.parameter === true);
   const tensors = header.weights.map(({ name, tensor }): TargetTensor => {
@@ -33,20 +33,21 @@ export function targetOfSpec(spec: unknown, where: { readonly uri: string } | { 
   const place = 'uri' in where ? where.uri : where.configPath;
   const bad = (what: string, at = ''): Error =>
     'uri' in where
-      ? new CheckpointValidationError(`${place} is no target spec: ${ended(what)} Expected {"name": {"shape": [2, 3], "dtype": "F32"}}.`, [
-          what,
-        ])
+      ? new CheckpointValidationError(
+          `${place} is not a target spec: ${ended(what)} Expected {"name": {"shape": [2, 3], "dtype": "F32"}}.`,
+          [what],
+        )
       : new CheckpointConfigError(`The target spec: ${ended(what)} Expected {name: {shape: [2, 3], dtype: F32}}.`, `${place}${at}`);
-  if (typeof spec !== 'object' || spec === null || Array.isArray(spec)) throw bad('it is no mapping of names');
+  if (typeof spec !== 'object' || spec === null || Array.isArray(spec)) throw bad('it is not a mapping of names');
   const entries = Object.entries(spec).filter(([name]) => name !== '__metadata__');
   if (entries.length === 0) throw bad('it names no tensor');
   if (entries.length > MAX_TENSORS) throw bad(`it names ${entries.length} tensors; the limit is ${MAX_TENSORS}`);
   const tensors = entries.map(([name, value]: [string, unknown]): TargetTensor => {
     const shown = JSON.stringify(name.slice(0, 200));
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(`${shown} is no {shape, dtype}`, `.${name}`);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(`${shown} is not a {shape, dtype}`, `.${name}`);
     const { shape, dtype, buffer } = value as { shape?: unknown; dtype?: unknown; buffer?: unknown };
     if (!Array.isArray(shape) || shape.length > MAX_DIMENSIONS || !shape.every(isSize))
-      throw bad(`the shape of ${shown} is no list of at most ${MAX_DIMENSIONS} sizes`, `.${name}.shape`);
+      throw bad(`the shape of ${shown} is not a list of at most ${MAX_DIMENSIONS} sizes`, `.${name}.shape`);
     if (!Number.isSafeInteger(elementCount(shape) * 16)) throw bad(`the shape of ${shown} is beyond any memory`, `.${name}.shape`);
     const known = typeof dtype === 'string' ? dtypeNamed(dtype) : undefined;
     if (known === undefined)

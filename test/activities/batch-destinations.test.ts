@@ -73,7 +73,7 @@ test('cancelled while it looks through them for the second time, it ends', async
 test.each([
   ['another spelling of the place', ['file:///out/a%20b', '/out/a b'], 1],
   ['one of two outputs', ['/out/one', '/out/two'], 1],
-  ['a place that is no output', ['ftp://out/one', 'ftp://out/one'], 0],
+  ['a place that is not an output', ['ftp://out/one', 'ftp://out/one'], 0],
 ])('%s', async (_, places, clashes) => {
   const items = places.map((place, index) => ({ uri: `/in/${index}`, place }));
   const outputs = places[0] === '/out/one' ? ['${item.uri}.out', '/out/same'] : ['${item.place}'];

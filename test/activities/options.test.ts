@@ -15,9 +15,12 @@ beforeAll(async () => {
 const parsed = (type: string, options: JsonObject): unknown => parseOptions(catalog.get(type)!, options, 0);
 const publish = (shardSize: string | number): unknown => parsed('sink.publish', { uri: '/x.safetensors', shard_size: shardSize });
 
-test.each([0, -1, 1.5, '0', '00', '0B', '0 B', '0.0GB', '0MiB', '1.5', '0.4B', '1.5B', 'lots', ''])('shard_size %j is no size', (size) => {
-  expect(() => publish(size)).toThrow('`shard_size`: expected a size such as 5GB or 512MiB.');
-});
+test.each([0, -1, 1.5, '0', '00', '0B', '0 B', '0.0GB', '0MiB', '1.5', '0.4B', '1.5B', 'lots', ''])(
+  'shard_size %j is not a size',
+  (size) => {
+    expect(() => publish(size)).toThrow('`shard_size`: expected a size such as 5GB or 512MiB.');
+  },
+);
 test.each([1, 5_000_000, '1', '100', '200B', '0.5GB', '5GB', '5gb', '1.5 GiB', '512MiB', '10TB'])('shard_size %j is one', (size) => {
   expect(publish(size)).toMatchObject({ shard_size: size });
 });

@@ -65,7 +65,7 @@ const publish = { type: 'sink.publish', uri: '/data/out.safetensors' };
 
 test.each([
   ['no stages', {}],
-  ['stages that are no list', { stages: {} }],
+  ['stages that are not a list', { stages: {} }],
   ['an unknown key', { stages: [], max_retry: 3 }],
   ['an unknown stage type', { stages: [{ type: 'source.lcoal' }] }],
   ['an unknown option', { stages: [{ ...publish, url: 'x' }] }],

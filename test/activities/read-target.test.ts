@@ -32,7 +32,7 @@ test('a spec is taken by its names', async () => {
 });
 
 test.each([
-  ['no JSON', '{nope', 'CheckpointLoadError', 'begins like a JSON spec but is no JSON'],
+  ['no JSON', '{nope', 'CheckpointLoadError', 'begins like a JSON spec but is not JSON'],
   [
     'values without end',
     `{"a":[${'{},'.repeat(2_500_000)}{}]}`,

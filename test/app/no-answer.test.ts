@@ -27,7 +27,7 @@ test.each([
   expect(isUnanswered(failed(code, details))).toBe(false);
 });
 
-test('what is no answer of gRPC at all is something else', () => {
+test('what is not an answer of gRPC at all is something else', () => {
   expect(isUnanswered(new Error('Call cancelled'))).toBe(false);
   expect(isUnanswered(undefined)).toBe(false);
 });

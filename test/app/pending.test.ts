@@ -27,7 +27,7 @@ test.each([
     'bytes of a codec',
     described({ heartbeatDetails: { payloads: [{ metadata: { encoding: Buffer.from('own/codec') }, data: Buffer.of(1) }] } }),
   ],
-])('%s is no transfer', (_name, run) => {
+])('%s is not a transfer', (_name, run) => {
   expect(transferOf(run)).toBeNull();
 });
 

@@ -159,7 +159,7 @@ test.each([
   expect(uri ?? source).toBe(`${localUri(RANKS)}/`);
 });
 
-test('a value that is no YAML: one line says where', async () => {
+test('a value that is not YAML: one line says where', async () => {
   const { code, stderr } = await ckpt('resolve', 'x', '--retry', '--set', 'path=[1');
   expect(code).toBe(2);
   expect(stderr).toMatch(/^CheckpointConfigError: `--set path`: Flow sequence .* column \d+\. Put quotes/);
@@ -170,7 +170,7 @@ test('an unknown command exits 2', async () => {
   expect((await ckpt('frobnicate')).code).toBe(2);
 });
 
-test('a reader that leaves early (`| head`) is no error', async () => {
+test('a reader that leaves early (`| head`) is not an error', async () => {
   const child = spawn(process.execPath, [MAIN, 'stages'], { stdio: ['ignore', 'pipe', 'pipe'] });
   child.stdout.destroy();
   let stderr = '';

@@ -55,7 +55,7 @@ describe('convert', () => {
     expect((await json<{ equal: boolean }>('diff', fixture(LIGHTNING), args[0]!, '--values')).report.equal).toBe(true);
   });
 
-  test('what stands on the command line is no reference, however it looks', async () => {
+  test('what stands on the command line is not a reference, however it looks', async () => {
     const [source, target] = ['${X}.pt', '$${HOME}-${param.x}.safetensors'];
     await copyFile(fixture('good/state_dict.pt'), join(folder, source));
     const { code, stderr } = await ckpt('convert', '--worker', '--no-report', source, target);

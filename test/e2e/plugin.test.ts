@@ -116,7 +116,7 @@ test.each<[string, object]>([
   expect((await loadPlugins([await packageOf(name, manifest)])).map(({ type }) => type)).toEqual(['modifier.packed']);
 });
 
-describe('what is no plug-in is refused with its place', () => {
+describe('what is not a plug-in is refused with its place', () => {
   test.each<[string, string, string]>([
     ['no default export', 'export const x = 1;', 'exports no stage'],
     ['a type of no kind', `export default { type: 'other.x', ${sound} };`, 'expected such as'],

@@ -225,7 +225,7 @@ test(
 );
 
 test.each([
-  ['no zip', async () => Buffer.from('hello'), /is no bundle/],
+  ['no zip', async () => Buffer.from('hello'), /is not a bundle/],
   ['no history', () => zipped({ 'a.json': '{}' }), /holds no history\.json/],
   ['no JSON', () => zipped({ 'history.json': 'hello' }), /cannot be read/],
   // Compressed a thousandfold: 300 MiB of blanks in 300 KiB.

@@ -51,7 +51,7 @@ test.each<[string, Readonly<Record<string, string>>, readonly string[], string]>
   ['and those without runs', { TEMPORAL_NAMESPACE: 'nope' }, ['setup'], 'namespace create -n nope`'],
   ['a workspace in no bucket', { CKPT_WORKSPACE: 's3://' }, ['worker'], 'The workspace s3:// cannot be used'],
   ['a workspace over HTTP', { CKPT_WORKSPACE: 'http://x' }, ['worker'], 'Set CKPT_WORKSPACE'],
-  ['a workspace that is no folder', { CKPT_WORKSPACE: fixture('good/lightning_trained.ckpt') }, ['worker'], 'Set CKPT_WORKSPACE'],
+  ['a workspace that is not a folder', { CKPT_WORKSPACE: fixture('good/lightning_trained.ckpt') }, ['worker'], 'Set CKPT_WORKSPACE'],
   ['no transfers where one worker does all', { TEMPORAL_ADDRESS: '' }, ['worker', '--transfers', '0'], 'each worker does all of it'],
   ['and no activities', { TEMPORAL_ADDRESS: '', CKPT_ACTIVITIES: '0' }, ['dev'], '`--activities 0` leaves that work'],
   ['a relative fence', { CKPT_ALLOWED_ROOTS: 'data' }, ['worker'], 'The allowed folder `data` is relative'],

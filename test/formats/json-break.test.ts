@@ -26,7 +26,7 @@ test.each([
 ])('%j breaks at %i', (text, at) => expect(jsonBreak(text)).toBe(at));
 
 test('the error says where, and nothing of what stands there', () => {
-  expect(() => parseJson('{"uri": hunter2}')).toThrow(new SyntaxError('what stands at character 8 is no JSON'));
+  expect(() => parseJson('{"uri": hunter2}')).toThrow(new SyntaxError('what stands at character 8 is not JSON'));
   expect(() => parseJson('{"uri": "hunter2')).toThrow(new SyntaxError('its JSON ends too early'));
   expect(parseJson('{"a": [1]}')).toEqual({ a: [1] });
 });

@@ -184,7 +184,7 @@ describe('refused for what they are', () => {
     ['G5: an object that never gets its state', 'ctorch\nTensor\n)\x81.', CORRUPT],
     ['G5: SETITEM on a tensor', tensor().replace('Rs.', 'RNNss.'), CORRUPT],
     ['P1: an absent memo entry', 'h\x07.', CORRUPT],
-    ['P1: a memo entry that is no number', 'gabc\n.', CORRUPT],
+    ['P1: a memo entry that is not a number', 'gabc\n.', CORRUPT],
     ['P2: a computed operand', '\x80\x04c_codecs\nencode\nX\x02\x00\x00\x00os\x85RX\x06\x00\x00\x00system\x93.', CORRUPT],
     ['P3: EXT1', '\x82\x01.', UNSAFE],
     ['P3: EXT2', '\x83\x01\x00.', UNSAFE],
@@ -195,7 +195,7 @@ describe('refused for what they are', () => {
     ['P6: an unhashable key', '}]Ns.', CORRUPT],
     ['P6: an unhashable item of a set that a call makes', 'cbuiltins\nset\n]]a\x85R.', CORRUPT],
     ['P6: an unhashable key of a dict that a call makes', 'ccollections\nOrderedDict\n]]N\x86a\x85R.', CORRUPT],
-    ['P6: a keyword that is no text', 'cmine\nThing\n)}NNs\x92.', CORRUPT],
+    ['P6: a keyword that is not text', 'cmine\nThing\n)}NNs\x92.', CORRUPT],
     ['P6: a number with a zero in front', 'L01\n.', CORRUPT],
     ['P6: a number beyond all floats', 'F1e400\n.', CORRUPT],
     ['P6: a second PROTO', '\x80\x02\x80\x04N.', UNSAFE],
@@ -230,10 +230,10 @@ describe('G5: allowed functions with hostile arguments', () => {
     ['fewer strides than sizes', { stride: 'K\x01\x85' }],
     ['a wider storage type than the bytes', { type: 'DoubleStorage' }],
     ['more elements than the bytes', { numel: 'K\x63' }],
-    ['a size that is no number', { size: 'U\x012U\x012\x86' }],
+    ['a size that is not a number', { size: 'U\x012U\x012\x86' }],
     ['a storage type that is none', { type: 'device' }],
     ['a gradient for whole numbers', { type: 'IntStorage', grad: '\x88' }],
-    ['a gradient that is no bool', { grad: 'K\x01' }],
+    ['a gradient that is not a bool', { grad: 'K\x01' }],
   ];
   test.each(cases)('%s', async (_, lie) => {
     const { code, verdict } = await judged(torch(tensor(lie)));
@@ -252,7 +252,7 @@ describe('G5: states of tensors', () => {
     ['a tensor beyond its storage', `ctorch\nFloatTensor\n)\x81(${storage}K\x01K\x04\x85K\x01\x85tb`, CORRUPT],
     ['a tensor without a storage', 'ctorch\nFloatTensor\n)\x81', UNSAFE],
     ['a state that is none', `${parameter}}b`, CORRUPT],
-    ['a flag that is no bool', `${parameter}(K\x01\x89${hooks}tb`, CORRUPT],
+    ['a flag that is not a bool', `${parameter}(K\x01\x89${hooks}tb`, CORRUPT],
     ['hooks', `${parameter}(\x88\x89}NNstb`, CORRUPT],
   ];
   test.each(cases)('%s', async (_, value, code) => {
@@ -343,7 +343,7 @@ describe('containers', () => {
       expect(files[0]).toMatchObject({ verdict: 'corrupt', findings: [{ code: 'unread_pickle', member: 'a/9999.pkl' }] });
     });
 
-    test('members that are no pickles by their names', async () => {
+    test('members that are not pickles by their names', async () => {
       const unread = (await findingsOf([good, storage, ...several(5, 'bin', 60 * 2 ** 20)])).filter(({ code }) => code === 'unread_member');
       expect(unread.map(({ member }) => member)).toEqual(['a/3.bin', 'a/4.bin']);
     });

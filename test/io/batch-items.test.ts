@@ -48,7 +48,7 @@ test('a folder: in order of names, hidden files and links to folders left out', 
   expect(found[3]!.uri).toBe(pathToFileURL(join(folder, 'c d', 'é.bin')).href);
   expect((await listed({ uri: folder, glob: ['b/*', '*.txt'] })).map(({ key }) => key)).toEqual(['b/10.ckpt', 'b/2.ckpt', 'notes.txt']);
   await expect(listed({ uri: join(folder, 'none') })).rejects.toThrow('There is no folder');
-  await expect(listed({ uri: join(folder, 'a.pt') })).rejects.toThrow('is no folder');
+  await expect(listed({ uri: join(folder, 'a.pt') })).rejects.toThrow('is not a folder');
 });
 
 test('a link to a file that is not there is an item, whose run says so', async () => {
@@ -146,7 +146,7 @@ describe('manifests', () => {
     },
   );
 
-  test.each(['csv', 'jsonl'])('what is no UTF-8 is refused with its place, and not replaced: %s', async (kind) => {
+  test.each(['csv', 'jsonl'])('what is not UTF-8 is refused with its place, and not replaced: %s', async (kind) => {
     const row = (name: string): string => (kind === 'csv' ? `${name}\n` : `{"uri":"${name}"}\n`);
     const head = kind === 'csv' ? 'uri\n' : '';
     const path = join(folder, `latin.${kind}`);
@@ -165,7 +165,7 @@ describe('manifests', () => {
       const number = rows.length + (kind === 'csv' ? 2 : 1);
       await expect(listed({ manifest: path })).rejects.toMatchObject({
         code: 'CheckpointConfigError',
-        message: expect.stringContaining(`latin.${kind}, line ${number}: the byte 0x${hex} at ${before.length + broken} is no UTF-8.`),
+        message: expect.stringContaining(`latin.${kind}, line ${number}: the byte 0x${hex} at ${before.length + broken} is not UTF-8.`),
       });
     }
     await writeFile(path, Buffer.concat([Buffer.from(head + row('a').trimEnd()), Buffer.from([0xe6, 0xa8])]));
@@ -185,7 +185,7 @@ describe('manifests', () => {
     expect(await refused(manifest('d.csv', 'uri\n"x\n'))).toMatch(/d\.csv, line 2: a quote is opened and never closed\./);
     expect(await refused(manifest('e.csv', 'uri,a\nx,1\n,2\n'))).toContain('e.csv, line 3');
     expect(await refused(manifest('f.jsonl', '{"uri":"x"}\n\n{broken\n'))).toContain(
-      'f.jsonl, line 3: what stands in column 2 is no JSON.',
+      'f.jsonl, line 3: what stands in column 2 is not JSON.',
     );
     expect(await refused(manifest('g.jsonl', '{"uri":"x"}\n7\n'))).toContain('g.jsonl, line 2');
   });
@@ -199,7 +199,7 @@ describe('manifests', () => {
       ['short.csv', `uri,a\n${url}\n`, 'short.csv, line 2: the row has not as many values'],
       ['first.csv', `${url}"\n`, 'first.csv, line 1: a quote stands within a value'],
       ['unnamed.csv', `${url},${url}\n`, 'one of them `uri`'],
-      ['cell.jsonl', `{"uri": ${url}}\n`, 'cell.jsonl, line 1: what stands in column 9 is no JSON'],
+      ['cell.jsonl', `{"uri": ${url}}\n`, 'cell.jsonl, line 1: what stands in column 9 is not JSON'],
       ['text.jsonl', `{"uri": "${url}\n`, 'text.jsonl, line 1: its JSON ends too early'],
     ];
     for (const [name, text, message] of broken) {
@@ -255,17 +255,17 @@ describe('manifests', () => {
 
   const failed = { item: 'k', uri: '/x', columns: {}, status: 'failed' };
   test.each<[string, unknown, string]>([
-    ['null', null, 'it is no object'],
-    ['a number', 5, 'it is no object'],
-    ['a list', [], 'it is no object'],
+    ['null', null, 'it is not an object'],
+    ['a number', 5, 'it is not an object'],
+    ['a list', [], 'it is not an object'],
     ['no status', {}, 'its `status` is none of'],
     ['another status', { ...failed, status: 'odd' }, 'its `status` is none of'],
-    ['no name', { ...failed, item: undefined }, 'its `item` is no name'],
-    ['a number as name', { ...failed, item: 5 }, 'its `item` is no name'],
-    ['no columns', { ...failed, columns: undefined }, 'its `columns` are no object'],
+    ['no name', { ...failed, item: undefined }, 'its `item` is not a name'],
+    ['a number as name', { ...failed, item: 5 }, 'its `item` is not a name'],
+    ['no columns', { ...failed, columns: undefined }, 'its `columns` are not a object'],
     ['a number as URI', { ...failed, uri: 5 }, 'an item is a URI'],
-    ['no name of the item before it', { ...failed, destination_of: {} }, 'its `destination_of` is no name'],
-    ['a long name of it', { ...failed, destination_of: 'k'.repeat(20_000) }, 'its `destination_of` is no name'],
+    ['no name of the item before it', { ...failed, destination_of: {} }, 'its `destination_of` is not a name'],
+    ['a long name of it', { ...failed, destination_of: 'k'.repeat(20_000) }, 'its `destination_of` is not a name'],
     ['a name of megabytes', { ...failed, item: 'k'.repeat(500_000) }, 'characters, at most 16384'],
     ['a password', { ...failed, uri: 'https://bob:hunter2@example.org/x.pt' }, '`uri`: '],
     ['a signature in a column', { ...failed, columns: { at: 'https://example.org/?X-Amz-Signature=hunter2' } }, '`at`: '],

@@ -40,6 +40,6 @@ test('no two names look alike because of what is not seen', () => {
   expect(escapeMarkdown('a\u{e0041}')).toBe(String.raw`a\\u{e0041}`);
 });
 
-test('references and the ends of patterns are no formulas', () => {
+test('references and the ends of patterns are not formulas', () => {
   expect(escapeMarkdown('${item.dir}/${item.stem} and ^a$')).toBe(String.raw`\${item.dir}/\${item.stem} and ^a\$`);
 });

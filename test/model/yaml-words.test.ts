@@ -26,7 +26,7 @@ test.each([
   ['name: @x\n', '1:7', 'A text that begins with `@` needs quotes'],
   ['include: [*]\n', '1:11', 'A text that begins with `*` needs quotes'],
   ['name: "C:\\data"\n', '1:10', '`\\` begins an escape, and this is none'],
-  ['a\nb: c\n', '1:1', 'This is no `key: value`'],
+  ['a\nb: c\n', '1:1', 'This is not a `key: value`'],
   ['stages:\n  - { type: a, path: b\n  - { type: c }\n', '3:3', 'A `{` is opened, and no `}` closes it'],
   ['stages: [{ type: a path: b }]\n', '1:18', 'a `,` stands between one value and the next: there is one missing.'],
   ['a: [a,,b]\n', '1:7', 'there is none before this one'],

@@ -180,7 +180,7 @@ describe('legacy keys', () => {
     [{ load_weights_only: 'maybe', run_id: 'a' }, 'training.load_weights_only'],
     [{ load_weights_only: true, update_ds_stats_on_ckpt_load: true }, 'training.update_ds_stats_on_ckpt_load'],
     [{ load_weights_only: true, update_ds_stats_on_ckpt_load: { states: 2 } }, 'training.update_ds_stats_on_ckpt_load.states'],
-  ])('%j: what is neither true nor false is no guess', (training, path) => {
+  ])('%j: what is neither true nor false is not a guess', (training, path) => {
     const error = errorOf({ training, checkpoint_path: '/x.ckpt' });
     expect(error.code).toBe('CheckpointConfigError');
     expect(error.details['config_path']).toBe(path);
@@ -214,7 +214,7 @@ describe('legacy keys', () => {
       prefix: 'model.model.',
     });
   });
-  test('transfer_learning alone does nothing, and nothing is no pipeline', () => {
+  test('transfer_learning alone does nothing, and nothing is not a pipeline', () => {
     expect(errorOf({ training: { transfer_learning: true } }).details['config_path']).toBe('training');
   });
 });

@@ -156,7 +156,7 @@ test.each([
   ['the whole location', '${item.to}', 'x'],
   ["what lies beside the item's own", '${item.to}.safetensors', 'x'],
   ['names in a file: URI that would lead out of it unescaped', 'file:///out/${item.key}', '%2E%2e/x\\..\\y/.\n./z'],
-  ['a text that is no location', 'of ${item.note}', 'x'],
+  ['a text that is not a location', 'of ${item.note}', 'x'],
 ])('%s stay as they are', (_, uri, key) => {
   const given = item(key, { to: '/in/../x', note: '../y' });
   expect(() => refuseClimbing({ stages: [{ type: 'sink.publish', uri }] }, given)).not.toThrow();

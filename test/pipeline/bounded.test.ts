@@ -9,7 +9,7 @@ test('ordinary details pass as they are', () => {
   expect(boundedDetails(details)).toEqual(details);
 });
 
-test('what is no JSON becomes words; circles end', () => {
+test('what is not JSON becomes words; circles end', () => {
   const circle: Record<string, unknown> = { name: 'circle' };
   circle['self'] = circle;
   const found = boundedDetails({ circle, big: 3n, no: Number.NaN, gone: undefined, call: Math.max });

@@ -28,7 +28,7 @@ test.each([
 });
 
 test.each([['90'], ['h'], [''], ['-1h'], ['1 h'], [0], [-5], [Number.NaN], [Infinity], [null], [['1h']], ['1y']])(
-  '%j is no time',
+  '%j is not a time',
   (given) => {
     expect(() => secondsOf(given, 'every', 1)).toThrow(/`every` is a time of at least 1 s.*`15m`/);
   },

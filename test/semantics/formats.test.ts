@@ -38,7 +38,7 @@ describe('7. Formats: detection on content, first rule that fits', () => {
     ['3. callbacks and loops', dict({ callbacks: dict({}), loops: dict({}), state_dict: WEIGHTS }), 'lightning'],
     ['3. optimizer_states and lr_schedulers', dict({ optimizer_states: [], lr_schedulers: [], state_dict: WEIGHTS }), 'lightning'],
     ['3. one of them is not enough', dict({ callbacks: dict({}), state_dict: WEIGHTS }), 'pytorch'],
-    ['3. hyper_parameters is no mark', dict({ callbacks: dict({}), hyper_parameters: dict({}), state_dict: WEIGHTS }), 'pytorch'],
+    ['3. hyper_parameters is not a mark', dict({ callbacks: dict({}), hyper_parameters: dict({}), state_dict: WEIGHTS }), 'pytorch'],
     ['4. model_state_dict', dict({ model_state_dict: WEIGHTS }), 'pytorch'],
     ['4. optimizer_state_dict', dict({ optimizer_state_dict: dict({}), model: WEIGHTS }), 'pytorch'],
     ['4. scheduler_state_dict', dict({ scheduler_state_dict: dict({}), state_dict: WEIGHTS }), 'pytorch'],

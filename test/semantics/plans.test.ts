@@ -529,9 +529,9 @@ describe('9. Modifiers: freezing', () => {
     ['an entry covers the whole subtree', ['m.enc'], ['m.enc.0.w', 'm.enc.1.w']],
     ['a.b.0', ['m.enc.0'], ['m.enc.0.w']],
     ['a bare name never matches deeper', ['enc'], []],
-    ['a single tensor’s path is no module', ['alone'], []],
+    ['a single tensor’s path is not a module', ['alone'], []],
     ['empty text = whole model', [''], ['m.enc.0.w', 'm.enc.1.w', 'm.dec.w', 'alone']],
-    ['buffers are no parameters', ['m.dec'], ['m.dec.w']],
+    ['buffers are not parameters', ['m.dec'], ['m.dec.w']],
   ])('%s', async (_row, paths, frozen) => {
     const { plan } = await after(freeze(paths));
     expect(plan.frozen).toEqual(frozen);

@@ -39,7 +39,7 @@ export async function publish(header: Header, target: string): Promise<Published
   return { ...copied, tensors: Object.fromEntries(tensors.map((sha256, index) => [layout.tensors[index]!.name, sha256!])) };
 }
 
-/** The report of a refusal; throws what is no typed error, and fails where there was none. */
+/** The report of a refusal; throws what is not a typed error, and fails where there was none. */
 export async function refusal(what: Promise<unknown>): Promise<{ readonly code: string; readonly message: string }> {
   const error: unknown = await what.then(
     () => new Error('was not refused'),

@@ -1,4 +1,4 @@
-/** A torch zip archive of any content, as bytes: what a program saved that was no well-behaved trainer. */
+/** A torch zip archive of any content, as bytes: what a program saved that was not a well-behaved trainer. */
 import { pickle, type Pickled } from './pickle.ts';
 import { zip } from './zip.ts';
 

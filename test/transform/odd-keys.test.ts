@@ -1,4 +1,4 @@
-/** Keys that are no texts, which Python takes: records and manifests name them, and none is lost for another. */
+/** Keys that are not texts, which Python takes: records and manifests name them, and none is lost for another. */
 import { expect, test } from '@jest/globals';
 import { layoutOutputs } from '../../src/formats/outputs.ts';
 import { composeTree } from '../../src/formats/torch/compose.ts';
@@ -34,8 +34,8 @@ test('of a header', () => {
   const header = headerOf(SHAPES, { tree: treeOf([TUPLE, 1], [FLOAT, 2], ['model_state_dict', 3]) });
   expect(otherContent(header)).toEqual(['<tuple>', '0.5']);
   expect(planOf(header.tree!).dropped).toEqual([
-    { what: '<tuple>', reason: 'its key is no text' },
-    { what: '0.5', reason: 'its key is no text' },
+    { what: '<tuple>', reason: 'its key is not text' },
+    { what: '0.5', reason: 'its key is not text' },
   ]);
 });
 

@@ -12,7 +12,7 @@ import { absoluteLocation } from './paths.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
   return readPlaced(file, 'batch', async (given, folder) => {
-    // The pipeline in any form that one of its own may have; what is no mapping is for the check to refuse.
+    // The pipeline in any form that one of its own may have; what is not a mapping is for the check to refuse.
     const understood = isBatch(given) ? { ...given, pipeline: await template(given.pipeline, folder, settings) } : given;
     const batch = checkBatch(understood);
     const place = (location: string): string => {

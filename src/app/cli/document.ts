@@ -21,7 +21,7 @@ import { documentVariables } from '../environment.ts';
 import { interpolate, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { absoluteLocation, callerFolder } from './paths.ts';
 
-/** Larger documents are no pipelines. */
+/** Larger documents are not pipelines. */
 const MOST_BYTES = 1024 * 1024;
 /** How checkpoints begin, and no text does. */
 const ZIP = Buffer.from('PK\x03\x04', 'latin1');
@@ -108,7 +108,7 @@ export async function readPlaced<T>(
   }
 }
 
-/** By its name, or as zip archives and pickles begin; what is no text has a NUL. */
+/** By its name, or as zip archives and pickles begin; what is not text has a NUL. */
 function isCheckpoint(bytes: Buffer, path: string): boolean {
   return bytes.subarray(0, 4).equals(ZIP) || bytes[0] === PICKLE || (isCheckpointName(path) && bytes.includes(0));
 }
@@ -167,7 +167,7 @@ function readBooleans(yaml: Document): void {
   });
 }
 
-/** A document that is no file: references resolved, checked against the catalog, relative locations made absolute from `folder`. */
+/** A document that is not a file: references resolved, checked against the catalog, relative locations made absolute from `folder`. */
 export async function checkInput(given: unknown, folder: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
   const catalog = await loadCatalog(settings.plugins);
   const parameters = settings.parameters ?? {};

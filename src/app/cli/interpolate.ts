@@ -173,7 +173,7 @@ function spend(budget: Values['budget'], references: number, configPath: string)
     throw new CheckpointConfigError(`The document takes more than ${MOST_REFERENCES} references to resolve.`, configPath);
 }
 
-/** As OmegaConf reads it: without the spaces and quotes around it; `null` is no value. */
+/** As OmegaConf reads it: without the spaces and quotes around it; `null` is not a value. */
 function defaultOf(given: string | undefined): string | null | undefined {
   if (given === undefined) return undefined;
   const text = given.trim();

@@ -44,6 +44,6 @@ async function nearestFolder(folder: string): Promise<string> {
       throw error;
     });
     if (found?.isDirectory() === true) return each;
-    if (found !== null) throw new Error(`${each} is no folder`);
+    if (found !== null) throw new Error(`${each} is not a folder`);
   }
 }

@@ -140,7 +140,7 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
   try {
     return loadClientConnectConfig() as { connectionOptions: ConnectionOptions; namespace?: string };
   } catch (cause) {
-    // Of a file that is no TOML the message goes on with its lines, in which an API key may stand.
+    // Of a file that is not TOML the message goes on with its lines, in which an API key may stand.
     const [what = ''] = textOf(cause).split('\n', 1);
     const { line, column } = cause as { readonly line?: unknown; readonly column?: unknown };
     const place = typeof line === 'number' && typeof column === 'number' ? ` at line ${line}, column ${column}` : '';

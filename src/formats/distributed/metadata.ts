@@ -58,7 +58,7 @@ export function readMetadata(bytes: Uint8Array, uri: string): DistributedMetadat
   const globals: GlobalUse[] = [];
   const { root } = readPickle(bytes, { member: '.metadata', uri, host: { nodes, globals } });
   const bad = (what: string): CheckpointLoadError =>
-    new CheckpointLoadError(`${uri} is no sound index of a torch distributed checkpoint: ${what}.`, uri);
+    new CheckpointLoadError(`${uri} is not a valid index of a torch distributed checkpoint: ${what}.`, uri);
   const look = lookup(nodes, bad);
 
   const fields = look.fields(root, 'Metadata', 'its root');
@@ -164,7 +164,7 @@ function lookup(nodes: readonly ValueNode[], bad: Bad) {
     stateOf(id: NodeId | undefined, name: string, what: string): NodeId {
       const node = at(id);
       if (node?.kind !== 'object' || node.name !== name || !node.module.startsWith('torch.distributed.') || node.state === undefined)
-        throw bad(`${what} is no ${name}`);
+        throw bad(`${what} is not a ${name}`);
       return node.state;
     },
     fields(id: NodeId | undefined, name: string, what: string): ReadonlyMap<string, NodeId> {
@@ -173,12 +173,12 @@ function lookup(nodes: readonly ValueNode[], bad: Bad) {
     },
     entries(id: NodeId | undefined, what: string): readonly (readonly [NodeId, NodeId])[] {
       const node = at(id);
-      if (node?.kind !== 'dict') throw bad(`${what} is no dict`);
+      if (node?.kind !== 'dict') throw bad(`${what} is not a dict`);
       return node.entries;
     },
     items(id: NodeId | undefined, what: string): readonly NodeId[] {
       const node = at(id);
-      if (node?.kind !== 'list' && node?.kind !== 'tuple') throw bad(`${what} is no list`);
+      if (node?.kind !== 'list' && node?.kind !== 'tuple') throw bad(`${what} is not a list`);
       return node.items;
     },
     /** The first argument of a plain value of that class. */
@@ -198,17 +198,18 @@ function lookup(nodes: readonly ValueNode[], bad: Bad) {
     },
     text(id: NodeId | undefined, what: string): string {
       const value = id === undefined ? undefined : nodes[id];
-      if (typeof value !== 'string') throw bad(`${what} is no text`);
+      if (typeof value !== 'string') throw bad(`${what} is not text`);
       return value;
     },
     count(id: NodeId | undefined, what: string): number {
       const value = id === undefined ? undefined : nodes[id];
-      if (typeof value !== 'number' || value < 0) throw bad(`${what} is no whole number from 0 on`);
+      if (typeof value !== 'number' || value < 0) throw bad(`${what} is not a whole number from 0 on`);
       return value;
     },
     step(id: NodeId, what: string): Step {
       const value = nodes[id];
-      if (typeof value !== 'string' && (typeof value !== 'number' || value < 0)) throw bad(`${what} has a step that is no key or position`);
+      if (typeof value !== 'string' && (typeof value !== 'number' || value < 0))
+        throw bad(`${what} has a step that is not a key or position`);
       return value;
     },
   };

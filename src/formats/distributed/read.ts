@@ -39,7 +39,7 @@ export function isDistributedIndex(uri: string): boolean {
 export async function readDistributed(source: ByteSource, openSibling: OpenSibling, stateDictKey?: string): Promise<Header> {
   const { uri } = source;
   const bad = (what: string): CheckpointLoadError =>
-    new CheckpointLoadError(`${uri} is no sound torch distributed checkpoint: ${what}.`, uri);
+    new CheckpointLoadError(`${uri} is not a valid torch distributed checkpoint: ${what}.`, uri);
   if (source.size > PICKLE_LIMITS.bytes) throw bad(`its index has ${source.size} bytes, at most ${PICKLE_LIMITS.bytes} are read`);
   const { items, paths, globals: indexGlobals } = readMetadata(await source.read(0, source.size), uri);
   const byFile = new Map<string, { readonly values: ValueItem[]; readonly places: Place[] }>();

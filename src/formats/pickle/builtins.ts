@@ -24,7 +24,7 @@ export function plainCall(table: Table, fail: Fail, module: string, name: string
     if (id === undefined) return [];
     const node = table.nodes[id];
     if (typeof node === 'object' && node !== null && 'items' in node && node.kind !== 'object') return [...(node.items ?? [])];
-    return fail(`${module}.${name} of something that is no list`);
+    return fail(`${module}.${name} of something that is not a list`);
   };
   if (PLAIN.get(module)?.has(name) === true || module.startsWith('pathlib'))
     return {
@@ -43,7 +43,7 @@ export function plainCall(table: Table, fail: Fail, module: string, name: string
     if (name === 'Counter' && node !== undefined && node !== null) return undefined;
     const entries = items(given).map((pair) => {
       const [key, value, more] = items(pair);
-      if (key === undefined || value === undefined || more !== undefined) return fail(`${module}.${name} of something that is no pair`);
+      if (key === undefined || value === undefined || more !== undefined) return fail(`${module}.${name} of something that is not a pair`);
       return [key, value] as const;
     });
     return { kind: 'dict', class: dict, entries };
@@ -75,7 +75,7 @@ function encoded(table: Table, fail: Fail, [text, encoding]: readonly NodeId[], 
   if (typeof value === 'object' && value !== null && value.kind === 'bytes') return { kind, base64: value.base64 };
   const name = encoding === undefined ? 'utf-8' : table.nodes[encoding];
   if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name))
-    return fail('bytes from something that is no text in a known encoding');
+    return fail('bytes from something that is not text in a known encoding');
   const latin = !name.startsWith('utf');
   // oxlint-disable-next-line no-control-regex -- latin-1 is what the field holds
   if (latin && !/^[\u0000-\u00ff]*$/.test(value)) return fail(`text that ${name} cannot hold`);

@@ -39,7 +39,7 @@ export interface Calls {
   readonly pushGlobal: (module: string, name: string) => void;
   /** Pushes what a call gives. `isNew`: of `__new__`, which functions do not have. */
   readonly call: (callee: NodeId, args: NodeId, isNew: boolean, kwargs?: NodeId) => void;
-  /** The same of a class with arguments that are no tuple yet. */
+  /** The same of a class with arguments that are not a tuple yet. */
   readonly instantiate: (callee: NodeId, args: readonly NodeId[]) => void;
   /** The same with keyword arguments. */
   readonly callWithKeywords: (callee: NodeId, args: NodeId, kwargs: NodeId) => void;
@@ -47,7 +47,7 @@ export interface Calls {
   readonly build: (state: NodeId) => void;
   /** Whether the value is the global that builds tensors, as it was named last. */
   readonly isTensorBuilder: (id: NodeId | undefined) => boolean;
-  /** At the end of the pickle: no object may still want its state, and lenders of which nothing came but harmless calls are no danger. */
+  /** At the end of the pickle: no object may still want its state, and lenders of which nothing came but harmless calls are not danger. */
   readonly finish: () => void;
 }
 
@@ -138,8 +138,8 @@ export function openCalls(
   const call = (callee: NodeId, args: NodeId, isNew: boolean, kwargs?: NodeId): void => {
     const target = look(callee);
     const given = look(args);
-    if (target.kind !== 'global') return fail(`a call of something that is no global (${target.kind})`);
-    if (given.kind !== 'tuple') return fail(`call arguments that are no tuple (${given.kind})`);
+    if (target.kind !== 'global') return fail(`a call of something that is not a global (${target.kind})`);
+    if (given.kind !== 'tuple') return fail(`call arguments that are not a tuple (${given.kind})`);
     const { module, name } = target;
     if (!isNew && pushLent(callee, name, args)) return;
     if (isBorrowedCalled(callee, target, given.items)) report(module, name, 'dangerous');
@@ -153,7 +153,7 @@ export function openCalls(
   const checkKeywords = (entries: readonly (readonly [NodeId, NodeId])[]): void => {
     const checked = keywords.get(entries) ?? 0;
     // A key that is set again stays what it was.
-    for (let at = checked; at < entries.length; at++) if (typeof nodes[entries[at]![0]] !== 'string') fail('a keyword that is no text');
+    for (let at = checked; at < entries.length; at++) if (typeof nodes[entries[at]![0]] !== 'string') fail('a keyword that is not text');
     if (checked === entries.length) return;
     if (checked === 0) charge(WEIGHTS.memo);
     keywords.set(entries, entries.length);
@@ -165,7 +165,7 @@ export function openCalls(
     instantiate: (callee, args) => call(callee, add({ kind: 'tuple', items: args }), false),
     callWithKeywords: (callee, args, kwargs) => {
       const named = look(kwargs);
-      if (named.kind !== 'dict') return fail('keyword arguments that are no dict');
+      if (named.kind !== 'dict') return fail('keyword arguments that are not a dict');
       checkKeywords(named.entries);
       call(callee, args, true, named.entries.length === 0 ? undefined : kwargs);
     },
@@ -183,7 +183,7 @@ export function openCalls(
         opened(node)['state'] = state;
         unfinished.delete(target);
       } else if (node.kind === 'dict') {
-        if (node.class === undefined || look(state).kind !== 'dict') fail('a state set on a plain dict, or one that is no dict');
+        if (node.class === undefined || look(state).kind !== 'dict') fail('a state set on a plain dict, or one that is not a dict');
         opened(node)['attributes'] = state;
       } else fail(`a state set on a ${node.kind}`);
     },

@@ -52,7 +52,7 @@ export interface Cursor {
   readonly isInFrame: () => boolean;
 }
 
-/** A Python str that is no Unicode text: it holds a lone surrogate, as file names that are no UTF-8 do. In WTF-8. */
+/** A Python str that is not a Unicode text: it holds a lone surrogate, as file names that are not UTF-8 do. In WTF-8. */
 export interface Surrogates {
   readonly wtf8: Uint8Array;
 }

@@ -18,7 +18,7 @@ function fit(value: bigint): number | string {
   return Number.isSafeInteger(number) ? number : value.toString();
 }
 
-/** Shortest little-endian two's complement, as LONG1 wants it; 0 is no bytes. */
+/** Shortest little-endian two's complement, as LONG1 wants it; 0 is not bytes. */
 export function encodeLong(value: bigint): Uint8Array {
   if (value === 0n) return new Uint8Array();
   // For a negative number the magnitude is one less: -128 fits into a byte, 128 does not.

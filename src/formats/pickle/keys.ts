@@ -69,7 +69,7 @@ export function keyReader(
       case 'dict':
       case 'set':
       case 'bytearray':
-        return fail(`a ${node.kind} is no dict key`);
+        return fail(`a ${node.kind} is not a dict key`);
       case 'tuple':
       case 'frozenset':
       case 'plain':
@@ -103,7 +103,7 @@ export function keyReader(
         }
         continue;
       }
-      // A tuple may reach itself through a list only, and a list is no key.
+      // A tuple may reach itself through a list only, and a list is not a key.
       if (opened.has(at)) return fail('a dict key that contains itself');
       opened.add(at);
       charge(WEIGHTS.growing * text.length);

@@ -1,7 +1,7 @@
 /**
  * How long the arguments of opcodes are, for whoever goes through a pickle without running it (pickletools.py of CPython 3.13).
  *
- * Invariant: an opcode stands in one of the tables at most. Those in none have no argument, or are no opcodes, which the machine refuses.
+ * Invariant: an opcode stands in one of the tables at most. Those in none have no argument, or are not opcodes, which the machine refuses.
  */
 
 export const STOP = 0x2e;

@@ -66,7 +66,7 @@ export function plainTensors(bytes: Uint8Array): (from: number) => PlainTensor |
   let at = 0;
   let isPlain = true;
 
-  // Behind the end of the bytes there is nothing, which is no opcode.
+  // Behind the end of the bytes there is nothing, which is not an opcode.
   const is = (opcode: number): void => {
     if (bytes[at++] !== opcode) isPlain = false;
   };

@@ -2,7 +2,7 @@
  * The opcodes of a pickle, one after the other: which there are, what their arguments are, and what of a machine they ask.
  * Their names are those of pickletools.py of CPython 3.13.
  *
- * Invariant: one loop over an explicit stack, so the depth of the input costs no stack of ours. What is no opcode is refused, and so
+ * Invariant: one loop over an explicit stack, so the depth of the input costs no stack of ours. What is not an opcode is refused, and so
  * are opcodes whose meaning lies with the loading process.
  */
 import type { NodeId } from '../../model/value.ts';

@@ -30,7 +30,7 @@ interface Entry {
 
 export async function readSafetensors(source: ByteSource): Promise<Header> {
   const bad = (what: string): CheckpointLoadError =>
-    new CheckpointLoadError(`${source.uri} is no sound safetensors file: ${what}.`, source.uri);
+    new CheckpointLoadError(`${source.uri} is not a valid safetensors file: ${what}.`, source.uri);
   if (source.size < LENGTH_SIZE) throw bad(`it has ${source.size} bytes, the length of its header alone takes ${LENGTH_SIZE}`);
   const length = Buffer.from(await source.read(0, LENGTH_SIZE)).readBigUInt64LE(0);
   if (length > BigInt(HEADER_MAX)) throw bad(`its header should have ${length} bytes; the format allows ${HEADER_MAX}`);
@@ -126,7 +126,7 @@ function parseEntry(json: JsonScanner, name: string, before: Entry | undefined):
   return { name, dtype, shape: isKnown ? known : shape, begin, end };
 }
 
-/** The usual case in plain numbers; NaN where they could be inexact, or are no whole bytes. */
+/** The usual case in plain numbers; NaN where they could be inexact, or are not whole bytes. */
 function plainBytes(shape: readonly number[], bits: number): number {
   let product = bits;
   for (const size of shape) {
@@ -139,7 +139,7 @@ function plainBytes(shape: readonly number[], bits: number): number {
 function checkBytes(json: JsonScanner, name: string, shape: readonly number[], dtype: Dtype, bytes: number): void {
   const bits = elements(shape) * BigInt(DTYPES[dtype].bits);
   if (bits > MAX_U64) throw json.error(`tensor ${name}: its shape ${JSON.stringify(shape.slice(0, 10))} overflows 64 bits`);
-  if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are no whole number of bytes`);
+  if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are not whole number of bytes`);
   if (bits / 8n !== BigInt(bytes)) throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${bytes}`);
 }
 

@@ -29,7 +29,7 @@ export function sliceStarts({ metadata, weights, tensors }: Header, uri: string)
   if (text === undefined) return undefined;
   const bad = (what: string): CheckpointLoadError =>
     new CheckpointLoadError(
-      `${uri} is no sound file of torch's distributed writer: ${SLICES} in its metadata ${what}. Where another program made it of such a file, save it again without that entry.`,
+      `${uri} is not a valid file of torch's distributed writer: ${SLICES} in its metadata ${what}. Where another program made it of such a file, save it again without that entry.`,
       uri,
     );
   const told = offsetsIn(text, bad);
@@ -49,9 +49,9 @@ function offsetsIn(text: string, bad: (what: string) => CheckpointLoadError): Re
   try {
     value = parseBounded(text, JSON_OF_SLICES);
   } catch (error) {
-    throw bad(error instanceof RangeError ? `is not read: ${error.message}` : 'is no JSON');
+    throw bad(error instanceof RangeError ? `is not read: ${error.message}` : 'is not JSON');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('is no JSON object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('is not a JSON object');
   return new Map(Object.entries(value).map(([name, each]) => [name, (each as { readonly saved_offsets?: unknown } | null)?.saved_offsets]));
 }
 

@@ -61,7 +61,7 @@ export async function scanArchive(source: ByteSource, tally: Tally): Promise<voi
   if (isBroken || tally.findings.some(({ code }) => code === 'unlisted_member')) await searchLocalHeaders(source, tally);
   if (roots.size > 1) tally.broken('several_roots', `members lie under ${[...roots].slice(0, 5).join(', ')}: torch allows one folder`);
   if (!members.some(({ name }) => /^[^/]+\/data\.pkl$/.test(name)))
-    tally.broken('no_data_pkl', 'there is no <folder>/data.pkl: this is no archive of torch');
+    tally.broken('no_data_pkl', 'there is no <folder>/data.pkl: this is not an archive of torch');
   const idle = members.filter(({ name }) => /^[^/]+\/data\/\d+$/.test(name) && !used.has(name.slice(name.lastIndexOf('/') + 1)));
   if (idle[0] !== undefined) tally.note('unused_storage', `${idle.length} storages are named by no pickle`, idle[0].name);
   const code = members.filter(({ name }) => /^[^/]+\/code\//.test(name));
@@ -97,7 +97,7 @@ function budgetOf(): Budget {
   let bytes = 0;
   return {
     takes({ size, method }, isPickle) {
-      // What is no pickle by its name and lies there as it is costs no more than what it brings.
+      // What is not a pickle by its name and lies there as it is costs no more than what it brings.
       if (!isPickle && method === 'stored') return true;
       if (isPickle) pickles++;
       if (pickles > PICKLES_READ || bytes + size > PICKLES_MAX) return false;

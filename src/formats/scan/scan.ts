@@ -125,7 +125,7 @@ async function scanSibling(name: string, parts: readonly Part[], tally: Tally, o
     for (const { offset, length } of parts.toSorted((a, b) => a.offset - b.offset)) {
       if (offset !== at) own.note('gap', `the index names no bytes from ${at} to ${offset}`);
       if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || length < 0 || offset < at || offset + length > source.size)
-        own.broken('part_outside', `bytes ${offset} to ${offset + length} of ${source.size} are no part`);
+        own.broken('part_outside', `bytes ${offset} to ${offset + length} of ${source.size} are not part`);
       else await scanContent(partOf(source, offset, length), own);
       at = Math.max(at, offset + length);
     }
@@ -172,7 +172,7 @@ async function scanContent(source: ByteSource, tally: Tally): Promise<Content> {
   tally.addGlobals(isPickle ? own.globals : dangerousOf(own.globals));
   if (!isPickle) {
     if (container === undefined)
-      tally.broken('no_checkpoint', `it is no checkpoint: its first bytes are ${start.subarray(0, 8).toString('hex')}`);
+      tally.broken('no_checkpoint', `it is not a checkpoint: its first bytes are ${start.subarray(0, 8).toString('hex')}`);
     return none;
   }
   const level = { safe: tally.note, unknown: tally.doubt, unread: tally.unread, corrupt: tally.broken, dangerous: tally.broken }[
@@ -206,7 +206,7 @@ async function readShardNames(source: ByteSource, tally: Tally): Promise<readonl
     return [];
   }
   return Object.values(map).filter(
-    (name) => typeof name === 'string' || void tally.broken('shard_name', 'a shard name is no text'),
+    (name) => typeof name === 'string' || void tally.broken('shard_name', 'a shard name is not text'),
   ) as string[];
 }
 

@@ -148,7 +148,7 @@ function wholeOf(name: string, { dtype, slices }: Sliced, storages: Storage[], b
   const solid = slices.filter((slice) => !slice.shape.includes(0));
   const [only = first] = solid;
   if (solid.length > 1 && DTYPES[dtype].bits % 8 !== 0)
-    throw bad(`${JSON.stringify(name)} is cut into slices, and elements of ${dtype} are no whole bytes`);
+    throw bad(`${JSON.stringify(name)} is cut into slices, and elements of ${dtype} are not whole bytes`);
   const location: StorageLocation =
     solid.length <= 1 ? { kind: 'range', offset: only.offset } : { kind: 'blocks', dtype, shape, blocks: solid };
   return { dtype, shape, storage: storages.push({ file: only.file, location, length: tensorBytes(dtype, shape) }) - 1, offset: 0 };

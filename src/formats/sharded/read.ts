@@ -82,7 +82,7 @@ async function readIndex(source: ByteSource): Promise<ReadonlyMap<string, string
     });
   } catch (cause) {
     if (isCheckpointError(cause)) throw cause;
-    throw unsound(source.uri, `it is no JSON object with a weight_map of names (${(cause as Error).message})`, cause);
+    throw unsound(source.uri, `it is not a JSON object with a weight_map of names (${(cause as Error).message})`, cause);
   }
   if (!found || weightMap.size === 0) throw unsound(source.uri, 'it has no weight_map, or an empty one');
   for (const [name, shard] of weightMap) checkShardName(source.uri, name, shard);
@@ -195,5 +195,5 @@ function missing(uri: string, shard: string, cause: unknown): CheckpointNotFound
 }
 
 function unsound(uri: string, what: string, cause?: unknown): CheckpointLoadError {
-  return new CheckpointLoadError(`${uri} is no sound index of shards: ${what}.`, uri, cause === undefined ? {} : { cause });
+  return new CheckpointLoadError(`${uri} is not a valid index of shards: ${what}.`, uri, cause === undefined ? {} : { cause });
 }

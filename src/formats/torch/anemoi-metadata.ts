@@ -55,9 +55,9 @@ async function readJson(source: ByteSource, member: ArchiveMember): Promise<{ re
     if (typeof json === 'object' && json !== null && !Array.isArray(json)) return { text, json: json as JsonObject }; // JSON.parse gives JSON.
   } catch (cause) {
     if (!(cause instanceof SyntaxError) && !(cause instanceof TypeError)) throw cause;
-    throw new CheckpointLoadError(`${source.uri}: ${member.name} is no JSON.`, source.uri, { cause });
+    throw new CheckpointLoadError(`${source.uri}: ${member.name} is not JSON.`, source.uri, { cause });
   }
-  throw new CheckpointLoadError(`${source.uri}: ${member.name} is no JSON object.`, source.uri);
+  throw new CheckpointLoadError(`${source.uri}: ${member.name} is not a JSON object.`, source.uri);
 }
 
 /** JSON as Python writes it: with numbers that are none, for which there is null. */

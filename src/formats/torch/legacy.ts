@@ -36,7 +36,7 @@ export function isBarePickle(start: Uint8Array): boolean {
 export async function readLegacy(source: ByteSource, stateDictKey?: string): Promise<Header> {
   const { uri } = source;
   const bad = (what: string): CheckpointLoadError =>
-    new CheckpointLoadError(`${uri} is no sound checkpoint of torch before 1.6: ${what}.`, uri);
+    new CheckpointLoadError(`${uri} is not a valid checkpoint of torch before 1.6: ${what}.`, uri);
   const globals: GlobalUse[] = [];
   const front = growing(source);
   let position = 0;
@@ -62,7 +62,7 @@ export async function readLegacy(source: ByteSource, stateDictKey?: string): Pro
   if (version !== PROTOCOL_VERSION) throw bad(`its protocol version is ${shown(version)}, expected ${PROTOCOL_VERSION}`);
   // Storages are little-endian whatever the machine was: torch swaps them on the way.
   const system = (await value('system information')).node;
-  if (typeof system !== 'object' || system?.kind !== 'dict') throw bad('its system information is no dict');
+  if (typeof system !== 'object' || system?.kind !== 'dict') throw bad('its system information is not a dict');
 
   const nodes: ValueNode[] = [];
   const storages: Storage[] = [];
@@ -174,10 +174,10 @@ function keysOf(
   { node, nodes }: { readonly node: ValueNode | undefined; readonly nodes: readonly ValueNode[] },
   bad: (what: string) => CheckpointLoadError,
 ): readonly string[] {
-  if (typeof node !== 'object' || node?.kind !== 'list') throw bad('its list of storages is no list');
+  if (typeof node !== 'object' || node?.kind !== 'list') throw bad('its list of storages is not a list');
   return node.items.map((id) => {
     const key = nodes[id];
-    if (typeof key !== 'string') throw bad('a storage key is no text');
+    if (typeof key !== 'string') throw bad('a storage key is not text');
     return key;
   });
 }

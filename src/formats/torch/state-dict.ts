@@ -52,7 +52,7 @@ export function findStateDict(
   if (root === undefined)
     throw new CheckpointValidationError(
       `${uri} holds ${describe(nodes[tree.root])}, expected a dict. ${isModule(nodes, tree.root) ? 'It is a pickled whole module' : 'It is probably no model checkpoint'}: save model.state_dict() instead.`,
-      ['content is no mapping'],
+      ['content is not a mapping'],
       blamed,
     );
   // What a module's `get_extra_state` gives stands among its tensors.
@@ -70,7 +70,7 @@ export function findStateDict(
     if (!raw || FORMAT_MARKS.has(text)) top.set(text, value);
   }
   const format: Format = isLightnings(top) ? 'lightning' : PYTORCH_MARKS.some((key) => top.has(key)) || !raw ? 'pytorch' : 'state_dict';
-  // A raw state dict may have a parameter of such a name: a tensor is no wrapper.
+  // A raw state dict may have a parameter of such a name: a tensor is not a wrapper.
   const found = raw ? undefined : STATE_DICT_KEYS.find((each) => top.has(each));
   if (asked === undefined && found === undefined && !raw) throw noStateDict(tree, top, uri);
   const { keys, dict } = dictUnder(tree, asked ?? found ?? '', uri, blamed.details);
@@ -87,7 +87,7 @@ export function findStateDict(
     const name = keyText(nodes[id]);
     if (name === undefined)
       throw new CheckpointValidationError(`${uri}: the state dict has a key that is ${describe(nodes[id])}, expected a name.`, [
-        'state dict key is no text',
+        'state dict key is not text',
       ]);
     if (names?.has(name) === true)
       throw new CheckpointValidationError(`${uri}: two keys of the state dict give the name ${JSON.stringify(name)}.`, ['duplicate name']);
@@ -115,7 +115,7 @@ export function findStateDict(
       `${uri}: the state dict${key === null ? '' : ` under ${key}`} holds no tensor (other values: ${nonTensors.length}).${arrayAdvice(nodes, dict)}`,
       'empty state dict',
     );
-  // What the weights lie in is no training state.
+  // What the weights lie in is not training state.
   if (keys[0] !== undefined) top.delete(keys[0]);
   const filled = (...keys: string[]): boolean => keys.some((each) => isFilled(nodes, top.get(each)));
   const integer = (each: string): number | null => {
@@ -164,7 +164,7 @@ function dictUnder(
     throw notUnderKey(
       tree,
       `${uri}: key ${key} holds ${describe(node)}, expected a dict of tensors.${isModule(nodes, value) ? ' It is a pickled whole module: save model.state_dict() instead.' : ''}`,
-      `${key} is no mapping`,
+      `${key} is not a mapping`,
       details,
     );
   if (rest === undefined) return { keys, dict };

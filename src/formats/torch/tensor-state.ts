@@ -23,11 +23,12 @@ export function stateChecker(nodes: readonly ValueNode[]): (state: NodeId | unde
   function checkDict(id: NodeId | undefined, position: number): void {
     const node = id === undefined ? null : nodes[id];
     if (id === undefined || node === null) return;
-    if (typeof node !== 'object' || node.kind !== 'dict') throw new PickleSyntaxError('the attributes of a tensor are no dict', position);
+    if (typeof node !== 'object' || node.kind !== 'dict')
+      throw new PickleSyntaxError('the attributes of a tensor are not a dict', position);
     const { entries } = node;
     for (let at = checked.get(id) ?? 0; at < entries.length; at++) {
       const key = nodes[entries[at]![0]];
-      if (typeof key !== 'string') throw new PickleSyntaxError('the name of an attribute of a tensor is no text', position);
+      if (typeof key !== 'string') throw new PickleSyntaxError('the name of an attribute of a tensor is not text', position);
       if (OWN.has(key) || (key.startsWith('__') && key.endsWith('__')))
         throw new PickleSyntaxError(`a tensor that is built with another \`${key.slice(0, 40)}\` than its own`, position, true);
     }

@@ -101,27 +101,27 @@ export function torchHost(table: TensorTable): TensorHost {
       node = objectAt(node.value);
       if (node?.kind === 'tuple') node = objectAt(node.items[0]);
     }
-    if (node?.kind !== 'tuple' && node?.kind !== 'list') throw new PickleSyntaxError(`${what} is no tuple`, position);
+    if (node?.kind !== 'tuple' && node?.kind !== 'list') throw new PickleSyntaxError(`${what} is not a tuple`, position);
     return node.items;
   };
   const count = (id: NodeId | undefined, what: string, position: number): number => {
     const value = id === undefined ? undefined : nodes[id];
-    if (typeof value !== 'number' || value < 0) throw new PickleSyntaxError(`${what} is no non-negative integer below 2^53`, position);
+    if (typeof value !== 'number' || value < 0) throw new PickleSyntaxError(`${what} is not a non-negative integer below 2^53`, position);
     return value;
   };
   const text = (id: NodeId | undefined, what: string, position: number): string => {
     const value = id === undefined ? undefined : nodes[id];
-    if (typeof value !== 'string') throw new PickleSyntaxError(`${what} is no string`, position);
+    if (typeof value !== 'string') throw new PickleSyntaxError(`${what} is not a string`, position);
     return value;
   };
 
   const persistent = (id: NodeId, position: number): ValueNode => {
     const node = objectAt(id);
     if (node?.kind !== 'tuple' || (node.items.length !== 5 && node.items.length !== 6))
-      throw new PickleSyntaxError('a persistent id that is no tuple of 5 or 6 items', position);
+      throw new PickleSyntaxError('a persistent id that is not a tuple of 5 or 6 items', position);
     const [tag, type, keyId, location, numelId, view] = node.items;
     if (text(tag, 'the kind of a persistent id', position) !== 'storage')
-      throw new PickleSyntaxError('a persistent id that is no storage', position);
+      throw new PickleSyntaxError('a persistent id that is not a storage', position);
     const className = storageClass(type, position);
     const key = text(keyId, 'a storage key', position);
     if (key.length > KEY_MOST) throw new PickleSyntaxError(`a storage key of ${key.length} characters, at most ${KEY_MOST}`, position);
@@ -227,7 +227,7 @@ export function torchHost(table: TensorTable): TensorHost {
     const least = name === '_rebuild_tensor' ? 4 : v3 ? 7 : 6;
     if (args.length < least || args.length > least + 1) throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
     const held = objectAt(args[0]);
-    if (held?.kind !== 'storage') throw new PickleSyntaxError('a tensor over something that is no storage', position);
+    if (held?.kind !== 'storage') throw new PickleSyntaxError('a tensor over something that is not a storage', position);
     let dtype: Dtype | undefined;
     if (v3) {
       const value = objectAt(args[6]);
@@ -245,7 +245,7 @@ export function torchHost(table: TensorTable): TensorHost {
     const stride = tupleOf(args[3], 'a stride', position).map((id) => count(id, 'a stride', position));
     checkRank(shape, stride, position);
     const grad = args[4] === undefined ? false : nodes[args[4]];
-    if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+    if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is not a bool', position);
     if (grad) checkGradient(dtype, position);
     if (args[5] !== undefined) checkHooks(args[5], position);
     const view = viewOf(held.storage, dtype, from, shape, stride, position);
@@ -305,13 +305,13 @@ export function torchHost(table: TensorTable): TensorHost {
   const metadataBits = (id: NodeId | undefined, position: number): { conjugate?: true; negative?: true } => {
     if (id === undefined || nodes[id] === null) return {};
     const node = objectAt(id);
-    if (node?.kind !== 'dict') throw new PickleSyntaxError('tensor metadata is no dict', position);
+    if (node?.kind !== 'dict') throw new PickleSyntaxError('tensor metadata is not a dict', position);
     if (node.entries.length > METADATA_MOST)
       throw new PickleSyntaxError(`tensor metadata of ${node.entries.length} entries, at most ${METADATA_MOST}`, position);
     const bits: { conjugate?: true; negative?: true } = {};
     for (const [key, value] of node.entries) {
       const name = text(key, 'a key of tensor metadata', position);
-      if (typeof nodes[value] !== 'boolean') throw new PickleSyntaxError(`tensor metadata ${name.slice(0, 40)} is no bool`, position);
+      if (typeof nodes[value] !== 'boolean') throw new PickleSyntaxError(`tensor metadata ${name.slice(0, 40)} is not a bool`, position);
       if (name !== 'conj' && name !== 'neg') continue;
       // torch sets the bit whatever the value is, and writes none that is not set.
       if (nodes[value] !== true) throw new PickleSyntaxError(`tensor metadata ${name} is False`, position);
@@ -324,7 +324,7 @@ export function torchHost(table: TensorTable): TensorHost {
   const tensorAt = (id: NodeId | undefined, position: number): Tensor => {
     const node = objectAt(id);
     const tensor = node?.kind === 'tensor' ? tensors[node.tensor] : undefined;
-    if (tensor === undefined) throw new PickleSyntaxError('a parameter of something that is no tensor', position);
+    if (tensor === undefined) throw new PickleSyntaxError('a parameter of something that is not a tensor', position);
     return tensor;
   };
   const copyOf = (id: NodeId | undefined, extra: Partial<Tensor>, position: number): ValueNode => ({
@@ -334,7 +334,7 @@ export function torchHost(table: TensorTable): TensorHost {
 
   const parameterOf = (data: NodeId | undefined, grad: NodeId | undefined, hooks: NodeId | undefined, position: number): ValueNode => {
     const requiresGrad = grad === undefined ? undefined : nodes[grad];
-    if (typeof requiresGrad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+    if (typeof requiresGrad !== 'boolean') throw new PickleSyntaxError('requires_grad is not a bool', position);
     checkHooks(hooks, position);
     return parameter(data, requiresGrad, position);
   };
@@ -417,7 +417,7 @@ export function torchHost(table: TensorTable): TensorHost {
       if (name !== 'Parameter') return copyOf(args[0], { parameter: true }, position);
       // As `Parameter(data, requires_grad=True)`.
       const grad = args[1] === undefined ? true : nodes[args[1]];
-      if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is no bool', position);
+      if (typeof grad !== 'boolean') throw new PickleSyntaxError('requires_grad is not a bool', position);
       return parameter(args[0], grad, position);
     }
     return undefined;

@@ -16,7 +16,7 @@ export const SATURATED = 0xffffffff;
 export type Bad = (what: string) => CheckpointLoadError;
 
 export function corrupt(uri: string, what: string): CheckpointLoadError {
-  return new CheckpointLoadError(`${uri} is no sound zip archive: ${what}.`, uri);
+  return new CheckpointLoadError(`${uri} is not a valid zip archive: ${what}.`, uri);
 }
 
 /** The same bytes, with a buffer's readers of fields. */

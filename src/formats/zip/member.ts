@@ -38,7 +38,7 @@ function inflate(data: Uint8Array, member: ArchiveMember, bad: Bad): Uint8Array 
   const { buffer, engine } = inflated;
   if (buffer.length !== member.size) throw bad(`it inflates to ${buffer.length} bytes, expected ${member.size}`);
   if (engine.bytesWritten !== data.length)
-    throw bad(`its deflate stream ends after ${engine.bytesWritten} of ${data.length} bytes: what follows is no part of it`);
+    throw bad(`its deflate stream ends after ${engine.bytesWritten} of ${data.length} bytes: what follows is not part of it`);
   return buffer;
 }
 

@@ -16,7 +16,7 @@ const CHUNK = 512 * 1024;
 
 /** What happened while values were converted. */
 export interface CastReport {
-  /** Values that were no NaN and lay beyond the new dtype's range: they became infinite, NaN, or its largest value. */
+  /** Values that were not NaN and lay beyond the new dtype's range: they became infinite, NaN, or its largest value. */
   overflowed: number;
 }
 

@@ -80,7 +80,7 @@ export function fromF32Bits(kind: SmallFloat, bits: number, wide: boolean): numb
   return fnuz && rounded === 0 ? 0 : sign | rounded;
 }
 
-/** True where a value that is no NaN lies beyond the kind's range, so that the result is not its rounding. */
+/** True where a value that is not NaN lies beyond the kind's range, so that the result is not its rounding. */
 export function isBeyond(kind: SmallFloat, bits: number): boolean {
   const absolute = bits & 0x7fffffff;
   if (absolute > F32_INFINITY) return false;

@@ -71,7 +71,7 @@ interface Pass {
 function startPass(source: ByteSource, member: DeflatedMember, offset: number): Pass {
   const { uri } = source;
   const bad = (what: string): CheckpointLoadError =>
-    new CheckpointLoadError(`${uri} is no sound zip archive: member ${member.name}: ${what}.`, uri);
+    new CheckpointLoadError(`${uri} is not a valid zip archive: member ${member.name}: ${what}.`, uri);
   const compressed = Readable.from(compressedChunks(source, offset, member.stored), { objectMode: true });
   const inflate: InflateRaw = compressed.pipe(createInflateRaw({ chunkSize: CHUNK }));
   compressed.on('error', (error) => inflate.destroy(error));

@@ -36,7 +36,7 @@ function blockList(family: 'ipv4' | 'ipv6', subnets: readonly (readonly [string,
   return list;
 }
 
-/** True for addresses of the public internet; false also for what is no address. */
+/** True for addresses of the public internet; false also for what is not an address. */
 export function isPublicAddress(address: string): boolean {
   const bare = address.replace(/^\[|\]$/g, '').replace(/%.*$/, '');
   if (isIPv4(bare)) return !NOT_PUBLIC_4.check(bare, 'ipv4');

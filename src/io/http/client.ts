@@ -162,13 +162,13 @@ export function publicLookup(resolve: Resolve): (name: string, options: LookupOp
 
 function privateFault(name: string, address: string): StoreFault {
   return new StoreFault(
-    `${name === address ? name : `${name} is ${address}, which`} is no address of the public internet, and this worker asks no others. Set CKPT_ALLOW_PRIVATE_ADDRESSES=1 on the worker to allow them`,
+    `${name === address ? name : `${name} is ${address}, which`} is not an address of the public internet, and this worker asks no others. Set CKPT_ALLOW_PRIVATE_ADDRESSES=1 on the worker to allow them`,
     { code: 'PrivateAddress', retryable: false },
   );
 }
 
 function faultOf(error: Error & { readonly code?: string }): Error {
   if (error instanceof StoreFault || error.name === 'AbortError') return error;
-  // What is no failure of the network: a certificate that does not hold, say.
+  // What is not a failure of the network: a certificate that does not hold, say.
   return networkFault(error) ?? new StoreFault(error.message, { code: error.code ?? error.name, retryable: false, cause: error });
 }

@@ -15,11 +15,11 @@ export function isHttp(uri: string): boolean {
   return /^https?:\/\//i.test(uri);
 }
 
-/** The URL as it may be kept and shown; one that is no HTTP or holds a credential is a `CheckpointConfigError` that does not repeat it. */
+/** The URL as it may be kept and shown; one that is not an HTTP or holds a credential is a `CheckpointConfigError` that does not repeat it. */
 export function checkUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '')
-    throw new CheckpointConfigError(`${withoutSecrets(text)} is no http:// or https:// URL.`);
+    throw new CheckpointConfigError(`${withoutSecrets(text)} is not an http:// or https:// URL.`);
   if (url.username !== '' || url.password !== '')
     throw new CheckpointConfigError(
       `${url.origin}${url.pathname}: a user name or password does not belong into a URL, which is kept in the run's history.`,
@@ -96,7 +96,7 @@ export function isSecretName(name: string): boolean {
   return [...words(camel), ...words(name)].some((word) => SECRET_WORDS.has(word) || RUN_TOGETHER.test(word));
 }
 
-/** Of what is no URL, nobody knows where its parts end: all that may be a user name or a password is left out, up to the last `@`. */
+/** Of what is not a URL, nobody knows where its parts end: all that may be a user name or a password is left out, up to the last `@`. */
 function withoutSecrets(text: string): string {
   return text
     .replace(/\/\/.*@/s, '//…@')

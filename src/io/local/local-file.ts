@@ -31,7 +31,7 @@ function pathOf(uri: string): string {
     return fileURLToPath(uri);
   } catch (cause) {
     const why = (cause as Error).message;
-    throw new CheckpointConfigError(`${uri} is no URI of a local file (${why}). Expected file:// and an absolute path.`, undefined, {
+    throw new CheckpointConfigError(`${uri} is not a URI of a local file (${why}). Expected file:// and an absolute path.`, undefined, {
       cause,
     });
   }
@@ -66,7 +66,7 @@ export async function identityOf(path: string): Promise<string | null> {
 export const UNREADABLE = 'unreadable';
 /** What the system says of a file or folder that this user may not read. */
 export const FORBIDDEN: readonly string[] = ['EACCES', 'EPERM'];
-/** What it says of what is no file with a text in it, for as long as nobody changes that. */
+/** What it says of what is not a file with a text in it, for as long as nobody changes that. */
 const NO_TEXT: readonly string[] = [...FORBIDDEN, 'ENXIO', 'ENODEV', 'ELOOP', 'ENAMETOOLONG'];
 
 /** Opens a file as it is now: `CheckpointNotFoundError` with near names, `CheckpointLoadError` for a folder or no permission. */
@@ -138,7 +138,7 @@ export function openAtOnce(path: string): Promise<FileHandle> {
   return open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
 }
 
-/** The text of a small file as a whole; null where there is none, `CheckpointLoadError` where it is no regular file, too large, or cannot be read. */
+/** The text of a small file as a whole; null where there is none, `CheckpointLoadError` where it is not a regular file, too large, or cannot be read. */
 export async function smallText(path: string): Promise<string | null> {
   const unreadable = (why: string, cause?: unknown): CheckpointLoadError =>
     new CheckpointLoadError(`${path} cannot be read: ${why}.`, path, { cause });
@@ -183,7 +183,7 @@ export async function checkReplaceable(path: string, option = 'uri'): Promise<vo
   throw new CheckpointConfigError(`${path} lies in ${folder}, where the system keeps devices; \`${option}\` must name a file elsewhere.`);
 }
 
-/** Of what is there and is no regular file. */
+/** Of what is there and is not a regular file. */
 export function kindOf(there: Stats): string {
   return there.isDirectory() ? 'a folder' : 'a device, a pipe or a socket';
 }

@@ -23,7 +23,7 @@ export function refuseLongLocation(location: unknown, path: string): void {
 
 /**
  * Throws `CheckpointConfigError` with `path` for a relative location, which would mean another place on each worker: it counts from the folder in
- * which that was started. What is no text is none.
+ * which that was started. What is not text is none.
  */
 export function refuseRelativeLocation(location: unknown, path: string): void {
   if (typeof location !== 'string' || location === '' || isElsewhere(location)) return;

@@ -94,7 +94,7 @@ async function nearestFolder(path: string): Promise<string> {
       throw unwritable(path, cause);
     });
     if (stats?.isDirectory() === true) return folder;
-    if (stats !== null || dirname(folder) === folder) throw unwritable(path, new Error(`${folder} is no folder`));
+    if (stats !== null || dirname(folder) === folder) throw unwritable(path, new Error(`${folder} is not a folder`));
   }
 }
 

@@ -27,7 +27,7 @@ const WEIGHTS = /^(?:model|pytorch_model|adapter_model|diffusion_pytorch_model)\
 export function siblingsOf(uri: string, open: (uri: string) => Promise<ByteSource>): OpenSibling {
   return async (name) => {
     if (name === '' || name === '.' || name === '..' || /[/\\\0]/.test(name))
-      throw new CheckpointValidationError(`${JSON.stringify(name)} is no plain file name.`, ['file name']);
+      throw new CheckpointValidationError(`${JSON.stringify(name)} is not a plain file name.`, ['file name']);
     // Keys are taken as they are written; other URIs have escapes.
     if (isS3(uri)) return open(uri.slice(0, uri.lastIndexOf('/') + 1) + name);
     if (!isLocal(uri)) return open(new URL(encodeURIComponent(name), uri).href);
@@ -157,5 +157,5 @@ async function checkInside(path: string): Promise<void> {
     throw new CheckpointValidationError(`${path} is a symbolic link out of its folder, to ${target}. Copy the file into the folder.`, [
       'symbolic link out of the folder',
     ]);
-  if (!(await stat(target)).isFile()) throw new CheckpointLoadError(`${path} is no regular file.`, path);
+  if (!(await stat(target)).isFile()) throw new CheckpointLoadError(`${path} is not a regular file.`, path);
 }

@@ -70,7 +70,7 @@ const MANIFEST_LIMITS = { ...JSON_LIMITS, values: 6_000_000 };
 const LINES = 2048;
 
 export function manifestPath(uri: string): string {
-  // The query of a URL is no part of its file's name.
+  // The query of a URL is not part of its file's name.
   return isHttp(uri) ? uri.replace(/(?=\?|$)/, MANIFEST) : `${uri}${MANIFEST}`;
 }
 
@@ -174,7 +174,7 @@ export function parseManifest(text: string, place: string): Manifest {
   } catch (cause) {
     throw notManifest(place, (cause as Error).message, cause);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw notManifest(place, 'it is no JSON object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw notManifest(place, 'it is not a JSON object');
   const { version } = value as { readonly version?: unknown };
   if (version !== 1)
     throw notManifest(place, version === undefined ? 'it has no version' : `it is of version ${JSON.stringify(version).slice(0, 50)}`);

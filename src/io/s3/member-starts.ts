@@ -21,7 +21,7 @@ export function memberStarts({ storages }: Plan, open: (file: number) => Promise
 
   async function lookUp(index: number): Promise<number> {
     const { file, location } = storages[index]!;
-    if (location.kind !== 'member') throw new RangeError(`storage ${index} is no member of an archive`);
+    if (location.kind !== 'member') throw new RangeError(`storage ${index} is not a member of an archive`);
     return storedAt(await open(file), location);
   }
 

@@ -118,7 +118,7 @@ export function exchange(line: Line, { host, path, headers }: WireRequest, onDon
         stream();
         return resolve({ message, body: null });
       }
-      // To Node's client, its connection ends here; what it makes of that is no failure.
+      // To Node's client, its connection ends here; what it makes of that is not a failure.
       for (const each of [request, message]) each.removeAllListeners('error').on('error', () => undefined);
       facade.destroy();
       resolve({ message, body: directBody(line, rest, length, (whole) => finish(whole && staysOpen(message))) });

@@ -18,7 +18,7 @@ test.each([
 });
 
 test.each(['out.onnx', 's3://b/out.h5', 'dir.pt/out.gguf', 'last.ckpt.bak'])(
-  '%s is no name for what is written, unless the format is said',
+  '%s is not a name for what is written, unless the format is said',
   (to) => {
     expect(() => formatOf(to)).toThrow('or say what to write all the same: `--format`');
     expect(formatOf(to, 'safetensors')).toBe('safetensors');

@@ -83,8 +83,8 @@ describe('a file', () => {
 
   test.each([
     ['its JSON ends too early', ' '],
-    ['at character 1 is no JSON', '{x'],
-    ['it is no JSON object', 'null'],
+    ['at character 1 is not JSON', '{x'],
+    ['it is not a JSON object', 'null'],
     ['it has no version', '{}'],
     ['it is of version 99', '{"version":99}'],
     ['it has 6000001 values or more', `[${'{},'.repeat(3_000_000)}{}]`],
@@ -138,8 +138,8 @@ describe('a manifest on a disk', () => {
 
   test.each([
     ['a folder', () => mkdir(`${path}.manifest.json`), 'it is a folder'],
-    ['a device', () => symlink('/dev/zero', `${path}.manifest.json`), 'it is no regular file'],
-    ['a pipe', () => symlink(pipe, `${path}.manifest.json`), 'it is no regular file'],
+    ['a device', () => symlink('/dev/zero', `${path}.manifest.json`), 'it is not a regular file'],
+    ['a pipe', () => symlink(pipe, `${path}.manifest.json`), 'it is not a regular file'],
     [
       'too large',
       () => writeFile(`${path}.manifest.json`, '{}').then(() => truncate(`${path}.manifest.json`, 2 ** 28)),

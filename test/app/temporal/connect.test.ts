@@ -42,7 +42,7 @@ test.each<[string, Readonly<Record<string, string>>, string]>([
   expect(() => configuredNamespace()).toThrow(says);
 });
 
-test('of a file that is no TOML the place is told and no line, in which an API key may stand', async () => {
+test('of a file that is not TOML the place is told and no line, in which an API key may stand', async () => {
   const file = join(folder, 'temporal.toml');
   await writeFile(file, '[profile.default]\napi_key = "hush"more\n');
   process.env['TEMPORAL_CONFIG_FILE'] = file;

@@ -215,7 +215,7 @@ test('a lock left by a killed command is taken over at once', async () => {
   expect((await readdir(state)).filter((name) => name.startsWith('lock'))).toEqual([]);
 });
 
-test('a record whose server is gone, or whose pid is another program by now, is no server', async () => {
+test('a record whose server is gone, or whose pid is another program by now, is not a server', async () => {
   await mkdir(state, { recursive: true });
   await writeFile(join(state, 'server.json'), JSON.stringify({ pid: process.pid, port: 7233, uiPort: 8233 }));
   expect(await runningServer(state)).toBeNull();
@@ -233,7 +233,7 @@ test('a record whose server is gone, or whose pid is another program by now, is 
   expect(await readFile(join(state, 'server.log'), 'utf8')).toEqual(expect.any(String));
 });
 
-test.each(['', '{', 'null', '{"pid":"x"}'])('a damaged record (%j) is no server', async (text) => {
+test.each(['', '{', 'null', '{"pid":"x"}'])('a damaged record (%j) is not a server', async (text) => {
   await mkdir(state, { recursive: true });
   await writeFile(join(state, 'server.json'), text);
   expect(await runningServer(state)).toBeNull();

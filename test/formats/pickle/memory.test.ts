@@ -94,7 +94,7 @@ test.each(['data.pkl', 'other.pkl', 'other.bin'])('a deflated %s of an archive i
   const [scan] = await scanFile(file);
   const refused = { message: expect.stringContaining(`would take more than ${PICKLE_LIMITS.memory} bytes`) };
   expect(scan?.findings).toContainEqual(expect.objectContaining(refused));
-  // What is no pickle by its name is none to a reader; nobody knows all of what it names.
+  // What is not a pickle by its name is none to a reader; nobody knows all of what it names.
   if (name === 'other.bin') expect(scan?.verdict).toBe('unknown');
   else await expect(readHeader(file)).rejects.toMatchObject(refused);
 });

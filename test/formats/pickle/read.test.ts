@@ -78,7 +78,7 @@ describe('refused', () => {
     ['\\x with one digit', "S'\\x4'\n."],
     ['a backslash before the closing quote', "S'a\\'\n."],
     ['one quote', "S'\n."],
-    ['escaped bytes that are no UTF-8', "S'\\xe9'\n."],
+    ['escaped bytes that are not UTF-8', "S'\\xe9'\n."],
     ['a list inside a tuple as key', '}]\x85Ns.'],
     ['a tuple in itself as key', '}]q\x00h\x00\x85ah\x00\x85Ns.'],
     ['a new object of a function', 'ctorch._utils\n_rebuild_tensor_v2\n)\x81.'],

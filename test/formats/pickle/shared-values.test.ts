@@ -38,10 +38,10 @@ describe('a dict of keyword arguments', () => {
     ['from the start', `cm\nThing\nq\x00}K\x01Nsq\x01(${CALL}l`],
     ['among many', `cm\nThing\nq\x00}(${keys(20)}K\x01Nuq\x01(${CALL}l`],
     ['from its second call on', `cm\nThing\nq\x00}(${keys(2)}uq\x01(${CALL}h\x01K\x01Ns${CALL}l`],
-  ])('holds a key that is no text %s', (_, pickle) => {
+  ])('holds a key that is not text %s', (_, pickle) => {
     const read = (): unknown => readPickle(bytesOf(`(${pickle}l.`), { member: 'p', uri: 'file:///p', host: { nodes: [], globals: [] } });
     expect(read).toThrow(
-      expect.objectContaining({ code: 'CheckpointLoadError', message: expect.stringContaining('a keyword that is no text') }),
+      expect.objectContaining({ code: 'CheckpointLoadError', message: expect.stringContaining('a keyword that is not text') }),
     );
   });
 });

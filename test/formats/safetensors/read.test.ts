@@ -52,7 +52,7 @@ test.each([
 });
 
 test.each([
-  ['a field of others that is no JSON', `{"a":{${entry},"x":nope}}`, 'a value is not valid JSON'],
+  ['a field of others that is not JSON', `{"a":{${entry},"x":nope}}`, 'a value is not valid JSON'],
   ['one without a value', `{"a":{${entry},"x":,"y":1}}`, 'a value is not valid JSON'],
   ['one that is never closed', `{"a":{${entry},"x":[[1]}}`, 'a value is not valid JSON'],
   ['one of very much', `{"a":{${entry},"x":"${'x'.repeat(5000)}"}}`, 'a value of 5002 characters, at most 4096'],

@@ -195,7 +195,9 @@ describe('other containers are named, and never safe', () => {
     ['zeros', '\0'.repeat(100)],
     ['text', 'hello, world\n'],
     ['JSON', '{"a": 1}'],
-  ])('%s is no checkpoint', async (_, text) => expect(await scanBytes(Buffer.from(text, 'latin1'))).toMatchObject({ verdict: 'corrupt' }));
+  ])('%s is not a checkpoint', async (_, text) =>
+    expect(await scanBytes(Buffer.from(text, 'latin1'))).toMatchObject({ verdict: 'corrupt' }),
+  );
 });
 
 describe('bare pickles', () => {
@@ -238,7 +240,7 @@ test.each([
   ['a negative length', 0, -1],
   ['a negative offset', -5, 10],
   ['an end beyond the file', 0, 1e12],
-])('a part of a distributed checkpoint with %s is no error of the scan', async (_, offset, length) => {
+])('a part of a distributed checkpoint with %s is not an error of the scan', async (_, offset, length) => {
   const index = `\x80\x02ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n)\x81}(U\x0drelative_pathU\x0c__0_0.distcpU\x06offsetI${offset}\nU\x06lengthI${length}\nub.`;
   const files = await scanFile(memorySource(Buffer.from(index, 'latin1'), 'memory:///.metadata'), {
     openSibling: async (name) => memorySource(zip([main]), `memory:///${name}`),

@@ -166,7 +166,7 @@ describe('one file of them', () => {
     ['no object', '[]'],
     ['a tensor without offsets', '{}'],
     ['offsets of another shape', '{"a": {"saved_offsets": [0]}}'],
-    ['an offset that is no count', '{"a": {"saved_offsets": [0, -1]}}'],
+    ['an offset that is not a count', '{"a": {"saved_offsets": [0, -1]}}'],
   ])('whose word of its slices is unsound is refused: %s', async (_, info) => {
     await put({ 'x.safetensors': file({ a: { shape: [2, 3] } }, info) });
     await expect(headerOf(join(folder, 'x.safetensors'))).rejects.toMatchObject({

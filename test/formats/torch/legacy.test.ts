@@ -96,7 +96,7 @@ describe('legacy container', () => {
     ['past its end', { tuple: ['a', 4, 3] }],
     ['of negative length', { tuple: ['a', 0, -1] }],
     ['of too many items', { tuple: ['a', 0, 1, 1] }],
-    ['that is no tuple', 'a'],
+    ['that is not a tuple', 'a'],
   ] as const)('a view %s is refused', async (_, view) => {
     const file = legacy({ dict: [['a', tensor(storage('root', 6, view), 0, 1)]] }, ['root'], [counted(6, [0, 1, 2, 3, 4, 5])]);
     await expect(readHeader(memorySource(file))).rejects.toMatchObject({ code: 'CheckpointLoadError' });

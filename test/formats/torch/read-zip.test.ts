@@ -118,7 +118,7 @@ describe('metadata of Anemoi', () => {
   test('may have numbers that are none, as Python writes them', async () => {
     const text = '{"NaN": [NaN, Infinity, -Infinity, 1.5], "said \\\\": "NaN, \\"Infinity\\"", "deep": {"x":NaN}}';
     expect(await metadataOf(text)).toEqual({ NaN: [null, null, null, 1.5], 'said \\': 'NaN, "Infinity"', deep: { x: null } });
-    await expect(metadataOf('{"a": NaNs}')).rejects.toMatchObject({ message: expect.stringContaining('is no JSON') });
+    await expect(metadataOf('{"a": NaNs}')).rejects.toMatchObject({ message: expect.stringContaining('is not JSON') });
   });
 
   test('may be longer where it is not deflated, and is read up to its limits', async () => {

@@ -81,7 +81,7 @@ describe('a key', () => {
       ['w 1'],
     ],
     [
-      'that is empty: the top level, without what is no tensor',
+      'that is empty: the top level, without what is not a tensor',
       dict({ a: tensor(0), version: 3, b: tensor(1), ema: two }),
       '',
       ['a 0', 'b 1'],
@@ -92,7 +92,7 @@ describe('a key', () => {
     expect(header.stateDictKey).toBe(key === '' ? null : key);
   });
 
-  test('at the top level: what is no tensor is named, and is no training state', async () => {
+  test('at the top level: what is not a tensor is named, and is not training state', async () => {
     const header = await read(dict({ a: tensor(0), version: 3, epoch: 4 }), '');
     expect(header).toMatchObject({
       format: 'state_dict',
@@ -104,7 +104,7 @@ describe('a key', () => {
     });
   });
 
-  test('leaves the epoch beside it, and is no training state itself', async () => {
+  test('leaves the epoch beside it, and is not training state itself', async () => {
     const { training } = await read(dict({ optimizer: dict({ net: dict({ w: tensor(0) }) }), epoch: 4 }), 'optimizer.net');
     expect(training).toMatchObject({ epoch: 4, has_optimizer: false });
   });

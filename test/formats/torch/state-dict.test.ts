@@ -46,14 +46,14 @@ describe('no state dict', () => {
     expect(suggestionFor(reportOf(error))).toContain('`--state-dict-key` of `ckpt inspect`');
   });
 
-  test('a Counter of pairs counts them, and is no mapping of their names; one of a dict is', async () => {
+  test('a Counter of pairs counts them, and is not a mapping of their names; one of a dict is', async () => {
     const pairs: Pickled = { call: 'collections.Counter', args: [[{ tuple: ['w', tensor(0)] }]] };
     await expect(read(pairs)).rejects.toMatchObject({ code: 'CheckpointValidationError' });
     const { weights } = await read({ call: 'collections.Counter', args: [dict({ w: tensor(0) })] });
     expect(weights.map(({ name }) => name)).toEqual(['w']);
   });
 
-  test('what is no tensor among tensors is named', async () => {
+  test('what is not a tensor among tensors is named', async () => {
     const error = await errorOf(dict({ a: tensor(0), bias: null, b: tensor(1) }));
     expect(error.message).toContain('Beside 2 tensors there is what is none: bias (None). An empty `state_dict_key`');
     expect(error.details['keys_with_tensors']).toEqual(['']);

@@ -103,7 +103,7 @@ describe('gradients', () => {
     expect(made(tensor(), true)).toMatchObject({ parameter: true, requiresGrad: true });
     expect(made(tensor({ grad: true }), false)).toEqual({ dtype: 'F32', shape: [1], storage: 0, offset: 0, parameter: true });
     expect(() => made(tensor({ storage: 'IntStorage' }))).toThrow(refused('a gradient for a tensor of I32'));
-    expect(() => made(tensor(), 1)).toThrow(refused('requires_grad is no bool'));
+    expect(() => made(tensor(), 1)).toThrow(refused('requires_grad is not a bool'));
   });
 
   test.each([
@@ -222,9 +222,11 @@ describe('what torch sets on a tensor that it rebuilds', () => {
       ['a list', [1]],
       ['three of them', { tuple: [{ dict: [] }, { dict: [] }, { dict: [] }] }],
       ['a tensor', tensor()],
-    ] as const)('%s: refused', (__, state) => expect(() => read(build(state))).toThrow(refused('the attributes of a tensor are no dict')));
+    ] as const)('%s: refused', (__, state) =>
+      expect(() => read(build(state))).toThrow(refused('the attributes of a tensor are not a dict')),
+    );
 
-    test('a name that is no text: refused', () => expect(() => read(build(dict(5)))).toThrow(refused('is no text')));
+    test('a name that is not text: refused', () => expect(() => read(build(dict(5)))).toThrow(refused('is not text')));
   });
 });
 

@@ -27,7 +27,7 @@ function moduleTable() {
 const times = <T>(count: number, of: (index: number) => T, prefix = 'm'): Readonly<Record<string, T>> =>
   Object.fromEntries(Array.from({ length: count }, (_, index) => [`${prefix}${index}`, of(index)]));
 
-test('the tensors of a module, then those of its modules in their order; what stands behind `training` is no state', () => {
+test('the tensors of a module, then those of its modules in their order; what stands behind `training` is not a state', () => {
   const { add, tensor, module, find } = moduleTable();
   const leaf = module({ weight: tensor(), training: add(true), cache: tensor() });
   const root = module({ first: module({ inner: leaf, own: tensor() }), bias: tensor(), second: leaf });

@@ -13,7 +13,7 @@ test.each(['', '/a', 'a/', 'a//b', '..', 'a/../b', 'a..b', 'a b', 'a\\b', 'a\0',
   expect(digestOf(name)).toBeUndefined();
 });
 
-test('what is around a name is no part of it', () => {
+test('what is around a name is not part of it', () => {
   expect(plainDigest(Buffer.from('xx/a/b/xx'), 3, 6)).toBe(digestOf('a/b'));
 });
 

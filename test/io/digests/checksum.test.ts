@@ -58,7 +58,7 @@ test.each(CHECKSUM_ALGORITHMS)('%s, by its name and whatever the case', async (a
 });
 
 test.each(['', 'abc', `md4:${'0'.repeat(32)}`, `sha512:${'0'.repeat(64)}`, `${'0'.repeat(63)}g`, 'constructor:00'])(
-  '%j is no checksum',
+  '%j is not a checksum',
   (text) => {
     expect(checksumOf(text)).toBeUndefined();
   },

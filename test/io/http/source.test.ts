@@ -431,7 +431,7 @@ describe('a server without ranges, or with nothing to pin by', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test('several ranges in one answer are no range: the file goes through the cache', async () => {
+  test('several ranges in one answer are not a range: the file goes through the cache', async () => {
     proxy.inject((_, index) =>
       index === 0 ? { kind: 'headers', set: { 'content-range': null, 'content-type': 'multipart/byteranges; boundary=b' } } : null,
     );
@@ -546,7 +546,7 @@ test.each([
 });
 
 describe('what a server says', () => {
-  test('416 to the first question is no change: nothing was pinned', async () => {
+  test('416 to the first question is not a change: nothing was pinned', async () => {
     proxy.inject(() => ({ kind: 'status', status: 416 }));
     const error = await errorOf(open('/ranged.ckpt'));
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { status: 416 } });

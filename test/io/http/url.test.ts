@@ -28,9 +28,9 @@ test.each(
 });
 
 test.each(['//us:hu@sh@h/x.ckpt', 'https://us:hu sh@h:99999/x.ckpt', 'https://us:hu/sh@h/x.ckpt', 'ftp://us:hu?sh@h/x.ckpt'])(
-  'of what is no URL, nothing before the last `@` is repeated: %s',
+  'of what is not a URL, nothing before the last `@` is repeated: %s',
   (text) => {
-    expect(() => checkUrl(text)).toThrow(/^(https:|ftp:)?\/\/…@h(:99999)?\/x\.ckpt is no http:\/\/ or https:\/\/ URL\.$/);
+    expect(() => checkUrl(text)).toThrow(/^(https:|ftp:)?\/\/…@h(:99999)?\/x\.ckpt is not an http:\/\/ or https:\/\/ URL\.$/);
   },
 );
 

@@ -1,4 +1,4 @@
-/** Local paths that are no files: pipes and devices. */
+/** Local paths that are not files: pipes and devices. */
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, open, rm, stat, symlink, truncate, writeFile, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -23,7 +23,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 test('a pipe that nobody writes to is refused at once, also many times over, as often as there are threads', async () => {
   const opened = await Promise.allSettled(Array.from({ length: 12 }, () => openLocalFile(pipe)));
   for (const each of opened)
-    expect(each).toMatchObject({ status: 'rejected', reason: { message: expect.stringContaining('is no regular file') } });
+    expect(each).toMatchObject({ status: 'rejected', reason: { message: expect.stringContaining('is not a regular file') } });
   await expect(openLocalFile('/dev/zero')).rejects.toThrow('no regular file');
   await expect(openLocalFile(folder)).rejects.toThrow('is a folder');
 });
@@ -39,14 +39,14 @@ test('a link to nothing is told as one, with what it names', async () => {
   await rm(link);
 });
 
-test('what is no file, or too large for one that is read as a whole, is no manifest', async () => {
+test('what is not a file, or too large for one that is read as a whole, is not a manifest', async () => {
   const file = join(folder, 'a.json');
   const large = join(folder, 'large.json');
   await writeFile(file, '{}');
   await writeFile(large, '').then(() => truncate(large, 129 * 2 ** 20));
   expect(await Promise.all([file, pipe, folder, large, join(folder, 'none')].map(regularText))).toEqual(['{}', null, null, null, null]);
   for (const [path, why] of [
-    [pipe, 'it is no regular file, expected a small text file'],
+    [pipe, 'it is not a regular file, expected a small text file'],
     [folder, 'it is a folder, expected a small text file'],
     [large, 'it has 135266304 bytes, at most 134217728 were expected'],
   ] as const)
@@ -133,7 +133,7 @@ test.each([
   ['file:///%zz', 'malformed'],
   ['file:///a%00b', 'NUL'],
   ['/a\0b', 'NUL'],
-])('%j is no local path', async (uri, message) => {
+])('%j is not a local path', async (uri, message) => {
   const refused = { code: 'CheckpointConfigError', message: expect.stringContaining(message) };
   expect(() => localPath(uri)).toThrow(expect.objectContaining(refused));
   await expect(openLocalFile(uri)).rejects.toMatchObject(refused);

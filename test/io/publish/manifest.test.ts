@@ -142,7 +142,7 @@ describe('one that somebody else has written', () => {
   });
 });
 
-test('what cannot be asked for is no answer', async () => {
+test('what cannot be asked for is not an answer', async () => {
   const fault = new CheckpointSourceError('The store is away.', 'file:///a');
   await expect(readManifest({ read: () => Promise.reject(fault) }, 'file:///a')).rejects.toBe(fault);
 });

@@ -519,7 +519,7 @@ describe('faults', () => {
     const other = { uri: `s3://${bucket}/out/other.safetensors`, token: 'other' };
     const error = await errorOf(publishS3(options(other)));
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: true, details: { code: 'UnknownAnswer', attempts: 3 } });
-    expect(error.message).toMatch(/the answer is no S3's: it has no (ETag|UploadId)/);
+    expect(error.message).toMatch(/the answer is not S3's: it has no (ETag|UploadId)/);
     proxy.reset();
     await discardS3(port, other.uri, other.token, QUICK);
     expect(await left()).toEqual({ keys: DONE, uploads: 0 });

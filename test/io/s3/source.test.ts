@@ -206,7 +206,7 @@ describe('listings without end', () => {
     expect(asked).toBe(100);
   });
 
-  test('of an answer that is no object, only so much is taken', async () => {
+  test('of an answer that is not an object, only so much is taken', async () => {
     const body = `<?xml version="1.0"?><ListBucketResult><Contents><Key>${'a'.repeat(17 * 2 ** 20)}`;
     for (const [status, asking] of [
       [200, () => listed(port)],
@@ -290,7 +290,7 @@ describe('credentials and clocks', () => {
   test.each([
     ['SignatureDoesNotMatch', 'the secret key does not belong to the access key'],
     ['InvalidAccessKeyId', 'it does not know the access key'],
-  ])('%s is no lack of permission', async (code, says) => {
+  ])('%s is not a lack of permission', async (code, says) => {
     const source = await open();
     proxy.inject(() => refusal(code));
     const error = await errorOf(source.read(0, 10));
@@ -414,7 +414,7 @@ describe('faults', () => {
     expect(await errorOf(listed(port))).toMatchObject(expected);
   });
 
-  test('416 to the first question is no change: nothing was pinned', async () => {
+  test('416 to the first question is not a change: nothing was pinned', async () => {
     proxy.inject(always({ kind: 'status', status: 416 }));
     const error = await errorOf(open());
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { status: 416 } });

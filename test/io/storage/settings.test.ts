@@ -18,7 +18,7 @@ const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
   ['an unknown setting of a profile', { s3: [{ buckets: ['b'], regoin: 'x' }] }, 's3[0].regoin', /Did you mean `region`/],
   ['no buckets', { s3: [{ buckets: [] }] }, 's3[0].buckets', /it is empty; expected at least 1 item/],
   ['a scheme that is none of HTTP', { s3: [{ buckets: ['b'], endpoint: 'ftp://h' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
-  ['an endpoint that is no URL', { s3: [{ buckets: ['b'], endpoint: 'notaurl' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
+  ['an endpoint that is not a URL', { s3: [{ buckets: ['b'], endpoint: 'notaurl' }] }, 's3[0].endpoint', /http:\/\/ or https:\/\//],
   ['a role that is none', { s3: [{ buckets: ['b'], role_arn: 'admin' }] }, 's3[0].role_arn', /IAM role/],
   ['a word for a flag', { allow: { private_addresses: 'hush' } }, 'allow.private_addresses', /expected true or false, got a text\./],
 ];

@@ -47,7 +47,7 @@ export function documentOf(from: string, to: string, options: ConvertOptions): P
   };
 }
 
-/** As a document writes what is no reference: the shell has resolved those of a command line. */
+/** As a document writes what is not a reference: the shell has resolved those of a command line. */
 function literal(text: string): string {
   return text.replaceAll('${', () => '$${');
 }

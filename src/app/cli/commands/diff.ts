@@ -42,7 +42,7 @@ export async function diff(source: string, target: string, options: DiffOptions)
     value_mismatches: differing,
     unsupported: compared.unsupported,
     compared: alike.length,
-    /** Values of either state dict that are no tensors and hold some: those were not compared. */
+    /** Values of either state dict that are not tensors and hold some: those were not compared. */
     left_out: [...leftOut('source', ours.header), ...leftOut('target', theirs.header)],
   };
   if (options.json === true) printJson(report);
@@ -50,7 +50,7 @@ export async function diff(source: string, target: string, options: DiffOptions)
   process.exitCode = report.equal ? 0 : 1;
 }
 
-/** A value of a state dict that is no tensor and holds some. */
+/** A value of a state dict that is not a tensor and holds some. */
 interface LeftOut extends NonTensor {
   readonly of: 'source' | 'target';
 }
@@ -91,7 +91,7 @@ function linesOf(report: Report): readonly string[] {
     ...listed('of other values', values ?? []),
     ...listed('without a dense form, not compared', report.unsupported),
     ...listed(
-      'that are no tensors and hold some, not compared',
+      'that are not tensors and hold some, not compared',
       report.left_out.map((each) => `in the ${each.of === 'source' ? 'first' : 'second'}: ${nonTensorText(each)}`),
     ),
     report.equal

@@ -82,7 +82,7 @@ export function reportOn(
         ? { name, dtype, shape, bytes: tensorBytes(dtype, shape) }
         : { name, dtype: null, shape, bytes: 0, unsupported };
     }),
-    /** Values of the state dict that are no tensors: left out of what is written. */
+    /** Values of the state dict that are not tensors: left out of what is written. */
     non_tensors: header.nonTensors.map(({ name, is, tensors = 0 }) => ({ name, is, tensors })),
     num_parameters: header.weights.length,
     ...sumsOf(header),

@@ -30,7 +30,7 @@ import { callerFolder } from '../paths.ts';
 /** Bytes of one read of a whole file. */
 const BLOCK = 4 * 1024 * 1024;
 const MOST_ROWS = 40;
-/** Errors that say that what lies beside a file is no manifest; all others leave open what it is. */
+/** Errors that say that what lies beside a file is not a manifest; all others leave open what it is. */
 const NO_MANIFEST: readonly string[] = ['CheckpointValidationError', 'CheckpointLoadError'];
 
 interface VerifyOptions extends OutputOptions {
@@ -86,7 +86,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     manifest: state,
     /** Tensors without a dense form, whose values were not looked at. */
     unsupported,
-    /** Values of the state dict that are no tensors and hold some, which were not looked at either. */
+    /** Values of the state dict that are not tensors and hold some, which were not looked at either. */
     left_out: nested.map(({ name, is, tensors: count }) => ({ name, is, tensors: count })),
   };
   if (options.json === true) printJson(report);
@@ -131,7 +131,7 @@ function tensorsOf(header: Header): readonly Read[] {
 
 interface Beside {
   readonly manifest: Manifest | null;
-  /** What lies there, where that is no manifest. */
+  /** What lies there, where that is not a manifest. */
   readonly findings: readonly Finding[];
 }
 

@@ -20,7 +20,7 @@ const THROTTLING = new Set([
   'RequestTimeTooSkewed',
 ]);
 
-/** The SDK's exceptions as ours; the signal's reason and what is no failure of a request pass as they are. */
+/** The SDK's exceptions as ours; the signal's reason and what is not a failure of a request pass as they are. */
 export function faultOf(error: unknown): unknown {
   if (error instanceof StoreFault) return error;
   if (error instanceof S3ServiceException) {
@@ -47,12 +47,12 @@ export function faultOf(error: unknown): unknown {
   const network = networkFault(wrapped === null ? error : { code: wrapped[1] ?? 'ECONNRESET', message });
   if (network !== null) return network;
   if (name === 'TimeoutError') return new StoreFault(message ?? 'the store cannot be reached', { code: 'ConnectTimeout', retryable: true });
-  // An answer that is no S3's: the page of a proxy, or XML that breaks off.
+  // An answer that is not S3's: the page of a proxy, or XML that breaks off.
   const { $response: response } = error as { readonly $response?: { readonly statusCode?: number } };
   const status = response?.statusCode;
   if (status === undefined) return error;
   return new StoreFault(
-    `the answer is no S3's: ${
+    `the answer is not S3's: ${
       scrub(message ?? '')
         .split('\n')[0]
         ?.slice(0, 200) ?? ''
@@ -66,7 +66,7 @@ export function faultOf(error: unknown): unknown {
   );
 }
 
-/** Ids of access keys are no secrets, but nobody wants them in a history either. */
+/** Ids of access keys are not secrets, but nobody wants them in a history either. */
 function scrub(text: string): string {
   return text.replace(/\b(AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b/g, '$1…');
 }

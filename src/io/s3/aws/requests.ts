@@ -18,7 +18,7 @@ export const MARK = 'checkpoint-pipeline';
 /** What every S3 answers with; a page that some proxy sends with status 200 has none of it. */
 export function needed<T>(value: T | undefined, name: string): T {
   if (value !== undefined && value !== '') return value;
-  throw new StoreFault(`the answer is no S3's: it has no ${name}`, { code: 'UnknownAnswer', status: 200, retryable: true });
+  throw new StoreFault(`the answer is not S3's: it has no ${name}`, { code: 'UnknownAnswer', status: 200, retryable: true });
 }
 
 export function conditionOf(condition: WriteCondition): { IfMatch?: string; IfNoneMatch?: string } {

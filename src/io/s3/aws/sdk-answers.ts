@@ -1,7 +1,7 @@
 /**
  * The SDK's own exchanges, with what its HTTP handler leaves out.
  *
- * Invariant: every request ends, also one whose connection the server turns to another protocol; of an answer that is no object,
+ * Invariant: every request ends, also one whose connection the server turns to another protocol; of an answer that is not an object,
  * no more is held than any such answer of a store has.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
@@ -11,7 +11,7 @@ import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { StoreFault, switchedFault } from '../../store-fault.ts';
 
-/** Bytes of an answer that is no object: a page of a listing has a thousand keys of a kilobyte, six times that when XML escapes all of it. */
+/** Bytes of an answer that is not an object: a page of a listing has a thousand keys of a kilobyte, six times that when XML escapes all of it. */
 const ANSWER_MOST = 16 * 2 ** 20;
 /** Node's channel that tells of every request once it was sent. */
 const SENT = 'http.client.request.start';
@@ -56,7 +56,7 @@ async function readWhole({ statusCode, body }: Answer): Promise<Readable> {
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
     size += chunk.length;
     if (size > ANSWER_MOST)
-      throw new StoreFault(`the answer is no S3's: it goes on after ${ANSWER_MOST} bytes`, {
+      throw new StoreFault(`the answer is not S3's: it goes on after ${ANSWER_MOST} bytes`, {
         code: 'UnknownAnswer',
         status: statusCode,
         retryable: false,

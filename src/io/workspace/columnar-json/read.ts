@@ -9,7 +9,7 @@ type Parts = ReadonlyMap<string, unknown>;
 const DIGEST = /^[0-9a-f]{64}$/;
 
 /**
- * Throws `SyntaxError` where the text is no JSON; of JSON it must be one that `columnarJson` wrote. `textOf` gives the parts' texts: they are
+ * Throws `SyntaxError` where the text is not JSON; of JSON it must be one that `columnarJson` wrote. `textOf` gives the parts' texts: they are
  * asked for together, each once.
  */
 export async function parseColumnarJson(text: string, textOf: (sha256: string) => Promise<string>): Promise<unknown> {

@@ -184,7 +184,7 @@ function writeRows(values: readonly unknown[], keys: readonly string[], depth: n
     if (at !== keys.length) return false;
   }
   if (values.length < LONG) writeEach(values, depth, out);
-  // A field that is not there is none in JSON; and one of that name is no plain field where it is read.
+  // A field that is not there is none in JSON; and one of that name is not a plain field where it is read.
   else if (!isWhole || keys.includes('__proto__')) writePlain(values, out);
   else {
     out.push(`["r",${JSON.stringify(keys)},`);

@@ -172,6 +172,9 @@ export interface Finding {
   readonly member?: string;
 }
 
+/** Code of the finding that ranks wrote the files, and that nothing in them says whether all are there. */
+export const RANKS_UNKNOWN = 'ranks_unknown';
+
 /** A member beside the pickle, by its path in the archive's root folder. */
 export type Attachment =
   /** `storage`: index into `storages`, its bytes. */

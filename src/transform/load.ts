@@ -7,7 +7,7 @@
 import { CheckpointConfigError, CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
 import type { PinnedFile } from '../model/byte-source.ts';
 import { elementCount, isCastable } from '../model/dtype.ts';
-import { movedBehind, type Header, type Storage, type Tensor } from '../model/header.ts';
+import { movedBehind, RANKS_UNKNOWN, type Header, type Storage, type Tensor } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import type { Target, TargetTensor } from '../model/target.ts';
 import { nameToIndex } from './index-metadata.ts';
@@ -107,6 +107,7 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     ...(migration.warning === undefined ? [] : [migration.warning]),
     ...unused(header, rules),
     ...nested(header),
+    ...perhapsMissing(header),
     ...chosen.warnings,
     ...staleState(fresh, renamed, 'renamed'),
   ];
@@ -212,6 +213,11 @@ function nested(header: Header): readonly string[] {
           `${rest.length} more values of the state dict hold tensors (${rest.reduce((sum, { tensors }) => sum + tensors, 0)}), which are left out as well.`,
         ]),
   ];
+}
+
+/** Nothing in the files of some ranks says whether there were more. */
+function perhapsMissing({ findings }: Header): readonly string[] {
+  return findings.flatMap(({ code, message }) => (code === RANKS_UNKNOWN ? [`Rows of tensors may be missing: ${message}.`] : []));
 }
 
 interface Chosen {

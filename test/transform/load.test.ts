@@ -10,6 +10,16 @@ import { headerOf, treeOf, targetOf, type Shapes } from '../support/headers.ts';
 import { RULES } from '../support/load-rules.ts';
 import { fixture } from '../support/project.ts';
 
+test('files of ranks that may not be all of them are warned of', () => {
+  const header = headerOf({ w: ['F32', [2]] });
+  expect(loadWeights(header, undefined, RULES).warnings).toEqual([]);
+  const findings = [
+    { code: 'ranks_unknown', message: 'read from 2 files' },
+    { code: 'archive_comment', message: 'a comment' },
+  ];
+  expect(loadWeights({ ...header, findings }, undefined, RULES).warnings).toEqual(['Rows of tensors may be missing: read from 2 files.']);
+});
+
 const TRANSFER: LoadRules = { ...RULES, skipMismatched: true, fill: 'target' };
 
 async function headerAt(path: string): Promise<Header> {

@@ -10,7 +10,7 @@
 import { CheckpointLoadError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
 import { folderOf, nameOf, type OpenSibling } from '../../model/byte-source.ts';
 import { filesOfOtherRanks, isRankShard, isWholeShard, RANK_SHARD_NAMES } from '../../model/checkpoint-names.ts';
-import type { Header } from '../../model/header.ts';
+import { RANKS_UNKNOWN, type Header } from '../../model/header.ts';
 import { JSON_LIMITS, parseBounded } from '../json-bounds.ts';
 import { TENSORS_MAX } from './read.ts';
 
@@ -73,7 +73,7 @@ export async function ofWholeTensors(header: Header, uri: string, openSibling?: 
   if (other !== undefined) throw partOfSet(uri, `${other} lies beside it`);
   const told =
     "torch's distributed writer wrote the file, which does not say how many ranks there were: what others wrote elsewhere of its tensors is missing";
-  const findings = isWholeShard(name) ? header.findings : [...header.findings, { code: 'ranks_unknown', message: told }];
+  const findings = isWholeShard(name) ? header.findings : [...header.findings, { code: RANKS_UNKNOWN, message: told }];
   return { ...header, metadata: withoutSlices(header.metadata), findings };
 }
 

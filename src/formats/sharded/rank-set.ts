@@ -9,7 +9,16 @@ import { CheckpointConfigError, CheckpointLoadError } from '../../errors.ts';
 import { folderOf, type ByteSource, type OpenSibling, type PinnedFile } from '../../model/byte-source.ts';
 import { partOfRankShard, type RankPart } from '../../model/checkpoint-names.ts';
 import { DTYPES, tensorBytes, type Dtype } from '../../model/dtype.ts';
-import { NO_TRAINING, type Block, type Header, type Storage, type StorageLocation, type Tensor, type Weight } from '../../model/header.ts';
+import {
+  NO_TRAINING,
+  RANKS_UNKNOWN,
+  type Block,
+  type Header,
+  type Storage,
+  type StorageLocation,
+  type Tensor,
+  type Weight,
+} from '../../model/header.ts';
 import { findGap } from '../distributed/tiling.ts';
 import { MAX_TENSOR_BYTES } from '../limits-pickle.ts';
 import { HEADER_MAX } from '../safetensors/layout.ts';
@@ -111,7 +120,7 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
       globals: [],
       findings: [
         {
-          code: 'ranks_unknown',
+          code: RANKS_UNKNOWN,
           message: `read from ${names.length} files, ${names[0]} to ${names.at(-1)}; they do not say how many ranks wrote them: where the last are not there, so are rows of the tensors`,
         },
       ],

@@ -139,7 +139,7 @@ test('a misspelt name is paired with the near one', () => {
 });
 
 test.each<[string, unknown, string]>([
-  ['a list', [], 'no mapping'],
+  ['a list', [], 'not a mapping'],
   ['empty', {}, 'no tensor'],
   ['a negative size', { w: { shape: [-1], dtype: 'F32' } }, 'shape'],
   ['an unknown dtype', { w: { shape: [1], dtype: 'float31' } }, 'dtype'],

@@ -52,7 +52,7 @@ export function parseS3Prefix(uri: string): S3Location {
   const key = version?.[1] ?? rest;
   if (hasUserInfo(uri)) throw wrong(withoutUser(uri), "credentials do not belong into a URI; they are the worker's settings");
   // Buckets made before 2018 may hold capitals and underscores; other stores allow them still.
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(bucket)) throw wrong(uri, `\`${bucket}\` is not a name of a bucket`);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(bucket)) throw wrong(uri, `\`${bucket}\` is not the name of a bucket`);
   if (Buffer.byteLength(key) > KEY_MOST)
     throw wrong(`${uri.slice(0, 80)}…`, `its key is ${Buffer.byteLength(key)} bytes long, at most ${KEY_MOST} are allowed`);
   // oxlint-disable-next-line no-control-regex

@@ -67,7 +67,7 @@ describe('sharded sets', () => {
     ['a tensor listed twice', '{"a": "1", "b": "2", "\\u0061": "2"}', 'CheckpointLoadError', 'stands twice'],
     ['an empty map', '{}', 'CheckpointLoadError', 'weight_map'],
     ['a shard that is not there', '{"a": "3"}', 'CheckpointNotFoundError', 'shard 3'],
-    ['a shard that is a folder', '{"a": "folder"}', 'CheckpointLoadError', 'no regular file'],
+    ['a shard that is a folder', '{"a": "folder"}', 'CheckpointLoadError', 'not a regular file'],
     ['a name with a line break', '{"a": "1\\n"}', 'CheckpointValidationError', 'plain name'],
     ['a name with a backslash', '{"a": "..\\\\1"}', 'CheckpointValidationError', 'plain name'],
     ['two dots', '{"a": ".."}', 'CheckpointValidationError', 'plain name'],

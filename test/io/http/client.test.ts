@@ -11,7 +11,7 @@ test.each([
 test.each([
   ['https://a/x', 'http://a/x', /from https to http/],
   ['https://a/x', 'file:///etc/passwd', /scheme file:/],
-  ['https://a/x', 'http://[', /no URL/],
+  ['https://a/x', 'http://[', /not a URL/],
   ['http://a/x', 'http://user@b/', /user name or password/],
 ])('%s may not lead to %s', (from, location, why) => expect(() => redirected(new URL(from), location, 302)).toThrow(why));
 

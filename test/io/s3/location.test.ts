@@ -15,11 +15,11 @@ test.each([
 });
 
 test.each([
-  ['s3://', /no name of a bucket/],
+  ['s3://', /not the name of a bucket/],
   ['s3://bucket', /no object in it/],
   ['s3://bucket/', /no object in it/],
-  ['s3:///key', /no name of a bucket/],
-  ['s3://b*/key', /no name of a bucket/],
+  ['s3:///key', /not the name of a bucket/],
+  ['s3://b*/key', /not the name of a bucket/],
   ['s3://bucket/a/../b', /part `\.` or `\.\.`/],
   ['s3://bucket/.', /part `\.` or `\.\.`/],
   ['s3://bucket/a\nb', /control characters/],
@@ -32,7 +32,7 @@ test.each([
   ['s3://bucket/prefix/', 'prefix/'],
 ])('where many objects are meant, %s may name a bucket alone', (uri, key) => {
   expect(parseS3Prefix(uri)).toEqual({ bucket: 'bucket', key, versionId: null });
-  expect(() => parseS3Prefix(uri.replace('bucket', 'b*'))).toThrow(/no name of a bucket/);
+  expect(() => parseS3Prefix(uri.replace('bucket', 'b*'))).toThrow(/not the name of a bucket/);
 });
 
 test('a checkpoint of several files lies under a prefix, or in a bucket of its own', () => {
@@ -55,7 +55,7 @@ test('siblings keep the key as it is written', async () => {
   });
   await sibling('shard 1?.safetensors');
   expect(opened).toEqual(['s3://bucket/a b/x?y/shard 1?.safetensors']);
-  await expect(sibling('../other')).rejects.toThrow(/no plain file name/);
+  await expect(sibling('../other')).rejects.toThrow(/not a plain file name/);
 });
 
 test('an output has no version yet, and leaves room for the names beside it', () => {

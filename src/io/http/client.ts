@@ -131,7 +131,7 @@ function hostOf({ hostname }: URL): string {
 /** Where a redirect leads, or a `StoreFault` where it may not be followed. */
 export function redirected(from: URL, location: string, status: number): URL {
   const refuse = (why: string): StoreFault => new StoreFault(`a redirect ${why}`, { code: 'RedirectRefused', status, retryable: false });
-  if (!URL.canParse(location, from.href)) throw refuse('leads to no URL');
+  if (!URL.canParse(location, from.href)) throw refuse('leads to what is not a URL');
   const to = new URL(location, from);
   if (!/^https?:$/.test(to.protocol)) throw refuse(`leads to the scheme ${to.protocol}`);
   if (from.protocol === 'https:' && to.protocol === 'http:') throw refuse(`leads from https to http, to ${to.host}`);

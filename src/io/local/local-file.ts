@@ -87,7 +87,7 @@ export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): 
   const stats = await handle.stat({ bigint: true });
   if (!stats.isFile()) {
     await handle.close();
-    throw new CheckpointLoadError(`${path} is ${stats.isDirectory() ? 'a folder' : 'no regular file'}; expected a checkpoint file.`, path);
+    throw new CheckpointLoadError(`${path} is ${stats.isDirectory() ? 'a folder' : 'not a regular file'}; expected a checkpoint file.`, path);
   }
   const size = Number(stats.size);
   const identity = localIdentity(stats);
@@ -149,7 +149,7 @@ export async function smallText(path: string): Promise<string | null> {
   if (handle === null) return null;
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) throw unreadable(`it is ${stats.isDirectory() ? 'a folder' : 'no regular file'}, expected a small text file`);
+    if (!stats.isFile()) throw unreadable(`it is ${stats.isDirectory() ? 'a folder' : 'not a regular file'}, expected a small text file`);
     if (stats.size > SMALL_MOST) throw unreadable(`it has ${stats.size} bytes, at most ${SMALL_MOST} were expected`);
     return await handle.readFile('utf8').catch((cause: Error) => {
       throw unreadable(cause.message, cause);

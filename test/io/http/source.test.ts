@@ -536,8 +536,8 @@ test.each([
   ['https://example.org/x.ckpt?private_token=hush', /is a credential/],
   ['https://example.org/x.ckpt?Expires=1&OSSAccessKeyId=hush', /is a credential/],
   ['https://example.org/x.ckpt?x-goog-signature=hush', /is a credential/],
-  ['http://', /no http/],
-  ['http://user:hush@ /', /no http/],
+  ['http://', /not an http/],
+  ['http://user:hush@ /', /not an http/],
 ])('%s is refused, and no secret repeated', async (url, message) => {
   const error = await errorOf(openHttp(place, url));
   expect(error.code).toBe('CheckpointConfigError');

@@ -23,7 +23,7 @@ import {
 import type { ErrorReport, JsonObject } from '../src/errors.ts';
 import { isMapping } from '../src/model/json.ts';
 import { batchDetails } from '../src/pipeline/batch-details.ts';
-import { checkBatch, checkBatchId } from '../src/pipeline/batch-document.ts';
+import { checkBatchId } from '../src/pipeline/batch-document.ts';
 import {
   borne,
   briefReport,
@@ -44,6 +44,7 @@ import { boundedDetails } from '../src/pipeline/bounded.ts';
 import { RESULT_MEMO, STATUS_QUERY } from '../src/pipeline/contract.ts';
 import { knownAttributes, setAttributes } from './attributes.ts';
 import { childrenOf, type Settle } from './batch-children.ts';
+import { documentOf } from './batch-inputs.ts';
 import { openLedger } from './batch-ledger.ts';
 import { openList } from './batch-list.ts';
 import { leaveReport, placeResults } from './batch-results.ts';
@@ -120,7 +121,6 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
     const { items, pipeline } = input;
     if (given === undefined) list.found(await listing[LIST_ACTIVITY]({ items, workspace, results: input.results ?? null, pipeline }));
     status = 'running';
-    children.adopt(given?.stragglers ?? []);
     const soFar = () => ({ totals, paused, since });
     return walk(input, { list, children, ledger, settle, workspace, soFar, stopping: () => void (status = 'stopping') });
   }
@@ -153,8 +153,10 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
   try {
     let broken: ErrorReport | null = null;
     try {
+      // Whatever becomes of this run: what the one before has begun ends here.
+      children.adopt(given?.stragglers ?? []);
       checkBatchId(workflowId);
-      await run(checkBatch(asked));
+      await run(documentOf(asked));
     } catch (thrown) {
       if (!isOwn(thrown)) throw thrown;
       broken = reportOfFailure(thrown);

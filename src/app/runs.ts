@@ -91,9 +91,10 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
 
   /** How a run stands; one that has ended tells it without a worker. `CheckpointNotFoundError` where there is no such run. */
   async status(run: Run): Promise<Progress> {
-    const { status } = await this.describe(run);
-    const result = await (status.name === 'RUNNING' ? this.query(run) : this.settled(run));
-    // It may have ended meanwhile.
+    const description = await this.describe(run);
+    if (description.status.name !== 'RUNNING') return this.progress(await this.settled(run), description);
+    const result = await this.query(run);
+    // Described anew, as it may have ended meanwhile: then nothing of it is under way.
     return this.progress(result, await this.describe(run));
   }
 
@@ -105,9 +106,8 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       const result = await (ended ? this.settled(run) : this.query(run).catch(unlessTimeout));
       return { ended, state: result === null ? null : await this.progress(result, description) };
     };
-    const { signal } = options;
     // What is asked when the watching ends must not be asked again later, perhaps on a closed connection.
-    return changes(signal === undefined ? look : () => this.access.client.withAbortSignal(signal, look), options);
+    return changes((signal) => this.access.client.withAbortSignal(signal, look), options);
   }
 
   /** Asks a run to end; what it had not finished is removed. `settled` waits for that. */

@@ -16,8 +16,11 @@ export const MOST_CONTINUE_AFTER = 10_000;
 /** Characters of a template's JSON: every item's run begins with it. */
 const MOST_TEMPLATE = 64 * 1024;
 
-/** Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed, its pipeline in the plain form. */
-export function checkBatch(given: unknown): BatchInput {
+/**
+ * Throws `CheckpointConfigError` where the document's shape is wrong; gives it back typed, its pipeline in the plain form. `later`: checks that
+ * batches which were begun before there were these need not pass.
+ */
+export function checkBatch(given: unknown, later: (template: PipelineInput) => void = refuseUnclosed): BatchInput {
   if (!isMapping(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
   const known: readonly string[] = BATCH_KEYS;
   for (const key of Object.keys(given))
@@ -28,6 +31,7 @@ export function checkBatch(given: unknown): BatchInput {
       );
   checkItems(given['items']);
   const pipeline = checkedTemplate(given['pipeline']);
+  later(pipeline);
   checkCount(given['max_concurrent'], 'max_concurrent', MOST_CONCURRENT);
   checkCount(given['continue_after'], 'continue_after', MOST_CONTINUE_AFTER);
   const failures = given['max_failures'];
@@ -69,16 +73,19 @@ function checkedTemplate(given: unknown): PipelineInput {
       `The template has ${size} characters, at most ${MOST_TEMPLATE}: every item's run begins with it. Put a long \`target\` into a JSON file and name that.`,
       'pipeline',
     );
-  refuseUnclosed(template as unknown as Json, 'pipeline');
   return template;
 }
 
 /** A value of the item that no `}` closes would stay in a name as it stands. */
-function refuseUnclosed(value: Json, path: string): void {
+export function refuseUnclosed(template: PipelineInput): void {
+  refuseUnclosedIn(template as unknown as Json, 'pipeline');
+}
+
+function refuseUnclosedIn(value: Json, path: string): void {
   if (typeof value === 'string' && /\$\{item\.(?![^{}]+\})/.test(value))
     throw new CheckpointConfigError(`\`${within(value, 200)}\` has a \`\${item.\` that no \`}\` closes.`, path);
   if (typeof value !== 'object' || value === null) return;
-  for (const [key, each] of Object.entries(value)) refuseUnclosed(each, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`);
+  for (const [key, each] of Object.entries(value)) refuseUnclosedIn(each, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`);
 }
 
 function checkItems(items: unknown): void {

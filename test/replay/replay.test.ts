@@ -57,6 +57,27 @@ test.each([
   }
 });
 
+/** A history whose input has been changed. */
+function given(name: string, change: (input: { pipeline: { stages: { uri?: string }[] } }) => void): string {
+  const history = JSON.parse(read(name)) as {
+    events: { workflowExecutionStartedEventAttributes: { input: { payloads: { data: string }[] } } }[];
+  };
+  const [payload] = history.events[0]!.workflowExecutionStartedEventAttributes.input.payloads;
+  const input = JSON.parse(Buffer.from(payload!.data, 'base64').toString('utf8')) as Parameters<typeof change>[0];
+  change(input);
+  payload!.data = Buffer.from(JSON.stringify(input)).toString('base64');
+  return JSON.stringify(history);
+}
+
+test.each(['batch-completed', 'batch-continued'])(
+  'a batch with a value that no `}` closes, begun before that was refused, goes on: %s',
+  async (name) => {
+    const { events } = JSON.parse(read(`0.1.0/${name}.json`)) as History;
+    const history = given(`0.1.0/${name}.json`, ({ pipeline }) => void (pipeline.stages.at(-1)!.uri += '${item.stem'));
+    await replay(history, events[0]!.workflowExecutionStartedEventAttributes!.workflowId!);
+  },
+);
+
 test('a history of another workflow does not replay, so that the tests above can fail', async () => {
   const other = read('0.1.0/completed.json').replaceAll('"name": "loader.weights_only"', '"name": "loader.other"');
   await expect(replay(other, 'completed')).rejects.toThrow(DeterminismViolationError);

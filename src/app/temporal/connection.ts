@@ -9,7 +9,7 @@ import { Connection, defaultGrpcRetryOptions, type ConnectionOptions } from '@te
 
 export interface OpenConnection {
   readonly connection: Connection;
-  /** Calls that wait for another attempt fail with what the last one failed with. */
+  /** Ends calls that are under way; those that wait for another attempt fail with what the last one failed with. */
   close(): Promise<void>;
 }
 
@@ -35,6 +35,15 @@ type Metadata = Parameters<Call['start']>[0];
 type Listener = NonNullable<Parameters<Call['start']>[1]>;
 type Status = Parameters<NonNullable<Listener['onReceiveStatus']>>[0];
 
+/** Codes of gRPC. */
+const CANCELLED = 1;
+const DEADLINE_EXCEEDED = 4;
+
+/** In Unix milliseconds. */
+function deadlineOf({ deadline = Infinity }: Parameters<Interceptor>[0]): number {
+  return Number(deadline);
+}
+
 /** Attempts by the SDK's own rules; all calls to Temporal have one message and one answer. */
 function retryingUntil(ended: AbortSignal): Interceptor {
   const { retryableDecider, delayFunction } = defaultGrpcRetryOptions();
@@ -42,12 +51,15 @@ function retryingUntil(ended: AbortSignal): Interceptor {
     let call = nextCall(options);
     let message: unknown;
     /** Gives up the wait for another attempt. */
-    let giveUp: ((how: Pick<Status, 'code' | 'details'>) => void) | null = null;
+    let giveUp: ((how?: Pick<Status, 'code' | 'details'>) => void) | null = null;
 
     function start(metadata: Metadata, listener: Listener = {}): void {
       let attempt = 1;
       let answer: unknown = null;
+      const close = (): void => (giveUp === null ? call.cancelWithStatus(CANCELLED, 'The connection was closed.') : giveUp());
+      ended.addEventListener('abort', close);
       const finish = (status: Status): void => {
+        ended.removeEventListener('abort', close);
         listener.onReceiveMessage?.(answer);
         listener.onReceiveStatus?.(status);
       };
@@ -56,24 +68,21 @@ function retryingUntil(ended: AbortSignal): Interceptor {
         onReceiveMessage: (given: unknown) => (answer = given),
         onReceiveStatus(status) {
           if (ended.aborted || !retryableDecider(attempt, status)) return finish(status);
-          const abort = (): void => giveUp?.(status);
+          const delay = delayFunction(attempt, status);
+          // What the server said tells more than that the time was over.
+          if (Date.now() + delay >= deadlineOf(options)) return finish({ ...status, code: DEADLINE_EXCEEDED });
           const over = (): void => {
             clearTimeout(timer);
-            ended.removeEventListener('abort', abort);
             giveUp = null;
           };
-          const timer = setTimeout(
-            () => {
-              over();
-              attempt++;
-              call = nextCall(options);
-              call.start(metadata, each);
-              call.sendMessage(message);
-              call.halfClose();
-            },
-            delayFunction(attempt, status),
-          );
-          ended.addEventListener('abort', abort);
+          const timer = setTimeout(() => {
+            over();
+            attempt++;
+            call = nextCall(options);
+            call.start(metadata, each);
+            call.sendMessage(message);
+            call.halfClose();
+          }, delay);
           giveUp = (how) => {
             over();
             finish({ ...status, ...how });

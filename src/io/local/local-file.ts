@@ -87,7 +87,10 @@ export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): 
   const stats = await handle.stat({ bigint: true });
   if (!stats.isFile()) {
     await handle.close();
-    throw new CheckpointLoadError(`${path} is ${stats.isDirectory() ? 'a folder' : 'not a regular file'}; expected a checkpoint file.`, path);
+    throw new CheckpointLoadError(
+      `${path} is ${stats.isDirectory() ? 'a folder' : 'not a regular file'}; expected a checkpoint file.`,
+      path,
+    );
   }
   const size = Number(stats.size);
   const identity = localIdentity(stats);

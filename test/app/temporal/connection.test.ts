@@ -6,7 +6,9 @@ import { CheckpointClient } from '../../../src/app/client.ts';
 import { openConnection, type OpenConnection } from '../../../src/app/temporal/connection.ts';
 
 /** Statuses of gRPC. */
-const [OK, CANCELLED, UNAVAILABLE] = [0, 1, 14];
+const [OK, CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE] = [0, 1, 4, 14];
+/** It never comes. */
+const NO_ANSWER = -1;
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0)) await close();
@@ -23,6 +25,7 @@ async function serverOf(
   server.on('stream', (stream: ServerHttp2Stream) => {
     const status = String(statuses[Math.min(asked++, statuses.length - 1)]);
     const head = { ':status': 200, 'content-type': 'application/grpc' };
+    if (status === String(NO_ANSWER)) return;
     if (status !== String(OK)) return stream.respond({ ...head, 'grpc-status': status }, { endStream: true });
     stream.respond(head, { waitForTrailers: true });
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': status }));
@@ -76,6 +79,23 @@ test('a call that waits for another attempt fails when the connection is closed,
   const before = asked();
   await sleep(600);
   expect(asked()).toBe(before);
+});
+
+test('a call that nobody answers ends when the connection is closed', async () => {
+  const { connection, close, asked } = await serverOf(NO_ANSWER);
+  const ends = endsOf([connection.workflowService.getSystemInfo({})]);
+  await until(() => asked() === 1);
+  await close();
+  expect(await ends).toMatchObject([{ reason: { code: CANCELLED, details: 'The connection was closed.' } }]);
+});
+
+test('where the next attempt would come too late, what the server said is told at once', async () => {
+  const { connection, asked } = await serverOf(UNAVAILABLE);
+  const call = connection.withDeadline(Date.now() + 60, () => connection.workflowService.getSystemInfo({}));
+  expect(await endsOf([call])).toMatchObject([
+    { reason: { code: DEADLINE_EXCEEDED, details: expect.not.stringContaining('Deadline exceeded') } },
+  ]);
+  expect(asked()).toBe(1);
 });
 
 test('what a client was asked when it is closed is told so', async () => {

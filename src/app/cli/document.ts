@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { isAlias, isMap, isSeq, LineCounter, parseDocument, visit, type Document } from 'yaml';
+import { isAlias, isMap, isNode, isSeq, LineCounter, parseDocument, visit, type Document, type Node } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
@@ -141,9 +141,10 @@ function valueOf(yaml: Document): unknown {
   if (yaml.contents === null) throw new CheckpointConfigError('The document is empty: expected a mapping with a list `stages`.', '');
   try {
     const value: unknown = yaml.toJS({ maxAliasCount: MOST_ALIASES });
-    // A batch has it in its `pipeline`.
-    if (!isAnemoi(value) && !(isMapping(value) && isAnemoi(value['pipeline']))) return value;
-    readBooleans(yaml);
+    if (isAnemoi(value)) readBooleans(yaml);
+    // Of a batch only what its `pipeline` says is Anemoi's.
+    else if (isMapping(value) && isAnemoi(value['pipeline'])) readBooleans(pipelineIn(yaml));
+    else return value;
     return yaml.toJS({ maxAliasCount: MOST_ALIASES });
   } catch (cause) {
     const message = textOf(cause);
@@ -157,9 +158,15 @@ function valueOf(yaml: Document): unknown {
   }
 }
 
+/** Where it stands: an alias stands for what its anchor marks. */
+function pipelineIn(yaml: Document): Node | null {
+  const node: unknown = yaml.get('pipeline', true);
+  return (isAlias(node) ? node.resolve(yaml) : isNode(node) ? node : null) ?? null;
+}
+
 /** Plain words such as `yes` become the booleans that they are to Anemoi's reader; quoted ones, and keys, stay texts. */
-function readBooleans(yaml: Document): void {
-  visit(yaml, {
+function readBooleans(within: Node | Document | null): void {
+  visit(within, {
     Scalar(key, node) {
       if (key === 'key' || node.type !== 'PLAIN' || node.tag !== undefined) return;
       node.value = booleanNamed(node.value) ?? node.value;

@@ -29,12 +29,16 @@ export interface Understood extends PlainDocument {
   readonly notes: readonly string[];
 }
 
-/** Whether it is Anemoi's configuration, or a list of its stages: what its reader makes of the text counts, which is of YAML 1.1. */
+/**
+ * Whether it is Anemoi's configuration, or a list of its stages: what its reader makes of the text counts, which is of YAML 1.1. A list
+ * `stages` without any of them is ours, whatever stands beside it.
+ */
 export function isAnemoi(given: unknown): boolean {
   if (!isMapping(given)) return false;
   const { stages } = given;
   const isTargeted = (stage: unknown): boolean => isMapping(stage) && '_target_' in stage;
-  return isMapping(given['training']) || 'checkpoint_pipeline' in given || (Array.isArray(stages) && stages.some(isTargeted));
+  if (Array.isArray(stages)) return stages.some(isTargeted);
+  return isMapping(given['training']) || 'checkpoint_pipeline' in given;
 }
 
 /** Any accepted form → ours. Documents that are ours already come back with their short names resolved and nothing else changed. */

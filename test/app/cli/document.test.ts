@@ -196,6 +196,19 @@ describe('words that are booleans in YAML 1.1', () => {
     expect((await readBatch(file, {})).pipeline).toEqual(understood);
   });
 
+  test('and in nothing else of the batch', async () => {
+    const file = join(folder, 'batch.yaml');
+    const item = { uri: '/a.ckpt', key: 'on', tag: 'no' };
+    const pipeline = `checkpoint_pipeline:\n    continue_on_error: yes\n    stages:\n${stages('      ')}`;
+    await writeFile(file, `items: [{uri: /a.ckpt, key: on, tag: no}]\npipeline:\n  ${pipeline}`);
+    expect(await readBatch(file, {})).toMatchObject({ items: [item], pipeline: understood });
+  });
+
+  test('are texts in a list of our own stages, whatever stands beside it', async () => {
+    const text = 'training: {lr: 1}\nstages:\n  - {type: freeze, submodules_to_freeze: [no, model.on]}\n';
+    expect((await read(text)).stages[0]).toMatchObject({ submodules_to_freeze: ['no', 'model.on'] });
+  });
+
   test.each<[string, string, string]>([
     ['continue_on_error: yes\nstages: []\n', 'pipeline.yaml:1:1: ', '`yes` is a text here: write true or false.'],
     [

@@ -4,6 +4,7 @@
  * Invariant: given to zod with each parse, so that what a schema says itself comes first.
  */
 import type { z } from 'zod';
+import { kindOf } from './kind-of.ts';
 import { didYouMean } from './suggestions.ts';
 import { within } from './text.ts';
 import { booleanNamed } from './yaml-booleans.ts';
@@ -82,12 +83,6 @@ function kindNamed(expected: string): string {
   return KINDS[expected] ?? `a value of the kind ${expected}`;
 }
 
-function kindOf(value: unknown): string {
-  if (value === undefined || value === null) return 'nothing';
-  if (Array.isArray(value)) return 'a list';
-  return KINDS[typeof value] === undefined || typeof value === 'boolean' ? `a ${typeof value}` : KINDS[typeof value]!;
-}
-
 /** `the number 123`, `the text \`a\``, `true`, `a list`. */
 function shown(value: unknown): string {
   if (typeof value === 'string')
@@ -96,12 +91,17 @@ function shown(value: unknown): string {
   return typeof value === 'boolean' ? `\`${value}\`` : kindOf(value);
 }
 
+/** A text that stands in quotes as it is, and is not too long for it. */
+function isPlain(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= SHOWN && !/['\n]/.test(value);
+}
+
 /** How the value would be written in YAML so that it is of that kind. */
 function remedy(expected: string, value: unknown): string {
   const isScalar = ['string', 'number', 'boolean'].includes(typeof value);
-  if (expected === 'string' && isScalar) return ` Write it in quotes: \`'${String(value)}'\`.`;
-  if (expected === 'array' && isScalar)
-    return ` Write a list: \`[${typeof value === 'string' ? `'${within(value, SHOWN)}'` : String(value)}]\`.`;
+  // Without the value: YAML has made it of `0123`, `1.10` or `yes`, perhaps, and in quotes it would be another text.
+  if (expected === 'string' && isScalar) return ' Write it in quotes.';
+  if (expected === 'array' && isScalar) return ` Write a list: \`[${isPlain(value) ? `'${value}'` : '…'}]\`.`;
   if (typeof value !== 'string') return '';
   const isNumber = value.trim() !== '' && Number.isFinite(Number(value));
   if ((expected === 'number' || expected === 'int') && isNumber) return ` Write it without quotes: \`${value.trim()}\`.`;

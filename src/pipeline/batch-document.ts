@@ -48,7 +48,10 @@ export function checkBatch(given: unknown, later: (template: PipelineInput) => v
     ['report', 'boolean'],
   ] as const)
     if (given[key] !== undefined && typeof given[key] !== kind)
-      throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${JSON.stringify(given[key])}.`, key);
+      throw new CheckpointConfigError(
+        `\`${key}\` must be ${kind === 'boolean' ? 'true or false' : 'a text'}; got ${JSON.stringify(given[key])}.`,
+        key,
+      );
   if (typeof given['name'] === 'string') checkName(given['name'], 'name');
   return { ...(given as unknown as BatchInput), pipeline };
 }

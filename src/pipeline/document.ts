@@ -5,6 +5,7 @@
  */
 import { CheckpointConfigError, type JsonObject } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
+import { kindOf } from '../model/kind-of.ts';
 import { didYouMean } from '../model/suggestions.ts';
 import { booleanHint } from '../model/yaml-booleans.ts';
 import { ON_ERROR, STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
@@ -75,13 +76,13 @@ export function checkStage(stage: unknown, index: number): StageSpec {
   const path = `stages[${index}]`;
   if (!isMapping(stage))
     throw new CheckpointConfigError(
-      `${path} must be a mapping with a \`type\`, such as \`type: source.local\`; got ${kindOf(stage)}.`,
+      `A stage must be a mapping with a \`type\`, such as \`type: source.local\`; got ${kindOf(stage)}.`,
       path,
     );
   if (typeof stage['type'] !== 'string')
     throw new CheckpointConfigError(
       stage['type'] === undefined
-        ? `${path} has no \`type\`. Run \`ckpt stages\` for the list.`
+        ? `A stage has no \`type\`. Run \`ckpt stages\` for the list.`
         : `\`type\` must be a text such as \`source.local\`; got ${kindOf(stage['type'])}.`,
       `${path}.type`,
     );
@@ -166,12 +167,7 @@ function checkSeconds(seconds: unknown, key: string, prefix: string): void {
 function checkKind(mapping: Record<string, unknown>, key: string, kind: 'string' | 'boolean', prefix: string): void {
   const value = mapping[key];
   if (value === undefined || typeof value === kind) return;
-  const hint = kind === 'boolean' ? booleanHint(value) : typeof value === 'object' ? '' : ` Write it in quotes: \`'${String(value)}'\`.`;
-  throw new CheckpointConfigError(`\`${key}\` must be a ${kind}; got ${kindOf(value)}.${hint}`, `${prefix}${key}`);
-}
-
-function kindOf(value: unknown): string {
-  if (value === undefined || value === null) return 'nothing';
-  if (Array.isArray(value)) return 'a list';
-  return typeof value === 'object' ? 'a mapping' : `a ${typeof value}`;
+  const hint = kind === 'boolean' ? booleanHint(value) : typeof value === 'object' ? '' : ' Write it in quotes.';
+  const wanted = kind === 'boolean' ? 'true or false' : 'a text';
+  throw new CheckpointConfigError(`\`${key}\` must be ${wanted}; got ${kindOf(value)}.${hint}`, `${prefix}${key}`);
 }

@@ -50,12 +50,17 @@ test.each<[string, JsonObject, string]>([
 });
 
 test.each<[string, JsonObject, string]>([
-  ['source.local', { path: 123 }, "`path`: expected a text, got the number 123. Write it in quotes: `'123'`."],
+  ['source.local', { path: 123 }, '`path`: expected a text, got the number 123. Write it in quotes.'],
   ['source.local', { path: ['a'] }, '`path`: expected a text, got a list.'],
   ['source.local', { path: '' }, '`path`: it is empty; expected at least 1 character.'],
   ['modifier.select', { include: 'model.*' }, "`include`: expected a list, got the text `model.*`. Write a list: `['model.*']`."],
   ['modifier.select', { include: ['a', 3] }, '`include[1]`: expected a text, got the number 3.'],
   ['modifier.freezing', { submodules_to_freeze: 'a.b' }, "Write a list: `['a.b']`."],
+  // What is not in quotes as it was written is not shown so.
+  ['modifier.select', { include: "it's" }, 'Write a list: `[…]`.'],
+  ['modifier.select', { include: 'two\nlines' }, 'Write a list: `[…]`.'],
+  ['modifier.select', { include: 'x'.repeat(101) }, 'Write a list: `[…]`.'],
+  ['modifier.select', { include: 1.1 }, 'Write a list: `[…]`.'],
   ['modifier.rename', { strip_prefix: 'x'.repeat(2000) }, '`strip_prefix`: it has 2000 characters, at most 1000 are taken.'],
   ['modifier.metadata', { values: ['a'] }, '`values`: expected a mapping, got a list.'],
   ['sink.publish', { uri: '/x', overwrite: true }, '`overwrite`: it is one of never, if_changed, always; got `true`.'],

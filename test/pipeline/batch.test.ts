@@ -103,6 +103,8 @@ describe('the document', () => {
       /^pipeline\.stages\[0\]\.list\[1\]: `\/\$\{item\.key` has .* closes/,
     ],
     [{ items: [], pipeline: { stages }, max_failures: '5 %' }, /^max_failures: /],
+    [{ items: [], pipeline: { stages }, report: 1 }, /^report: `report` must be true or false; got 1\./],
+    [{ items: [], pipeline: { stages }, results: 1 }, /^results: `results` must be a text; got 1\./],
     [{ items: [], pipeline: { stages }, max_concurrent: 0 }, /^max_concurrent: /],
     [{ items: [], pipeline: { stages: [{ type: 'loader.x', target: { a: 'x'.repeat(70_000) } }] } }, /^pipeline: .*JSON file/],
   ])('%j', (given, message) => {

@@ -63,9 +63,12 @@ test('more stages than a run can bear are refused, with both numbers', () => {
 test.each<[unknown, string]>([
   [{ stages: {} }, 'got a mapping.'],
   [{ stages: [{ type: {} }] }, 'got a mapping.'],
-  [{ stages: 'none' }, 'got a string.'],
+  [{ stages: 'none' }, 'got a text.'],
   [{ stages: [[]] }, 'got a list.'],
   [{}, 'got nothing.'],
+  [{ stages: [], name: 12.5 }, '`name` must be a text; got a number. Write it in quotes.'],
+  [{ stages: [], name: true }, '`name` must be a text; got a boolean. Write it in quotes.'],
+  [{ stages: [], report: 1 }, '`report` must be true or false; got a number.'],
   [7, 'not a number.'],
 ])('%j: what was given is named', (document, words) => {
   expect(() => checkDocument(document)).toThrow(words);

@@ -66,6 +66,17 @@ describe('errors say where that stands in the document as it was given', () => {
   });
 });
 
+test('and in words count no stages, of which `source` has made one more', () => {
+  expect(refusalOf(() => checkDocument({ source: '/a', stages: [5] }))).toEqual({
+    path: 'stages[0]',
+    message: 'A stage must be a mapping with a `type`, such as `type: source.local`; got a number.',
+  });
+  expect(refusalOf(() => checkDocument({ source: '/a', stages: [{}] }))).toEqual({
+    path: 'stages[0].type',
+    message: 'A stage has no `type`. Run `ckpt stages` for the list.',
+  });
+});
+
 test('a key that is not known: the list has the short ones', () => {
   expect(refusalOf(() => checkDocument({ sourc: '/a', stages: [] })).message).toContain('Did you mean `source`?');
 });

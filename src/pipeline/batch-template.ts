@@ -1,6 +1,7 @@
 /** Items, and what one makes of the template. Workflow-safe. */
 import { CheckpointConfigError, type Json } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
+import { kindOf } from '../model/kind-of.ts';
 import { didYouMean } from '../model/suggestions.ts';
 import type { BatchItem } from './batch.ts';
 import type { PipelineInput } from './contract.ts';
@@ -13,6 +14,12 @@ export function itemOf(given: unknown, place: string): BatchItem {
   const { uri, key, ...columns } = typeof given === 'string' ? { uri: given } : isMapping(given) ? given : {};
   if (typeof uri !== 'string' || uri === '')
     throw new CheckpointConfigError(`${place}: an item is a URI, or has one under \`uri\`; got ${described(given)}.`, place);
+  // YAML has made of `0123` and `true` what no name can be made of again.
+  if (typeof key !== 'string' && key !== undefined && key !== null)
+    throw new CheckpointConfigError(
+      `${place}: the \`key\` of an item is a text; got ${kindOf(key)}.${typeof key === 'object' ? '' : ' Write it in quotes.'}`,
+      place,
+    );
   if (JSON.stringify(given).length > MOST_ITEM)
     throw new CheckpointConfigError(
       `${place}: the item has ${JSON.stringify(given).length} characters, at most ${MOST_ITEM}. Leave out columns that the template does not use.`,
@@ -21,7 +28,7 @@ export function itemOf(given: unknown, place: string): BatchItem {
   const texts = Object.entries(columns).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)] as const);
   return {
     uri,
-    key: typeof key === 'string' && key !== '' ? key : nameIn(uri),
+    key: key || nameIn(uri),
     columns: Object.fromEntries(texts),
   };
 }

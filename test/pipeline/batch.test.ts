@@ -138,6 +138,18 @@ test('the key of a file: URI is the name that the file has', () => {
   expect(itemOf('/in/run%231.ckpt', 'items[0]').key).toBe('run%231.ckpt');
 });
 
+test('a key is a text, as what YAML takes for a number is not what was written; none and an empty one are the name of the file', () => {
+  for (const [key, kind] of [
+    [123, 'number. Write it in quotes.'],
+    [true, 'boolean. Write it in quotes.'],
+    [['a'], 'list.'],
+  ] as const)
+    expect(refusal(() => itemOf({ uri: '/in/a.ckpt', key }, 'items[0]'))).toBe(
+      `items[0]: items[0]: the \`key\` of an item is a text; got a ${kind}`,
+    );
+  for (const key of [undefined, null, '']) expect(itemOf({ uri: '/in/a.ckpt', key }, 'items[0]').key).toBe('a.ckpt');
+});
+
 test.each([
   ['a key', '/out/${item.key}.safetensors', '../../../../x', 'pipeline.stages[0].uri'],
   ['a folder of a key', 's3://b/${item.dir}/w.safetensors', '../x/y.ckpt', 'pipeline.stages[0].uri'],

@@ -24,6 +24,8 @@ const UNQUOTED = "Within `{ }` and `[ ]`, a value with `${…}` needs quotes: `p
 
 const COMMA = 'Within `{ }` and `[ ]`, a `,` stands between one value and the next: there is one missing.';
 
+const BLOCK_TEXT = 'A text behind `|` or `>` begins on the next line.';
+
 /** Whatever stands there. */
 const BY_CODE: Readonly<Record<string, string>> = {
   MULTIPLE_DOCS: 'A file holds one YAML document: there is a second YAML document after `---`.',
@@ -40,12 +42,14 @@ const BY_MESSAGE: readonly (readonly [words: RegExp, message: string])[] = [
   [/^Flow sequence in block/, 'A `[` is opened, and no `]` closes it up to here.'],
   [/^Missing space after :/, 'A blank is missing after `:`.'],
   [/^Missing , /, COMMA],
+  [/^Unexpected block-seq-ind on same line/, 'A list begins on the line after its key; a text that begins with `-` needs quotes.'],
   [/^Unexpected , in/, 'A `,` stands between two values: there is none before this one.'],
   [/^Unexpected flow-(map|seq)-end/, 'This bracket closes nothing that was opened.'],
   [/^Expected flow (map|sequence) to end|in flow (map|sequence)$/, 'A `{` or `[` is opened, and nothing closes it.'],
   [/^Comments must be separated/, 'A blank is missing before `#`; a text with `#` in it needs quotes.'],
-  [/^Block scalar header/, 'A text behind `|` or `>` begins on the next line.'],
+  [/^Block scalar header/, BLOCK_TEXT],
   [/^Alias cannot be an empty string/, "A text that begins with `*` needs quotes: `'*'`."],
+  [/^Anchor cannot be an empty string/, "A text that begins with `&` needs quotes: `'&'`."],
 ];
 
 /** Codes of what is not laid out as a mapping or list is. */
@@ -56,16 +60,24 @@ export function yamlWords({ code, message, pos }: YamlFault, text: string, other
   const [at] = pos;
   const said = (words: string, offset = at): YamlWords => ({ message: words, offset });
   if (text.slice(at - 1, at + 1) === '${') return said(UNQUOTED);
+  if (message.startsWith('Not a YAML token') && /[|>][-+\d]*[ \t]+$/.test(text.slice(0, at))) return said(BLOCK_TEXT);
+  if (/^Unexpected (single|double)-quoted-scalar/.test(message) && isInBrackets(text.slice(0, at))) return said(COMMA);
   const known = BY_CODE[code] ?? BY_MESSAGE.find(([words]) => words.test(message))?.[1];
   if (known !== undefined) return said(known);
   const quote = /^Missing closing (["'])/.exec(message)?.[1];
-  if (quote !== undefined) return said(`A text begins with \`${quote}\`, and no \`${quote}\` ends it.`);
+  if (quote !== undefined) return said(`A text begins with \`${quote}\`, and no \`${quote}\` ends it up to here.`);
   if (code === 'BAD_SCALAR_START') return said(`A text that begins with \`${text[at] ?? ''}\` needs quotes: \`'${text[at] ?? ''}…'\`.`);
   if (code === 'BAD_DQ_ESCAPE')
     return said(
       'Within `"…"`, `\\` begins an escape, and this is none: write `\\\\` for the character itself, or put the text into `\'…\'`.',
     );
   return LAYOUT.includes(code) ? (layoutWords(at, text) ?? said(otherwise)) : said(otherwise);
+}
+
+/** Whether a bracket is open at the end of a text, but for those in quotes. */
+function isInBrackets(before: string): boolean {
+  const bare = before.replaceAll(/"(?:[^"\\]|\\.)*"|'[^']*'/gs, '');
+  return bare.replaceAll(/[^[{]/g, '').length > bare.replaceAll(/[^\]}]/g, '').length;
 }
 
 function layoutWords(at: number, text: string): YamlWords | undefined {

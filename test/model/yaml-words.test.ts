@@ -21,7 +21,7 @@ test.each([
   ['name: x\n  stages: []\n', '2:3', INDENTED],
   ['  name: x\nstages: []\n', '2:1', INDENTED],
   ['name: a: b\n', '1:7', 'A text with `: ` in it needs quotes'],
-  ['name: "x\nstages: []\n', '3:1', 'A text begins with `"`, and no `"` ends it.'],
+  ['name: "x\nstages: []\n', '3:1', 'A text begins with `"`, and no `"` ends it up to here.'],
   ['name: "x" y\n', '1:11', 'There is more after the end of a value'],
   ['name: @x\n', '1:7', 'A text that begins with `@` needs quotes'],
   ['include: [*]\n', '1:11', 'A text that begins with `*` needs quotes'],
@@ -33,6 +33,14 @@ test.each([
   ['a: [1]]\n', '1:7', 'closes nothing that was opened'],
   ['a: "x"#c\n', '1:7', 'A blank is missing before `#`'],
   ['a: { b: ${x} }\n', '1:10', "needs quotes: `path: '${param.x}'`"],
+  ['{"stages": [{"type": "a" "path": "b"}]}', '1:26', 'a `,` stands between one value and the next: there is one missing.'],
+  ['{"a": {"b]": 1} "c": 2}\n', '1:17', 'there is one missing.'],
+  ['"a" "b": c\n', '1:5', "A text with `: ` in it needs quotes: `'a: b'`."],
+  ['stages: - type: source.local\n', '1:9', 'A list begins on the line after its key'],
+  ['a: - b\n', '1:4', 'A list begins on the line after its key'],
+  ['note: | text\n', '1:9', 'A text behind `|` or `>` begins on the next line.'],
+  ['note: >- text\n', '1:10', 'A text behind `|` or `>` begins on the next line.'],
+  ['name: &\n', '1:7', 'A text that begins with `&` needs quotes'],
   ['a: &x &y 1\n', '1:7', 'A node can have at most one anchor'],
 ])('%j', (text, place, words) => {
   const lines = new LineCounter();

@@ -266,6 +266,27 @@ describe('what is not understood', () => {
   });
 });
 
+test('what was announced is there where a plug-in has it, for short, too', () => {
+  const document = { stages: [{ type: 'quantize' }] };
+  expect(understandDocument(document, { types: [...TYPES, 'modifier.quantize'], parameters: {} }).document).toEqual({
+    stages: [{ type: 'modifier.quantize' }],
+  });
+  expect(errorOf(document).message).toContain('not available yet');
+});
+
+test.each([
+  ['training.checkpoint_pipeline', pipeline({ type: 'weights_only' }), 'Make it the first stage there: `- source: …`.'],
+  ['checkpoint_pipeline', { checkpoint_pipeline: { stages: [] } }, 'Make it the first stage there: `- source: …`.'],
+  ['training.checkpoint', { training: { checkpoint: { loading: { type: 'weights_only' } } } }, 'Write it there, beside `loading`.'],
+  ['training', { training: { load_weights_only: true } }, 'Write `checkpoint_path` for it.'],
+])('a source at the root beside %s is refused, and not left out without a word', (form, document, advice) => {
+  const { message, details } = errorOf({ ...(document as object), source: '/a.ckpt' });
+  expect(details['config_path']).toBe('source');
+  expect(message).toBe(`\`source\` at the root goes with \`stages\` there, and this pipeline stands under \`${form}\`. ${advice}`);
+  // A group of the configuration is none.
+  expect(() => understand({ ...(document as object), source: {}, checkpoint_path: '/a.ckpt' })).not.toThrow();
+});
+
 test('the guide for people who migrate names every class, short name and target type', () => {
   const guide = readFileSync(join(PROJECT_ROOT, 'docs', 'migrating-from-anemoi.md'), 'utf8');
   const words = Object.entries(ANEMOI_CLASSES).flatMap(([className, { type, names }]) => [className, type, ...names]);

@@ -59,6 +59,8 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
       `The document describes the pipeline ${forms.length} times: ${forms.join(', ')}. Keep one of them.`,
       forms[1],
     );
+  const form = forms[0] ?? (training === undefined ? undefined : 'training');
+  if (form !== undefined && form !== 'stages') refuseSource(given, form);
   // In a document of ours a parameter is what `${param.x}` says and nothing else.
   const run = runKeys(given, forms[0] === 'stages' && training === undefined ? {} : surroundings.parameters);
   const notes: string[] = [];
@@ -112,6 +114,21 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
     origins.push('output');
   }
   return { document: { ...rest, stages }, origins, places, notes };
+}
+
+/** One that is meant, not a group of the configuration. */
+function refuseSource({ source }: Mapping, form: string): void {
+  if (typeof source !== 'string') return;
+  const advice =
+    form === 'training'
+      ? 'Write `checkpoint_path` for it.'
+      : form === 'training.checkpoint'
+        ? 'Write it there, beside `loading`.'
+        : 'Make it the first stage there: `- source: …`.';
+  throw new CheckpointConfigError(
+    `\`source\` at the root goes with \`stages\` there, and this pipeline stands under \`${form}\`. ${advice}`,
+    'source',
+  );
 }
 
 function placesUnder(at: string, settings: Mapping): Readonly<Record<string, string>> {

@@ -71,16 +71,17 @@ export function typeOfTarget(target: string, given: unknown, origin: string): st
 
 /** `s3`, `freeze`, `publish`, or a class name; without `types`, those of the catalog, any other name may be one of a plug-in and is left as it is. */
 export function typeOfName(name: string, types: readonly string[] | undefined, origin: string): string {
-  refuseAnnounced(name, `${origin}.type`);
   for (const [className, { type, names }] of Object.entries(ANEMOI_CLASSES)) if (className === name || names.includes(name)) return type;
   const whole = STAGE_KINDS.map((kind) => `${kind}.${name}`);
   // A plug-in changes nothing of what a document says without it.
   const own = whole.find((type) => OWN_TYPES.includes(type));
   if (own !== undefined) return own;
-  if (types === undefined) return name;
-  const fits = whole.filter((type) => types.includes(type));
+  const fits = whole.filter((type) => types?.includes(type));
   if (fits.length === 1) return fits[0]!;
   if (fits.length > 1) throw new CheckpointConfigError(`\`${name}\` may be ${fits.join(' or ')}: write the whole type.`, `${origin}.type`);
+  // Until a plug-in has it.
+  refuseAnnounced(name, `${origin}.type`);
+  if (types === undefined) return name;
   const aliases = Object.values(ANEMOI_CLASSES).flatMap(({ names }) => names);
   throw new CheckpointConfigError(
     `Unknown stage type \`${name}\`.${didYouMean(name, [...aliases, ...Object.keys(ANEMOI_CLASSES), ...types])} Known types: ${types.join(', ')}; for short ${aliases.join(', ')}.`,

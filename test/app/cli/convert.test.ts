@@ -29,4 +29,6 @@ test('a name that is nearly one', () => {
   expect(() => formatOf('out.safetensor')).toThrow(
     'nothing that is written here has a name with `.safetensor`. Did you mean `.safetensors`?',
   );
+  expect(() => formatOf('out.cpkt')).toThrow('Did you mean `.ckpt`');
+  for (const other of ['out/llama.v2', 'out.h5', 'out.bak']) expect(() => formatOf(other)).not.toThrow('Did you mean');
 });

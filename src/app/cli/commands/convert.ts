@@ -2,7 +2,7 @@
 import { CheckpointConfigError } from '../../../errors.ts';
 import { EXTENSIONS_WRITTEN, foreignExtension, formatNamed, type Format } from '../../../model/header.ts';
 import { schemeOf } from '../../../model/scheme.ts';
-import { didYouMean } from '../../../model/suggestions.ts';
+import { didYouMean, editDistance } from '../../../model/suggestions.ts';
 import type { PipelineInput } from '../../../pipeline/contract.ts';
 import { checkInput } from '../document.ts';
 import { callerFolder } from '../paths.ts';
@@ -24,10 +24,13 @@ export async function convert(from: string, to: string, options: ConvertOptions)
 /** The pipeline document that the line stands for. */
 export function documentOf(from: string, to: string, options: ConvertOptions): PipelineInput {
   const foreign = options.format === undefined ? foreignExtension(to) : undefined;
-  if (foreign !== undefined)
+  if (foreign !== undefined) {
+    // `.v2` is two edits from `.pt`, and nothing like it.
+    const near = EXTENSIONS_WRITTEN.filter((each) => editDistance(each, foreign.toLowerCase()) <= (foreign.length - 1) / 2);
     throw new CheckpointConfigError(
-      `${to}: nothing that is written here has a name with \`${foreign}\`.${didYouMean(foreign, EXTENSIONS_WRITTEN)} Take a name with one of ${EXTENSIONS_WRITTEN.join(', ')}, or say what to write all the same: \`--format\`.`,
+      `${to}: nothing that is written here has a name with \`${foreign}\`.${didYouMean(foreign, near)} Take a name with one of ${EXTENSIONS_WRITTEN.join(', ')}, or say what to write all the same: \`--format\`.`,
     );
+  }
   const format = options.format ?? (isBare(to, options) ? 'state_dict' : formatNamed(to));
   if (options.weightsOnly === true && options.trainingState === true)
     throw new CheckpointConfigError('`--weights-only` and `--training-state` exclude each other.');

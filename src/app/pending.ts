@@ -1,9 +1,10 @@
 /** What the server itself tells of a run's activities under way: the last heartbeat, and what failed before. */
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
+import { within } from '../model/text.ts';
 import type { Retrying, TransferProgress } from '../pipeline/contract.ts';
 
-/** Characters of a failure that are shown. */
+/** Bytes of a failure that are shown. */
 const MOST_ERROR = 300;
 
 type Described = Pick<WorkflowExecutionDescription, 'raw'>;
@@ -31,6 +32,7 @@ export function retryingOf({ raw }: Described): Retrying | null {
     .toSorted((a, b) => (b.attempt ?? 1) - (a.attempt ?? 1));
   if (first === undefined) return null;
   const message = first.lastFailure?.message ?? '';
-  const error = message.length > MOST_ERROR ? `${message.slice(0, MOST_ERROR)}…` : message;
+  const shown = within(message, MOST_ERROR);
+  const error = shown.length < message.length ? `${shown}…` : message;
   return { activity: first.activityType?.name ?? '', attempt: first.attempt ?? 1, error };
 }

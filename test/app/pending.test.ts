@@ -41,4 +41,5 @@ test('what is retried is what has failed most often, with its last failure', () 
   const run = described(failing('batch.page', 2, 'a'), failing('batch.record', 5, 'the store is away'));
   expect(retryingOf(run)).toEqual({ activity: 'batch.record', attempt: 5, error: 'the store is away' });
   expect(retryingOf(described(failing('source.s3', 2, 'x'.repeat(400))))!.error).toBe(`${'x'.repeat(300)}…`);
+  expect(retryingOf(described(failing('source.s3', 2, `${'x'.repeat(299)}🚀`)))!.error).toBe(`${'x'.repeat(299)}…`);
 });

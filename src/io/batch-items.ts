@@ -88,7 +88,7 @@ function failedItem(line: string, place: string): BatchItem | null {
   if (status !== 'failed' && status !== 'cancelled' && status !== 'not_started')
     throw bad('its `status` is none of completed, unchanged, failed, cancelled, not_started');
   if (typeof key !== 'string' || key === '') throw bad('its `item` is not a name');
-  if (!isMapping(columns)) throw bad('its `columns` are not a object');
+  if (!isMapping(columns)) throw bad('its `columns` are not an object');
   // The other one is perhaps not among those that failed.
   if (other !== undefined && (typeof other !== 'string' || other.length > MOST_ITEM))
     throw bad('its `destination_of` is not a name of an item');

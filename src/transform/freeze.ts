@@ -34,7 +34,7 @@ interface FreezeRules {
   readonly validateGradients: boolean;
 }
 
-/** With `strict` throws `CheckpointConfigError` naming all paths that are not module, before anything is frozen. */
+/** With `strict` throws `CheckpointConfigError` naming all paths that are not modules, before anything is frozen. */
 export function freezeModules(plan: Plan, target: Target | undefined, given: FreezeRules, configPath: string): Frozen {
   if (given.submodules.length === 0) return { plan, newlyFrozen: 0, warnings: [] };
   const model = namesOf(plan, target);

@@ -262,7 +262,7 @@ describe('manifests', () => {
     ['another status', { ...failed, status: 'odd' }, 'its `status` is none of'],
     ['no name', { ...failed, item: undefined }, 'its `item` is not a name'],
     ['a number as name', { ...failed, item: 5 }, 'its `item` is not a name'],
-    ['no columns', { ...failed, columns: undefined }, 'its `columns` are not a object'],
+    ['no columns', { ...failed, columns: undefined }, 'its `columns` are not an object'],
     ['a number as URI', { ...failed, uri: 5 }, 'an item is a URI'],
     ['no name of the item before it', { ...failed, destination_of: {} }, 'its `destination_of` is not a name'],
     ['a long name of it', { ...failed, destination_of: 'k'.repeat(20_000) }, 'its `destination_of` is not a name'],

@@ -139,7 +139,7 @@ function plainBytes(shape: readonly number[], bits: number): number {
 function checkBytes(json: JsonScanner, name: string, shape: readonly number[], dtype: Dtype, bytes: number): void {
   const bits = elements(shape) * BigInt(DTYPES[dtype].bits);
   if (bits > MAX_U64) throw json.error(`tensor ${name}: its shape ${JSON.stringify(shape.slice(0, 10))} overflows 64 bits`);
-  if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are not whole number of bytes`);
+  if (bits % 8n !== 0n) throw json.error(`tensor ${name}: ${bits} bits are not a whole number of bytes`);
   if (bits / 8n !== BigInt(bytes)) throw json.error(`tensor ${name}: shape and dtype take ${bits / 8n} bytes, data_offsets ${bytes}`);
 }
 

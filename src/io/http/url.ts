@@ -15,7 +15,7 @@ export function isHttp(uri: string): boolean {
   return /^https?:\/\//i.test(uri);
 }
 
-/** The URL as it may be kept and shown; one that is not an HTTP or holds a credential is a `CheckpointConfigError` that does not repeat it. */
+/** The URL as it may be kept and shown; one that is not of HTTP, or holds a credential, is a `CheckpointConfigError` that does not repeat it. */
 export function checkUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '')

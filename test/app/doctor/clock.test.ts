@@ -9,7 +9,7 @@ const MINUTE = 60_000;
 const of = (skew: number, options = {}) =>
   clockFinding('there', { before: 1_000_000_000, other: 1_000_000_040 + skew, after: 1_000_000_100 }, options);
 
-test('the time that a question takes, and the other clock’s resolution, are not difference', () => {
+test('the time that a question takes, and the other clock’s resolution, are not a difference', () => {
   expect(of(0).status).toBe('ok');
   expect(clockFinding('there', { before: 0, other: 25_000, after: 30_000 }).status).toBe('ok');
   expect(of(-5500, { resolution: 1000 }).status).toBe('ok');

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { ON_ERROR, type STAGE_CONTROLS } from '../src/pipeline/contract.ts';
 import { MOST_STAGES } from '../src/pipeline/document.ts';
 import { NAME_SCHEMA } from '../src/pipeline/names.ts';
-import { shortTypesOf } from '../src/pipeline/anemoi/names.ts';
+import { shortTypesOf } from '../src/pipeline/stage-names.ts';
 import type { Catalog } from './catalog.ts';
 import type { StageDefinition } from './stage.ts';
 

@@ -9,8 +9,8 @@ import { CheckpointConfigError } from '../errors.ts';
 import { isMapping, type Mapping } from '../model/json.ts';
 import { schemeOf } from '../model/scheme.ts';
 import { didYouMean } from '../model/suggestions.ts';
-import { typeOfName } from './anemoi/names.ts';
-import { shown } from './anemoi/shown.ts';
+import { shown } from './shown.ts';
+import { typeOfName } from './stage-names.ts';
 
 export interface Draft {
   readonly stage: unknown;

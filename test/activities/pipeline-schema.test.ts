@@ -7,7 +7,7 @@ import { parse } from 'yaml';
 import { loadCatalog, optionProblems, stageOfType } from '../../activities/catalog.ts';
 import { pipelineSchema } from '../../activities/pipeline-schema.ts';
 import { STAGE_CONTROLS } from '../../src/pipeline/contract.ts';
-import { shortTypesOf } from '../../src/pipeline/anemoi/names.ts';
+import { shortTypesOf } from '../../src/pipeline/stage-names.ts';
 import { checkDocument, optionsOf, PIPELINE_KEYS } from '../../src/pipeline/document.ts';
 import { OWN_TYPES } from '../../src/pipeline/stage-kinds.ts';
 import { PROJECT_ROOT } from '../support/project.ts';

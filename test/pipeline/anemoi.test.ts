@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { CheckpointError } from '../../src/errors.ts';
 import { understandDocument } from '../../src/pipeline/anemoi/document.ts';
-import { ANEMOI_CLASSES } from '../../src/pipeline/anemoi/names.ts';
+import { ANEMOI_CLASSES } from '../../src/pipeline/stage-names.ts';
 import { PROJECT_ROOT } from '../support/project.ts';
 
 const TYPES = [

@@ -19,7 +19,7 @@ import type { Header } from '../../src/model/header.ts';
 import { publishedMetadata, type Plan } from '../../src/model/plan.ts';
 import { didYouMean, nearNames } from '../../src/model/suggestions.ts';
 import { understandDocument } from '../../src/pipeline/anemoi/document.ts';
-import { aliasesOf } from '../../src/pipeline/anemoi/names.ts';
+import { aliasesOf } from '../../src/pipeline/stage-names.ts';
 import { adviseComposition } from '../../src/pipeline/composition.ts';
 import { headerOf, treeOf, type Shapes } from '../support/headers.ts';
 import { fixture } from '../support/project.ts';

@@ -3,7 +3,7 @@ import { CheckpointConfigError } from '../../errors.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 import { booleanNamed } from '../../model/yaml-booleans.ts';
-import { shown } from './shown.ts';
+import { shown } from '../shown.ts';
 
 export const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: execution is always asynchronous.';
 export const ANEMOI_SETTINGS = ['async_execution', 'continue_on_error', 'cache_dir', 'max_retries', 'timeout'];

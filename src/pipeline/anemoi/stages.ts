@@ -3,10 +3,10 @@ import { CheckpointConfigError } from '../../errors.ts';
 import { formatNamed } from '../../model/header.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
 import { plainStage, type Readings } from '../plain-document.ts';
+import { shown } from '../shown.ts';
 import { isLoader } from '../stage-kinds.ts';
-import { typeOfTarget } from './names.ts';
 import { HYDRA_KEYS, type RunKeys } from './settings.ts';
-import { shown } from './shown.ts';
+import { typeOfTarget } from './targets.ts';
 
 /** What stages are understood with. */
 export interface Surroundings extends Readings {

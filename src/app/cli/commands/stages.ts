@@ -1,7 +1,7 @@
 /** `ckpt stages`: the catalog. */
 import { z } from 'zod';
 import { loadCatalog } from '../../../../activities/catalog.ts';
-import { aliasesOf } from '../../../pipeline/anemoi/names.ts';
+import { aliasesOf } from '../../../pipeline/stage-names.ts';
 import { paintFor, type Paint } from '../colors.ts';
 import { printJson, printPainted, type OutputOptions } from '../output.ts';
 import { beside, indented, widthOf } from '../wrap.ts';

@@ -1,14 +1,10 @@
-/**
- * Anemoi's names of stages, as classes and for short.
- *
- * Invariant: `_target_` is looked up in a closed table and never names code.
- */
-import { CheckpointConfigError } from '../../errors.ts';
-import { didYouMean } from '../../model/suggestions.ts';
-import { OWN_TYPES, STAGE_KINDS } from '../stage-kinds.ts';
-import { shown } from './shown.ts';
+/** Names of stages: for short, which every document may use, and Anemoi's classes with them. Pure and workflow-safe. */
+import { CheckpointConfigError } from '../errors.ts';
+import { didYouMean } from '../model/suggestions.ts';
+import { OWN_TYPES, STAGE_KINDS } from './stage-kinds.ts';
 
-const ROOT = 'anemoi.training.checkpoint';
+/** Where its classes are. */
+export const ANEMOI_PACKAGE = 'anemoi.training.checkpoint';
 
 interface KnownClass {
   readonly type: string;
@@ -40,7 +36,7 @@ export function aliasesOf(type: string): { readonly aliases: readonly string[]; 
   const classes = Object.entries(ANEMOI_CLASSES).filter(([, known]) => known.type === type);
   return {
     aliases: classes.flatMap(([, { names }]) => names),
-    classes: classes.map(([name, { modules }]) => `${ROOT}.${modules[0]}.${name}`),
+    classes: classes.map(([name, { modules }]) => `${ANEMOI_PACKAGE}.${modules[0]}.${name}`),
   };
 }
 
@@ -53,21 +49,6 @@ export function shortTypesOf(type: string): readonly string[] {
 
 /** Announced by Anemoi, built by nobody yet. */
 const ANNOUNCED = /^(lora|lo_ra|quanti[sz]e|prune)(_?modifier)?(_?stage)?$/i;
-
-export function typeOfTarget(target: string, given: unknown, origin: string): string {
-  const dot = target.lastIndexOf('.');
-  const [module, name] = [target.slice(0, Math.max(dot, 0)), target.slice(dot + 1)];
-  refuseAnnounced(name, `${origin}._target_`);
-  const known = Object.hasOwn(ANEMOI_CLASSES, name) ? ANEMOI_CLASSES[name]! : undefined;
-  if (known?.modules.some((each) => `${ROOT}.${each}` === module) === true) return known.type;
-  const classes = Object.entries(ANEMOI_CLASSES).map(([each, { modules }]) => `${ROOT}.${modules[0]}.${each}`);
-  const hint =
-    known === undefined ? didYouMean(name, Object.keys(ANEMOI_CLASSES)) : ` Did you mean \`${ROOT}.${known.modules[0]}.${name}\`?`;
-  throw new CheckpointConfigError(
-    `Unknown \`_target_\` in ${shown(given)}.${hint} A target is looked up in a table and never imported; known are ${classes.join(', ')}. Stages of a plug-in are named by \`type\`.`,
-    `${origin}._target_`,
-  );
-}
 
 /** `s3`, `freeze`, `publish`, or a class name; without `types`, those of the catalog, any other name may be one of a plug-in and is left as it is. */
 export function typeOfName(name: string, types: readonly string[] | undefined, origin: string): string {
@@ -89,7 +70,8 @@ export function typeOfName(name: string, types: readonly string[] | undefined, o
   );
 }
 
-function refuseAnnounced(name: string, at: string): void {
+/** `at`: where it stands. */
+export function refuseAnnounced(name: string, at: string): void {
   if (ANNOUNCED.test(name))
     throw new CheckpointConfigError(`\`${name}\` was announced but is not available yet, neither in Anemoi nor here.`, at);
 }

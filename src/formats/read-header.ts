@@ -81,20 +81,19 @@ function namesDanger(error: unknown): boolean {
 }
 
 async function readContainer(source: ByteSource, openSibling?: OpenSibling, stateDictKey?: string): Promise<Header> {
+  // Whatever the first of the files is: it is never all of them.
+  if (source.set !== undefined && openSibling !== undefined) return readRankSet(source, source.set, openSibling);
   if (source.size === 0)
     throw new CheckpointLoadError(`${source.uri} is empty: 0 bytes. Was the copy or download interrupted?`, source.uri);
   const start = Buffer.from(await source.read(0, Math.min(SNIFF, source.size)));
   if (start.subarray(0, 4).toString('latin1') === 'PK\x03\x04') return readTorchZip(source, await readArchive(source), stateDictKey);
   // Before what goes by the first byte: that of a length may be any.
-  if (isSafetensors(start)) {
-    if (source.set !== undefined && openSibling !== undefined) return readRankSet(source, source.set, openSibling);
-    return ofWholeTensors(await readSafetensors(source), source.uri, openSibling);
-  }
+  if (isSafetensors(start)) return ofWholeTensors(await readSafetensors(source), source.uri, { openSibling });
   if (isDistributedIndex(source.uri) && openSibling !== undefined) return readDistributed(source, openSibling, stateDictKey);
   if (isIndexName(source.uri) || start[0] === 0x7b) {
     if (openSibling === undefined)
       throw new CheckpointLoadError(`${source.uri} is an index of shards, which cannot be read inside another.`, source.uri);
-    return readSharded(source, openSibling, (shard) => readContainer(shard));
+    return readSharded(source, openSibling, (shard) => readShard(shard, source.uri, openSibling));
   }
   if (isBarePickle(start)) return readLegacy(source, stateDictKey);
   const text = start.toString('latin1');
@@ -110,6 +109,12 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling, stat
   throw new CheckpointLoadError(`${source.uri} is not a checkpoint: ${says}. Expected a torch zip archive or safetensors.`, source.uri, {
     details: { first_bytes: start.subarray(0, 16).toString('hex') },
   });
+}
+
+/** A file that the index `index` names: in it no other file is named, but that it holds whole tensors is told by the files beside it. */
+async function readShard(shard: ByteSource, index: string, openSibling: OpenSibling): Promise<Header> {
+  const start = await shard.read(0, Math.min(SNIFF, shard.size));
+  return isSafetensors(start) ? ofWholeTensors(await readSafetensors(shard), shard.uri, { openSibling, index }) : readContainer(shard);
 }
 
 /** A brace behind 8 bytes of a length that is not beyond all bounds. */

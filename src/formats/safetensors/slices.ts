@@ -60,28 +60,36 @@ export function withoutSlices(metadata: Header['metadata']): Header['metadata'] 
   return Object.fromEntries(Object.entries(metadata).filter(([key]) => !WRITER_KEYS.has(key)));
 }
 
-/** The header of a file that was asked for by itself; throws `CheckpointValidationError` where other ranks have more of its tensors. */
-export async function ofWholeTensors(header: Header, uri: string, openSibling?: OpenSibling): Promise<Header> {
+/** How a file was come by. */
+interface Found {
+  readonly openSibling: OpenSibling | undefined;
+  /** The index that names the file; a folder that holds one is read by it, whatever else is in there. */
+  readonly index?: string;
+}
+
+/** The header of a file that was asked for, or named by an index; throws `CheckpointValidationError` where other ranks have more of its tensors. */
+export async function ofWholeTensors(header: Header, uri: string, { openSibling, index }: Found): Promise<Header> {
   const starts = sliceStarts(header, uri);
   if (starts === undefined) return header;
   const slice = [...starts].find(([, start]) => start.some((each) => each > 0));
-  if (slice !== undefined) throw partOfSet(uri, `${JSON.stringify(slice[0])} begins at [${slice[1].join(', ')}] of its tensor`);
+  if (slice !== undefined) throw partOfSet(uri, index, `${JSON.stringify(slice[0])} begins at [${slice[1].join(', ')}] of its tensor`);
   const name = nameOf(uri);
   const others = filesOfOtherRanks(name);
-  if (others === 'first') throw partOfSet(uri, 'by its name it is not of the first rank');
+  if (others === 'first') throw partOfSet(uri, index, 'by its name it is not of the first rank');
   const other = openSibling === undefined ? undefined : await firstThere(others, openSibling);
-  if (other !== undefined) throw partOfSet(uri, `${other} lies beside it`);
+  if (other !== undefined) throw partOfSet(uri, index, `${other} lies beside it`);
   const told =
     "torch's distributed writer wrote the file, which does not say how many ranks there were: what others wrote elsewhere of its tensors is missing";
   const findings = isWholeShard(name) ? header.findings : [...header.findings, { code: RANKS_UNKNOWN, message: told }];
   return { ...header, metadata: withoutSlices(header.metadata), findings };
 }
 
-function partOfSet(uri: string, why: string): CheckpointValidationError {
+function partOfSet(uri: string, index: string | undefined, why: string): CheckpointValidationError {
   const folder = folderOf(uri);
+  const first = index === undefined ? '' : `The index ${nameOf(index)} cannot name them: take it out of the folder. `;
   const advice = isRankShard(nameOf(uri))
-    ? `Name the folder that holds them, ${folder}.`
-    : `Put them into one folder, under the names that HuggingFaceStorageWriter gives them (${RANK_SHARD_NAMES}), and name that.`;
+    ? `${first}Name the folder that holds them, ${folder}.`
+    : `${first}Put them into one folder, under the names that HuggingFaceStorageWriter gives them (${RANK_SHARD_NAMES}), and name that.`;
   return new CheckpointValidationError(
     `${uri} holds slices of tensors, one rank's of several (${why}): as torch's HuggingFaceStorageWriter(save_distributed=True) writes them, only all files together are the model. ${advice}`,
     ['slices of tensors'],

@@ -12,6 +12,7 @@ import { readHeader } from '../../../src/formats/read-header.ts';
 import { siblingsOf } from '../../../src/io/locations/siblings.ts';
 import { headerOf, publish } from '../../support/published.ts';
 import { PROJECT_ROOT } from '../../support/project.ts';
+import { dict, torchFile } from '../../support/torch-file.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -116,6 +117,19 @@ describe('a folder of them', () => {
       'CheckpointLoadError',
       'does not say where its slices begin',
     ],
+    [
+      'a first file of torch',
+      { [shard(1)]: torchFile(dict({}), {}), [shard(2)]: SECOND },
+      'CheckpointLoadError',
+      'not a valid safetensors',
+    ],
+    [
+      'a first file that is a pickle',
+      { [shard(1)]: Buffer.from('\x80\x02}.', 'latin1'), [shard(2)]: SECOND },
+      'CheckpointLoadError',
+      'not a valid safetensors',
+    ],
+    ['a first file without a byte', { [shard(1)]: Buffer.alloc(0), [shard(2)]: SECOND }, 'CheckpointLoadError', 'not a valid safetensors'],
   ])('%s is refused', async (_, files, code, message) => {
     await put(files);
     await expect(headerOf(folder)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
@@ -127,6 +141,35 @@ function plain(slices: Readonly<Record<string, Slice>>): Buffer {
   const bytes = file(slices);
   return Buffer.from(bytes.toString('latin1').replace('DCP_SHARDING_INFO', 'DCP_SHARDING_NONE'), 'latin1');
 }
+
+describe('behind an index', () => {
+  const index = (...names: readonly string[]): Buffer =>
+    Buffer.from(JSON.stringify({ weight_map: Object.fromEntries(names.map((name, at) => [at === 0 ? 'a' : 'whole', name])) }));
+
+  test.each([
+    ['a first rank beside another', shard(1), `${shard(2)} lies beside it`],
+    ['a later rank', shard(2), '"a" begins at [2, 0] of its tensor'],
+  ])('%s is refused, and what to do with the index said', async (_, name, why) => {
+    await put({ [shard(1)]: FIRST, [shard(2)]: SECOND, 'model.safetensors.index.json': index(name) });
+    const message = expect.stringContaining(why);
+    await expect(headerOf(folder)).rejects.toMatchObject({ code: 'CheckpointValidationError', message });
+    await expect(headerOf(folder)).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /The index model\.safetensors\.index\.json cannot name them: take it out of the folder\. Name the folder .*\/\./,
+      ),
+    });
+  });
+
+  test('files that one process wrote for all are read', async () => {
+    const [one, two] = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
+    await put({
+      [one]: file({ a: { shape: [2] } }),
+      [two]: file({ whole: { shape: [2] } }),
+      'model.safetensors.index.json': index(one, two),
+    });
+    expect(await headerOf(folder)).toMatchObject({ weights: [{ name: 'a' }, { name: 'whole' }], findings: [] });
+  });
+});
 
 describe('one file of them', () => {
   test.each([shard(1, 1, 2), shard(2, 1, 2), shard(4, 2, 2)])('%s is refused, and its folder named', async (name) => {

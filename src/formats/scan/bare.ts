@@ -1,5 +1,5 @@
 /**
- * Pickles that are not archive's: files of torch before 1.6, other bare pickles, the index of a distributed checkpoint.
+ * Pickles that are not an archive's: files of torch before 1.6, other bare pickles, the index of a distributed checkpoint.
  *
  * Invariant: a legacy file's five leading pickles are read by the rules of any other; a bare pickle ends where its file ends.
  */

@@ -37,8 +37,11 @@ export function shardIndexName(output: string): string {
 
 /** One of the shards of an output, by its index: `model-00001-of-00003.safetensors`. */
 export function shardName(output: string, shard: number, shards: number): string {
-  const digits = (value: number): string => String(value).padStart(5, '0');
-  return `${stemOf(output)}-${digits(shard + 1)}-of-${digits(shards)}.safetensors`;
+  return `${stemOf(output)}-${digitsOf(shard + 1)}-of-${digitsOf(shards)}.safetensors`;
+}
+
+function digitsOf(count: number): string {
+  return String(count).padStart(5, '0');
 }
 
 function stemOf(output: string): string {
@@ -58,26 +61,32 @@ export function isRankShard(name: string): boolean {
   return RANK_SHARD.test(name);
 }
 
-/** Which part of a model a rank's file is of, and of how many. */
+/** How the files of a rank are named; for messages. */
+export function namesOfRank(rank: number): string {
+  return `shard-${digitsOf(rank)}-…`;
+}
+
+/** Which rank's file it is, of which part of a model, and of how many. */
 export interface RankPart {
+  /** From 1. */
+  readonly rank: number;
   readonly part: number;
   readonly of: number;
 }
 
 export function partOfRankShard(name: string): RankPart | undefined {
   const groups = RANK_SHARD.exec(name)?.groups;
-  return groups === undefined ? undefined : { part: Number(groups['part']), of: Number(groups['parts']) };
+  return groups === undefined ? undefined : { rank: Number(groups['rank']), part: Number(groups['part']), of: Number(groups['parts']) };
 }
 
-/** Names of the files that other ranks would have written beside this one; `first`: the name is not of the first rank. */
-export function filesOfOtherRanks(name: string): readonly string[] | 'first' {
+/** Names of the files that other ranks would have written beside this one; `later`: it is of a later rank than the first, or a later file. */
+export function filesOfOtherRanks(name: string): readonly string[] | 'later' {
   const ranks = Array.from({ length: RANKS_BESIDE }, (_, index) => index + 1);
   const shard = RANK_SHARD.exec(name)?.groups;
-  if (shard !== undefined)
-    return Number(shard['rank']) > 1 ? 'first' : ranks.map((rank) => `shard-${String(rank + 1).padStart(5, '0')}-${shard['rest']}`);
+  if (shard !== undefined) return Number(shard['rank']) > 1 ? 'later' : ranks.map((rank) => `shard-${digitsOf(rank + 1)}-${shard['rest']}`);
   const file = RANK_FILE.exec(name)?.groups;
   if (file === undefined) return [];
-  return Number(file['rank']) > 0 || Number(file['file']) > 0 ? 'first' : ['__0_1.distcp', ...ranks.map((rank) => `__${rank}_0.distcp`)];
+  return Number(file['rank']) > 0 || Number(file['file']) > 0 ? 'later' : ['__0_1.distcp', ...ranks.map((rank) => `__${rank}_0.distcp`)];
 }
 
 /** A file that one process wrote for all ranks, as torch's `HuggingFaceStorageWriter` names them: `model-00001-of-00003.safetensors`. */

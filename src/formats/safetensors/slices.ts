@@ -75,7 +75,7 @@ export async function ofWholeTensors(header: Header, uri: string, { openSibling,
   if (slice !== undefined) throw partOfSet(uri, index, `${JSON.stringify(slice[0])} begins at [${slice[1].join(', ')}] of its tensor`);
   const name = nameOf(uri);
   const others = filesOfOtherRanks(name);
-  if (others === 'first') throw partOfSet(uri, index, 'by its name it is not of the first rank');
+  if (others === 'later') throw partOfSet(uri, index, 'by its name it is not of the first rank');
   const other = openSibling === undefined ? undefined : await firstThere(others, openSibling);
   if (other !== undefined) throw partOfSet(uri, index, `${other} lies beside it`);
   const told =

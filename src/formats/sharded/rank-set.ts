@@ -7,7 +7,7 @@
  */
 import { CheckpointConfigError, CheckpointLoadError } from '../../errors.ts';
 import { folderOf, type ByteSource, type OpenSibling, type PinnedFile } from '../../model/byte-source.ts';
-import { partOfRankShard, type RankPart } from '../../model/checkpoint-names.ts';
+import { namesOfRank, partOfRankShard, type RankPart } from '../../model/checkpoint-names.ts';
 import { DTYPES, tensorBytes, type Dtype } from '../../model/dtype.ts';
 import {
   NO_TRAINING,
@@ -27,6 +27,8 @@ import { sliceStarts, withoutSlices } from '../safetensors/slices.ts';
 
 /** Files of one set: one or a few for each rank. */
 const FILES_MAX = 10_000;
+/** Ranks without a file that are named. */
+const LISTED = 5;
 /** Files whose headers are read at once: hides latency, keeps memory at a few headers. */
 const AT_ONCE = 4;
 
@@ -41,7 +43,8 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
   const bad = (what: string): CheckpointLoadError =>
     new CheckpointLoadError(`${folder} holds no whole set of the files that ranks write: ${what}.`, folder);
   if (names.length > FILES_MAX) throw bad(`it has ${names.length} files, at most ${FILES_MAX} are read`);
-  checkParts(names, folder, bad);
+  const parts = names.map(partOfRankShard).filter((part): part is RankPart => part !== undefined);
+  checkParts(parts, folder, bad);
   const files: PinnedFile[] = [];
   const tensors = new Map<string, Sliced>();
   const metadata = new Map<string, string>();
@@ -121,7 +124,7 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
       findings: [
         {
           code: RANKS_UNKNOWN,
-          message: `read from ${names.length} files, ${names[0]} to ${names.at(-1)}; they do not say how many ranks wrote them: where the last are not there, so are rows of the tensors`,
+          message: `read from ${names.length} files, ${names[0]} to ${names.at(-1)}${holesIn(parts)}; they do not say how many ranks wrote them: where the last are not there, so are rows of the tensors`,
         },
       ],
     };
@@ -129,8 +132,7 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
 }
 
 /** One model, all of its parts. */
-function checkParts(names: readonly string[], folder: string, bad: (what: string) => CheckpointLoadError): void {
-  const parts = names.map(partOfRankShard).filter((part): part is RankPart => part !== undefined);
+function checkParts(parts: readonly RankPart[], folder: string, bad: (what: string) => CheckpointLoadError): void {
   const totals = [...new Set(parts.map(({ of }) => of))];
   if (totals.length > 1)
     throw new CheckpointConfigError(
@@ -142,6 +144,17 @@ function checkParts(names: readonly string[], folder: string, bad: (what: string
   let missing = 1;
   while (there.has(missing)) missing++;
   throw bad(`no rank's file of part ${missing} of ${total} is there`);
+}
+
+/** Ranks below the highest that have no file, as a rank without slices has none; they may be more than there is time to count. */
+function holesIn(parts: readonly RankPart[]): string {
+  const there = new Set(parts.map(({ rank }) => rank));
+  const highest = parts.reduce((most, { rank }) => Math.max(most, rank), 0);
+  const holes: string[] = [];
+  for (let rank = 1; rank < highest && holes.length <= LISTED; rank++) if (!there.has(rank)) holes.push(namesOfRank(rank));
+  if (holes.length === 0) return '';
+  const named = holes.slice(0, LISTED).join(', ');
+  return `, where ${named}${holes.length > LISTED ? ' and others are' : holes.length > 1 ? ' are' : ' is'} not there`;
 }
 
 /** A tensor over its slices: the one that is all of it, or blocks. */

@@ -69,6 +69,15 @@ describe('a folder of them', () => {
     expect(header.findings).toEqual([{ code: 'ranks_unknown', message: expect.stringContaining(`2 files, ${shard(1)} to ${shard(2)}`) }]);
   });
 
+  test.each([
+    ['one rank', [1, 3], 'where shard-00002-… is not there'],
+    ['two ranks', [2, 4], 'where shard-00001-…, shard-00003-… are not there'],
+    ['more than are named', [1, 99_999], 'shard-00005-…, shard-00006-… and others are not there'],
+  ])('names ranks whose files are not there, below the highest: %s', async (_, [first, last], said) => {
+    await put({ [shard(first!)]: FIRST, [shard(last!)]: SECOND });
+    expect((await headerOf(folder)).findings).toEqual([{ code: 'ranks_unknown', message: expect.stringContaining(said) }]);
+  });
+
   test('gives way to an index, or to a model by its usual name', async () => {
     await put({ [shard(1)]: FIRST, 'model.safetensors': FIRST });
     expect(await checkpointFile(folder, createStorage())).toEqual({ uri: localUri(join(folder, 'model.safetensors')) });

@@ -94,7 +94,8 @@ export class JsonScanner {
     let many: Set<string> | undefined;
     do {
       const key = this.string();
-      if (many === undefined ? few.includes(key) : many.has(key)) throw this.error(`the key ${JSON.stringify(key)} stands twice`);
+      if (many === undefined ? few.includes(key) : many.has(key))
+        throw this.error(`the key ${JSON.stringify(key.slice(0, 200))} stands twice`);
       if (many !== undefined) many.add(key);
       else if (few.push(key) > FEW) many = new Set(few);
       this.expect(':');

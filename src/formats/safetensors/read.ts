@@ -14,8 +14,8 @@ export const TENSORS_MAX = 600_000;
 const DIMENSIONS_MAX = 1000;
 /** Sizes of all shapes: five for each of as many tensors as may be. */
 const SIZES_MAX = 5 * TENSORS_MAX;
-/** Characters of a field of a tensor that is none of the format's. */
-const UNKNOWN_MAX = 4096;
+/** Characters of a field of a tensor, or of its slice, that is none of the format's. */
+export const UNKNOWN_MAX = 4096;
 /** Entries of the metadata; of real files some tens. */
 const METADATA_MAX = 100_000;
 const MAX_U64 = 2n ** 64n - 1n;

@@ -11,19 +11,24 @@ import { CheckpointLoadError, CheckpointValidationError, isCheckpointError } fro
 import { folderOf, nameOf, type OpenSibling } from '../../model/byte-source.ts';
 import { filesOfOtherRanks, isRankShard, isWholeShard, RANK_SHARD_NAMES } from '../../model/checkpoint-names.ts';
 import { RANKS_UNKNOWN, type Header } from '../../model/header.ts';
-import { JSON_LIMITS, parseBounded } from '../json-bounds.ts';
-import { TENSORS_MAX } from './read.ts';
+import { JsonScanner, JsonSyntaxError } from './json-scanner.ts';
+import { UNKNOWN_MAX } from './read.ts';
 
 const SLICES = 'DCP_SHARDING_INFO';
-/** An object, a list and a name for each of as many tensors as a file may have, and as many offsets. */
-const JSON_OF_SLICES = { ...JSON_LIMITS, values: 8 * TENSORS_MAX };
+/** What is said of one slice; torch says where it begins only. */
+const FIELDS_MAX = 8;
+/** Characters of a name that a message shows. */
+const NAME_SHOWN = 200;
 /** Of the container, not of the model. */
 const WRITER_KEYS = new Set([SLICES, 'DCP_VERSION']);
 
 /** Where each of the file's weights begins in its tensor; undefined for a file of any other writer. */
 export type SliceStarts = ReadonlyMap<string, readonly number[]>;
 
-/** Throws `CheckpointLoadError` where the file's word of its slices does not fit its tensors. */
+/**
+ * Throws `CheckpointLoadError` where the file's word of its slices does not fit its tensors. It is read as it is checked, so that
+ * it makes no more than the tensors do, whatever its length.
+ */
 export function sliceStarts({ metadata, weights, tensors }: Header, uri: string): SliceStarts | undefined {
   const text = metadata[SLICES];
   if (text === undefined) return undefined;
@@ -32,27 +37,38 @@ export function sliceStarts({ metadata, weights, tensors }: Header, uri: string)
       `${uri} is not a valid file of torch's distributed writer: ${SLICES} in its metadata ${what}. Where another program made it of such a file, save it again without that entry.`,
       uri,
     );
-  const told = offsetsIn(text, bad);
+  const axes = new Map(weights.map(({ name, tensor }) => [name, tensors[tensor]!.shape.length]));
+  const told = offsetsIn(text, axes, bad);
   return new Map(
-    weights.map(({ name, tensor }) => {
-      const { shape } = tensors[tensor]!;
+    weights.map(({ name }) => {
       const start = told.get(name);
-      const fits = Array.isArray(start) && start.length === shape.length && start.every((each) => Number.isSafeInteger(each) && each >= 0);
-      if (!fits) throw bad(`has no offset for each of the ${shape.length} axes of ${JSON.stringify(name)}`);
-      return [name, start as readonly number[]];
+      if (start?.length !== axes.get(name)) throw bad(`has no offset for each of the ${axes.get(name)} axes of ${JSON.stringify(name)}`);
+      return [name, start!];
     }),
   );
 }
 
-function offsetsIn(text: string, bad: (what: string) => CheckpointLoadError): ReadonlyMap<string, unknown> {
-  let value: unknown;
+/** The offsets of each name of `axes`, of at most as many numbers. */
+function offsetsIn(text: string, axes: ReadonlyMap<string, number>, bad: (what: string) => CheckpointLoadError): SliceStarts {
+  const told = new Map<string, readonly number[]>();
+  const json = new JsonScanner(text);
   try {
-    value = parseBounded(text, JSON_OF_SLICES);
+    json.object((name) => {
+      const most = axes.get(name);
+      if (most === undefined) throw bad(`names ${JSON.stringify(name.slice(0, NAME_SHOWN))}, which is no tensor of the file`);
+      let fields = 0;
+      json.object((field) => {
+        if (++fields > FIELDS_MAX) throw json.error(`a slice of more than ${FIELDS_MAX} fields`);
+        if (field === 'saved_offsets') told.set(name, json.unsignedList(most));
+        else json.anyValue(UNKNOWN_MAX);
+      });
+    });
+    json.end();
   } catch (error) {
-    throw bad(error instanceof RangeError ? `is not read: ${error.message}` : 'is not JSON');
+    if (error instanceof JsonSyntaxError) throw bad(`is not read: ${error.message}`);
+    throw error;
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('is not a JSON object');
-  return new Map(Object.entries(value).map(([name, each]) => [name, (each as { readonly saved_offsets?: unknown } | null)?.saved_offsets]));
+  return told;
 }
 
 /** Metadata without what the writer says of its files: it holds for none that is made of them. */

@@ -125,7 +125,10 @@ async function scanSibling(name: string, parts: readonly Part[], tally: Tally, o
     for (const { offset, length } of parts.toSorted((a, b) => a.offset - b.offset)) {
       if (offset !== at) own.note('gap', `the index names no bytes from ${at} to ${offset}`);
       if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || length < 0 || offset < at || offset + length > source.size)
-        own.broken('part_outside', `bytes ${offset} to ${offset + length} of ${source.size} do not lie in the file, behind the part before them`);
+        own.broken(
+          'part_outside',
+          `bytes ${offset} to ${offset + length} of ${source.size} do not lie in the file, behind the part before them`,
+        );
       else await scanContent(partOf(source, offset, length), own);
       at = Math.max(at, offset + length);
     }

@@ -218,6 +218,12 @@ describe('one file of them', () => {
     ['no object', '[]'],
     ['a tensor without offsets', '{}'],
     ['offsets of another shape', '{"a": {"saved_offsets": [0]}}'],
+    ['more offsets than axes', `{"a": {"saved_offsets": [${'0,'.repeat(1000)}0]}}`],
+    ['a name of no tensor', '{"a": {"saved_offsets": [0, 0]}, "b": 0}'],
+    ['a name twice', '{"a": {"saved_offsets": [2, 0]}, "a": {"saved_offsets": [0, 0]}}'],
+    ['a field without end', `{"a": {"more": [${'[],'.repeat(2000)}[]], "saved_offsets": [0, 0]}}`],
+    ['fields without end', `{"a": {"saved_offsets": [0, 0]${Array.from({ length: 8 }, (_none, at) => `, "${at}": 0`).join('')}}}`],
+    ['text behind it', '{"a": {"saved_offsets": [0, 0]}} {'],
     ['an offset that is not a count', '{"a": {"saved_offsets": [0, -1]}}'],
   ])('whose word of its slices is unsound is refused: %s', async (_, info) => {
     await put({ 'x.safetensors': file({ a: { shape: [2, 3] } }, info) });

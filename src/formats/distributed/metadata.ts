@@ -10,7 +10,7 @@ import type { GlobalUse, NodeId, ValueNode } from '../../model/value.ts';
 import { MAX_DIMENSIONS, MAX_TENSOR_BYTES } from '../limits-pickle.ts';
 import { TORCH_DTYPES } from '../pickle/globals.ts';
 import { readPickle } from '../pickle/read.ts';
-import { findGap } from './tiling.ts';
+import { gapFinder } from './tiling.ts';
 
 /** Where an item lies: an archive of `torch.save` inside a file of the folder. */
 export interface Place {
@@ -63,6 +63,7 @@ export function readMetadata(bytes: Uint8Array, uri: string): DistributedMetadat
 
   const fields = look.fields(root, 'Metadata', 'its root');
   const places = placesOf(look, fields.get('storage_data'), bad);
+  const findGap = gapFinder();
   const items: (TensorItem | ValueItem)[] = [];
   for (const [key, value] of look.entries(fields.get('state_dict_metadata'), 'state_dict_metadata')) {
     const name = look.text(key, 'a name of state_dict_metadata');
@@ -70,7 +71,7 @@ export function readMetadata(bytes: Uint8Array, uri: string): DistributedMetadat
       const place = places.get(placeKey(name));
       if (place === undefined) throw bad(`${JSON.stringify(name)} has no place in storage_data`);
       items.push({ kind: 'value', name, ...place });
-    } else items.push(tensorItem(look, name, value, places, bad));
+    } else items.push(tensorItem(look, name, value, { places, findGap, bad }));
   }
   return { items, paths: pathsOf(look, fields.get('planner_data'), bad), globals };
 }
@@ -78,7 +79,13 @@ export function readMetadata(bytes: Uint8Array, uri: string): DistributedMetadat
 type Bad = (what: string) => CheckpointLoadError;
 type Look = ReturnType<typeof lookup>;
 
-function tensorItem(look: Look, name: string, id: NodeId, places: ReadonlyMap<string, Place>, bad: Bad): TensorItem {
+interface OfAll {
+  readonly places: ReadonlyMap<string, Place>;
+  readonly findGap: ReturnType<typeof gapFinder>;
+  readonly bad: Bad;
+}
+
+function tensorItem(look: Look, name: string, id: NodeId, { places, findGap, bad }: OfAll): TensorItem {
   const shown = JSON.stringify(name);
   const fields = look.fields(id, 'TensorStorageMetadata', shown);
   const shape = look.sizes(fields.get('size'), `the size of ${shown}`);

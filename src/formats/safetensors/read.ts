@@ -12,8 +12,8 @@ const LENGTH_SIZE = 8;
 export const TENSORS_MAX = 600_000;
 /** The reference has no such limit, torch and NumPy have 64. */
 const DIMENSIONS_MAX = 1000;
-/** Sizes of all shapes: five for each of as many tensors as may be. */
-const SIZES_MAX = 5 * TENSORS_MAX;
+/** Sizes of all shapes, of one file or a set: five for each of as many tensors as may be. */
+export const SIZES_MAX = 5 * TENSORS_MAX;
 /** Characters of a field of a tensor, or of its slice, that is none of the format's. */
 export const UNKNOWN_MAX = 4096;
 /** Entries of the metadata; of real files some tens. */

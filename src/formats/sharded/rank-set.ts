@@ -19,10 +19,10 @@ import {
   type Tensor,
   type Weight,
 } from '../../model/header.ts';
-import { findGap } from '../distributed/tiling.ts';
+import { gapFinder } from '../distributed/tiling.ts';
 import { MAX_TENSOR_BYTES } from '../limits-pickle.ts';
 import { HEADER_MAX } from '../safetensors/layout.ts';
-import { TENSORS_MAX, readSafetensors } from '../safetensors/read.ts';
+import { SIZES_MAX, TENSORS_MAX, readSafetensors } from '../safetensors/read.ts';
 import { sliceStarts, withoutSlices } from '../safetensors/slices.ts';
 
 /** Files of one set: one or a few for each rank. */
@@ -48,7 +48,9 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
   const files: PinnedFile[] = [];
   const tensors = new Map<string, Sliced>();
   const metadata = new Map<string, string>();
+  const findGap = gapFinder();
   let held = 0;
+  let sizes = 0;
   let metadataLength = 0;
 
   for (let at = 0; at < names.length; at += AT_ONCE) {
@@ -80,6 +82,8 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
     for (const { name: weight, tensor } of weights) {
       const { dtype, shape, storage } = table[tensor]!;
       const { location, length } = storages[storage]!;
+      if ((sizes += shape.length) > SIZES_MAX)
+        throw bad(`its slices have more than ${SIZES_MAX} sizes in their shapes together, with ${name}`);
       const start = starts.get(weight);
       // So says the reader of safetensors.
       if (location.kind !== 'range' || start === undefined) throw new RangeError(`a slice of ${weight} without a place`);
@@ -107,7 +111,7 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
     const weights: Weight[] = [];
     for (const [name, sliced] of tensors) {
       weights.push({ name, tensor: whole.length });
-      whole.push(wholeOf(name, sliced, storages, bad));
+      whole.push(wholeOf(name, sliced, { storages, findGap, bad }));
     }
     return {
       format: 'safetensors',
@@ -157,8 +161,14 @@ function holesIn(parts: readonly RankPart[]): string {
   return `, where ${named}${holes.length > LISTED ? ' and others are' : holes.length > 1 ? ' are' : ' is'} not there`;
 }
 
+interface OfAll {
+  readonly storages: Storage[];
+  readonly findGap: ReturnType<typeof gapFinder>;
+  readonly bad: (what: string) => CheckpointLoadError;
+}
+
 /** A tensor over its slices: the one that is all of it, or blocks. */
-function wholeOf(name: string, { dtype, slices }: Sliced, storages: Storage[], bad: (what: string) => CheckpointLoadError): Tensor {
+function wholeOf(name: string, { dtype, slices }: Sliced, { storages, findGap, bad }: OfAll): Tensor {
   const [first] = slices;
   if (first === undefined) throw new RangeError(`${name} without a slice`);
   const shape = first.shape.map((_, axis) => slices.reduce((most, each) => Math.max(most, each.start[axis]! + each.shape[axis]!), 0));

@@ -11,6 +11,7 @@ import { CheckpointLoadError, CheckpointValidationError, isCheckpointError } fro
 import { folderOf, nameOf, type OpenSibling } from '../../model/byte-source.ts';
 import { filesOfOtherRanks, isRankShard, isWholeShard, RANK_SHARD_NAMES } from '../../model/checkpoint-names.ts';
 import { RANKS_UNKNOWN, type Header } from '../../model/header.ts';
+import { schemeOf } from '../../model/scheme.ts';
 import { JsonScanner, JsonSyntaxError } from './json-scanner.ts';
 import { UNKNOWN_MAX } from './read.ts';
 
@@ -92,7 +93,7 @@ export async function ofWholeTensors(header: Header, uri: string, { openSibling,
   const name = nameOf(uri);
   const others = filesOfOtherRanks(name);
   if (others === 'later') throw partOfSet(uri, index, 'by its name it is not of the first rank');
-  const other = openSibling === undefined ? undefined : await firstThere(others, openSibling);
+  const other = openSibling === undefined || !isFolderRead(uri) ? undefined : await firstThere(others, openSibling);
   if (other !== undefined) throw partOfSet(uri, index, `${other} lies beside it`);
   const told =
     "torch's distributed writer wrote the file, which does not say how many ranks there were: what others wrote elsewhere of its tensors is missing";
@@ -103,14 +104,20 @@ export async function ofWholeTensors(header: Header, uri: string, { openSibling,
 function partOfSet(uri: string, index: string | undefined, why: string): CheckpointValidationError {
   const folder = folderOf(uri);
   const first = index === undefined ? '' : `The index ${nameOf(index)} cannot name them: take it out of the folder. `;
-  const advice = isRankShard(nameOf(uri))
-    ? `${first}Name the folder that holds them, ${folder}.`
-    : `${first}Put them into one folder, under the names that HuggingFaceStorageWriter gives them (${RANK_SHARD_NAMES}), and name that.`;
+  const advice =
+    isRankShard(nameOf(uri)) && isFolderRead(uri)
+      ? `${first}Name the folder that holds them, ${folder}.`
+      : `${first}Put them into one folder, under the names that HuggingFaceStorageWriter gives them (${RANK_SHARD_NAMES}), and name that.`;
   return new CheckpointValidationError(
     `${uri} holds slices of tensors, one rank's of several (${why}): as torch's HuggingFaceStorageWriter(save_distributed=True) writes them, only all files together are the model. ${advice}`,
     ['slices of tensors'],
     { details: { reason: 'slices', folder } },
   );
+}
+
+/** Over HTTP there are no folders: to open a file may be to download it, and a server may answer for names that it does not have. */
+function isFolderRead(uri: string): boolean {
+  return !['http', 'https'].includes(schemeOf(uri) ?? '');
 }
 
 /** The first of the names that is there; a store may say "forbidden" of what is not, where listing is not allowed. */

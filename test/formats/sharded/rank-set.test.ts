@@ -10,8 +10,10 @@ import { scanFile } from '../../../src/formats/scan/scan.ts';
 import { openSource } from '../../../src/io/locations/open.ts';
 import { readHeader } from '../../../src/formats/read-header.ts';
 import { siblingsOf } from '../../../src/io/locations/siblings.ts';
+import type { Header } from '../../../src/model/header.ts';
 import { headerOf, publish } from '../../support/published.ts';
 import { PROJECT_ROOT } from '../../support/project.ts';
+import { memorySource } from '../../support/memory-source.ts';
 import { file, shard, type Slice } from '../../support/rank-files.ts';
 import { dict, torchFile } from '../../support/torch-file.ts';
 
@@ -204,6 +206,18 @@ describe('one file of them', () => {
       code: 'CheckpointLoadError',
       message: expect.stringContaining('DCP_SHARDING_INFO'),
     });
+  });
+
+  test('is read over HTTP without a request for others, which a server may answer for any name', async () => {
+    const asked: string[] = [];
+    const read = (name: string): Promise<Header> =>
+      readHeader(memorySource(FIRST, `https://models.example/${name}`), async (sibling) => {
+        asked.push(sibling);
+        return memorySource(FIRST, `https://models.example/${sibling}`);
+      });
+    expect(await read(shard(1))).toMatchObject({ findings: [{ code: 'ranks_unknown' }] });
+    await expect(read(shard(2))).rejects.toMatchObject({ message: expect.stringContaining('Put them into one folder') });
+    expect(asked).toEqual([]);
   });
 
   test('is safe to load', async () => {

@@ -2,7 +2,7 @@
 import { realpath } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
+import { CheckpointConfigError, CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import { readHeader } from '../src/formats/read-header.ts';
 import { PATH_MAX } from '../src/formats/torch/state-dict-key.ts';
 import { breath } from '../src/io/breath.ts';
@@ -11,7 +11,7 @@ import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '
 import { siblingsOf } from '../src/io/locations/siblings.ts';
 import { isS3, parseS3Source } from '../src/io/s3/location.ts';
 import { readInTurn } from '../src/io/turn.ts';
-import { askedFor, pin, type PinnedFile } from '../src/model/byte-source.ts';
+import { askedFor, folderOf, pin, type ByteSource, type PinnedFile } from '../src/model/byte-source.ts';
 import { tensorBytes } from '../src/model/dtype.ts';
 import type { Header } from '../src/model/header.ts';
 import { formatBytes, formatCount, formatText } from '../src/model/text.ts';
@@ -57,7 +57,8 @@ export async function takeSource(call: StageCall<unknown>, taken: Taken): Promis
     throw error;
   });
   try {
-    if (expectedChecksum !== undefined)
+    if (expectedChecksum !== undefined) {
+      await withPath(call, () => refuseSet(source));
       await verifyChecksum({
         source,
         expected: expectedChecksum,
@@ -66,6 +67,7 @@ export async function takeSource(call: StageCall<unknown>, taken: Taken): Promis
         resume: call.resume,
         onProgress: (progress) => call.heartbeat({ ...progress, size: source.size }),
       });
+    }
     const siblings = siblingsOf(source.uri, async (sibling) =>
       readInTurn(await call.services.open(sibling, call.signal, call.stall), call.turn),
     );
@@ -95,6 +97,15 @@ export async function takeSource(call: StageCall<unknown>, taken: Taken): Promis
   } finally {
     await source.close();
   }
+}
+
+/** One checksum is that of one file. */
+function refuseSet({ uri, set = [] }: ByteSource): void {
+  if (set.length < 2) return;
+  throw new CheckpointConfigError(
+    `\`expected_checksum\` is of one file, but ${folderOf(uri)} is a checkpoint of ${set.length} files. Leave the option out, and compare the checksum of each file before the run (\`sha256sum -c\`).`,
+    'expected_checksum',
+  );
 }
 
 /** Where it was read from, as the record says it. */

@@ -1,4 +1,5 @@
 /** What a source records, and what a worker that takes known names only says of one. */
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
@@ -6,11 +7,13 @@ import { expect, test } from '@jest/globals';
 import type { StageCall } from '../../activities/stage.ts';
 import { takeSource } from '../../activities/take-source.ts';
 import type { JsonObject } from '../../src/errors.ts';
+import type { Checksum } from '../../src/io/digests/checksum.ts';
 import { openPinned } from '../../src/io/local/local-file.ts';
 import { openSource } from '../../src/io/locations/open.ts';
 import { slots } from '../../src/io/slots.ts';
 import { turnOf } from '../../src/io/turn.ts';
 import { fixture } from '../support/project.ts';
+import { file, shard } from '../support/rank-files.ts';
 import { dict, tensor, torchFile } from '../support/torch-file.ts';
 
 function take(
@@ -19,18 +22,31 @@ function take(
   stateDictKey?: string,
   metadata: JsonObject = {},
   onHeader?: (header: unknown) => void,
+  checksum?: Checksum,
 ): Promise<unknown> {
   const workspace = { putJson: async (header: unknown) => (onHeader?.(header), { uri: 'memory:///header' }) };
   // Of a call, a source uses these only.
   const call = {
-    services: { open: (uri: string) => openSource(uri), openPinned, workspace: () => workspace, refuseUnknown },
+    services: {
+      open: (uri: string) => openSource(uri),
+      openPinned,
+      workspace: () => workspace,
+      storage: { sha256: async () => undefined },
+      refuseUnknown,
+    },
     run: { workspace: null },
     stage: { index: 3 },
     context: { metadata },
     signal: new AbortController().signal,
+    heartbeat: () => undefined,
     turn: turnOf(slots(1), new AbortController().signal),
   };
-  return takeSource(call as unknown as StageCall<unknown>, { uri: isAbsolute(path) ? path : fixture(path), type: 'test', stateDictKey });
+  return takeSource(call as unknown as StageCall<unknown>, {
+    uri: isAbsolute(path) ? path : fixture(path),
+    type: 'test',
+    stateDictKey,
+    expectedChecksum: checksum,
+  });
 }
 
 const unknown = 'good/lightning_rich_hparams_p2.ckpt';
@@ -53,6 +69,22 @@ test('an epoch that is a tensor is read along with the header', async () => {
   await take(path, false, undefined, {}, (header) => (kept = header));
   await rm(folder, { recursive: true });
   expect(kept).toMatchObject({ training: { epoch: 7, global_step: null } });
+});
+
+test('a checksum is not expected of several files that ranks wrote: it would be compared with the first of them alone', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'ckpt-source-'));
+  const first = file({ a: { shape: [2] } });
+  const checksum: Checksum = { algorithm: 'sha256', digest: createHash('sha256').update(first).digest('hex') };
+  const expected = (): Promise<unknown> => take(folder, false, undefined, {}, undefined, checksum);
+  await writeFile(join(folder, shard(1)), first);
+  await expect(expected()).resolves.toMatchObject({ context: { metadata: { source_sha256: checksum.digest } } });
+  await writeFile(join(folder, shard(2)), file({ a: { start: [2], shape: [1] } }));
+  await expect(expected()).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    message: expect.stringMatching(/is a checkpoint of 2 files\. Leave the option out/),
+    details: { config_path: 'stages[3].expected_checksum' },
+  });
+  await rm(folder, { recursive: true });
 });
 
 test('known names are taken either way', async () => {

@@ -1,8 +1,9 @@
 /** What a location is: a URI with a scheme, or a path. Workflow-safe. */
 
-/** In lower case; null of a path. */
+/** In lower case; null of a path. What begins as an HTTP URL is a wrong one rather than a path: a path may be kept, and a URL may hold a password. */
 export function schemeOf(location: string): string | null {
-  return /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase() ?? null;
+  const [, scheme, http] = /^(?:([a-z][a-z0-9+.-]*):\/\/|\s*(https?):)/i.exec(location) ?? [];
+  return (scheme ?? http)?.toLowerCase() ?? null;
 }
 
 /** On a file system: a path, or a `file://` URI. */

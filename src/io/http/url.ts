@@ -11,23 +11,26 @@ const SECRET_WORDS = new Set(
 const RUN_TOGETHER =
   /(token|secret|passw(or)?d|passphrase|signature|credentials?|sessionid|sessid)$|(api|app|auth|access|account|client|encryption|license|master|pass|private|secret|security|service|session|shared|signing|user)key(id)?$|^googleaccessid$/;
 
+/** What names a credential wherever it stands: of signed requests, and as sign-in pages hand tokens over. */
+const UNMISTAKABLE =
+  /^(x-[a-z]+-.*|(access|api|auth|id|oauth|refresh|security|session)[_-]?token|([a-z]+[_-]?)?access[_-]?(key|id|key[_-]?id)|(api|secret)[_-]?key|client[_-]?secret|password)$/i;
+
+/** Also of one that is written wrongly, as `https:/host/x`: a path is none of them. */
 export function isHttp(uri: string): boolean {
-  return /^https?:\/\//i.test(uri);
+  return /^https?$/.test(schemeOf(uri) ?? '');
 }
 
 /** The URL as it may be kept and shown; one that is not of HTTP, or holds a credential, is a `CheckpointConfigError` that does not repeat it. */
 export function checkUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '')
-    throw new CheckpointConfigError(`${withoutSecrets(text)} is not an http:// or https:// URL.`);
-  if (url.username !== '' || url.password !== '')
+  // The standard's own reader takes `https:host` and `https:\\host` as well.
+  if (url === null || !/^\s*https?:\/\//i.test(text) || url.hostname === '')
+    throw new CheckpointConfigError(`${asShown(text)} is not an http:// or https:// URL.`);
+  if (hasUserInfo(text) || url.username !== '' || url.password !== '')
     throw new CheckpointConfigError(
-      `${url.origin}${url.pathname}: a user name or password does not belong into a URL, which is kept in the run's history.`,
+      `${asShown(text)}: a user name or password does not belong into a URL, which is kept in the run's history. An \`@\` that is part of a name is written %40.`,
     );
-  // What stands behind `#` is not sent, but kept with the rest; some sign-in pages hand tokens over there.
-  const behind = url.hash.includes('=') ? new URLSearchParams(url.hash.slice(1)) : new URLSearchParams();
-  const parameters = [...url.searchParams.keys(), ...behind.keys()];
-  const secret = parameters.find(isSecretName);
+  const secret = secretIn(text);
   if (secret !== undefined)
     throw new CheckpointConfigError(
       `${url.origin}${url.pathname}: the parameter \`${secret}\` is a credential, and URLs are kept in the run's history. For S3 stores use source.s3 with the worker's own credentials.`,
@@ -42,30 +45,52 @@ export function refuseCredential(value: unknown, path: string): void {
   try {
     if (isHttp(value)) checkUrl(value);
     else if (schemeOf(value.trimStart()) !== null) checkUri(value);
+    else if (NOT_A_PATH.test(value)) throw userInfoError(value);
   } catch (error) {
     throw isCheckpointError(error) ? new CheckpointConfigError(error.message, path) : error;
   }
 }
 
-/**
- * Of every scheme, also one that nothing here reads or writes. Keys of S3 are names as they are written: behind a `?` or `#` in one, that
- * counts which has the form of a parameter.
- */
+/** A URI whose scheme was left out or is followed by too few slashes, with a user name and a password. */
+const NOT_A_PATH = /^\s*(s3:\/?|\/\/)[^/:@]*:[^/@]*@/i;
+
+/** Of every scheme, also one that nothing here reads or writes. */
 function checkUri(uri: string): void {
-  if (hasUserInfo(uri))
-    throw new CheckpointConfigError(
-      `${withoutUser(uri)}: a user name or password does not belong into a URI, which is kept in the run's history.`,
-    );
-  const [place = '', ...behind] = uri.split(/[?#]/);
-  const secret = behind
-    .flatMap((part) => part.split(/[&;]/))
-    .filter((parameter) => parameter.includes('='))
-    .flatMap((parameter) => [...new URLSearchParams(parameter).keys()])
-    .find(isSecretName);
+  if (hasUserInfo(uri)) throw userInfoError(uri);
+  const secret = secretIn(uri);
   if (secret !== undefined)
     throw new CheckpointConfigError(
-      `${place}: the parameter \`${secret}\` is a credential, and URIs are kept in the run's history. Leave it out: the worker reaches its stores with credentials of its own.`,
+      `${asShown(uri)}: the parameter \`${secret}\` is a credential, and URIs are kept in the run's history. Leave it out: the worker reaches its stores with credentials of its own.`,
     );
+}
+
+function userInfoError(uri: string): CheckpointConfigError {
+  return new CheckpointConfigError(
+    `${asShown(uri)}: a user name or password does not belong into a URI, which is kept in the run's history.`,
+  );
+}
+
+/**
+ * The first parameter that is a credential. Keys of S3 and names of files are taken as they are written, and `#` is common in them: behind it, a
+ * name of theirs has to be one that nothing else has.
+ */
+function secretIn(uri: string): string | undefined {
+  const isName = ['s3', 'file'].includes(schemeOf(uri.trimStart()) ?? '');
+  return parametersOf(uri).find(({ name, mark }) => isSecretName(name) && (mark === '?' || !isName || UNMISTAKABLE.test(name)))?.name;
+}
+
+/**
+ * What has the form of a parameter, whatever a server would take for one, with the `?` or `#` that it stands behind. What follows a `#` is not
+ * sent, but kept with the rest.
+ */
+function parametersOf(uri: string): readonly { readonly name: string; readonly mark: string }[] {
+  return [...uri.matchAll(/([?#])([^?#]*)/g)].flatMap(([, mark = '', part = '']) =>
+    part
+      .split(/[&;]/)
+      .filter((parameter) => parameter.includes('='))
+      .flatMap((parameter) => [...new URLSearchParams(parameter).keys()])
+      .map((name) => ({ name, mark })),
+  );
 }
 
 /** By which `arn:` access points of S3 are named. */
@@ -83,11 +108,6 @@ export function hasUserInfo(uri: string): boolean {
   return rest.includes('@') || !/^[^:]*:\d*$/.test(host);
 }
 
-/** Such a URI as it may be shown: what stands behind the last `@`. */
-export function withoutUser(uri: string): string {
-  return uri.includes('@') ? withoutSecrets(uri) : uri.replace(/\/\/.*$/s, '//…');
-}
-
 /** Whether a parameter's name says that its value is a credential: by one of its words, however they are put together. */
 export function isSecretName(name: string): boolean {
   const words = (text: string): readonly string[] => text.toLowerCase().split(/[^a-z]+/);
@@ -96,10 +116,15 @@ export function isSecretName(name: string): boolean {
   return [...words(camel), ...words(name)].some((word) => SECRET_WORDS.has(word) || RUN_TOGETHER.test(word));
 }
 
-/** Of what is not a URL, nobody knows where its parts end: all that may be a user name or a password is left out, up to the last `@`. */
-function withoutSecrets(text: string): string {
-  return text
-    .replace(/\/\/.*@/s, '//…@')
-    .replace(/\?.*$/s, '')
-    .slice(0, 200);
+/**
+ * Any location as it may be shown, whatever is wrong with it: nobody knows then where its parts end. All that may be a user name or a password is
+ * left out, up to the last `@`, and so are parameters.
+ */
+export function asShown(text: string): string {
+  const shown = text.includes('@')
+    ? text.replace(/^(\s*([a-z][a-z0-9+.-]*:\/\/|(https?|s3):[/\\]*|\/\/)?).*@/is, '$1…@')
+    : hasUserInfo(text)
+      ? text.replace(/\/\/.*$/s, '//…')
+      : text;
+  return shown.replace(/[?#].*$/s, '').slice(0, 200);
 }

@@ -1,6 +1,6 @@
 /** `s3://bucket/key`: the key is taken as it is written, with no escapes, as the AWS command line does. */
 import { CheckpointConfigError } from '../../errors.ts';
-import { hasUserInfo, withoutUser } from '../http/url.ts';
+import { asShown, hasUserInfo } from '../http/url.ts';
 
 export interface S3Location {
   readonly bucket: string;
@@ -50,7 +50,7 @@ export function parseS3Prefix(uri: string): S3Location {
   const rest = parts?.[2] ?? '';
   const version = /^(.*)\?versionId=([^?&#]+)$/s.exec(rest);
   const key = version?.[1] ?? rest;
-  if (hasUserInfo(uri)) throw wrong(withoutUser(uri), "credentials do not belong into a URI; they are the worker's settings");
+  if (hasUserInfo(uri)) throw wrong(asShown(uri), "credentials do not belong into a URI; they are the worker's settings");
   // Buckets made before 2018 may hold capitals and underscores; other stores allow them still.
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(bucket)) throw wrong(uri, `\`${bucket}\` is not the name of a bucket`);
   if (Buffer.byteLength(key) > KEY_MOST)

@@ -35,6 +35,15 @@ test.each(['//us:hu@sh@h/x.ckpt', 'https://us:hu sh@h:99999/x.ckpt', 'https://us
 );
 
 test.each([
+  ['https:/us:hush@h/x', 'https:/…@h/x'],
+  ['https:us:hush@h/x', 'https:…@h/x'],
+  [' HTTPS:\\\\us:hush@h/x', ' HTTPS:\\\\…@h/x'],
+  ['https://h:99999999/x#access_token=hush', 'https://h:99999999/x'],
+])('what begins as an HTTP URL and is not one is neither a path nor repeated: %s', (text, shown) => {
+  expect(() => refuseCredential(text, 'x')).toThrow(`${shown} is not an http:// or https:// URL.`);
+});
+
+test.each([
   ['s3://AKIA:wJ/hu/sh@bucket/o.ckpt', 's3://…@bucket/o.ckpt'],
   ['s3://AKIA:9/hush@bucket/o.ckpt', 's3://…@bucket/o.ckpt'],
   ['S3://hush@bucket/user@host/x', 'S3://…@host/x'],
@@ -42,6 +51,12 @@ test.each([
   ['s3://AKIA:hush/bucket/o.ckpt', 's3://…'],
   ['s3://arn:aws:hush@bucket/o.ckpt', 's3://…@bucket/o.ckpt'],
   [' sftp://us:hu/sh@h/x?token=hush', ' sftp://…@h/x'],
+  ['//us:hush@h/x', '//…@h/x'],
+  ['s3:/AKIA:hush@bucket/x', 's3:/…@bucket/x'],
+  ['s3:AKIA:hush@bucket/x', 's3:…@bucket/x'],
+  ['https://us:12/hu@h/x', 'https://…@h/x'],
+  ['https://us:12?hu@h/x', 'https://…@h/x'],
+  [' https://us:hush@h/x', ' https://…@h/x'],
   ['redis://:hush@[::1]:6379/0', 'redis://…@[::1]:6379/0'],
 ])('a user or a password of any scheme is refused, and not repeated: %s', (uri, shown) => {
   expect(() => refuseCredential(uri, 'x')).toThrow(`${shown}: a user name or password`);
@@ -54,6 +69,12 @@ test.each([
   ['s3://bucket/x?y?%74oken=hush', 's3://bucket/x', 'token'],
   ['s3://bucket/x.ckpt?a=1;sig=hush', 's3://bucket/x.ckpt', 'sig'],
   ['file:///x.ckpt?token=hush', 'file:///x.ckpt', 'token'],
+  ['s3://bucket/x.ckpt#a=1&access_token=hush', 's3://bucket/x.ckpt', 'access_token'],
+  ['s3://bucket/x.ckpt#X-Amz-Signature=hush', 's3://bucket/x.ckpt', 'X-Amz-Signature'],
+  ['file:///x.ckpt#AWSAccessKeyId=hush', 'file:///x.ckpt', 'AWSAccessKeyId'],
+  ['s3://bucket/x#y?sig=hush', 's3://bucket/x', 'sig'],
+  ['https://h/x.ckpt?a=1;token=hush', 'https://h/x.ckpt', 'token'],
+  ['https://h/x.ckpt#/?token=hush', 'https://h/x.ckpt', 'token'],
   ['gs://bucket/x.ckpt#access_token=hush', 'gs://bucket/x.ckpt', 'access_token'],
 ])('a parameter of any scheme that is a credential is refused: %s', (uri, shown, name) => {
   expect(() => refuseCredential(uri, 'x')).toThrow(`${shown}: the parameter \`${name}\` is a credential`);
@@ -69,7 +90,12 @@ test.each([
   's3://bucket/sweep?lr=1e-3&seed=4.ckpt',
   's3://arn:aws:s3:eu-west-1:123456789012:accesspoint/a/x.ckpt',
   's3://localhost:9000/bucket/x.ckpt',
+  'http://localhost:9000/bucket/x%401.ckpt',
+  '//server/user@host/x:1.ckpt',
   'sftp://[::1]:22/x.ckpt',
+  's3://bucket/run#key=5/x.ckpt',
+  's3://bucket/step=1000#sig=2',
+  'file:///run#token=3/x.ckpt',
   'file:///a@b/x%3Ftoken=1.ckpt',
   '/runs/me:pw@host/x.ckpt?token=1',
   'runs/x.ckpt?token=1',

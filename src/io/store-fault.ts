@@ -86,12 +86,20 @@ export function switchedFault(): StoreFault {
   });
 }
 
+/** Node's own name for it. */
+const HEAD_TOO_LONG = 'HPE_HEADER_OVERFLOW';
+
+/** For an answer whose head goes on after so many bytes: no other try makes it shorter. */
+export function headFault(bytes: number): StoreFault {
+  return new StoreFault(`the head of the answer is longer than ${bytes} bytes`, { code: HEAD_TOO_LONG, retryable: false });
+}
+
 /** A fault of the network, or null where `error` is something else. */
 export function networkFault(error: unknown): StoreFault | null {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code !== 'string') return null;
   if (!NETWORK_CODES.has(code) && !code.startsWith('HPE_')) return null;
-  return new StoreFault(String(message), { code, retryable: true, cause: error });
+  return new StoreFault(String(message), { code, retryable: code !== HEAD_TOO_LONG, cause: error });
 }
 
 /** What a store says of itself, short enough for a message. */

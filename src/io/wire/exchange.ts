@@ -5,7 +5,7 @@
  */
 import { request as send, type IncomingMessage } from 'node:http';
 import { Duplex } from 'node:stream';
-import { switchedFault } from '../store-fault.ts';
+import { headFault, switchedFault } from '../store-fault.ts';
 import { closedError, type Line, type Receiver } from './line.ts';
 import { tooLong, type RangeBody } from './range-body.ts';
 
@@ -69,10 +69,13 @@ export function exchange(line: Line, { host, path, headers }: WireRequest, onDon
         filled += bytes.length;
         const came = Buffer.from(line.scratch.buffer, 0, filled);
         const end = came.indexOf(HEAD_END);
-        if (end < 0 && filled < line.scratch.length) return true;
+        if (end < 0) {
+          // Whatever the parser would say of it: it may wait for more, which there is no room for.
+          if (filled === line.scratch.length) fail(headFault(filled));
+          return !isDone;
+        }
         isHeadThere = true;
-        // One that is longer than Node allows it refuses itself.
-        const length = end < 0 ? filled : end + HEAD_END.length;
+        const length = end + HEAD_END.length;
         rest.push(Buffer.from(came.subarray(length)));
         facade.push(Buffer.from(came.subarray(0, length)));
         return false;

@@ -1,6 +1,7 @@
 import type { LookupAddress } from 'node:dns';
+import { createServer, type AddressInfo } from 'node:net';
 import { expect, test } from '@jest/globals';
-import { publicLookup, redirected } from '../../../src/io/http/client.ts';
+import { createHttpClient, publicLookup, redirected } from '../../../src/io/http/client.ts';
 
 test.each([
   ['https://a/x', 'https://b/y?z', 'https://b/y?z'],
@@ -37,4 +38,17 @@ test('one private address among public ones refuses the name', async () => {
   const lookup = publicLookup((_name, _options, callback) => callback(null, mixed));
   const error = await new Promise((resolve) => lookup('mixed.example', { all: true }, (thrown) => resolve(thrown)));
   expect(error).toMatchObject({ code: 'PrivateAddress' });
+});
+
+test.each(['get', 'getRange'] as const)('a head that is too long is a fault that no other try mends: %s', async (how) => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.write(`HTTP/1.1 206 Partial Content\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = createHttpClient({ allowPrivate: true });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  await expect(client[how](url, {}, new AbortController().signal)).rejects.toMatchObject({ code: 'HPE_HEADER_OVERFLOW', retryable: false });
+  client.close();
+  await new Promise((resolve) => server.close(resolve));
 });

@@ -158,6 +158,15 @@ test.each([
   expect(connections).toHaveLength(1);
 });
 
+test('a head without end is a fault as soon as it is too long, and the next answer comes over a new line', async () => {
+  const get = await serve((socket, _, index) => {
+    socket.write(index === 0 ? `HTTP/1.1 206 Partial Content\r\nX: ${'a'.repeat(20_000)}` : `${head(2)}ok`);
+  });
+  expect(await errorOf(get())).toMatchObject({ code: 'HPE_HEADER_OVERFLOW', retryable: false });
+  await taken(get, 2);
+  expect(connections).toHaveLength(2);
+});
+
 test('an answer that turns the connection to another protocol is a fault, and the next gets a new line', async () => {
   const get = await serve((socket, _, index) => {
     socket.write(index === 0 ? 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n' : `${head(3)}abc`);

@@ -1,5 +1,7 @@
 /** What must not outlive this process, however that is told to end. */
 
+import { constants } from 'node:os';
+
 /** Whatever tells a process to end. */
 const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -19,7 +21,10 @@ export function atEnd(end: () => void, { yields = false }: AtEndOptions = {}): (
     end();
     release();
     // As it would have without us; where somebody else listens, that is theirs.
-    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    if (process.listenerCount(signal) > 0) return;
+    process.kill(process.pid, signal);
+    // The first process of a container is not ended by its own signals, and what it works on is gone.
+    setImmediate(() => process.exit(128 + constants.signals[signal]));
   };
   const release = (): void => {
     own.delete(passOn);

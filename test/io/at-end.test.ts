@@ -76,3 +76,21 @@ test.each([
   expect(await ended(lines, isReady, 'SIGTERM')).toEqual({ code: 7, by: null });
   expect(await readFile(heard, 'utf8')).toBe(said);
 });
+
+test('the first process of a container, which its own signals do not end, ends all the same, with what others do at its exit', async () => {
+  const heard = join(folder, 'heard');
+  const lines = [
+    `import { appendFileSync } from 'node:fs';`,
+    `import { atEnd } from ${JSON.stringify(module('at-end.js'))};`,
+    `const say = (what) => appendFileSync(${JSON.stringify(heard)}, '--' + what);`,
+    `process.kill = () => true;`,
+    `process.on('exit', () => say('exit'));`,
+    `atEnd(() => say('one'));`,
+    `atEnd(() => say('two'), { yields: true });`,
+    `setTimeout(() => process.exit(1), 3000);`,
+    `appendFileSync(${JSON.stringify(join(folder, 'ready'))}, '');`,
+  ];
+  const isReady = async (): Promise<boolean> => (await readdir(folder)).includes('ready');
+  expect(await ended(lines, isReady, 'SIGTERM')).toEqual({ code: 143, by: null });
+  expect(await readFile(heard, 'utf8')).toBe('--two--one--exit');
+});

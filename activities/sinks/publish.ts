@@ -12,21 +12,14 @@ import type { Arrange } from '../../src/formats/safetensors/layout.ts';
 import { LONG_WORK } from '../../src/io/breath.ts';
 import type { TensorDigests } from '../../src/io/copy/copy.ts';
 import { digestTensors } from '../../src/io/digests/digest-tensors.ts';
-import {
-  copyArrangement,
-  destinationOf,
-  nameOf,
-  outputUri,
-  siblingUri,
-  type Destination,
-  type PublishedFile,
-} from '../../src/io/publish/destination.ts';
+import { copyArrangement, destinationOf, nameOf, outputUri, siblingUri, type PublishedFile } from '../../src/io/publish/destination.ts';
 import type { ResumableProgress } from '../../src/io/publish/heartbeat.ts';
+import { makeWay } from '../../src/io/publish/make-way.ts';
 import { manifestPath, renewRecipe, unchangedManifest, writeManifest, type ManifestContent } from '../../src/io/publish/manifest.ts';
 import { leftBeside } from '../../src/io/publish/other-form.ts';
-import { existsError } from '../../src/io/publish/overwrite.ts';
-import { giveWay, publishIndex, shardsOf, type Shard } from '../../src/io/publish/publish-index.ts';
-import { withdraw, withdrawShards, wroteAll } from '../../src/io/publish/withdraw.ts';
+import { publishIndex, shardsOf, type Shard } from '../../src/io/publish/publish-index.ts';
+import { manifestRoom } from '../../src/io/publish/room.ts';
+import { withdraw, withdrawShards } from '../../src/io/publish/withdraw.ts';
 import { checkOutput } from '../../src/io/storage/storage.ts';
 import { FORMATS } from '../../src/model/header.ts';
 import type { LeftOut, Plan } from '../../src/model/plan.ts';
@@ -126,10 +119,14 @@ export default defineStage<Options>({
     for (const each of new Set([target, ...places])) await files.checkApart(each, read);
     let older: readonly string[] = [];
     if (outputs.index !== null) {
-      const sizes = outputs.files.map(({ layout }, index) => ({ uri: places[index]!, size: layout.size }));
-      await files.checkRoom(sizes, token, planSha256);
-      if (overwrite === 'never' && !(await wroteAll(files, places, token))) await refuseExisting(files, target);
-      else older = await giveWay(files, target, places);
+      older = await makeWay(files, {
+        files: outputs.files.map(({ layout }, index) => ({ uri: places[index]!, size: layout.size })),
+        beside: Buffer.byteLength(outputs.index.text) + manifestRoom(plan.tensors),
+        token,
+        content: planSha256,
+        index: target,
+        overwrite,
+      });
     }
     const published: PublishedFile[] = [];
     // What follows waits for stores and disks, with pieces of work between.
@@ -223,10 +220,6 @@ async function placesOf({
   const uri = outputUri(options.uri);
   const { files, index } = outputsOf((await services.workspace(run.workspace).getJson(context.plan)) as Plan, options);
   return index === null ? null : { index: siblingUri(uri, index.name), shards: files.map(({ name }) => siblingUri(uri, name!)) };
-}
-
-async function refuseExisting(files: Destination, index: string): Promise<void> {
-  if ((await files.identity(index)) !== null) throw existsError(index);
 }
 
 function outputsOf(plan: Plan, { uri, format, shard_size: shardSize, training_state: trainingState }: Options, arrange?: Arrange): Outputs {

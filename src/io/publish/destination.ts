@@ -30,7 +30,7 @@ import { manifestPath } from './manifest.ts';
 import type { Overwrite } from './overwrite.ts';
 import { discardPartials, finishedAs, forgetPartials } from './partials.ts';
 import { checkDestination, publishLocal } from './publish-local.ts';
-import { checkRoomForAll, type Sized } from './room.ts';
+import { checkRoomForAll, type SizedSet } from './room.ts';
 
 export interface PublishedFile {
   readonly size: number;
@@ -80,7 +80,7 @@ export interface Destination {
   /** Throws `CheckpointConfigError` where a file would take the place of one of these, which are read. */
   checkApart(uri: string, sources: readonly Pick<PinnedFile, 'uri'>[]): Promise<void>;
   /** Throws where there is no room for several files that are published one after the other; those that this stage has finished need none. */
-  checkRoom(outputs: readonly Sized[], token: string, content: string): Promise<void>;
+  checkRoom(set: SizedSet): Promise<void>;
   /** Removes what attempts of a stage left of an output that is not complete. */
   discard(uri: string, token: string): Promise<void>;
   /** True if the output is what this stage wrote, and `settle` was not called for it yet. */

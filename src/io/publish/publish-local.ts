@@ -23,7 +23,7 @@ import { openOutput } from './output-file.ts';
 import { existsError, type Overwrite } from './overwrite.ts';
 import { ownSource } from './own-source.ts';
 import { discardPartials, finishedAs, leavePartials, noteMade, partialsFolder, partialsIn, recordFinished } from './partials.ts';
-import { checkRoom, noRoom } from './room.ts';
+import { checkRoom, manifestRoom, noRoom } from './room.ts';
 
 /** What file systems answer that have no links. */
 const NO_LINKS: readonly string[] = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'];
@@ -72,7 +72,7 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
     if (made === undefined) await discardPartials(path, token, name);
     // At once: an attempt after this one looks for the file under the name that it has now.
     if (taken !== undefined) options.onProgress({ ...taken, partial: name });
-    await checkRoom(path, layout.size - (taken?.offset ?? 0) + manifestRoom(layout));
+    await checkRoom(path, layout.size - (taken?.offset ?? 0) + manifestRoom(layout.tensors));
     const copy = (resume: Progress | undefined): Promise<Copied> =>
       writeFile(
         partial,
@@ -185,11 +185,6 @@ export async function checkDestination(path: string, sources: readonly Pick<Pinn
 async function sameFile(path: string, other: { readonly dev: number; readonly ino: number }): Promise<boolean> {
   const { dev, ino } = await stat(path);
   return dev === other.dev && ino === other.ino;
-}
-
-/** Bytes that the manifest beside the file will take, roughly: a published file without one is worse than none. */
-function manifestRoom({ tensors }: Layout): number {
-  return 64 * 1024 + tensors.reduce((sum, { name }) => sum + 256 + name.length, 0);
 }
 
 /** The operating system's refusals in words; our own errors and cancellation pass. */

@@ -20,27 +20,42 @@ export async function checkRoom(path: string, size: number): Promise<void> {
   if (free < size) throw noRoom(path, size, free);
 }
 
+/** Files that are published one after the other, and then what stands for them all. */
+export interface SizedSet {
+  readonly files: readonly Sized[];
+  /** Bytes of the index and the manifest. */
+  readonly beside: number;
+  readonly token: string;
+  readonly content: string;
+}
+
 /**
- * Throws where a disk has no room for files that are published one after the other. Those that an attempt of this stage has finished count
- * no more, and of others what it left counts as theirs.
+ * Throws where a disk has no room for a set. Files that an attempt of this stage has finished count no more, and of others what it left counts as
+ * theirs.
  */
-export async function checkRoomForAll(outputs: readonly Sized[], token: string, content: string): Promise<void> {
+export async function checkRoomForAll({ files, beside, token, content }: SizedSet): Promise<void> {
   let taken = 0;
-  let needed = 0;
-  for (const { uri, size } of outputs) {
+  let most = 0;
+  for (const { uri, size } of files) {
     const path = localPath(uri);
     if ((await finishedAs(path, token))?.content === content) continue;
     const folder = partialsFolder(path, token);
     for (const name of await partialsIn(folder)) taken -= await bytesOf(join(folder, name));
     taken += size;
-    needed = Math.max(needed, taken);
+    most = Math.max(most, taken);
     // What a file replaces is there until it is complete, and no longer.
     taken -= await bytesOf(path);
   }
-  const path = localPath(outputs[0]!.uri);
+  const path = localPath(files[0]!.uri);
+  const needed = most + beside;
   // What is wrong with the folder, publishing says.
   const free = await freeIn(dirname(path)).catch(() => Infinity);
-  if (free < needed) throw noRoom(path, needed, free, outputs.length);
+  if (free < needed) throw noRoom(path, needed, free, files.length);
+}
+
+/** Bytes that a manifest of these tensors will take, roughly: a published file without one is worse than none. */
+export function manifestRoom(tensors: readonly { readonly name: string }[]): number {
+  return 64 * 1024 + tensors.reduce((sum, { name }) => sum + 256 + name.length, 0);
 }
 
 /** For `path`, or the first of several files. */

@@ -29,12 +29,8 @@ export async function withdrawShards(files: Destination, index: string, shards: 
   await Promise.all(own.map((shard) => files.remove(shard)));
 }
 
-export async function wroteAll(files: Destination, uris: readonly string[], token: string): Promise<boolean> {
-  return (await written(files, uris, token)).length === uris.length;
-}
-
 /** Those of the files that are of this stage as they are now. */
-async function written(files: Destination, uris: readonly string[], token: string): Promise<readonly string[]> {
+export async function written(files: Destination, uris: readonly string[], token: string): Promise<readonly string[]> {
   const own = await Promise.all(uris.map((uri) => files.wrote(uri, token)));
   return uris.filter((_, index) => own[index]!);
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { partialsFolder, recordFinished } from '../../../src/io/publish/partials.ts';
-import { checkRoomForAll } from '../../../src/io/publish/room.ts';
+import { checkRoomForAll, type Sized } from '../../../src/io/publish/room.ts';
 
 let folder: string;
 let free: number;
@@ -20,13 +20,19 @@ function shards(...shares: readonly number[]) {
   return shares.map((share, index) => ({ uri: `file://${folder}/to-be-made/${index}`, size: Math.round(share * free) }));
 }
 
+const setOf = (files: readonly Sized[], beside = 0, content = 'content') => ({ files, beside, token: 'token', content });
+
 test('files that fit one by one, and not all of them, are refused; a folder that is not there has the room of the one above', async () => {
-  await checkRoomForAll(shards(0.4, 0.4), 'token', 'content');
-  await expect(checkRoomForAll(shards(0.4, 0.4, 0.4), 'token', 'content')).rejects.toMatchObject({
+  await checkRoomForAll(setOf(shards(0.4, 0.4)));
+  await expect(checkRoomForAll(setOf(shards(0.4, 0.4, 0.4)))).rejects.toMatchObject({
     retryable: false,
     message: expect.stringMatching(`^No room to publish 3 shards from ${folder}/to-be-made/0 on: \\d+ bytes are needed, \\d+ are free`),
     details: { reason: 'no_room', needed_bytes: 3 * Math.round(0.4 * free) },
   });
+});
+
+test('what stands for them all needs room, too', async () => {
+  await expect(checkRoomForAll(setOf(shards(0.4, 0.4), 0.4 * free))).rejects.toMatchObject({ details: { reason: 'no_room' } });
 });
 
 test('what this stage has finished needs no room any more', async () => {
@@ -37,6 +43,6 @@ test('what this stage has finished needs no room any more', async () => {
   await recordFinished(partials, 'partial', { content: 'content', copied: { size: 5, sha256: '', tensors: [], overflowed: {} } });
   await rename(join(partials, 'partial'), path);
   const outputs = [{ uri: path, size: 2 * free }, ...shards(0.4)];
-  await checkRoomForAll(outputs, 'token', 'content');
-  await expect(checkRoomForAll(outputs, 'token', 'another content')).rejects.toMatchObject({ details: { reason: 'no_room' } });
+  await checkRoomForAll(setOf(outputs));
+  await expect(checkRoomForAll(setOf(outputs, 0, 'another content'))).rejects.toMatchObject({ details: { reason: 'no_room' } });
 });

@@ -102,14 +102,14 @@ export function createSpoolCache(folder: string, limit: number = CACHE_BYTES, no
       const path = join(folder, `${key}.${process.pid}.${Math.random().toString(36).slice(2, 10)}.partial`);
       for (const file of await files()) {
         if (!file.name.startsWith(`${key}.`) || !isPartial(file) || !isFree(file)) continue;
-        // Who renames it has it: two cannot.
+        // Others see at once that it is somebody's. Who renames it has it: two cannot.
+        await utimes(file.path, new Date(now()), new Date(now())).catch(() => undefined);
         const taken = await rename(file.path, path).then(
           () => true,
           () => false,
         );
         if (!taken) continue;
         hold(path);
-        await utimes(path, new Date(now()), new Date(now())).catch(() => undefined);
         return { path, taken };
       }
       hold(path);

@@ -55,8 +55,8 @@ const BY_MESSAGE: readonly (readonly [words: RegExp, message: string])[] = [
 /** Codes of what is not laid out as a mapping or list is. */
 const LAYOUT = ['BAD_INDENT', 'BLOCK_AS_IMPLICIT_KEY', 'MISSING_CHAR', 'MULTILINE_IMPLICIT_KEY', 'UNEXPECTED_TOKEN'];
 
-/** `otherwise`: for what is not known here, where the parser's own words, which may quote the text, are not to be shown. */
-export function yamlWords({ code, message, pos }: YamlFault, text: string, otherwise = message): YamlWords {
+/** `discreet`: of a text of which nothing may be shown; what is said then in place of the parser's own words, which may quote it. */
+export function yamlWords({ code, message, pos }: YamlFault, text: string, discreet?: string): YamlWords {
   const [at] = pos;
   const said = (words: string, offset = at): YamlWords => ({ message: words, offset });
   if (text.slice(at - 1, at + 1) === '${') return said(UNQUOTED);
@@ -66,12 +66,13 @@ export function yamlWords({ code, message, pos }: YamlFault, text: string, other
   if (known !== undefined) return said(known);
   const quote = /^Missing closing (["'])/.exec(message)?.[1];
   if (quote !== undefined) return said(`A text begins with \`${quote}\`, and no \`${quote}\` ends it up to here.`);
+  if (code === 'BAD_SCALAR_START' && discreet !== undefined) return said('A text that begins with this character needs quotes.');
   if (code === 'BAD_SCALAR_START') return said(`A text that begins with \`${text[at] ?? ''}\` needs quotes: \`'${text[at] ?? ''}…'\`.`);
   if (code === 'BAD_DQ_ESCAPE')
     return said(
       'Within `"…"`, `\\` begins an escape, and this is none: write `\\\\` for the character itself, or put the text into `\'…\'`.',
     );
-  return LAYOUT.includes(code) ? (layoutWords(at, text) ?? said(otherwise)) : said(otherwise);
+  return LAYOUT.includes(code) ? layoutWords(at, text, discreet !== undefined) : said(discreet ?? message);
 }
 
 /** Whether a bracket is open at the end of a text, but for those in quotes. */
@@ -80,7 +81,7 @@ function isInBrackets(before: string): boolean {
   return bare.replaceAll(/[^[{]/g, '').length > bare.replaceAll(/[^\]}]/g, '').length;
 }
 
-function layoutWords(at: number, text: string): YamlWords | undefined {
+function layoutWords(at: number, text: string, isDiscreet: boolean): YamlWords {
   const start = text.lastIndexOf('\n', at - 1) + 1;
   const end = text.indexOf('\n', at) === -1 ? text.length : text.indexOf('\n', at);
   const line = text.slice(start, end);
@@ -88,7 +89,7 @@ function layoutWords(at: number, text: string): YamlWords | undefined {
   if (/^\s*-[A-Za-z_]/.test(line)) return said('A blank is missing after `-`.', start + line.search(/\S/));
   const rest = text.slice(at, end);
   const key = /^(?:-\s+)*([A-Za-z_][\w.-]*):(?![\s/])/.exec(rest)?.[1];
-  if (key !== undefined) return said(`A blank is missing after \`:\`: \`${key}: …\`.`);
+  if (key !== undefined) return said(`A blank is missing after \`:\`${isDiscreet ? '' : `: \`${key}: …\``}.`);
   const isFirst = line.slice(0, at - start).trim() === '';
   // A value that goes on with a key: on its own line it is a text with a colon, else the next line is indented too far.
   if (!isFirst && /:(\s|$)/.test(rest)) return said("A text with `: ` in it needs quotes: `'a: b'`.");

@@ -88,7 +88,7 @@ test('an unknown row is refused with the list of rows', async () => {
   await expect(bench('--only', 'conversoin')).rejects.toMatchObject({
     code: 2,
     stderr: expect.stringContaining(
-      'no row conversoin; there are: conversion, inspect, small, many, modifiers, cast, orchestration, batch, scan, formats, s3, torch',
+      'no row conversoin; there are: conversion, inspect, small, many, modifiers, cast, orchestration, batch, scan, formats, s3, http, torch',
     ),
   });
 });

@@ -36,6 +36,8 @@ test.each(wrong)('refuses %s, with its path', (_, content, path, message) => {
 test.each([
   ['an indent that is wrong', 's3: [\n hush', 'line 2, column 6: A `[` is opened'],
   ['an escape that there is not', 's3: "hush\\q"', 'line 1, column 10: Within `"…"`'],
+  ['a key without a blank', 'hush2secret:x\ns3: []', 'line 1, column 1: A blank is missing after `:`.'],
+  ['a text that needs quotes', 's3: @hush', 'line 1, column 5: A text that begins with this character needs quotes.'],
   ['an alias of nothing', 's3: *hush', 'an alias'],
 ])('nothing of a file with %s is repeated', async (_, text, message) => {
   const folder = await mkdtemp(join(tmpdir(), 'ckpt-settings-'));

@@ -19,6 +19,7 @@ import {
   type Tensor,
   type Weight,
 } from '../../model/header.ts';
+import { formatCount } from '../../model/text.ts';
 import { gapFinder } from '../distributed/tiling.ts';
 import { MAX_TENSOR_BYTES } from '../limits-pickle.ts';
 import { HEADER_MAX } from '../safetensors/layout.ts';
@@ -128,7 +129,7 @@ export async function readRankSet(source: ByteSource, names: readonly string[], 
       findings: [
         {
           code: RANKS_UNKNOWN,
-          message: `read from ${names.length} files, ${names[0]} to ${names.at(-1)}${holesIn(parts)}; they do not say how many ranks wrote them: where the last are not there, so are rows of the tensors`,
+          message: `read from ${formatCount(names.length, 'file')}, ${names[0]} to ${names.at(-1)}${holesIn(parts)}; they do not say how many ranks wrote them: where the last are missing, so are rows of the tensors`,
         },
       ],
     };

@@ -5,11 +5,12 @@
  * throws for what it finds: the workflow decides what follows from it.
  */
 import { isCheckpointError, reportOf, type JsonObject } from '../src/errors.ts';
-import { checkUrl, isHttp } from '../src/io/http/url.ts';
+import { checkUrl } from '../src/io/locations/credentials.ts';
 import { checkReadable, checkWritable } from '../src/io/locations/places.ts';
 import { destinationOf, siblingUri } from '../src/io/publish/destination.ts';
 import { isS3 } from '../src/io/s3/location.ts';
 import { isIndexName } from '../src/model/checkpoint-names.ts';
+import { isHttp } from '../src/model/scheme.ts';
 import { formatBytes } from '../src/model/text.ts';
 import type { Need, PreflightInput, PreflightOutput, Problem } from '../src/pipeline/contract.ts';
 import { usualNeeds } from '../src/pipeline/needs.ts';

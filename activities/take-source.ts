@@ -6,7 +6,7 @@ import { CheckpointConfigError, CheckpointValidationError, type Json, type JsonO
 import { readHeader } from '../src/formats/read-header.ts';
 import { PATH_MAX } from '../src/formats/torch/state-dict-key.ts';
 import { breath } from '../src/io/breath.ts';
-import { withCounts } from '../src/io/copy/read-counts.ts';
+import { withCounts } from '../src/io/copy/read-training-counts.ts';
 import { CHECKSUM_ALGORITHMS, checksumOf, verifyChecksum, type Checksum } from '../src/io/digests/checksum.ts';
 import { siblingsOf } from '../src/io/locations/siblings.ts';
 import { isS3, parseS3Source } from '../src/io/s3/location.ts';

@@ -8,7 +8,6 @@
 import { createHash } from 'node:crypto';
 import type { Json } from '../src/errors.ts';
 import { LONG_WORK } from '../src/io/breath.ts';
-import { isHttp } from '../src/io/http/url.ts';
 import { localUri } from '../src/io/local/local-file.ts';
 import { destinationOf, nameOf, outputUri, siblingUri } from '../src/io/publish/destination.ts';
 import { isAsPublished, manifestPath, readManifest, type Manifest, type Recipe } from '../src/io/publish/manifest.ts';
@@ -18,6 +17,7 @@ import { pin, type PinnedFile } from '../src/model/byte-source.ts';
 import { shardIndexName } from '../src/model/checkpoint-names.ts';
 import { canonicalJson } from '../src/model/json-text.ts';
 import type { Plan } from '../src/model/plan.ts';
+import { isHttp } from '../src/model/scheme.ts';
 import type { Target } from '../src/model/target.ts';
 import type { PipelineInput, PlainStage, StageInput } from '../src/pipeline/contract.ts';
 import { checkDocument, optionsOf } from '../src/pipeline/document.ts';

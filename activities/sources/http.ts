@@ -1,7 +1,7 @@
 /** `source.http`: a file on a web server; pins its version and reads its header by ranges where the server has them. */
 import { z } from 'zod';
 import { CheckpointConfigError } from '../../src/errors.ts';
-import { checkUrl } from '../../src/io/http/url.ts';
+import { checkUrl } from '../../src/io/locations/credentials.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 import { expectedChecksum, stateDictKey, takeSource } from '../take-source.ts';

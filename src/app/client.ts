@@ -12,7 +12,7 @@ import {
   type WorkflowExecutionDescription,
 } from '@temporalio/client';
 import { CheckpointConfigError, errorOf } from '../errors.ts';
-import { refuseCredential } from '../io/http/url.ts';
+import { refuseCredential } from '../io/locations/credentials.ts';
 import {
   PIPELINE_WORKFLOW,
   RESOLVE_UPDATE,

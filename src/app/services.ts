@@ -3,7 +3,6 @@ import type { Services, Workspace } from '../../activities/services.ts';
 import { CheckpointConfigError } from '../errors.ts';
 import { openSource } from '../io/locations/open.ts';
 import { destinationOf, outputUri } from '../io/publish/destination.ts';
-import { isHttp } from '../io/http/url.ts';
 import { isS3 } from '../io/s3/location.ts';
 import { slots } from '../io/slots.ts';
 import type { Storage } from '../io/storage/storage.ts';
@@ -12,6 +11,7 @@ import { recentValues, type RecentValues } from '../io/workspace/recent-values.t
 import { openStoreWorkspace } from '../io/workspace/workspace-store.ts';
 import { openWorkspace } from '../io/workspace/workspace.ts';
 import type { BlobReference } from '../model/context.ts';
+import { isHttp } from '../model/scheme.ts';
 import { DEFAULT_CAPACITY } from './capacity.ts';
 import { readEnvironment } from './environment.ts';
 import { unfenced } from './storage.ts';

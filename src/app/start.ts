@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { WorkflowExecutionAlreadyStartedError, type Client } from '@temporalio/client';
 import type { SearchAttributePair } from '@temporalio/common';
 import { CheckpointConfigError } from '../errors.ts';
-import { refuseCredential } from '../io/http/url.ts';
+import { refuseCredential } from '../io/locations/credentials.ts';
 import { within } from '../model/text.ts';
 import { attributePairs } from '../pipeline/attribute-pairs.ts';
 import { checkBatch, checkBatchId } from '../pipeline/batch-document.ts';

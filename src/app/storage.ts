@@ -2,7 +2,7 @@
 import { access, constants } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { CheckpointConfigError, textOf } from '../errors.ts';
-import { refuseCredential } from '../io/http/url.ts';
+import { refuseCredential } from '../io/locations/credentials.ts';
 import { makeFolder } from '../io/local/folders.ts';
 import { localPath } from '../io/local/local-file.ts';
 import { isS3, parseS3Prefix } from '../io/s3/location.ts';

@@ -14,11 +14,11 @@ import { CheckpointConfigError, CheckpointNotFoundError, CheckpointSourceError, 
 import { breakText, jsonBreak } from '../formats/json-break.ts';
 import { sourceEndedBy, type ByteSource } from '../model/byte-source.ts';
 import { isMapping } from '../model/json.ts';
-import { schemeOf } from '../model/scheme.ts';
+import { isHttp, schemeOf } from '../model/scheme.ts';
 import { itemOf, MOST_ITEM } from '../pipeline/batch-template.ts';
 import type { BatchItem, BatchItems, Outcome } from '../pipeline/batch.ts';
 import { compilePathGlob } from '../transform/patterns.ts';
-import { isHttp, refuseCredential } from './http/url.ts';
+import { refuseCredential } from './locations/credentials.ts';
 import { blocksOf, linesOf } from './lines.ts';
 import { FORBIDDEN, localPath } from './local/local-file.ts';
 import { objectsIn, type FileBelow } from './locations/files-below.ts';

@@ -10,3 +10,8 @@ export function schemeOf(location: string): string | null {
 export function isLocal(location: string): boolean {
   return [null, 'file'].includes(schemeOf(location));
 }
+
+/** Also of one that is written wrongly, as `https:/host/x`. */
+export function isHttp(location: string): boolean {
+  return ['http', 'https'].includes(schemeOf(location) ?? '');
+}

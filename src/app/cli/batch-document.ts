@@ -1,7 +1,7 @@
 /** A batch document from a file: items and the template of their pipelines, its places made absolute from the folder of the document. */
 import { join } from 'node:path';
 import { isCheckpointError } from '../../errors.ts';
-import { refuseCredential } from '../../io/http/url.ts';
+import { refuseCredential } from '../../io/locations/credentials.ts';
 import { isMapping } from '../../model/json.ts';
 import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';

@@ -6,7 +6,7 @@ import { isAlias, isMap, isNode, isSeq, LineCounter, parseDocument, visit, type 
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
-import { refuseCredential } from '../../io/http/url.ts';
+import { refuseCredential } from '../../io/locations/credentials.ts';
 import { isMapping } from '../../model/json.ts';
 import { isCheckpointName } from '../../model/checkpoint-names.ts';
 import { didYouMean } from '../../model/suggestions.ts';

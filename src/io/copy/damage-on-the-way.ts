@@ -12,7 +12,7 @@ import { openStorage } from './storage-reader.ts';
 const ON_THE_WAY = 'DamagedOnTheWay';
 
 /** True of the error that says so: what was written of these bytes is not to be gone on with. */
-export function isOnTheWay(error: unknown): boolean {
+export function cameDamaged(error: unknown): boolean {
   return isCheckpointError(error) && error.details['code'] === ON_THE_WAY;
 }
 

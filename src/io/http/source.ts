@@ -6,6 +6,7 @@
  */
 import { CheckpointConfigError, CheckpointSourceError, CheckpointTimeoutError, type CheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
+import { checkUrl } from '../locations/credentials.ts';
 import { checkWithin, readRange, watched, type RangedFile, type Watch } from '../range-read.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, StoreFault, waitText } from '../store-fault.ts';
@@ -14,7 +15,6 @@ import { checkSize, ifRange, isPlain, modifiedOf, packedFault, rangeFault, statu
 import type { HttpClient } from './client.ts';
 import type { SpoolCache, Spooled } from './spool-cache.ts';
 import { fileKey, spool } from './spool.ts';
-import { checkUrl } from './url.ts';
 
 /** Bytes of the first request, kept for the reads of the header. */
 const FIRST = 64 * 1024;

@@ -4,7 +4,7 @@ import { JSON_LIMITS, parseBounded } from '../../formats/json-bounds.ts';
 import type { PinnedFile } from '../../model/byte-source.ts';
 import { jsonText } from '../../model/json-text.ts';
 import type { LeftOut } from '../../model/plan.ts';
-import { isHttp } from '../http/url.ts';
+import { isHttp } from '../../model/scheme.ts';
 import type { Destination, Written } from './destination.ts';
 import { isManifestOf } from './manifest-form.ts';
 import { pinOwn } from './own-files.ts';

@@ -14,7 +14,7 @@ import type { Layout } from '../../formats/layout.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
 import { copyLayout, ResumeMismatch, type Copied, type CopyOptions, type Progress } from '../copy/copy.ts';
-import { isOnTheWay } from '../copy/damage-on-the-way.ts';
+import { cameDamaged } from '../copy/damage-on-the-way.ts';
 import { isDiskFull } from '../local/full-disk.ts';
 import { makeNewFolder, syncFolder } from '../local/folders.ts';
 import { checkReplaceable, localPath } from '../local/local-file.ts';
@@ -92,8 +92,8 @@ export async function publishLocal(options: PublishOptions): Promise<LocalPublis
     return { ...copied, identity };
   } catch (error) {
     const explained = explain(error, path, layout.size);
-    // What another attempt would take for right.
-    if (isOnTheWay(error)) await rm(partial, { force: true });
+    // Another attempt would take what was written of them for right, and go on behind it.
+    if (cameDamaged(error)) await rm(partial, { force: true });
     if (!keepsProgress(signal, explained)) await leavePartials(path, token, name);
     throw explained;
   }

@@ -1,6 +1,6 @@
 /** `s3://bucket/key`: the key is taken as it is written, with no escapes, as the AWS command line does. */
 import { CheckpointConfigError } from '../../errors.ts';
-import { asShown, hasUserInfo } from '../http/url.ts';
+import { asShown, hasUserInfo } from '../locations/credentials.ts';
 
 export interface S3Location {
   readonly bucket: string;

@@ -1,6 +1,6 @@
 /** URIs that may be kept: in a run's input, its history, a manifest. One that is a credential may not. */
 import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
-import { schemeOf } from '../../model/scheme.ts';
+import { isHttp, schemeOf } from '../../model/scheme.ts';
 
 /** Words in names of parameters that are credentials: of signed URLs of the usual stores, and tokens, keys, passwords and sessions. */
 const SECRET_WORDS = new Set(
@@ -15,11 +15,6 @@ const RUN_TOGETHER =
 const UNMISTAKABLE =
   /^(x-[a-z]+-.*|(access|api|auth|id|oauth|refresh|security|session)[_-]?token|([a-z]+[_-]?)?access[_-]?(key|id|key[_-]?id)|(api|secret)[_-]?key|client[_-]?secret|password)$/i;
 
-/** Also of one that is written wrongly, as `https:/host/x`: a path is none of them. */
-export function isHttp(uri: string): boolean {
-  return /^https?$/.test(schemeOf(uri) ?? '');
-}
-
 /** The URL as it may be kept and shown; one that is not of HTTP, or holds a credential, is a `CheckpointConfigError` that does not repeat it. */
 export function checkUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
@@ -28,7 +23,7 @@ export function checkUrl(text: string): string {
     throw new CheckpointConfigError(`${asShown(text)} is not an http:// or https:// URL.`);
   if (hasUserInfo(text) || url.username !== '' || url.password !== '')
     throw new CheckpointConfigError(
-      `${asShown(text)}: a user name or password does not belong into a URL, which is kept in the run's history. An \`@\` that is part of a name is written %40.`,
+      `${asShown(text)}: a user name or password does not belong into a URL, which is kept in the run's history..`,
     );
   const secret = secretIn(text);
   if (secret !== undefined)
@@ -105,7 +100,9 @@ export function hasUserInfo(uri: string): boolean {
   if (place.includes('@')) return true;
   const host = place.replace(/^\[[^\]]*\]/, '');
   if (!host.includes(':') || PLACE_WITH_COLONS.test(host)) return false;
-  return rest.includes('@') || !/^[^:]*:\d*$/.test(host);
+  if (!/^[^:]*:\d*$/.test(host)) return true;
+  // Web servers have ports, and names there may hold an `@`.
+  return rest.includes('@') && !isHttp(uri);
 }
 
 /** Whether a parameter's name says that its value is a credential: by one of its words, however they are put together. */

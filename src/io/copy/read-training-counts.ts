@@ -1,7 +1,7 @@
 /** Epoch and step where a training kept them as tensors of one number: their few bytes are read, the header says the rest. */
 import { isCheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
-import { countTensor, type Count } from '../../model/counts.ts';
+import { countTensor, type Count } from '../../model/training-counts.ts';
 import type { Header, Storage } from '../../model/header.ts';
 import { readScalar } from './read-scalar.ts';
 

@@ -1,7 +1,7 @@
 /** Epoch and step that are tensors: read where that takes a few bytes, left alone where it does not. */
 import { expect, test } from '@jest/globals';
 import { readHeader } from '../../../src/formats/read-header.ts';
-import { withCounts } from '../../../src/io/copy/read-counts.ts';
+import { withCounts } from '../../../src/io/copy/read-training-counts.ts';
 import type { Header } from '../../../src/model/header.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import type { Pickled } from '../../support/pickle.ts';

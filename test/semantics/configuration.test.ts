@@ -296,7 +296,7 @@ describe('4. Configuration: YAML as people write it', () => {
     ['empty', '', 'empty'],
     ['comments only', '# nothing\n', 'empty'],
     ['a list', '- type: local\n', 'a list'],
-    ['a text', 'hello\n', 'a string'],
+    ['a text', 'hello\n', 'a text'],
     ['null stages', 'stages:\n', 'list'],
     ['a key that is a number', 'stages:\n  - {type: local, path: /x, 1: y}\n', '`1`'],
     ['__proto__', 'stages:\n  - {type: local, path: /x, __proto__: {polluted: 1}}\n', '__proto__'],

@@ -11,7 +11,7 @@ import { CheckpointLoadError, CheckpointValidationError, isCheckpointError } fro
 import { folderOf, nameOf, type OpenSibling } from '../../model/byte-source.ts';
 import { filesOfOtherRanks, isRankShard, isWholeShard, RANK_SHARD_NAMES } from '../../model/checkpoint-names.ts';
 import { RANKS_UNKNOWN, type Header } from '../../model/header.ts';
-import { schemeOf } from '../../model/scheme.ts';
+import { isHttp } from '../../model/scheme.ts';
 import { JsonScanner, JsonSyntaxError } from './json-scanner.ts';
 import { UNKNOWN_MAX } from './read.ts';
 
@@ -117,7 +117,7 @@ function partOfSet(uri: string, index: string | undefined, why: string): Checkpo
 
 /** Over HTTP there are no folders: to open a file may be to download it, and a server may answer for names that it does not have. */
 function isFolderRead(uri: string): boolean {
-  return !['http', 'https'].includes(schemeOf(uri) ?? '');
+  return !isHttp(uri);
 }
 
 /** The first of the names that is there; a store may say "forbidden" of what is not, where listing is not allowed. */

@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { readEnvironment } from '../src/app/environment.ts';
-import { acquireDevServer } from '../src/app/temporal/dev-server.ts';
+import { acquireDevServer } from '../src/app/temporal/dev-server/acquire.ts';
 import type { Json } from '../src/errors.ts';
 import type { PipelineResult } from '../src/pipeline/contract.ts';
 import { provideInput, RECIPES, type Input, type InputName } from './inputs/recipes.ts';

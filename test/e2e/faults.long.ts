@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { CheckpointClient } from '../../src/app/client.ts';
-import { runningServer } from '../../src/app/temporal/dev-server.ts';
+import { runningServer } from '../../src/app/temporal/dev-server/server-record.ts';
 import type { BatchResult } from '../../src/pipeline/batch.ts';
 import type { PipelineInput, PipelineResult } from '../../src/pipeline/contract.ts';
 import { ckpt, type Place, type Running } from '../support/cli.ts';

@@ -5,7 +5,9 @@ import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { readEnvironment, temporalVariables, type Environment } from '../environment.ts';
 import type { OpenConnection } from './connection.ts';
-import { acquireDevServer, answers, isKept, placesOf, runningServer, type DevServer } from './dev-server.ts';
+import { answers } from './dev-server/bring-up.ts';
+import { runningServer } from './dev-server/server-record.ts';
+import { acquireDevServer, isKept, placesOf, type DevServer } from './dev-server/acquire.ts';
 
 const LOCAL_ADDRESS = '127.0.0.1:7233';
 const LOCAL_UI = 'http://127.0.0.1:8233';

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { readEnvironment, type Environment } from '../../../src/app/environment.ts';
-import { acquireDevServer, answers, isKept, runningServer } from '../../../src/app/temporal/dev-server.ts';
+import { acquireDevServer, isKept } from '../../../src/app/temporal/dev-server/acquire.ts';
+import { answers } from '../../../src/app/temporal/dev-server/bring-up.ts';
+import { runningServer } from '../../../src/app/temporal/dev-server/server-record.ts';
 import { processMark } from '../../../src/app/temporal/process-mark.ts';
 import { compiled } from '../../support/project.ts';
 
@@ -44,7 +46,7 @@ async function holder({ keeps = false, hasWorker = true, roots = '' } = {}): Pro
 }> {
   const program = `
     const { readEnvironment } = await import(${JSON.stringify(compiled('src/app/environment.js'))});
-    const { acquireDevServer } = await import(${JSON.stringify(compiled('src/app/temporal/dev-server.js'))});
+    const { acquireDevServer } = await import(${JSON.stringify(compiled('src/app/temporal/dev-server/acquire.js'))});
     const environment = { ...readEnvironment({ ...process.env, CKPT_ALLOWED_ROOTS: ${JSON.stringify(roots)} }), stateFolder: ${JSON.stringify(state)} };
     const server = await acquireDevServer({ log: () => undefined, environment, keeps: ${keeps}, hasWorker: ${hasWorker} });
     process.stdin.once('data', async () => { await server.release(); process.exit(0); });
@@ -53,7 +55,10 @@ async function holder({ keeps = false, hasWorker = true, roots = '' } = {}): Pro
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['pipe', 'pipe', 'inherit'] });
   holders.push(child);
   const ended = once(child, 'exit');
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const [line] = (await Promise.race([
+    once(child.stdout, 'data'),
+    ended.then(([code]) => Promise.reject(new Error(`the holder ended with code ${code}`))),
+  ])) as [Buffer];
   return {
     pid: child.pid!,
     server: Number(line.toString()),

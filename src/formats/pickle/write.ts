@@ -6,14 +6,12 @@
  *
  * Opcodes and names are those of torch 2.15, `torch/_weights_only_unpickler.py`: no LONG4, no POP, no frozenset, no defaultdict.
  */
-import { CheckpointIncompatibleError } from '../../errors.ts';
 import type { LeftOut } from '../../model/plan.ts';
 import { childrenOf, keyLabel } from '../../model/tree.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
-import { MAX_DIMENSIONS } from '../limits-pickle.ts';
-import { byteBuffer } from './byte-buffer.ts';
 import { floatOf, isNumber, numberOf } from './float-node.ts';
 import { encodeLong } from './integers.ts';
+import { pickleOutput } from './output.ts';
 import {
   asPlain,
   contentOf,
@@ -26,23 +24,7 @@ import {
   numpyScalar,
   plainText,
 } from './plain-forms.ts';
-
-/** How a tensor stands in the pickle. */
-export interface PickledTensor {
-  /** Name of its storage's member under `data/`. */
-  readonly key: string;
-  /** `FloatStorage` …; null: an untyped storage, and the dtype beside it. */
-  readonly storageClass: string | null;
-  /** Elements of the storage; bytes of an untyped one. */
-  readonly numel: number;
-  /** torch's name of the dtype. */
-  readonly dtype: string;
-  readonly offset: number;
-  readonly shape: readonly number[];
-  readonly stride: readonly number[];
-  readonly requiresGrad: boolean;
-  readonly parameter: boolean;
-}
+import { writeTensor, type PickledTensor } from './write-tensor.ts';
 
 export interface PickleWriteOptions {
   /** The tensor of a `tensor` node, or why it cannot be written. First asked in the order of writing; the answer must stay the same. */
@@ -63,105 +45,20 @@ type Steps = Generator<NodeId, void, void>;
 /** Writes the whole tree; the root must have a form of its own. */
 export function writePickle(tree: ValueTree, options: PickleWriteOptions): WrittenPickle {
   const { nodes } = tree;
-  const out = byteBuffer();
+  const out = pickleOutput();
   const counts = countUses(tree);
-  const memo = { nodes: new Map<NodeId, number>(), texts: new Map<string, number>(), globals: new Map<string, number>() };
-  let remembered = 0;
   const begun = new Set<NodeId>();
   const dropped: LeftOut[] = [];
   const path: { readonly steps: Steps; step: string }[] = [];
 
-  const where = (last: string): string => {
-    const text = [...path.map(({ step }) => step), last].join('');
+  const where = (): string => {
+    const text = path.map(({ step }) => step).join('');
     return text.startsWith('.') ? text.slice(1) : text;
   };
-  const leave = (reason: string, details?: LeftOut['details']): void =>
-    void dropped.push({ what: where('') || 'the root', reason, ...(details === undefined ? {} : { details }) });
+  const leave = (reason: string): void => void dropped.push({ what: where() || 'the root', reason });
 
-  const put = <Key>(entries: Map<Key, number>, key: Key): void => {
-    const index = remembered++;
-    entries.set(key, index);
-    if (index < 256) out.byte(0x71).byte(index);
-    else out.byte(0x72).u32(index);
-  };
-  const get = <Key>(entries: Map<Key, number>, key: Key): boolean => {
-    const index = entries.get(key);
-    if (index === undefined) return false;
-    if (index < 256) out.byte(0x68).byte(index);
-    else out.byte(0x6a).u32(index);
-    return true;
-  };
   const remember = (id: NodeId): void => {
-    if ((counts.nodes[id] ?? 0) > 1) put(memo.nodes, id);
-  };
-  const global = (module: string, name: string): void => {
-    const line = `${module}\n${name}\n`;
-    if (get(memo.globals, line)) return;
-    out.byte(0x63).ascii(line);
-    put(memo.globals, line);
-  };
-  /** `shared`: worth a memo entry, as it comes again. */
-  const text = (value: string, shared: boolean): void => {
-    if (get(memo.texts, value)) return;
-    out.byte(0x58).text(value);
-    if (shared) put(memo.texts, value);
-  };
-  const integer = (value: number): void => {
-    if (value >= 0 && value < 256) out.byte(0x4b).byte(value);
-    else if (value >= 0 && value < 65536)
-      out
-        .byte(0x4d)
-        .byte(value & 255)
-        .byte(value >> 8);
-    else if (value >= -(2 ** 31) && value < 2 ** 31) out.byte(0x4a).u32(value >>> 0);
-    else long(encodeLong(BigInt(value)));
-  };
-  const long = (bytes: Uint8Array): void => void out.byte(0x8a).byte(bytes.length).bytes(bytes);
-  const integers = (values: readonly number[]): void => {
-    if (values.length === 0) return void out.byte(0x29);
-    if (values.length > 3) out.byte(0x28);
-    values.forEach(integer);
-    out.byte(values.length > 3 ? 0x74 : 0x84 + values.length);
-  };
-  const emptyOrdered = (): void => {
-    global('collections', 'OrderedDict');
-    out.byte(0x29).byte(0x52);
-  };
-  const encoded = (latin: string): void => {
-    global('_codecs', 'encode');
-    text(latin, false);
-    text('latin1', true);
-    out.byte(0x86).byte(0x52);
-  };
-
-  const tensor = (given: PickledTensor): void => {
-    if (given.shape.length > MAX_DIMENSIONS)
-      throw new CheckpointIncompatibleError(
-        `${where('')} has ${given.shape.length} dimensions; torch allows ${MAX_DIMENSIONS}. Leave it out, or publish as safetensors.`,
-        { details: { reason: 'too_many_dimensions', tensor: where(''), dimensions: given.shape.length } },
-      );
-    if (given.parameter) global('torch._utils', '_rebuild_parameter');
-    const typed = given.storageClass !== null;
-    global('torch._utils', typed ? '_rebuild_tensor_v2' : '_rebuild_tensor_v3');
-    out.byte(0x28).byte(0x28);
-    text('storage', true);
-    if (given.storageClass === null) global('torch.storage', 'UntypedStorage');
-    else global('torch', given.storageClass);
-    text(given.key, false);
-    text('cpu', true);
-    integer(given.numel);
-    out.byte(0x74).byte(0x51);
-    integer(given.offset);
-    integers(given.shape);
-    integers(given.stride);
-    out.byte(given.requiresGrad && !given.parameter ? 0x88 : 0x89);
-    emptyOrdered();
-    if (!typed) global('torch', given.dtype);
-    out.byte(0x74).byte(0x52);
-    if (!given.parameter) return;
-    out.byte(given.requiresGrad ? 0x88 : 0x89);
-    emptyOrdered();
-    out.byte(0x87).byte(0x52);
+    if ((counts.nodes[id] ?? 0) > 1) out.remember(id);
   };
 
   // A tensor is looked at, then written: asked once for both.
@@ -201,30 +98,23 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
     }
   };
 
-  function* sequence(items: readonly NodeId[]): Steps {
+  /** `first`: the place of the first one. */
+  function* sequence(items: readonly NodeId[], first = 0): Steps {
     for (const [index, item] of items.entries()) {
-      path.at(-1)!.step = `[${index}]`;
+      path.at(-1)!.step = `[${first + index}]`;
       const why = refusal(item);
       if (why === undefined) yield item;
       else {
         leave(why);
-        out.byte(0x4e);
+        out.none();
       }
     }
   }
   function* appends(items: readonly NodeId[]): Steps {
     for (let from = 0; from < items.length; from += BATCH) {
-      out.byte(0x28);
-      for (const [offset, item] of items.slice(from, from + BATCH).entries()) {
-        path.at(-1)!.step = `[${from + offset}]`;
-        const why = refusal(item);
-        if (why === undefined) yield item;
-        else {
-          leave(why);
-          out.byte(0x4e);
-        }
-      }
-      out.byte(0x65);
+      out.mark();
+      yield* sequence(items.slice(from, from + BATCH), from);
+      out.append();
     }
   }
   function* setItems(entries: readonly (readonly [NodeId, NodeId])[]): Steps {
@@ -236,20 +126,20 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
         leave(why);
         continue;
       }
-      if (open === 0) out.byte(0x28);
+      if (open === 0) out.mark();
       yield key;
       yield value;
       if (++open < BATCH) continue;
-      out.byte(0x75);
+      out.setItems();
       open = 0;
     }
-    if (open > 0) out.byte(0x75);
+    if (open > 0) out.setItems();
   }
 
   function* compose(id: NodeId, node: Composite): Steps {
     switch (node.kind) {
       case 'list':
-        out.byte(0x5d);
+        out.emptyList();
         remember(id);
         return yield* appends(node.items);
       case 'frozenset':
@@ -257,32 +147,31 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
         if (node.kind === 'frozenset') leave('replaced by a tuple: a frozenset');
         begun.add(id);
         const { items } = node;
-        if (items.length > 3) out.byte(0x28);
+        out.beginTuple(items.length);
         yield* sequence(items);
-        out.byte(items.length === 0 ? 0x29 : items.length > 3 ? 0x74 : 0x84 + items.length);
+        out.tuple(items.length);
         begun.delete(id);
         if (items.length > 0) remember(id);
         return;
       }
       case 'set': {
         begun.add(id);
-        global('__builtin__', 'set');
-        out.byte(0x5d);
+        out.global('__builtin__', 'set');
+        out.emptyList();
         const kept = node.items.filter((item) => isPlainKey(nodes, item));
         if (kept.length < node.items.length) leave(`${node.items.length - kept.length} items of a set without a plain form`);
         yield* appends(kept);
-        out.byte(0x85).byte(0x52);
+        out.tuple(1);
+        out.call();
         begun.delete(id);
         return remember(id);
       }
       case 'dict': {
-        if (node.class === 'OrderedDict') emptyOrdered();
-        else if (node.class === 'Counter') {
-          global('collections', 'Counter');
-          out.byte(0x29).byte(0x52);
-        } else {
+        if (node.class === 'OrderedDict') out.callEmpty('collections', 'OrderedDict');
+        else if (node.class === 'Counter') out.callEmpty('collections', 'Counter');
+        else {
           if (node.class === 'defaultdict') leave('replaced by a dict: a defaultdict');
-          out.byte(0x7d);
+          out.emptyDict();
         }
         remember(id);
         yield* setItems(node.entries);
@@ -290,7 +179,7 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
         path.at(-1)!.step = '.__dict__';
         if (node.class !== 'OrderedDict') return leave('attributes of a dict');
         yield node.attributes;
-        out.byte(0x62);
+        out.build();
         return;
       }
       case 'object': {
@@ -298,16 +187,16 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
         if (scalar !== undefined) {
           leave('replaced by a plain number: a scalar of numpy');
           if (typeof scalar === 'object' && scalar !== null) return atom(id, scalar);
-          return typeof scalar === 'number' ? integer(scalar) : void out.byte(scalar === true ? 0x88 : 0x89);
+          return typeof scalar === 'number' ? out.integer(scalar) : out.boolean(scalar === true);
         }
         const plain = asPlain(nodes, node)!;
         leave(`replaced by a ${plain.kind}: an object of ${node.module}.${node.name}`);
         if (plain.kind === 'list') {
-          out.byte(0x5d);
+          out.emptyList();
           remember(id);
           return yield* appends(plain.items);
         }
-        out.byte(0x7d);
+        out.emptyDict();
         remember(id);
         return yield* setItems(plain.entries);
       }
@@ -315,14 +204,13 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
         const replaced = plainText(nodes, node);
         if (replaced !== undefined) {
           leave(`replaced by text: a ${node.class}`);
-          return text(replaced, false);
+          return out.text(replaced, false);
         }
-        if (node.class === 'torch.dtype') return global('torch', String(nodes[node.value]));
-        if (node.class === 'torch.layout') {
-          global('torch.serialization', '_get_layout');
-        } else global('torch', node.class.slice('torch.'.length));
+        if (node.class === 'torch.dtype') return out.global('torch', String(nodes[node.value]));
+        if (node.class === 'torch.layout') out.global('torch.serialization', '_get_layout');
+        else out.global('torch', node.class.slice('torch.'.length));
         yield node.value;
-        out.byte(0x52);
+        out.call();
         return remember(id);
       }
       default:
@@ -333,26 +221,29 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
   const atom = (id: NodeId, node: Composite): void => {
     switch (node.kind) {
       case 'int':
-        return long(encodeLong(BigInt(node.decimal)));
+        return out.long(encodeLong(BigInt(node.decimal)));
       case 'float':
-        return void out.byte(0x47).f64(floatOf(node.value));
+        return out.float(floatOf(node.value));
       case 'complex':
-        global('__builtin__', 'complex');
-        out.byte(0x47).f64(numberOf(nodes[node.real])).byte(0x47).f64(numberOf(nodes[node.imag]));
-        out.byte(0x86).byte(0x52);
+        out.global('__builtin__', 'complex');
+        out.float(numberOf(nodes[node.real]));
+        out.float(numberOf(nodes[node.imag]));
+        out.tuple(2);
+        out.call();
         return remember(id);
       case 'bytes':
-        encoded(Buffer.from(node.base64, 'base64').toString('latin1'));
+        out.bytes(Buffer.from(node.base64, 'base64'));
         return remember(id);
       case 'bytearray':
-        global('__builtin__', 'bytearray');
-        encoded(Buffer.from(node.base64, 'base64').toString('latin1'));
-        out.byte(0x85).byte(0x52);
+        out.global('__builtin__', 'bytearray');
+        out.bytes(Buffer.from(node.base64, 'base64'));
+        out.tuple(1);
+        out.call();
         return remember(id);
       case 'tensor': {
         const given = tensorAt(node.tensor);
         if (typeof given === 'string') throw new Error('a tensor was to be left out');
-        tensor(given);
+        writeTensor(out, given, where);
         return remember(id);
       }
       default:
@@ -368,24 +259,22 @@ export function writePickle(tree: ValueTree, options: PickleWriteOptions): Writt
     if (id !== given && typeof node === 'string' && node === MISSING) leave('kept as its text: a missing value of OmegaConf');
     if (id !== given && typeof node === 'string' && node.includes(INTERPOLATION))
       leave('kept as its text: interpolations of OmegaConf are not resolved');
-    if (node === null) return void out.byte(0x4e);
-    if (typeof node === 'boolean') return void out.byte(node ? 0x88 : 0x89);
-    if (typeof node === 'number') return integer(node);
-    if (typeof node === 'string') return text(node, (counts.texts.get(node) ?? 0) > 1);
-    if (get(memo.nodes, id)) return;
+    if (node === null) return void out.none();
+    if (typeof node === 'boolean') return out.boolean(node);
+    if (typeof node === 'number') return out.integer(node);
+    if (typeof node === 'string') return out.text(node, (counts.texts.get(node) ?? 0) > 1);
+    if (out.recall(id)) return;
     path.push({ steps: compose(id, node), step: '' });
   };
 
   const why = refusal(tree.root);
   if (why !== undefined) throw new TypeError(`the root of a pickle cannot be ${why}`);
-  out.byte(0x80).byte(2);
   visit(tree.root);
   for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
     const { value, done } = frame.steps.next();
     if (done === true) path.pop();
     else visit(value);
   }
-  out.byte(0x2e);
   return { bytes: out.done(), dropped };
 }
 

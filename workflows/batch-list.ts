@@ -13,7 +13,7 @@ export type Standing = Pick<BatchCarry, 'index' | 'total' | 'page' | 'offset' | 
 
 export interface BatchList {
   /** There is one from here on. */
-  found(list: Pick<Standing, 'index' | 'total'>): void;
+  useList(list: Pick<Standing, 'index' | 'total'>): void;
   /** Null as long as there is none. */
   index(): BlobReference | null;
   total(): number;
@@ -23,9 +23,9 @@ export interface BatchList {
   begun(): number;
   needsPage(): boolean;
   /** Goes on to the next page where this one is used up; the page to be read. */
-  turn(): number;
-  lay(page: { readonly items: readonly ListedItem[] }): void;
-  /** The one that it stands at, on a page that was laid. */
+  nextPage(): number;
+  usePage(page: { readonly items: readonly ListedItem[] }): void;
+  /** The one that it stands at, on the page in use. */
   item(): ListedItem;
   /** Where that one stands, which is begun now. */
   take(): Place;
@@ -41,18 +41,18 @@ export function openList(given: BatchCarry | undefined): BatchList {
   let items: readonly ListedItem[] | null = null;
 
   return {
-    found: (list) => ({ index, total } = list),
+    useList: (list) => ({ index, total } = list),
     index: () => index,
     total: () => total,
     left: () => total - next,
     begun: () => next - first,
     needsPage: () => items === null || offset >= items.length,
-    turn() {
+    nextPage() {
       if (items !== null && offset >= items.length) [page, offset] = [page + 1, 0];
       return page;
     },
-    lay(laid) {
-      ({ items } = laid);
+    usePage(given) {
+      ({ items } = given);
       if (items.length === 0) throw failureOf(listChanged(next, total));
     },
     item: () => items![offset]!,

@@ -18,28 +18,28 @@ export interface Wanted {
 
 export interface Placed {
   readonly results: string;
-  /** What kept them from where they were wanted: then they lie in the workspace. */
-  readonly kept: ErrorReport | null;
+  /** Why they could not be put where they were wanted: then they lie in the workspace. */
+  readonly error: ErrorReport | null;
 }
 
-/** There is a list. `there`: how results are put where they are wanted. */
+/** There is a list. `atPlace`: the activities for the place where they are wanted. */
 export async function placeResults(
   { results: place, ...batch }: Wanted,
   list: BatchList,
   ledger: Ledger,
-  there: typeof placing,
+  atPlace: typeof placing,
 ): Promise<Placed> {
   await ledger.flush();
   const { index, next, page, offset } = list.standing();
   const rest = list.left() > 0 ? { rest: { list: index, index: next, page, offset } } : {};
   const put = (activities: typeof placing, results: string | null): Promise<string> =>
     activities[FINISH_ACTIVITY]({ ...batch, part: ledger.tip(), ...rest, results });
-  if (place === null) return { results: await put(listing, null), kept: null };
+  if (place === null) return { results: await put(listing, null), error: null };
   try {
-    return { results: await put(there, place), kept: null };
+    return { results: await put(atPlace, place), error: null };
   } catch (thrown) {
     if (!isOwn(thrown)) throw thrown;
-    return { results: await put(listing, null), kept: reportOfFailure(thrown) };
+    return { results: await put(listing, null), error: reportOfFailure(thrown) };
   }
 }
 

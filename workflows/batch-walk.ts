@@ -48,7 +48,7 @@ export async function walk(input: BatchInput, batch: Walked): Promise<void> {
   const longEnough = (): boolean => workflowInfo().continueAsNewSuggested || list.begun() >= (input.continue_after ?? Infinity);
 
   while (list.left() > 0 && !tooMany() && !longEnough()) {
-    if (list.needsPage()) list.lay(await files[PAGE_ACTIVITY]({ index, page: list.turn(), workspace, pipeline }));
+    if (list.needsPage()) list.usePage(await files[PAGE_ACTIVITY]({ index, page: list.nextPage(), workspace, pipeline }));
     if (ledger.waiting() > MOST_UNWRITTEN) await ledger.flush();
     const item = list.item();
     const room = (): boolean => item.unchanged !== undefined || children.haveRoom(window);
@@ -78,7 +78,7 @@ function continued(input: BatchInput, { list, children, ledger, soFar }: Walked)
   // A list has been written down; it does not travel again.
   const items = Array.isArray(input.items) ? [] : input.items;
   // A page that was used up is not read again.
-  list.turn();
+  list.nextPage();
   const carried = { ...list.standing(), part: ledger.tip(), stragglers: children.stragglers(), ...soFar() };
   return { ...input, items, carried };
 }

@@ -119,18 +119,18 @@ export async function checkpointBatch(input: BatchInput | ContinuedBatch): Promi
   /** Begins items and waits for their ends. */
   async function run(input: BatchInput): Promise<void> {
     const { items, pipeline } = input;
-    if (given === undefined) list.found(await listing[LIST_ACTIVITY]({ items, workspace, results: input.results ?? null, pipeline }));
+    if (given === undefined) list.useList(await listing[LIST_ACTIVITY]({ items, workspace, results: input.results ?? null, pipeline }));
     status = 'running';
     const soFar = () => ({ totals, paused, since });
     return walk(input, { list, children, ledger, settle, workspace, soFar, stopping: () => void (status = 'stopping') });
   }
 
   const wanted = { workspace, results: document.results ?? null, batch: workflowId, run: info.firstExecutionRunId };
-  /** There is a list. Gives what kept the results from where they were wanted. */
+  /** There is a list. Gives why the results could not be put where they were wanted. */
   const finish = async (activities = placing): Promise<ErrorReport | null> => {
     const placed = await placeResults(wanted, list, ledger, activities);
     ({ results } = placed);
-    return placed.kept;
+    return placed.error;
   };
   const end = async (now: BatchStatus): Promise<void> => {
     status = now;

@@ -218,3 +218,12 @@ export function movedBehind(storage: Storage, by: number): Storage {
   const blocks = location.blocks.map((block) => ({ ...block, file: block.file + by }));
   return { ...storage, file, location: { ...location, blocks } };
 }
+
+/** Storages, and the files they lie in. */
+export type Stored = Pick<Header, 'files' | 'storages'>;
+
+/** Those of both; the second's count from the first's length. */
+export function appended(first: Stored, second: Stored): Stored {
+  const moved = second.storages.map((storage) => movedBehind(storage, first.files.length));
+  return { files: [...first.files, ...second.files], storages: [...first.storages, ...moved] };
+}

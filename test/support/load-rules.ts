@@ -1,5 +1,5 @@
 /** What a loader does where nothing else is asked of it. */
-import type { LoadRules } from '../../src/transform/load.ts';
+import type { LoadRules } from '../../src/transform/load-rules.ts';
 
 export const RULES: LoadRules = {
   strict: false,

@@ -7,11 +7,12 @@ import { isIndexName } from '../model/checkpoint-names.ts';
 import type { Container, Header } from '../model/header.ts';
 import { pruned } from '../model/tree.ts';
 import { isDistributedIndex, readDistributed } from './distributed/read.ts';
+import { foreignContainer } from './foreign-containers.ts';
 import { refuseDangerous } from './pickle/read.ts';
 import { refuseDangerousPickle } from './pickle/refuse-pickle.ts';
 import { readSafetensors } from './safetensors/read.ts';
-import { globalsOf } from './scan/scan.ts';
 import { ofWholeTensors } from './safetensors/slices.ts';
+import { globalsOf } from './scan/scan.ts';
 import { readRankSet } from './sharded/rank-set.ts';
 import { readSharded } from './sharded/read.ts';
 import { isBarePickle, readLegacy } from './torch/legacy.ts';
@@ -19,22 +20,8 @@ import { readTorchZip } from './torch/read-zip.ts';
 import { withoutWeights } from './torch/state-dict.ts';
 import { readArchive } from './zip/archive.ts';
 
-/** A tar archive names itself at 257. */
+/** First bytes that are looked at. */
 const SNIFF = 512;
-const TAR_MAGIC_AT = 257;
-
-/** First bytes of what people take for checkpoints, and what to say. */
-const LOOK_ALIKES: readonly { readonly starts: string; readonly says: string }[] = [
-  { starts: '\x1f\x8b', says: 'it is gzip-compressed: decompress it first' },
-  { starts: 'BZh', says: 'it is bzip2-compressed: decompress it first' },
-  { starts: '\xfd7zXZ', says: 'it is xz-compressed: decompress it first' },
-  { starts: '7z\xbc\xaf', says: 'it is a 7-Zip archive: extract it first' },
-  { starts: '\x28\xb5\x2f\xfd', says: 'it is zstd-compressed: decompress it first' },
-  { starts: 'version https://git-lfs', says: 'it is a Git LFS pointer: run `git lfs pull` to get the file itself' },
-  { starts: '<', says: 'it is an HTML or XML page, perhaps an error page saved by a download: download it again' },
-  { starts: '\x89HDF', says: 'it is an HDF5 file, which is not of the PyTorch family' },
-  { starts: 'PK\x05\x06', says: 'it is an empty zip archive' },
-];
 
 /** Containers that have no dicts, and what they have in their place. */
 const KEYLESS: Partial<Readonly<Record<Container, string>>> = {
@@ -96,16 +83,11 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling, stat
     return readSharded(source, openSibling, (shard) => readShard(shard, source.uri, openSibling));
   }
   if (isBarePickle(start)) return readLegacy(source, stateDictKey);
-  const text = start.toString('latin1');
-  if (text.slice(TAR_MAGIC_AT).startsWith('ustar'))
-    throw new CheckpointLoadError(
-      `${source.uri} is a tar archive, perhaps a checkpoint of torch before 0.1.10: load and save it again with torch 0.4 to 2.5.`,
-      source.uri,
-    );
-  const alike = LOOK_ALIKES.find(({ starts }) => text.startsWith(starts));
-  if (start[8] === 0x7b || (alike === undefined && source.uri.endsWith('.safetensors'))) return readSafetensors(source);
+  const foreign = foreignContainer(start);
+  if (start[8] === 0x7b || (foreign === undefined && source.uri.endsWith('.safetensors'))) return readSafetensors(source);
   await refuseDangerousPickle(source);
-  const says = alike?.says ?? (isText(start) ? 'it is a text file' : `its first bytes are ${start.subarray(0, 8).toString('hex')}`);
+  const says =
+    foreign === undefined ? unknownContent(start) : `it is ${foreign.is}${foreign.remedy === undefined ? '' : `: ${foreign.remedy}`}`;
   throw new CheckpointLoadError(`${source.uri} is not a checkpoint: ${says}. Expected a torch zip archive or safetensors.`, source.uri, {
     details: { first_bytes: start.subarray(0, 16).toString('hex') },
   });
@@ -120,6 +102,10 @@ async function readShard(shard: ByteSource, index: string, openSibling: OpenSibl
 /** A brace behind 8 bytes of a length that is not beyond all bounds. */
 function isSafetensors(start: Uint8Array): boolean {
   return start[8] === 0x7b && start.subarray(4, 8).every((byte) => byte === 0);
+}
+
+function unknownContent(start: Buffer): string {
+  return isText(start) ? 'it is a text file' : `its first bytes are ${start.subarray(0, 8).toString('hex')}`;
 }
 
 function isText(bytes: Uint8Array): boolean {

@@ -68,16 +68,21 @@ export function plainCall(table: Table, fail: Fail, module: string, name: string
   }
 }
 
-/** `encode(text, encoding)`: how protocols below 3 write bytes. */
-function encoded(table: Table, fail: Fail, [text, encoding]: readonly NodeId[], kind: 'bytes' | 'bytearray'): ValueNode {
-  if (text === undefined) return { kind, base64: '' };
-  const value = table.nodes[text];
-  if (typeof value === 'object' && value !== null && value.kind === 'bytes') return { kind, base64: value.base64 };
-  const name = encoding === undefined ? 'utf-8' : table.nodes[encoding];
-  if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name))
+/**
+ * `encode(text, encoding)`, which is how protocols below 3 write bytes, and `bytearray(text, encoding)` or `bytearray(bytes)`. Codecs of Python that
+ * turn bytes into others (`hex`, `zlib`), and ways round what an encoding cannot hold, are no ones a program writes.
+ */
+function encoded(table: Table, fail: Fail, args: readonly NodeId[], kind: 'bytes' | 'bytearray'): ValueNode {
+  const [text, encoding] = args;
+  if (text === undefined && kind === 'bytearray') return { kind, base64: '' };
+  const value = text === undefined ? undefined : table.nodes[text];
+  if (kind === 'bytearray' && args.length === 1 && typeof value === 'object' && value?.kind === 'bytes')
+    return { kind, base64: value.base64 };
+  const name = encoding === undefined ? (kind === 'bytes' ? 'utf-8' : undefined) : table.nodes[encoding];
+  if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name) || args.length > 2)
     return fail('bytes from something that is not text in a known encoding');
   const latin = !name.startsWith('utf');
-  // oxlint-disable-next-line no-control-regex -- latin-1 is what the field holds
-  if (latin && !/^[\u0000-\u00ff]*$/.test(value)) return fail(`text that ${name} cannot hold`);
+  const most = name === 'ascii' ? 0x7f : 0xff;
+  if (latin && [...value].some((character) => character.codePointAt(0)! > most)) return fail(`text that ${name} cannot hold`);
   return { kind, base64: Buffer.from(value, latin ? 'latin1' : 'utf8').toString('base64') };
 }

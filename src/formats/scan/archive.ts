@@ -8,9 +8,9 @@ import { constants, inflateRawSync } from 'node:zlib';
 import type { ByteSource } from '../../model/byte-source.ts';
 import type { ArchiveMember } from '../../model/header.ts';
 import { inflatesTooFar, limitsOfStored, PICKLE_LIMITS, PICKLES_MAX } from '../limits-pickle.ts';
+import { foreignContainer } from '../foreign-containers.ts';
 import { readArchive, readUncheckedMembers } from '../zip/archive.ts';
 import { readMember, strayBytes } from '../zip/member.ts';
-import { containerOf } from './containers.ts';
 import { asWholePickle, dangerousOf, scanPickles } from './pickles.ts';
 import { isOfContent, type Tally } from './tally.ts';
 
@@ -144,7 +144,7 @@ async function scanMember(source: ByteSource, member: ArchiveMember, tally: Tall
   const bytes = await readMember(source, member, UNKNOWN_MAX);
   // Of hundreds of thousands of empty ones none is worth the error that no pickle is.
   if (KNOWN_NAME.test(name) || bytes.length === 0) return none;
-  const container = containerOf(bytes);
+  const container = foreignContainer(bytes)?.is;
   if (container !== undefined && !/(^|\/)anemoi-metadata\//.test(name))
     tally.broken('nested_container', `it is ${container}, which is not opened here`, name);
   else if (container === 'a NumPy array' && /'descr': '\|O'/.test(Buffer.from(bytes.subarray(0, 512)).toString('latin1')))

@@ -8,13 +8,13 @@ import { partOf, type ByteSource, type OpenSibling } from '../../model/byte-sour
 import type { Finding } from '../../model/header.ts';
 import type { GlobalUse, ValueNode } from '../../model/value.ts';
 import { EXTRA } from '../distributed/read.ts';
+import { foreignContainer } from '../foreign-containers.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
 import { parseJson } from '../json-break.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
 import { readSafetensors } from '../safetensors/read.ts';
 import { scanArchive } from './archive.ts';
 import { scanBare } from './bare.ts';
-import { containerOf } from './containers.ts';
 import { dangerousOf } from './pickles.ts';
 import { isOfContent, newTally, take, type FileVerdict, type Tally } from './tally.ts';
 
@@ -162,7 +162,7 @@ async function scanContent(source: ByteSource, tally: Tally): Promise<Content> {
   }
   const isSafetensors = start[8] === 0x7b && start[7] === 0;
   if (!isSafetensors && start[0] === 0x7b) return { ...none, shards: await readShardNames(source, tally), isCheckpoint: true };
-  const container = isSafetensors || start[0] === 0x80 ? undefined : containerOf(start);
+  const container = isSafetensors || start[0] === 0x80 ? undefined : foreignContainer(start)?.is;
   if (container !== undefined) tally.broken('unread_container', `it is ${container}, which is not opened here`);
   if (isSafetensors) {
     await readSafetensors(source);

@@ -54,6 +54,31 @@ describe('values', () => {
     expect(root).toMatchObject({ kind: 'dict', entries: Array.from({ length: count }, () => expect.anything()) });
   });
 
+  const encode = 'c_codecs\nencode\n';
+  const bytearray = 'cbuiltins\nbytearray\n';
+  test.each([
+    ['text in latin1', `${encode}X\x02\x00\x00\x00\xc3\xa9U\x06latin1\x86R.`, 'bytes', '\xe9'],
+    ['text alone', `${encode}X\x02\x00\x00\x00\xc3\xa9\x85R.`, 'bytes', '\xc3\xa9'],
+    ['text in ascii', `${encode}U\x01aU\x05ascii\x86R.`, 'bytes', 'a'],
+    ['an array of text', `${bytearray}U\x01aU\x07latin-1\x86R.`, 'bytearray', 'a'],
+    ['an array of bytes', `${bytearray}C\x01a\x85R.`, 'bytearray', 'a'],
+    ['an array of nothing', `${bytearray})R.`, 'bytearray', ''],
+  ])('bytes as Python makes them: %s', (_, bytes, kind, content) => {
+    expect(read(bytes).root).toEqual({ kind, base64: Buffer.from(content, 'latin1').toString('base64') });
+  });
+
+  test.each([
+    ['bytes by another codec', `${encode}C\x01aU\x03hex\x86R.`],
+    ['bytes in an encoding', `${encode}C\x01aU\x06latin1\x86R.`],
+    ['text that ascii cannot hold', `${encode}X\x02\x00\x00\x00\xc3\xa9U\x05ascii\x86R.`],
+    ['what an encoding cannot hold left out', `${encode}X\x02\x00\x00\x00\xc3\xa9U\x05asciiU\x06ignore\x87R.`],
+    ['nothing', `${encode})R.`],
+    ['an array of text in no encoding', `${bytearray}U\x01a\x85R.`],
+    ['an array of bytes in an encoding', `${bytearray}C\x01aU\x06latin1\x86R.`],
+  ])('bytes that Python would make otherwise, or not at all, are refused: %s', (_, bytes) => {
+    expect(() => read(bytes)).toThrow(expect.objectContaining({ code: 'CheckpointLoadError' }));
+  });
+
   test('1, 1.0 and True are one key, __proto__ is an ordinary one', () => {
     expect(read('}(K\x01NG\x3f\xf0\x00\x00\x00\x00\x00\x00N\x88\x89u.').root).toMatchObject({
       kind: 'dict',

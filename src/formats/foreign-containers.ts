@@ -1,0 +1,45 @@
+/** Containers that are named and refused, by their first bytes: what is inside is not looked at. */
+
+export interface ForeignContainer {
+  readonly is: string;
+  /** What to do, where there is more to say than that it is no checkpoint. */
+  readonly remedy?: string;
+}
+
+const UNPACK = 'decompress it first';
+const EXTRACT = 'extract it first';
+
+const MAGICS: readonly (readonly [starts: string, is: string, remedy?: string])[] = [
+  ['PK\x03\x04', 'a zip archive'],
+  ['PK\x05\x06', 'an empty zip archive'],
+  ['7z\xbc\xaf\x27\x1c', 'a 7-Zip archive', EXTRACT],
+  ['\x1f\x8b', 'gzip-compressed', UNPACK],
+  ['BZh', 'bzip2-compressed', UNPACK],
+  ['\xfd7zXZ\0', 'xz-compressed', UNPACK],
+  ['\x5d\x00\x00', 'lzma-compressed', UNPACK],
+  ['\x28\xb5\x2f\xfd', 'zstd-compressed', UNPACK],
+  ['\x04\x22\x4d\x18', 'lz4-compressed', UNPACK],
+  ['Rar!\x1a\x07', 'a RAR archive', EXTRACT],
+  ['\x93NUMPY', 'a NumPy array', 'load it in Python, and save it with torch or safetensors'],
+  ['\x89HDF\r\n', 'an HDF5 file', 'it is not of the PyTorch family'],
+  ['GGUF', 'a GGUF file', 'it is not of the PyTorch family'],
+  ['\x7fELF', 'a program'],
+  ['MZ', 'a program'],
+  ['version https://git-lfs', 'a Git LFS pointer', 'run `git lfs pull` to get the file itself'],
+  ['<', 'an HTML or XML page', 'perhaps an error page that a download has saved; download it again'],
+];
+const TAR_MAGIC_AT = 257;
+const TAR: ForeignContainer = {
+  is: 'a tar archive',
+  remedy: 'perhaps a checkpoint of torch before 0.1.10; load and save it again with torch 0.4 to 2.5',
+};
+
+/** What the bytes are by their beginning (512 of them suffice); `undefined`: none of these. */
+export function foreignContainer(bytes: Uint8Array): ForeignContainer | undefined {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(512, bytes.length)).toString('latin1');
+  if (text.startsWith('ustar', TAR_MAGIC_AT)) return TAR;
+  const found = MAGICS.find(([starts]) => text.startsWith(starts));
+  if (found === undefined) return undefined;
+  const [, is, remedy] = found;
+  return { is, ...(remedy === undefined ? {} : { remedy }) };
+}

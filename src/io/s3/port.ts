@@ -50,6 +50,9 @@ export interface PartSum {
   readonly base64: string;
 }
 
+/** Faults of `list` that mean: there is more than what can be listed. */
+export const LISTING_CUT = 'ListingCut';
+
 export interface S3Page {
   readonly objects: readonly S3Listed[];
   /** Null: it was the last page. */

@@ -3,6 +3,7 @@ import type { Storage } from '../storage/storage.ts';
 import { StoreFault } from '../store-fault.ts';
 import { explainS3 } from './explain.ts';
 import { parseS3 } from './location.ts';
+import { LISTING_CUT } from './port.ts';
 
 /**
  * One request, tried once. Throws what writing would throw where there is no such bucket, no credentials, or no store that answers; who
@@ -13,7 +14,7 @@ export async function reachBucket(uri: string, storage: Storage, signal?: AbortS
   const port = await storage.s3(uri);
   await port.list(location.bucket, location.key, { flat: true, from: null }, signal).catch(async (error: unknown) => {
     if (!(error instanceof StoreFault)) throw error;
-    if (error.status === 403) return;
+    if (error.status === 403 || error.code === LISTING_CUT) return;
     const policy = { ...storage.policy, tries: 1 };
     throw await explainS3(error, { port, location, doing: 'writing', permission: 's3:PutObject', policy, signal });
   });

@@ -8,7 +8,9 @@ import { CheckpointSourceError, type CheckpointError } from '../../../src/errors
 import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { connectS3 } from '../../../src/io/s3/aws/connect.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
+import { reachBucket } from '../../../src/io/s3/reach.ts';
 import { FOLDER_PAGES, objectsUnder, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
+import type { Storage } from '../../../src/io/storage/storage.ts';
 import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, SWITCHED, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
@@ -219,6 +221,61 @@ describe('listings without end', () => {
       expect(error.message).toContain('it goes on after 16777216 bytes');
       expect(proxy.seen).toHaveLength(1);
     }
+  });
+});
+
+describe('answers that are no whole listing', () => {
+  const entry = '<Contents><Key>runs/last.ckpt</Key><LastModified>2024-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>';
+  const result = (inner: string): string => `<?xml version="1.0"?>\n<ListBucketResult>${inner}</ListBucketResult>`;
+  const answering = async (body: string): Promise<CheckpointError> => {
+    proxy.reset();
+    proxy.inject(() => ({ kind: 'status', status: 200, body }));
+    return errorOf(listed(port));
+  };
+
+  test('one that is cut without a word how to go on is refused', async () => {
+    for (const token of ['', '<NextContinuationToken></NextContinuationToken>', '<NextMarker>runs/last.ckpt</NextMarker>']) {
+      const error = await answering(result(`<IsTruncated>true</IsTruncated>${token}${entry}`));
+      expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'ListingCut' } });
+      expect(error.message).toContain('does not know ListObjectsV2');
+      expect(proxy.seen).toHaveLength(1);
+    }
+  });
+
+  test('whether a bucket is there, such a store says all the same', async () => {
+    proxy.inject(() => ({ kind: 'status', status: 200, body: result('<IsTruncated>true</IsTruncated>') }));
+    // Of a storage, this is used only.
+    await reachBucket(`s3://${bucket}/k`, { s3: async () => port, policy: QUICK } as unknown as Storage);
+  });
+
+  test.each(['Key', 'Size', 'LastModified'])('an entry without %s is refused', async (name) => {
+    const error = await answering(result(`<IsTruncated>false</IsTruncated>${entry.replace(new RegExp(`<${name}>.*</${name}>`), '')}`));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', details: { code: 'UnknownAnswer' } });
+    expect(error.message).toContain(`it has no ${name} in an entry of its listing`);
+  });
+
+  test.each([
+    ['nothing', '', 'no XML came'],
+    ['a page', '<!DOCTYPE html><html><body><form>Log in</form></body></html>', 'no XML came'],
+    ['another page', '<html><head/></html>', 'a "html" came'],
+    ['another answer', '<?xml version="1.0"?><ListAllMyBucketsResult/>', 'a "ListAllMyBucketsResult" came'],
+  ])('%s is none', async (_, body, says) => {
+    const error = await answering(body);
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: true, details: { code: 'UnknownAnswer', attempts: 3 } });
+    expect(error.message).toContain(`expected a ListBucketResult, and ${says}`);
+    await expect(port.listUploads({ bucket, key: 'k' })).rejects.toMatchObject({ code: 'UnknownAnswer' });
+    await expect(port.listParts({ bucket, key: 'k' }, 'u')).rejects.toMatchObject({ code: 'UnknownAnswer' });
+  });
+
+  test('an error of status 200 is what it says', async () => {
+    const error = await answering('<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>No.</Message></Error>');
+    expect(error).toMatchObject({ retryable: false, details: { code: 'AccessDenied', status: 403, attempts: 1 } });
+    expect(await answering(' <Error><Code>InternalError</Code></Error>')).toMatchObject({ retryable: true, details: { status: 503 } });
+  });
+
+  test('an empty one is', async () => {
+    proxy.inject(() => ({ kind: 'status', status: 200, body: '<!-- none --><s3:ListBucketResult xmlns:s3="x"/>' }));
+    await listed(port);
   });
 });
 

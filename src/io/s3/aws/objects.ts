@@ -4,7 +4,7 @@ import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2
 import { StoreFault } from '../../store-fault.ts';
 import type { Wire } from '../../wire/pool.ts';
 import { streamBody } from '../../wire/range-body.ts';
-import type { S3Object, S3Port } from '../port.ts';
+import { LISTING_CUT, type S3Object, type S3Port } from '../port.ts';
 import { conditionOf, MARK, needed, withSignal, type Requests } from './requests.ts';
 import { takeBody } from './take-body.ts';
 
@@ -59,10 +59,15 @@ export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Ob
           }),
           withSignal(signal),
         );
-        const objects = (answer.Contents ?? []).flatMap(({ Key, Size, LastModified }) =>
-          Key === undefined || LastModified === undefined ? [] : [{ key: Key, size: Size ?? 0, modified: LastModified.getTime() }],
-        );
-        return { objects, next: answer.NextContinuationToken ?? null };
+        // What an entry leaves out would be missing from what is made of the listing, and nobody would see it.
+        const objects = (answer.Contents ?? []).map(({ Key, Size, LastModified }) => ({
+          key: needed(Key, 'Key in an entry of its listing'),
+          size: needed(Size, 'Size in an entry of its listing'),
+          modified: needed(LastModified, 'LastModified in an entry of its listing').getTime(),
+        }));
+        const next = answer.NextContinuationToken || null;
+        if (next === null && answer.IsTruncated === true) throw cutListing();
+        return { objects, next };
       }),
     put: ({ bucket, key }, body, { mark, condition }, signal) =>
       faultsOf(async () => {
@@ -77,6 +82,13 @@ export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Ob
         await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }), withSignal(signal));
       }),
   };
+}
+
+function cutListing(): StoreFault {
+  return new StoreFault(
+    'the store says that its listing goes on, but gives no NextContinuationToken to ask for the rest with: it does not know ListObjectsV2. Name single objects, or use a store that does',
+    { code: LISTING_CUT, status: 200, retryable: false },
+  );
 }
 
 function named({ bucket, key, versionId }: S3Object): { Bucket: string; Key: string; VersionId?: string } {

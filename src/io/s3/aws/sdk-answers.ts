@@ -2,7 +2,7 @@
  * The SDK's own exchanges, with what its HTTP handler leaves out.
  *
  * Invariant: every request ends, also one whose connection the server turns to another protocol; of an answer that is not an object,
- * no more is held than any such answer of a store has.
+ * no more is held than any such answer of a store has; a list is a list, and an error no success.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
@@ -10,6 +10,7 @@ import type { ClientRequest } from 'node:http';
 import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { StoreFault, switchedFault } from '../../store-fault.ts';
+import { statusByXml } from './xml-answers.ts';
 
 /** Bytes of an answer that is not an object: a page of a listing has a thousand keys of a kilobyte, six times that when XML escapes all of it. */
 const ANSWER_MOST = 16 * 2 ** 20;
@@ -17,7 +18,7 @@ const ANSWER_MOST = 16 * 2 ** 20;
 const SENT = 'http.client.request.start';
 
 interface Answer {
-  readonly statusCode: number;
+  statusCode: number;
   body: Readable;
 }
 
@@ -42,7 +43,11 @@ export function guardAnswers(client: S3Client): () => void {
         const result = await asking.run(true, () => next(args));
         // Of the SDK's answers over HTTP every one is so.
         const answer = result.response as Answer;
-        if (commandName !== 'GetObjectCommand' || answer.statusCode >= 300) answer.body = await readWhole(answer);
+        if (commandName !== 'GetObjectCommand' || answer.statusCode >= 300) {
+          const body = await readWhole(answer);
+          if (answer.statusCode === 200) answer.statusCode = statusByXml(commandName ?? '', body);
+          answer.body = Readable.from([body]);
+        }
         return result;
       },
     { step: 'deserialize', priority: 'low', name: 'guardAnswers' },
@@ -50,7 +55,7 @@ export function guardAnswers(client: S3Client): () => void {
   return () => void unsubscribe(SENT, watch);
 }
 
-async function readWhole({ statusCode, body }: Answer): Promise<Readable> {
+async function readWhole({ statusCode, body }: Answer): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
@@ -63,5 +68,5 @@ async function readWhole({ statusCode, body }: Answer): Promise<Readable> {
       });
     chunks.push(chunk);
   }
-  return Readable.from(chunks);
+  return Buffer.concat(chunks);
 }

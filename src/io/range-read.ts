@@ -24,7 +24,7 @@ export interface RangedFile {
   readonly size: number;
   /** Null: nothing to compare with. */
   readonly etag: string | null;
-  /** Whether an answer of this status may leave the tag out; default: any may. */
+  /** Whether an answer of this status may leave the tag out; default: none may. */
   readonly mayOmitTag?: (status: number) => boolean;
   /** Asks for `length` bytes from `offset`; rejects with a `StoreFault`. */
   request(offset: number, length: number, signal: AbortSignal): Promise<RangeAnswer>;
@@ -90,8 +90,11 @@ function checkAnswer(file: RangedFile, asked: { readonly offset: number; readonl
   const all = asked.offset === 0 && asked.length === file.size;
   if (answer.status !== 200 || !all) checkPart(file, asked, answer);
   // Whatever else fits: nothing says that these bytes are of the version that was pinned.
-  if (file.etag !== null && answer.etag === null && file.mayOmitTag?.(answer.status) === false)
-    throw new StoreFault(`the server does not name the version any more, expected ${file.etag}`, { code: CHANGED, retryable: false });
+  if (file.etag !== null && answer.etag === null && file.mayOmitTag?.(answer.status) !== true)
+    throw new StoreFault(
+      `the answer does not name the version any more, expected ${file.etag}; if nothing was changed, a cache or proxy on the way leaves that header out`,
+      { code: CHANGED, retryable: false },
+    );
 }
 
 function checkPart(file: RangedFile, asked: { readonly offset: number; readonly length: number }, answer: RangeAnswer): void {

@@ -198,7 +198,7 @@ describe('a server that stops naming the version', () => {
     proxy.inject(() => ({ kind: 'headers', set: { etag } }));
     const error = await errorOf(source.read(100_000, 10));
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'Changed' } });
-    expect(error.message).toContain('the server does not name the version any more, expected etag="one"');
+    expect(error.message).toContain('the answer does not name the version any more, expected etag="one"');
     expect(proxy.seen).toHaveLength(1);
   });
 

@@ -84,6 +84,11 @@ test('an object that was replaced is never mixed: the read fails for good', asyn
   expect(proxy.seen).toHaveLength(1);
 });
 
+test('a small object whose bytes come without the tag that it was pinned by is not taken', async () => {
+  proxy.inject(({ method }) => (method === 'GET' ? { kind: 'headers', set: { etag: null } } : null));
+  await expect(readSmallS3(port, { bucket, key: 'runs/last.ckpt' }, QUICK)).rejects.toMatchObject({ code: 'Changed', retryable: false });
+});
+
 test('a version stays readable after it was replaced, by URI and when pinned', async () => {
   await put(CONTENT.slice(0, 1000), 'k', versioned);
   const first = await openS3(port, `s3://${versioned}/k`, QUICK);
@@ -424,6 +429,7 @@ describe('faults', () => {
     ['short bodies', { kind: 'truncate', after: 10 }, { code: 'CheckpointSourceError', retryable: true }, 3],
     ['another entity tag', { kind: 'headers', set: { etag: '"other"' } }, { code: 'CheckpointSourceError', retryable: false }, 1],
     ['another size', { kind: 'headers', set: { 'content-range': 'bytes 50000-249999/400000' } }, { code: 'CheckpointSourceError' }, 3],
+    ['no entity tag', { kind: 'headers', set: { etag: null } }, { retryable: false, details: { code: 'Changed' } as never }, 1],
     ['101', SWITCHED, { code: 'CheckpointSourceError', retryable: false, details: { code: 'ProtocolSwitched' } as never }, 1],
     ['416', { kind: 'status', status: 416 }, { code: 'CheckpointSourceError', retryable: false, details: { code: 'Changed' } as never }, 1],
     ['429', { kind: 'status', status: 429 }, { code: 'CheckpointSourceError', retryable: true }, 3],

@@ -21,6 +21,8 @@ export class StoreFault extends Error {
   readonly region: string | undefined;
   /** Tries that were made in all when it was given up. */
   attempts = 1;
+  /** Which permission the request takes, and on what; null where stores have no such thing. */
+  permission: string | null = null;
 
   constructor(
     message: string,
@@ -45,7 +47,9 @@ export class StoreFault extends Error {
   /** The same, worth asking again: what stood in the way has changed. */
   again(): StoreFault {
     const { code, status, region, retryAfterMs } = this;
-    return new StoreFault(this.message, { code, status, region, retryAfterMs, retryable: true, cause: this.cause });
+    return Object.assign(new StoreFault(this.message, { code, status, region, retryAfterMs, retryable: true, cause: this.cause }), {
+      permission: this.permission,
+    });
   }
 }
 

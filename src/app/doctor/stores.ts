@@ -1,6 +1,8 @@
 /** The S3 stores of this machine's settings: reachable, credentials that are taken, a clock that agrees. Credentials are never shown. */
 import { textOf } from '../../errors.ts';
 import { explainS3 } from '../../io/s3/explain.ts';
+import { headOrNull } from '../../io/s3/head.ts';
+import { renewing } from '../../io/s3/keys.ts';
 import type { S3Port } from '../../io/s3/port.ts';
 import { globFits } from '../../io/storage/settings.ts';
 import type { Storage } from '../../io/storage/storage.ts';
@@ -51,12 +53,10 @@ async function bucketFinding({ policy }: Storage, port: S3Port, bucket: string):
   const signal = AbortSignal.timeout(REACH);
   const location = { bucket, key: PROBE };
   try {
-    await port.list(bucket, PROBE, { flat: true, from: null }, signal).catch(async (error: unknown) => {
+    await renewing(() => port.list(bucket, PROBE, { flat: true, from: null }, signal)).catch(async (error: unknown) => {
       // Who may not list may still read and write.
       if (!(error instanceof StoreFault) || error.status !== 403) throw error;
-      await port.head({ ...location, versionId: null }, { checksum: false }, signal).catch((again: unknown) => {
-        if (!(again instanceof StoreFault) || again.status !== 404) throw again;
-      });
+      await headOrNull(port, location, { ...policy, tries: 1 }, signal);
     });
     const place = await port.describe(bucket);
     return fine('store', `s3://${bucket} (${place.endpoint ?? `AWS, ${place.region}`}), with ${place.credentials}`);
@@ -67,7 +67,6 @@ async function bucketFinding({ policy }: Storage, port: S3Port, bucket: string):
             port,
             location,
             doing: 'reading',
-            permission: 's3:ListBucket or s3:GetObject',
             policy: { ...policy, tries: 1 },
           })
         : error;

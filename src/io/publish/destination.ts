@@ -13,9 +13,10 @@ import type { Plan } from '../../model/plan.ts';
 import type { Overflows, TensorDigests } from '../copy/copy.ts';
 import { removeStale, rewriteAtomically } from '../local/atomic-file.ts';
 import { isAbsent, localIdentity, localPath, localUri, regularText } from '../local/local-file.ts';
-import { checkApart, headOrNull, isOf, markOf } from '../s3/conditions.ts';
+import { checkApart, isOf, markOf } from '../s3/conditions.ts';
 import { copyOrder } from '../s3/copy-order.ts';
 import { explainS3 } from '../s3/explain.ts';
+import { headOrNull } from '../s3/head.ts';
 import { isS3, parseS3, parseS3Output, s3Uri } from '../s3/location.ts';
 import { patiently } from '../s3/patience.ts';
 import type { S3Port } from '../s3/port.ts';
@@ -173,12 +174,10 @@ const LOCAL: Destination = {
 function s3Destination(storage: Storage, signal: AbortSignal | undefined): Destination {
   const { policy } = storage;
 
-  async function explaining<T>(uri: string, permission: string, doing: string, work: (port: S3Port) => Promise<T>): Promise<T> {
+  async function explaining<T>(uri: string, doing: string, work: (port: S3Port) => Promise<T>): Promise<T> {
     const port = await storage.s3(uri);
     return work(port).catch(async (error: unknown) => {
-      throw error instanceof StoreFault
-        ? await explainS3(error, { port, location: parseS3(uri), doing, permission, policy, signal })
-        : error;
+      throw error instanceof StoreFault ? await explainS3(error, { port, location: parseS3(uri), doing, policy, signal }) : error;
     });
   }
 
@@ -197,42 +196,40 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     },
     checkApart: async (uri, sources) => checkApart(uri, sources),
     checkRoom: async () => undefined,
-    discard: (uri, token) =>
-      explaining(uri, 's3:AbortMultipartUpload', 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
+    discard: (uri, token) => explaining(uri, 'discarding', (port) => discardS3(port, uri, token, policy, signal)),
     wrote: (uri, token) =>
-      explaining(uri, 's3:GetObject', 'reading', async (port) => {
+      explaining(uri, 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);
         return head !== null && isOf(head, token);
       }),
     settle: async () => undefined,
-    read: (uri) => explaining(uri, 's3:GetObject', 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
+    read: (uri) => explaining(uri, 'reading', (port) => readSmallS3(port, parseS3(uri), policy, signal)),
     async write(uri, text, token) {
       const body = new TextEncoder().encode(text);
       const written = { mark: token === undefined ? '' : markOf({ token, content: '' }), condition: { kind: 'any' } } as const;
-      return explaining(uri, 's3:PutObject', 'writing', (port) =>
+      return explaining(uri, 'writing', (port) =>
         patiently(policy, signal, body.length, (inner) => port.put(parseS3(uri), body, written, inner)),
       );
     },
     writeLong: (uri, chunks, token = '') =>
-      explaining(uri, 's3:PutObject', 'writing', (port) =>
+      explaining(uri, 'writing', (port) =>
         writeLongS3(port, parseS3(uri), { chunks, mark: markOf({ token, content: randomUUID() }) }, policy, signal),
       ),
-    remove: (uri) =>
-      explaining(uri, 's3:DeleteObject', 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
+    remove: (uri) => explaining(uri, 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
     removeWritten: ({ uri, identity, token }) =>
-      explaining(uri, 's3:DeleteObject', 'removing', async (port) => {
+      explaining(uri, 'removing', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);
         // Another stage may have written the same bytes.
         const isOwn = head?.etag === identity && (!head.mark || isOf(head, token));
         if (isOwn) await patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner));
       }),
     identity: (uri) =>
-      explaining(uri, 's3:GetObject', 'reading', async (port) => {
+      explaining(uri, 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);
         return head === null ? null : { size: head.size, identity: s3Identity(head) };
       }),
     pinned: ({ uri, identity, token }) =>
-      explaining(uri, 's3:GetObject', 'reading', async (port) => {
+      explaining(uri, 'reading', async (port) => {
         const head = await headOrNull(port, parseS3(uri), policy, signal);
         // Of the same tag: of the same bytes. The mark is for stores that tell another tag at the end of an upload.
         const isOwn = head !== null && (head.etag === identity || isOf(head, token));

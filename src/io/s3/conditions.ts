@@ -9,8 +9,8 @@ import { ownSource } from '../publish/own-source.ts';
 import { existsError, type Overwrite } from '../publish/overwrite.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
+import { headOrNull } from './head.ts';
 import { isS3, parseS3, s3Uri } from './location.ts';
-import { patiently } from './patience.ts';
 import type { S3Head, S3Port, S3Target, WriteCondition } from './port.ts';
 
 /** Characters of the content's digest in a mark: enough to tell one run's outputs apart. */
@@ -93,18 +93,4 @@ function notWritten({ uri, overwrite }: Written, condition: WriteCondition, caus
     uri,
     { retryable: false, cause, details: { reason: 'concurrent_write' } },
   );
-}
-
-/** What is there; null where nothing is. */
-export async function headOrNull(
-  port: S3Port,
-  { bucket, key }: S3Target,
-  policy: RetryPolicy,
-  signal: AbortSignal | undefined,
-): Promise<S3Head | null> {
-  const object = { bucket, key, versionId: null };
-  return patiently(policy, signal, 0, (inner) => port.head(object, { checksum: false }, inner)).catch((error: unknown) => {
-    if (error instanceof StoreFault && error.status === 404 && error.code !== 'NoSuchBucket') return null;
-    throw error;
-  });
 }

@@ -9,10 +9,10 @@ import { sourceEndedBy } from '../../model/byte-source.ts';
 import { layoutRange } from '../copy/layout-range.ts';
 import { openFiles } from '../copy/open-files.ts';
 import { changedError } from './explain.ts';
+import { headS3 } from './head.ts';
 import { parseS3 } from './location.ts';
 import { memberStarts } from './member-starts.ts';
 import type { PlannedPart } from './parts.ts';
-import { patiently } from './patience.ts';
 import type { PartSender, Transfer } from './send-parts.ts';
 import { parseIdentity } from './source.ts';
 
@@ -109,7 +109,7 @@ async function checkSources({ plan, port, policy, signal }: Transfer, parts: rea
     const { uri, identity } = plan.files[file]!;
     const { etag, versionId } = parseIdentity(identity);
     const { bucket, key } = parseS3(uri);
-    const now = await patiently(policy, signal, 0, (inner) => port.head({ bucket, key, versionId }, { checksum: false }, inner));
+    const now = await headS3(port, { bucket, key, versionId }, { checksum: false }, policy, signal);
     if (now.etag !== etag) throw changedError(uri, `its entity tag is ${now.etag}, expected ${etag}`);
   }
 }

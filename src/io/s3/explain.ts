@@ -9,6 +9,7 @@ import {
 import { nearCheckpoints } from '../../model/checkpoint-names.ts';
 import type { RetryPolicy } from '../retry.ts';
 import { CHANGED, STALLED, waitText, type StoreFault } from '../store-fault.ts';
+import { HEAD_REFUSED } from './head.ts';
 import { areWrong, EXPIRED } from './keys.ts';
 import { s3Uri, type S3Location } from './location.ts';
 import type { S3Place, S3Port } from './port.ts';
@@ -18,8 +19,6 @@ export interface S3Operation {
   readonly location: Pick<S3Location, 'bucket' | 'key'>;
   /** What was being done: `reading`. */
   readonly doing: string;
-  /** Which permission it takes. */
-  readonly permission: string;
   readonly policy: RetryPolicy;
   /** Who is cancelled waits for no near names. */
   readonly signal?: AbortSignal | undefined;
@@ -30,7 +29,7 @@ const NEAR_TIMEOUT = 10_000;
 
 /** The typed error for a fault; asks the store for near names where the object is not there. */
 export async function explainS3(fault: StoreFault, operation: S3Operation): Promise<CheckpointError> {
-  const { port, location, doing, permission, policy, signal } = operation;
+  const { port, location, doing, policy, signal } = operation;
   const uri = s3Uri(location);
   const place = await port.describe(location.bucket).catch(() => null);
   const at = place === null ? '' : ` (${placeText(place)})`;
@@ -84,9 +83,15 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
       uri,
       { cause: fault, retryable: false, details },
     );
+  if (fault.code === HEAD_REFUSED)
+    return new CheckpointSourceError(
+      `${uri}: the store refuses HEAD with ${fault.status}, while it answers GET${at}, both asked with ${place?.credentials ?? 'unknown credentials'}. Look for a proxy or a policy that lets only some methods through.`,
+      uri,
+      { cause: fault, retryable: false, details },
+    );
   if (fault.status === 401 || fault.status === 403)
     return new CheckpointSourceError(
-      `${uri}: the store refuses ${doing} with ${answer}${at}, asked with ${place?.credentials ?? 'unknown credentials'}. Check that they may ${permission} on this key${fault.code === 'AccessDenied' || fault.code === 'Forbidden' ? ' (a key that is missing looks the same to who may not s3:ListBucket)' : ''}.`,
+      `${uri}: the store refuses ${doing} with ${answer}${at}, asked with ${place?.credentials ?? 'unknown credentials'}. ${permissionText(fault)}`,
       uri,
       { cause: fault, retryable: false, details },
     );
@@ -116,6 +121,14 @@ export function changedError(uri: string, how: string, details: JsonObject = {})
     retryable: false,
     details,
   });
+}
+
+function permissionText({ permission }: StoreFault): string {
+  if (permission === null) return 'Check their permissions on it.';
+  const list = permission.startsWith('s3:GetObject')
+    ? ', and s3:ListBucket on the bucket: who may not list is refused a key that is missing in the same words'
+    : '';
+  return `Check that they may ${permission}${list}.`;
 }
 
 function wrongText(code: string): string {

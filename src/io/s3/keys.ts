@@ -1,5 +1,5 @@
 /** Credentials that a store refuses: perhaps they have been renewed where they come from since this process has read them. */
-import type { StoreFault } from '../store-fault.ts';
+import { StoreFault } from '../store-fault.ts';
 
 /** Milliseconds for which keys that were just asked for are not asked for again: a program or another service may give them. */
 const RENEWED_FOR = 1000;
@@ -13,6 +13,16 @@ const UNSAID = /^(Forbidden|403|Unknown|UnknownError)$/;
 /** Other credentials may be taken where these were not. */
 export function isOfKeys({ code, status }: StoreFault): boolean {
   return EXPIRED.test(code) || WRONG.test(code) || (status === 403 && UNSAID.test(code));
+}
+
+/** Asks once, and once more where the keys were not taken and others may be. */
+export async function renewing<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof StoreFault) || !error.retryable || !isOfKeys(error)) throw error;
+    return ask();
+  }
 }
 
 /** The keys themselves are wrong: no permission mends that. */

@@ -10,11 +10,12 @@ import { createHash } from 'node:crypto';
 import { copyLayout, type Overflows, type TensorDigests } from '../copy/copy.ts';
 import { keepsProgress } from '../attempt-end.ts';
 import { StoreFault } from '../store-fault.ts';
-import { checkApart, conditionally, conditionFor, headOrNull, markOf, type Written } from './conditions.ts';
+import { checkApart, conditionally, conditionFor, markOf, type Written } from './conditions.ts';
 import { copyAndSend } from './copy-and-send.ts';
 import { copyRuns } from './copy-runs.ts';
 import { explainS3 } from './explain.ts';
 import { cleanupLimit, withGrace } from './grace.ts';
+import { headOrNull } from './head.ts';
 import { parseS3 } from './location.ts';
 import { planParts, sentParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
@@ -80,9 +81,7 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
     return { etag, size: layout.size, ...digests, copied, kept: sender.kept() };
   } catch (error) {
     const explained =
-      error instanceof StoreFault
-        ? await explainS3(error, { port, location: target, doing: 'writing', permission: 's3:PutObject', policy, signal })
-        : error;
+      error instanceof StoreFault ? await explainS3(error, { port, location: target, doing: 'writing', policy, signal }) : error;
     if (!keepsProgress(signal, explained)) {
       await discardS3(port, uri, token, policy, cleanupLimit(signal, cleanupMs)).catch(() => undefined);
     }

@@ -2,10 +2,11 @@
 import { CheckpointLoadError, isCheckpointError, type CheckpointError } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { SMALL_MOST } from '../local/local-file.ts';
-import { checkWithin, readRange, watched, type RangedFile } from '../range-read.ts';
-import { RETRY, retrying, type RetryPolicy } from '../retry.ts';
+import { checkWithin, readRange, type RangedFile } from '../range-read.ts';
+import { RETRY, type RetryPolicy } from '../retry.ts';
 import { CHANGED, StoreFault } from '../store-fault.ts';
 import { explainS3 } from './explain.ts';
+import { headOrNull, headS3 } from './head.ts';
 import { parseS3, s3Uri, type S3Location } from './location.ts';
 import { patiently } from './patience.ts';
 import type { S3Head, S3Listed, S3Page, S3Port } from './port.ts';
@@ -25,7 +26,7 @@ export function parseIdentity(identity: string): { readonly etag: string; readon
 /** The object as it is now, or in the version that the URI names. */
 export async function openS3(port: S3Port, uri: string, policy: RetryPolicy, signal?: AbortSignal): Promise<ByteSource> {
   const location = parseS3(uri);
-  const head = await headS3(port, location, { checksum: false }, policy, signal);
+  const head = await openedHead(port, location, { checksum: false }, policy, signal);
   return sourceOf(port, location, { uri: s3Uri(location), size: head.size, identity: s3Identity(head) }, policy);
 }
 
@@ -34,7 +35,7 @@ export function openPinnedS3(port: S3Port, file: PinnedFile, policy: RetryPolicy
   return sourceOf(port, parseS3(file.uri), file, policy);
 }
 
-async function headS3(
+async function openedHead(
   port: S3Port,
   location: S3Location,
   options: { readonly checksum: boolean },
@@ -42,13 +43,7 @@ async function headS3(
   signal?: AbortSignal,
 ): Promise<S3Head> {
   try {
-    return await retrying(policy, signal, () =>
-      watched(policy.stallMs, signal, (watch) =>
-        port.head(location, options, watch.signal).catch(async (error: unknown) => {
-          throw await named(error, port, location, watch.signal);
-        }),
-      ),
-    );
+    return await headS3(port, location, options, policy, signal);
   } catch (error) {
     throw await explained(error, port, location, policy, signal);
   }
@@ -63,7 +58,9 @@ export async function readSmallS3(
 ): Promise<string | null> {
   const object = { ...target, versionId: null };
   try {
-    const { size, etag } = await patiently(policy, signal, 0, (inner) => port.head(object, { checksum: false }, inner));
+    const head = await headOrNull(port, target, policy, signal);
+    if (head === null) return null;
+    const { size, etag } = head;
     if (size > SMALL_MOST)
       throw new StoreFault(`it has ${size} bytes, at most ${SMALL_MOST} were expected`, { code: 'TooLarge', retryable: false });
     const bytes = new Uint8Array(size);
@@ -85,7 +82,7 @@ export async function readSmallS3(
 /** The store's own SHA-256 of the pinned object; null where it has none, or will not tell. */
 export async function sha256OfS3(port: S3Port, file: PinnedFile, policy: RetryPolicy, signal?: AbortSignal): Promise<string | null> {
   const { etag, versionId } = parseIdentity(file.identity);
-  const head = await headS3(port, { ...parseS3(file.uri), versionId }, { checksum: true }, policy, signal).catch((error: unknown) => {
+  const head = await openedHead(port, { ...parseS3(file.uri), versionId }, { checksum: true }, policy, signal).catch((error: unknown) => {
     signal?.throwIfAborted();
     // Who may read an encrypted object may still not ask for its checksum: then it is read.
     if (isCheckpointError(error) && !error.retryable) return null;
@@ -118,7 +115,7 @@ export async function* objectsUnder(
     yield* listed(port, location, listing);
   } catch (error) {
     if (!(error instanceof StoreFault)) throw error;
-    throw await explainS3(error, { port, location, doing: 'listing', permission: 's3:ListBucket', policy, signal });
+    throw await explainS3(error, { port, location, doing: 'listing', policy, signal });
   }
 }
 
@@ -147,18 +144,6 @@ export async function* listed(
         `${s3Uri(location)}: its listing goes on after ${mostPages} pages, more than one checkpoint has. Name the checkpoint's file.`,
         s3Uri(location),
       );
-  }
-}
-
-/** An answer to HEAD has no body, so no code: a GET of one byte gives the store's reason. */
-async function named(error: unknown, port: S3Port, location: S3Location, signal: AbortSignal): Promise<unknown> {
-  if (!(error instanceof StoreFault) || error.status === null || error.status < 300 || error.retryable) return error;
-  try {
-    const answer = await port.get(location, null, 0, 1, signal);
-    answer.body.destroy();
-    return error;
-  } catch (second) {
-    return second instanceof StoreFault && second.status === error.status ? second : error;
   }
 }
 
@@ -211,5 +196,5 @@ async function explained(
   signal: AbortSignal | undefined,
 ): Promise<CheckpointError | unknown> {
   if (isCheckpointError(error) || !(error instanceof StoreFault)) return error;
-  return explainS3(error, { port, location, doing: 'reading', permission: 's3:GetObject', policy, signal });
+  return explainS3(error, { port, location, doing: 'reading', policy, signal });
 }

@@ -84,7 +84,7 @@ export async function discardS3(port: S3Port, uri: string, token: string, policy
   await forgetUpload(place);
 }
 
-/** Of an upload that is complete or aborted. What the store refuses is told of the marker, which is another key and another permission. */
+/** Of an upload that is complete or aborted. What the store refuses is told of the marker, which is another key. */
 export async function forgetUpload(place: UploadPlace): Promise<void> {
   const { port, policy, signal } = place;
   const location = markerOf(place);
@@ -92,7 +92,7 @@ export async function forgetUpload(place: UploadPlace): Promise<void> {
     await patiently(policy, signal, 0, (inner) => port.remove(location, inner)).catch(nullIfGone);
   } catch (error) {
     if (!(error instanceof StoreFault)) throw error;
-    throw await explainS3(error, { port, location, doing: 'removing', permission: 's3:DeleteObject', policy, signal });
+    throw await explainS3(error, { port, location, doing: 'removing', policy, signal });
   }
 }
 

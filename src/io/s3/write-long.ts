@@ -1,8 +1,8 @@
 /** A text of unknown length as one object: a single PUT where it is short, else parts; nothing is there until all of it is. */
 import type { RetryPolicy } from '../retry.ts';
 import { StoreFault } from '../store-fault.ts';
-import { headOrNull } from './conditions.ts';
 import { cleanupLimit, withGrace } from './grace.ts';
+import { headOrNull } from './head.ts';
 import { partSum } from './part-sum.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Port, S3Target } from './port.ts';

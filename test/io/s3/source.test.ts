@@ -9,6 +9,7 @@ import { RETRY, type RetryPolicy } from '../../../src/io/retry.ts';
 import { connectS3 } from '../../../src/io/s3/aws/connect.ts';
 import type { S3Port } from '../../../src/io/s3/port.ts';
 import { reachBucket } from '../../../src/io/s3/reach.ts';
+import { headOrNull } from '../../../src/io/s3/head.ts';
 import { FOLDER_PAGES, objectsUnder, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
 import type { Storage } from '../../../src/io/storage/storage.ts';
 import { pin } from '../../../src/model/byte-source.ts';
@@ -359,6 +360,94 @@ describe('credentials and clocks', () => {
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code } });
     expect(error.message).toContain(says);
     expect(error.message).not.toContain('s3:GetObject');
+  });
+
+  describe('under HEAD, whose answers have no code', () => {
+    const target = () => ({ bucket, key: 'runs/last.ckpt' });
+    /** Like a store: the reason stands in the body, which HEAD has none of. */
+    const refusing = (code: string, status: number): void => {
+      proxy.reset();
+      proxy.inject(() => ({ kind: 'status', status, body: `<Error><Code>${code}</Code><Message>No.</Message></Error>` }));
+    };
+    const questions = {
+      'what is there': () => headOrNull(port, target(), QUICK, undefined),
+      'a small object': () => readSmallS3(port, target(), QUICK),
+    };
+
+    test.each(Object.entries(questions))('%s: keys that are over are renewed, and it is asked again', async (_, ask) => {
+      const folder = await mkdtemp(join(tmpdir(), 'ckpt-credentials-'));
+      const saved = process.env['AWS_SHARED_CREDENTIALS_FILE'];
+      const file = join(folder, 'credentials');
+      const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = server.env;
+      const keys = `[kept]\naws_access_key_id = ${id}\naws_secret_access_key = ${secret}\n`;
+      const before = port;
+      try {
+        process.env['AWS_SHARED_CREDENTIALS_FILE'] = file;
+        writeFileSync(file, `${keys}aws_session_token = old\n`);
+        port = await connectS3({ buckets: ['*'], endpoint: proxy.url, profile: 'kept' });
+        proxy.reset();
+        proxy.inject((seen) => {
+          if (seen.headers['x-amz-security-token'] === undefined) return null;
+          writeFileSync(file, keys);
+          return refusal('ExpiredToken');
+        });
+        await ask();
+        expect(proxy.seen.slice(0, 3).map(({ method, headers }) => [method, headers['x-amz-security-token']])).toEqual([
+          ['HEAD', 'old'],
+          ['GET', 'old'],
+          ['HEAD', undefined],
+        ]);
+        // Where one is asked in time for nothing but one answer, too.
+        writeFileSync(file, `${keys}aws_session_token = old\n`);
+        port.close();
+        port = await connectS3({ buckets: ['*'], endpoint: proxy.url, profile: 'kept' });
+        await reachBucket(`s3://${bucket}/k`, { s3: async () => port, policy: QUICK } as unknown as Storage);
+      } finally {
+        port.close();
+        port = before;
+        process.env['AWS_SHARED_CREDENTIALS_FILE'] = saved;
+        await rm(folder, { recursive: true, force: true });
+      }
+    });
+
+    test.each(Object.entries(questions))('%s: the reason is asked for', async (_, ask) => {
+      for (const [code, status] of [
+        ['SignatureDoesNotMatch', 403],
+        ['AccessDenied', 403],
+        ['AccountProblem', 400],
+      ] as const) {
+        refusing(code, status);
+        await expect(ask()).rejects.toMatchObject({ code, status, retryable: false });
+        expect(proxy.seen.map(({ method }) => method)).toEqual(['HEAD', 'GET']);
+      }
+      // Once, where the store has too much to do.
+      refusing('SlowDown', 503);
+      await expect(ask()).rejects.toMatchObject({ code: 'SlowDown', status: 503, retryable: true, attempts: 3 });
+      expect(proxy.seen.map(({ method }) => method)).toEqual(['HEAD', 'HEAD', 'HEAD', 'GET']);
+      // It is the answer that is expected: nobody asks why.
+      refusing('NoSuchKey', 404);
+      expect(await ask()).toBeNull();
+      expect(proxy.seen).toHaveLength(1);
+    });
+
+    test('where GET is answered, it is said that HEAD is not', async () => {
+      proxy.inject(({ method }) => (method === 'HEAD' ? { kind: 'status', status: 403 } : null));
+      const error = await errorOf(open());
+      expect(error).toMatchObject({ retryable: false, details: { code: 'HeadRefused', status: 403 } });
+      expect(error.message).toContain('refuses HEAD with 403, while it answers GET');
+    });
+
+    test('who is refused is told which permissions it takes to know whether a key is there', async () => {
+      for (const code of ['AccessDenied', 'Forbidden', 'OddlyDenied']) {
+        refusing(code, 403);
+        const { message } = await errorOf(open());
+        expect(message).toContain(
+          's3:GetObject on this key, and s3:ListBucket on the bucket: who may not list is refused a key that is missing',
+        );
+      }
+      refusing('AccessDenied', 403);
+      expect((await errorOf(listed(port))).message).toContain('Check that they may s3:ListBucket on the bucket.');
+    });
   });
 
   test('a clock that goes wrong is set by the answers of the store', async () => {

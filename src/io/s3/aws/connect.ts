@@ -45,13 +45,15 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
   // The SDK refreshes by the clock alone; a role that was revoked, a token that ended early or a key that was taken back it would send for ever.
   const keys = renewedKeys((again) => client.config.credentials({ forceRefresh: again }));
 
-  async function faultsOf<T>(work: () => Promise<T>): Promise<T> {
+  async function faultsOf<T>(permission: string, work: () => Promise<T>): Promise<T> {
     const before = keys.generation();
     try {
       return await work();
     } catch (error) {
       const fault = faultOf(error);
-      if (!(fault instanceof StoreFault) || !isOfKeys(fault)) throw fault;
+      if (!(fault instanceof StoreFault)) throw fault;
+      fault.permission = permission;
+      if (!isOfKeys(fault)) throw fault;
       await keys.renew(EXPIRED.test(fault.code));
       // With others it is another question.
       throw keys.generation() === before ? fault : fault.again();

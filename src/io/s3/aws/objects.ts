@@ -14,7 +14,7 @@ type Objects = Pick<S3Port, 'head' | 'get' | 'list' | 'put' | 'remove'>;
 export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Objects {
   return {
     head: (object, options, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:GetObject on this key', async () => {
         const answer = await client.send(
           new HeadObjectCommand({ ...named(object), ...payer, ...(options.checksum ? { ChecksumMode: 'ENABLED' } : {}) }),
           withSignal(signal),
@@ -30,7 +30,7 @@ export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Ob
         };
       }),
     get: (object, etag, offset, length, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:GetObject on this key', async () => {
         const command = new GetObjectCommand({
           ...named(object),
           ...payer,
@@ -48,7 +48,7 @@ export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Ob
         };
       }),
     list: (bucket, prefix, { flat, from }, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:ListBucket on the bucket', async () => {
         const answer = await client.send(
           new ListObjectsV2Command({
             Bucket: bucket,
@@ -70,7 +70,7 @@ export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Ob
         return { objects, next };
       }),
     put: ({ bucket, key }, body, { mark, condition }, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:PutObject on this key', async () => {
         const answer = await client.send(
           new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, Metadata: { [MARK]: mark }, ...conditionOf(condition), ...payer }),
           withSignal(signal),
@@ -78,7 +78,7 @@ export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Ob
         return needed(answer.ETag, 'ETag');
       }),
     remove: ({ bucket, key }, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:DeleteObject on this key', async () => {
         await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...payer }), withSignal(signal));
       }),
   };

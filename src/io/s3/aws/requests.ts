@@ -8,8 +8,8 @@ export interface Requests {
   readonly client: S3Client;
   /** Goes with every request. */
   readonly payer: { readonly RequestPayer?: 'requester' };
-  /** Throws what the SDK throws as a fault of ours. */
-  readonly faultsOf: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Throws what the SDK throws as a fault of ours, for want of a permission perhaps. */
+  readonly faultsOf: <T>(permission: string, work: () => Promise<T>) => Promise<T>;
 }
 
 /** Name of the user metadata that holds a writer's mark. */

@@ -16,7 +16,7 @@ type Uploads = Pick<S3Port, 'createUpload' | 'uploadPart' | 'copyPart' | 'listPa
 export function uploadsOf({ client, payer, faultsOf }: Requests): Uploads {
   return {
     createUpload: ({ bucket, key }, { mark, sums }, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:PutObject on this key', async () => {
         const answer = await client.send(
           new CreateMultipartUploadCommand({
             Bucket: bucket,
@@ -30,7 +30,7 @@ export function uploadsOf({ client, payer, faultsOf }: Requests): Uploads {
         return needed(answer.UploadId, 'UploadId');
       }),
     uploadPart: ({ bucket, key }, upload, number, body, sum, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:PutObject on this key', async () => {
         const command = new UploadPartCommand({
           Bucket: bucket,
           Key: key,
@@ -58,7 +58,7 @@ export function uploadsOf({ client, payer, faultsOf }: Requests): Uploads {
         return { number, size: body.length, etag: needed(answer.ETag, 'ETag'), crc32: answer.ChecksumCRC32 ?? null };
       }),
     copyPart: ({ bucket, key }, upload, number, { object, etag, offset, length }, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:PutObject on this key, and s3:GetObject on the one that is copied', async () => {
         const version = object.versionId === null ? '' : `?versionId=${encodeURIComponent(object.versionId)}`;
         const { CopyPartResult: copied } = await client.send(
           new UploadPartCopyCommand({
@@ -76,7 +76,7 @@ export function uploadsOf({ client, payer, faultsOf }: Requests): Uploads {
         return { number, size: length, etag: needed(copied?.ETag, 'ETag'), crc32: copied?.ChecksumCRC32 ?? null };
       }),
     listParts: ({ bucket, key }, upload, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:ListMultipartUploadParts on this key', async () => {
         const found: S3Part[] = [];
         for (let marker: string | undefined; ;) {
           const answer = await client.send(
@@ -101,7 +101,7 @@ export function uploadsOf({ client, payer, faultsOf }: Requests): Uploads {
         }
       }),
     completeUpload: ({ bucket, key }, upload, parts, condition, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:PutObject on this key', async () => {
         const answer = await client.send(
           new CompleteMultipartUploadCommand({
             Bucket: bucket,
@@ -122,11 +122,11 @@ export function uploadsOf({ client, payer, faultsOf }: Requests): Uploads {
         return needed(answer.ETag, 'ETag');
       }),
     abortUpload: ({ bucket, key }, upload, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:AbortMultipartUpload on this key', async () => {
         await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: upload, ...payer }), withSignal(signal));
       }),
     listUploads: ({ bucket, key }, signal) =>
-      faultsOf(async () => {
+      faultsOf('s3:ListBucketMultipartUploads on the bucket', async () => {
         const { Uploads } = await client.send(
           new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key, ...payer }),
           withSignal(signal),

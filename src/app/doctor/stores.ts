@@ -29,8 +29,8 @@ export async function storeFindings(storage: Storage, places: readonly string[])
       const port = await storage.s3(`s3://${bucket}/${PROBE}`);
       found.push(await bucketFinding(storage, port, bucket));
       // Only a request shows where the store is.
-      const { endpoint, region } = await port.describe(bucket);
-      endpoints.add(endpoint ?? `https://s3.${region}.amazonaws.com`);
+      const place = await port.describe(bucket).catch(() => null);
+      if (place !== null) endpoints.add(place.endpoint ?? `https://s3.${place.region}.amazonaws.com`);
     } catch (error) {
       found.push(problem('store', `s3://${bucket}: ${textOf(error)}`, 'Check the storage settings (`--storage`, CKPT_STORAGE).'));
     }

@@ -8,7 +8,7 @@
 import type { LookupAddress, LookupOptions } from 'node:dns';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { networkFault, StoreFault, switchedFault } from '../store-fault.ts';
+import { networkFault, StoreFault, switchedFault, tlsFault } from '../store-fault.ts';
 import { closedError } from '../wire/line.ts';
 import { streamBody, type RangeBody } from '../wire/range-body.ts';
 import { isPublicAddress } from './address.ts';
@@ -169,6 +169,9 @@ function privateFault(name: string, address: string): StoreFault {
 
 function faultOf(error: Error & { readonly code?: string }): Error {
   if (error instanceof StoreFault || error.name === 'AbortError') return error;
-  // What is not a failure of the network: a certificate that does not hold, say.
-  return networkFault(error) ?? new StoreFault(error.message, { code: error.code ?? error.name, retryable: false, cause: error });
+  return (
+    networkFault(error) ??
+    tlsFault(error) ??
+    new StoreFault(error.message, { code: error.code ?? error.name, retryable: false, cause: error })
+  );
 }

@@ -9,7 +9,7 @@ import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { checkUrl } from '../locations/credentials.ts';
 import { checkWithin, readRange, watched, type RangedFile, type Watch } from '../range-read.ts';
 import { retrying, type RetryPolicy } from '../retry.ts';
-import { CHANGED, STALLED, StoreFault, waitText } from '../store-fault.ts';
+import { CHANGED, STALLED, StoreFault, tlsText, waitText } from '../store-fault.ts';
 import { lengthOf, scatter } from '../wire/scatter.ts';
 import { checkSize, ifRange, isPlain, modifiedOf, packedFault, rangeFault, statusFault, tagOf, validatorOf } from './answer.ts';
 import type { HttpClient } from './client.ts';
@@ -195,10 +195,14 @@ function explainHttp(error: unknown, uri: string, policy: RetryPolicy): Checkpoi
       : status === 404 || status === 410
         ? ' There is no such file; check the URL.'
         : '';
-  return new CheckpointSourceError(`Reading ${uri} failed${tries} with ${answer}: ${message}.${advice}${waitText(error)}`, uri, {
-    cause: error,
-    retryable,
-    details,
-    ...(!retryable || error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-  });
+  return new CheckpointSourceError(
+    `Reading ${uri} failed${tries} with ${answer}: ${message}.${advice}${waitText(error)}${tlsText(error)}`,
+    uri,
+    {
+      cause: error,
+      retryable,
+      details,
+      ...(!retryable || error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+    },
+  );
 }

@@ -8,7 +8,7 @@ import {
 } from '../../errors.ts';
 import { nearCheckpoints } from '../../model/checkpoint-names.ts';
 import type { RetryPolicy } from '../retry.ts';
-import { CHANGED, STALLED, waitText, type StoreFault } from '../store-fault.ts';
+import { CHANGED, STALLED, tlsText, waitText, type StoreFault } from '../store-fault.ts';
 import { HEAD_REFUSED } from './head.ts';
 import { areWrong, EXPIRED } from './keys.ts';
 import { s3Uri, type S3Location } from './location.ts';
@@ -53,7 +53,7 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
     );
   if (fault.code === 'NoCredentials')
     return new CheckpointSourceError(
-      `There are no credentials for ${uri}${at}: ${fault.message.replace(/\.?$/, '.')} Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the worker, or \`unsigned: true\` in its storage settings for a public bucket.`,
+      `There are no credentials for ${uri}${at}: ${fault.message.replace(/\.?$/, '.')} ${place?.profile == null ? 'Set AWS_PROFILE (to a profile that is there) or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the worker' : `The worker's storage settings name the AWS profile ${place.profile}: give it keys in ~/.aws/credentials or ~/.aws/config (or where AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE point)`}, or set \`unsigned: true\` in its storage settings for a public bucket.`,
       uri,
       { cause: fault, retryable: false, details },
     );
@@ -108,12 +108,16 @@ export async function explainS3(fault: StoreFault, operation: S3Operation): Prom
       { cause: fault, details },
     );
   const tries = fault.attempts > 1 ? ` after ${fault.attempts} tries` : '';
-  return new CheckpointSourceError(`${doing} ${uri} failed${tries} with ${answer}: ${fault.message}${at}.${waitText(fault)}`, uri, {
-    cause: fault,
-    retryable: fault.retryable,
-    details,
-    ...(!fault.retryable || fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs }),
-  });
+  return new CheckpointSourceError(
+    `${doing} ${uri} failed${tries} with ${answer}: ${fault.message}${at}.${waitText(fault)}${tlsText(fault)}${nameText(fault, place, location.bucket)}`,
+    uri,
+    {
+      cause: fault,
+      retryable: fault.retryable,
+      details,
+      ...(!fault.retryable || fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs }),
+    },
+  );
 }
 
 export function changedError(uri: string, how: string, details: JsonObject = {}): CheckpointSourceError {
@@ -121,6 +125,12 @@ export function changedError(uri: string, how: string, details: JsonObject = {})
     retryable: false,
     details,
   });
+}
+
+/** Stores of one's own mostly have no names for buckets. */
+function nameText({ code, message }: StoreFault, place: S3Place | null, bucket: string): string {
+  if (place?.endpoint == null || code !== 'ENOTFOUND' || !message.includes(` ${bucket}.`)) return '';
+  return ` The bucket's own name at that endpoint is not known: with \`path_style: true\` in the worker's storage settings, ${place.endpoint}/${bucket} is asked.`;
 }
 
 function permissionText({ permission }: StoreFault): string {

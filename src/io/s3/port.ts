@@ -126,4 +126,6 @@ export interface S3Place {
   readonly endpoint: string | null;
   /** In words: whose credentials are used. */
   readonly credentials: string;
+  /** Of the AWS configuration, that they are looked for in; null: the settings name none. */
+  readonly profile: string | null;
 }

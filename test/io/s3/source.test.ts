@@ -1,5 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer as createSecureServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
@@ -15,6 +17,7 @@ import type { Storage } from '../../../src/io/storage/storage.ts';
 import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, SWITCHED, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
+import { SELF_SIGNED } from '../../support/self-signed.ts';
 import { S3_SETUP_TIMEOUT, startS3Server, type S3TestServer } from '../../support/s3-server.ts';
 
 const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 20_000 };
@@ -588,5 +591,71 @@ describe('faults', () => {
     expect(error).toBeInstanceOf(CheckpointSourceError);
     expect(error).toMatchObject({ retryable: true, details: { code: 'ECONNREFUSED', attempts: 3, endpoint: 'http://127.0.0.1:9' } });
     nowhere.close();
+  });
+
+  test('a server whose certificate nobody knows: final, with what to do', async () => {
+    const secure = createSecureServer(SELF_SIGNED, (_, answer) => answer.end());
+    await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+    const endpoint = `https://127.0.0.1:${(secure.address() as AddressInfo).port}`;
+    const of = await connectS3({ buckets: ['*'], endpoint });
+    try {
+      const pinned = openPinnedS3(of, { uri: `s3://${bucket}/k`, size: 10, identity: '"e"' }, QUICK);
+      for (const asking of [openS3(of, `s3://${bucket}/k`, QUICK), pinned.read(0, 10), listed(of)]) {
+        const error = await errorOf(asking);
+        expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { endpoint, attempts: 1 } });
+        expect(error.details['code']).toMatch(/SELF_SIGNED/);
+        expect(error.message).toContain(`s3://${bucket}/`);
+        expect(error.message).toContain('NODE_EXTRA_CA_CERTS');
+      }
+    } finally {
+      of.close();
+      await new Promise((resolve) => secure.close(resolve));
+    }
+  });
+
+  test('TLS where there is none', async () => {
+    const of = await connectS3({ buckets: ['*'], endpoint: proxy.url.replace('http:', 'https:') });
+    const error = await errorOf(listed(of));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false });
+    expect(error.message).toContain('`http://` is meant');
+    of.close();
+  });
+
+  test.each([
+    ['127.0.0.1:9000', ' `127.0.0.1:9000`'],
+    ['minio.lab:9000', ' `minio.lab:9000`'],
+    ['user:word@minio.lab', ''],
+  ])('the endpoint %s of a variable, without its scheme', async (endpoint, shown) => {
+    const saved = process.env['AWS_ENDPOINT_URL_S3'];
+    process.env['AWS_ENDPOINT_URL_S3'] = endpoint;
+    const of = await connectS3(null);
+    try {
+      for (const asking of [openS3(of, `s3://${bucket}/k`, QUICK), listed(of)]) {
+        const error = await errorOf(asking);
+        expect(error).toMatchObject({ code: 'CheckpointConfigError', retryable: false });
+        expect(error.message).toContain(`The S3 endpoint${shown} is no URL that begins with http:// or https://. Write it as http://`);
+      }
+    } finally {
+      process.env['AWS_ENDPOINT_URL_S3'] = saved;
+      of.close();
+    }
+  });
+
+  test('an endpoint that has no names for buckets', async () => {
+    const of = await connectS3({ buckets: ['*'], endpoint: 'http://minio.invalid:9000' });
+    const error = await errorOf(listed(of));
+    expect(error.details).toMatchObject({ code: 'ENOTFOUND' });
+    expect(error.message).toContain(
+      `with \`path_style: true\` in the worker's storage settings, http://minio.invalid:9000/${bucket} is asked`,
+    );
+    of.close();
+  });
+
+  test('a profile that is not there is named', async () => {
+    const of = await connectS3({ buckets: ['*'], endpoint: proxy.url, profile: 'absent' });
+    const error = await errorOf(listed(of));
+    expect(error).toMatchObject({ retryable: false, details: { code: 'NoCredentials' } });
+    expect(error.message).toContain("The worker's storage settings name the AWS profile absent: give it keys");
+    of.close();
   });
 });

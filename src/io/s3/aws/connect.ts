@@ -63,8 +63,15 @@ export async function connectS3(profile: S3Profile | null): Promise<S3Port> {
   const requests: Requests = { client, payer, faultsOf };
   return {
     async describe(bucket) {
-      const { hostname, origin } = await placeOf(bucket);
-      return { region, endpoint: /\.amazonaws\.com(\.cn)?$/.test(hostname) ? null : origin, credentials: identityText(profile) };
+      const { hostname, origin } = await placeOf(bucket).catch((error: unknown) => {
+        throw faultOf(error);
+      });
+      return {
+        region,
+        endpoint: /\.amazonaws\.com(\.cn)?$/.test(hostname) ? null : origin,
+        credentials: identityText(profile),
+        profile: profile?.profile ?? null,
+      };
     },
     ...objectsOf(requests, wire),
     ...uploadsOf(requests),

@@ -1,6 +1,7 @@
 /** What the SDK throws, as faults of ours. */
 import { S3ServiceException } from '@aws-sdk/client-s3';
-import { isRetryableStatus, networkFault, oneLine, retryAfter, StoreFault } from '../../store-fault.ts';
+import { CheckpointConfigError } from '../../../errors.ts';
+import { isRetryableStatus, networkFault, oneLine, retryAfter, StoreFault, tlsFault } from '../../store-fault.ts';
 import { EXPIRED } from '../keys.ts';
 
 /** Codes that stores answer with when they have too much to do, whatever the status. */
@@ -39,6 +40,8 @@ export function faultOf(error: unknown): unknown {
       region: headers['x-amz-bucket-region'],
     });
   }
+  const endpoint = wrongEndpoint(error);
+  if (endpoint !== null) return endpoint;
   const { name, message } = error as { name?: string; message?: string };
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError')
     return new StoreFault(scrub(message ?? ''), { code: 'NoCredentials', retryable: false });
@@ -46,6 +49,8 @@ export function faultOf(error: unknown): unknown {
   const wrapped = /^AWS SDK error wrapper for (?:.*\b(E[A-Z]{4,})\b|Error: (aborted)$)/.exec(message ?? '');
   const network = networkFault(wrapped === null ? error : { code: wrapped[1] ?? 'ECONNRESET', message });
   if (network !== null) return network;
+  const tls = tlsFault(error);
+  if (tls !== null) return tls;
   if (name === 'TimeoutError') return new StoreFault(message ?? 'the store cannot be reached', { code: 'ConnectTimeout', retryable: true });
   // An answer that is not S3's: the page of a proxy, or XML that breaks off.
   const { $response: response } = error as { readonly $response?: { readonly statusCode?: number } };
@@ -63,6 +68,20 @@ export function faultOf(error: unknown): unknown {
       retryable: status === 200 || isRetryableStatus(status),
       cause: error,
     },
+  );
+}
+
+/** Endpoints of variables and profiles, which the SDK takes as they are until it is to ask there; those of our settings were checked. */
+function wrongEndpoint(error: unknown): CheckpointConfigError | null {
+  const { name, code, input, message } = error as { name?: unknown; code?: unknown; input?: unknown; message?: unknown };
+  // Of `minio.lab:9000` the SDK makes a scheme and what stands behind it.
+  const custom = name === 'EndpointError' ? /^Custom endpoint `(.*)` was not a valid URI$/.exec(String(message))?.[1] : undefined;
+  const given = code === 'ERR_INVALID_URL' ? String(input) : custom?.replace(/^([^/]*):\/\/(\d+)$/, '$1:$2');
+  if (given === undefined) return null;
+  // Before an `@` stands a password, perhaps.
+  const shown = given.includes('@') ? '' : ` \`${oneLine(given)}\``;
+  return new CheckpointConfigError(
+    `The S3 endpoint${shown} is no URL that begins with http:// or https://. Write it as http://minio.lab:9000, in AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the \`endpoint_url\` of the AWS profile.`,
   );
 }
 

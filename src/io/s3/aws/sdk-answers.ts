@@ -9,7 +9,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ClientRequest } from 'node:http';
 import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { StoreFault, switchedFault } from '../../store-fault.ts';
+import { StoreFault, switchedFault, tlsFault } from '../../store-fault.ts';
 import { statusByXml } from './xml-answers.ts';
 
 /** Bytes of an answer that is not an object: a page of a listing has a thousand keys of a kilobyte, six times that when XML escapes all of it. */
@@ -40,7 +40,11 @@ export function guardAnswers(client: S3Client): () => void {
   client.middlewareStack.add(
     (next, { commandName }) =>
       async (args) => {
-        const result = await asking.run(true, () => next(args));
+        const result = await asking
+          .run(true, () => next(args))
+          .catch((error: unknown) => {
+            throw tlsFault(error) ?? error;
+          });
         // Of the SDK's answers over HTTP every one is so.
         const answer = result.response as Answer;
         if (commandName !== 'GetObjectCommand' || answer.statusCode >= 300) {

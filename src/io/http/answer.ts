@@ -24,7 +24,9 @@ export function ifRange(validator: string): string {
 
 export function statusFault(answer: IncomingMessage): StoreFault {
   const status = answer.statusCode ?? 0;
-  return new StoreFault(oneLine(answer.statusMessage ?? '') || 'no reason given', {
+  // By the standard's words: the server's own may hold anything, the signed URL that it was asked for among them. Node's module is loaded
+  // wherever there was an answer, and not before.
+  return new StoreFault(process.getBuiltinModule('node:http').STATUS_CODES[status] ?? 'a status that nobody has defined', {
     code: `HTTP${status}`,
     status,
     retryable: isRetryableStatus(status),
@@ -47,13 +49,16 @@ export function checkSize(size: number, most = Infinity): void {
 /** True where the bytes are the file's own, and not packed for the way. */
 export function isPlain({ headers }: IncomingMessage): boolean {
   const encoding = headers['content-encoding'];
-  return encoding === undefined || encoding === 'identity';
+  return encoding === undefined || encoding.toLowerCase() === 'identity';
 }
 
 /** For an answer that is not plain: unpacked bytes are other bytes than those that its length and ranges count. */
 export function packedFault({ headers }: IncomingMessage): StoreFault {
-  return new StoreFault(`the server sends it as ${headers['content-encoding']} though it was asked not to`, {
-    code: 'ContentEncoding',
-    retryable: false,
-  });
+  return new StoreFault(
+    `the server sends it as ${oneLine(headers['content-encoding'] ?? '')} though it was asked not to, and its lengths and ranges count other bytes than those of the file. Have the server, or a proxy before it, pack no such files`,
+    {
+      code: 'ContentEncoding',
+      retryable: false,
+    },
+  );
 }

@@ -133,7 +133,10 @@ export async function spool({ client, cache, policy, most = Infinity }: HttpPlac
     const { path, file, hash } = transfer!;
     await file.sync();
     await file.close();
-    return await cache.keep(path, hash.digest('hex'));
+    const kept = await cache.keep(path, hash.digest('hex'));
+    // What others have left of it is of other versions, or of use no more.
+    await cache.forget(fileKey(uri)).catch(() => undefined);
+    return kept;
   } catch (error) {
     if (transfer !== undefined) {
       const { path, file, validator, done, rangeless } = transfer;

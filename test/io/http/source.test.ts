@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ import { createStorage } from '../../../src/io/storage/storage.ts';
 import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, SWITCHED, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
+import { SELF_SIGNED } from '../../support/self-signed.ts';
 
 const QUICK: RetryPolicy = { ...RETRY, tries: 3, pauseMs: 5, longestMs: 1500, stallMs: 20_000 };
 /** For what stalls: long enough for a busy machine, no longer. */
@@ -342,6 +344,15 @@ describe('a server without ranges, or with nothing to pin by', () => {
     expect(await readdir(folder)).toHaveLength(count);
   });
 
+  test('of a version that was replaced nothing is left once all of the other has come', async () => {
+    await stalls();
+    pages.get('/whole.ckpt')!.etag = '"another"';
+    place = { ...place, policy: QUICK };
+    proxy.reset();
+    await (await open('/whole.ckpt')).close();
+    expect(await readdir(folder)).toEqual([SHA256]);
+  });
+
   test('after the last attempt what is left of a file is forgotten, and nothing of others', async () => {
     pages.set('/other.ckpt', pages.get('/whole.ckpt')!);
     await stalls();
@@ -427,8 +438,18 @@ describe('a server without ranges, or with nothing to pin by', () => {
     const error = await errorOf(open('/whole.ckpt'));
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { code: 'ContentEncoding' } });
     expect(error.message).toContain('as gzip though it was asked not to');
+    expect(error.message).toContain('Have the server, or a proxy before it, pack no such files');
     expect(proxy.seen.every(({ headers }) => headers['accept-encoding'] === 'identity')).toBe(true);
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('what is said to be packed as nothing is not packed, however that is written', async () => {
+    proxy.inject(() => ({ kind: 'headers', set: { 'content-encoding': 'Identity' } }));
+    for (const path of ['/ranged.ckpt', '/whole.ckpt']) {
+      const source = await open(path);
+      expect(await source.read(100_000, 10)).toEqual(CONTENT.slice(100_000, 100_010));
+      await source.close();
+    }
   });
 
   test('several ranges in one answer are not a range: the file goes through the cache', async () => {
@@ -498,6 +519,43 @@ describe('redirects', () => {
     expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { status: 404 } });
     expect(JSON.stringify([error.message, error.details, String(error.cause), error.stack])).not.toContain('hush');
   });
+});
+
+test('what a server says of its status is repeated nowhere', async () => {
+  const talking = createServer((request, response) => {
+    response.statusMessage = `Not found: ${request.url}`;
+    response.writeHead(request.url!.includes('odd') ? 499 : 404).end();
+  });
+  await new Promise<void>((resolve) => talking.listen(0, '127.0.0.1', resolve));
+  try {
+    const at = `http://127.0.0.1:${(talking.address() as AddressInfo).port}`;
+    for (const [path, says] of [
+      ['/hush', '404: Not Found.'],
+      ['/hush-odd', '499: a status that nobody has defined.'],
+    ] as const) {
+      const to = `/to?url=${encodeURIComponent(at + path)}`;
+      const error = await errorOf(open(to));
+      expect(error.message).toContain(says);
+      expect(
+        JSON.stringify([error.message, error.details, String(error.cause), error.stack]).replaceAll(encodeURIComponent(at + path), ''),
+      ).not.toContain('hush');
+    }
+  } finally {
+    talking.closeAllConnections();
+    await new Promise((resolve) => talking.close(resolve));
+  }
+});
+
+test('a server whose certificate nobody knows: final, with what to do', async () => {
+  const secure = createSecureServer(SELF_SIGNED, (_, response) => response.end());
+  await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+  try {
+    const error = await errorOf(openHttp(place, `https://127.0.0.1:${(secure.address() as AddressInfo).port}/x.ckpt`));
+    expect(error).toMatchObject({ code: 'CheckpointSourceError', retryable: false, details: { attempts: 1 } });
+    expect(error.message).toContain('NODE_EXTRA_CA_CERTS');
+  } finally {
+    await new Promise((resolve) => secure.close(resolve));
+  }
 });
 
 describe('addresses', () => {

@@ -20,7 +20,10 @@ export function objectsOf({ client, payer, faultsOf }: Requests, wire: Wire): Ob
           withSignal(signal),
         );
         if (answer.ETag === undefined || answer.ContentLength === undefined)
-          throw new StoreFault('the store gives no ETag or no Content-Length', { code: 'NoETag', retryable: false });
+          throw new StoreFault(
+            'the answer to HEAD has no ETag or no Content-Length, without which the object cannot be pinned. Look for a proxy or cache on the way that leaves them out',
+            { code: 'NoETag', retryable: false },
+          );
         return {
           size: answer.ContentLength,
           etag: answer.ETag,

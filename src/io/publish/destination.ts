@@ -43,6 +43,8 @@ export interface PublishedFile {
   readonly overflowed: Overflows;
   /** Bytes that the store copied itself. */
   readonly copied: number;
+  /** What users should know of how it came there. */
+  readonly warnings?: readonly string[];
   /** What the store or the disk said of it when it was written; `pinned` compares. */
   readonly identity: string;
 }

@@ -20,7 +20,7 @@ import { parseS3 } from './location.ts';
 import { planParts, sentParts, type Run } from './parts.ts';
 import { patiently } from './patience.ts';
 import type { S3Part, S3Target, WriteCondition } from './port.ts';
-import { NO_DIGESTS, partSender, sendAll, type Digests, type PartSender, type Transfer } from './send-parts.ts';
+import { COPY_UNKNOWN, NO_DIGESTS, partSender, sendAll, type Digests, type PartSender, type Transfer } from './send-parts.ts';
 import { discardS3, forgetUpload, takeUpload } from './upload.ts';
 
 /** Outputs up to this size are one PUT. */
@@ -48,6 +48,8 @@ export interface S3Published {
   readonly copied: number;
   /** Bytes that earlier attempts had brought already. */
   readonly kept: number;
+  /** What users should know of how it came there. */
+  readonly warnings?: readonly string[];
 }
 
 export async function publishS3(options: S3PublishOptions): Promise<S3Published> {
@@ -80,13 +82,28 @@ export async function publishS3(options: S3PublishOptions): Promise<S3Published>
     await forgetUpload(place);
     return { etag, size: layout.size, ...digests, copied, kept: sender.kept() };
   } catch (error) {
-    const explained =
-      error instanceof StoreFault ? await explainS3(error, { port, location: target, doing: 'writing', policy, signal }) : error;
+    if (error instanceof StoreFault && error.code === COPY_UNKNOWN) return await passThrough(options, error);
+    const explained = await explainedOf(error, options);
     if (!keepsProgress(signal, explained)) {
       await discardS3(port, uri, token, policy, cleanupLimit(signal, cleanupMs)).catch(() => undefined);
     }
     throw explained;
   }
+}
+
+async function explainedOf(error: unknown, { port, policy, uri, signal }: S3PublishOptions): Promise<unknown> {
+  return error instanceof StoreFault ? explainS3(error, { port, location: parseS3(uri), doing: 'writing', policy, signal }) : error;
+}
+
+/** For a store that copies no parts: all bytes go through here, as they do between two stores. */
+async function passThrough(options: S3PublishOptions, { status }: StoreFault): Promise<S3Published> {
+  const { port, policy, uri, signal, token } = options;
+  // It was cut for copies.
+  await discardS3(port, uri, token, policy, signal).catch(async (error: unknown) => {
+    throw await explainedOf(error, options);
+  });
+  const warning = `${uri}: its store copies no parts of objects (it answers ${status} to UploadPartCopy), so all bytes passed through the worker. \`server_side_copy: false\` spares the attempt.`;
+  return { ...(await publishS3({ ...options, isNear: null })), warnings: [warning] };
 }
 
 function runsOf({ layout, plan, isNear }: S3PublishOptions): readonly Run[] {

@@ -42,6 +42,9 @@ export interface Digests {
   readonly overflowed: Overflows;
 }
 
+/** Faults that mean: the store copies no parts. */
+export const COPY_UNKNOWN = 'CopyUnknown';
+
 /** Where nobody saw all the bytes. */
 export const NO_DIGESTS: Digests = { sha256: null, tensors: [], overflowed: {} };
 
@@ -109,8 +112,11 @@ export function partSender(
       const copied = await patiently(policy, signal, part.length, (inner) =>
         withGrace(inner, (late) => port.copyPart(target, upload, part.number, from, late)),
       ).catch((error: unknown) => {
-        if (error instanceof StoreFault && error.status === 412) throw changedError(uri, 'the store refused to copy from it');
-        throw error;
+        if (!(error instanceof StoreFault)) throw error;
+        if (error.status === 412) throw changedError(uri, 'the store refused to copy from it');
+        if (error.status !== 501 && error.code !== 'NotImplemented') throw error;
+        const { message, status } = error;
+        throw new StoreFault(message, { code: COPY_UNKNOWN, status, retryable: false, cause: error });
       });
       finish(part, copied);
     },

@@ -261,6 +261,34 @@ describe('server-side copy', () => {
     expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
   });
 
+  const isCopy = ({ headers }: Seen): boolean => headers['x-amz-copy-source'] !== undefined;
+  const refused = (status: number, code: string): Fault => ({
+    kind: 'status',
+    status,
+    body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>No.</Message></Error>`,
+  });
+
+  test('by a store that copies no parts, all is sent, and it is said', async () => {
+    proxy.inject((seen) => (isCopy(seen) ? refused(501, 'NotImplemented') : null));
+    const published = await publishS3(options({ isNear }));
+    expect(published).toMatchObject({ copied: 0, sha256: createHash('sha256').update(expected).digest('hex') });
+    expect(published.warnings).toEqual([expect.stringContaining(`s3://${bucket}/out/model.safetensors: its store copies no parts`)]);
+    expect(Buffer.compare(await bytesOf(), expected)).toBe(0);
+    expect(await left()).toEqual({ keys: DONE, uploads: 0 });
+  });
+
+  test('who may not copy is told of both permissions that it takes, whatever the status says', async () => {
+    for (const status of [403, 200]) {
+      proxy.reset();
+      proxy.inject((seen) => (isCopy(seen) ? refused(status, 'AccessDenied') : null));
+      const error = await errorOf(publishS3(options({ isNear })));
+      expect(error).toMatchObject({ retryable: false, details: { status: 403, code: 'AccessDenied', attempts: 1 } });
+      expect(error.message).toContain('s3:PutObject on this key, and s3:GetObject on the one that is copied');
+      proxy.reset();
+      expect(await left()).toEqual({ keys: ['source.bin'], uploads: 0 });
+    }
+  });
+
   test('a store that does not heed the condition is found out', async () => {
     // The fault proxy stands for the change: the last look at the source sees another tag.
     proxy.inject((seen) =>

@@ -16,6 +16,7 @@ import { readMember } from '../zip/member.ts';
 import { readAnemoiMetadata } from './anemoi-metadata.ts';
 import { findStateDict, type StateDict } from './state-dict.ts';
 import { torchHost } from './tensors.ts';
+import { readClasses } from './torchscript-code.ts';
 import { findModuleWeights } from './torchscript.ts';
 
 /** Members beside the storages, and pickles wherever they lie: each costs a look at its local header. TorchScript of large models has some hundreds. */
@@ -45,7 +46,10 @@ export async function readTorchZip(source: ByteSource, archive: Archive, stateDi
   const code = names.filter((name) => name.startsWith(`${root}code/`));
   const isScript = code.length > 0 || names.includes(`${root}constants.pkl`);
   const { findings: scriptFindings = [], ...found }: StateDict & { readonly findings?: readonly Finding[] } = isScript
-    ? findModuleWeights(tree, tensors, uri, code)
+    ? findModuleWeights(tree, tensors, uri, await readClasses(source, others, root, tree.nodes), {
+        code,
+        constants: names.filter((name) => name.startsWith(`${root}constants/`)).length,
+      })
     : findStateDict(tree, tensors, uri, globals, stateDictKey);
   const extra = await readAnemoiMetadata(source, others, root);
   const carried: Storage[] = [];

@@ -1,17 +1,20 @@
 /**
  * A TorchScript archive's module tree → the names and tensors that its `state_dict()` would give.
  *
- * Which tensor attributes are parameters and buffers is written in the archive's code, which is not read. The pickle tells it
- * as well: torch writes a module's attributes in the order of its slots, parameters and buffers first, then `training`, then
- * all others. Invariant: the walk is bounded in modules, tensors and the length of names, whatever the module tree shares or contains;
- * each object's attributes are looked through once.
+ * Which attributes are parameters and buffers, and in which order they come, only the archive's code says: `ModuleClass` is what it
+ * declares. Invariant: every tensor of the tree is a weight or told of, and what cannot be known is refused; the walk is bounded in
+ * modules, tensors and the length of names, whatever the module tree shares or contains; each object's attributes are looked through once.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import { NO_TRAINING } from '../../model/header.ts';
 import type { Finding, Tensor, Weight } from '../../model/header.ts';
+import { formatCount } from '../../model/text.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { TENSORS_MAX } from '../safetensors/read.ts';
+import { nestedTensors, type NestedTensors } from './nested-tensors.ts';
 import type { StateDict } from './state-dict.ts';
+import type { ModuleClass } from './torchscript-classes.ts';
+import { isScripted, type ClassOf } from './torchscript-code.ts';
 
 /** Modules met, a shared one each time: `state_dict()` names its tensors each time, too. */
 const MODULES_MAX = 1_000_000;
@@ -20,33 +23,50 @@ const NAMES_MAX = 64 * 2 ** 20;
 /** Names that a finding lists. */
 const LISTED = 10;
 
+/** What stands in the archive beside its pickle. */
+export interface ScriptMembers {
+  /** Names of members below `code/`. */
+  readonly code: readonly string[];
+  /** Tensors that its code holds. */
+  readonly constants: number;
+}
+
 /** Finds the weights of a scripted module; throws `CheckpointValidationError` where there are none. */
 export function findModuleWeights(
   tree: ValueTree,
   tensors: readonly Tensor[],
   uri: string,
-  code: readonly string[],
+  classOf: ClassOf,
+  { code, constants }: ScriptMembers,
 ): StateDict & { readonly findings: readonly Finding[] } {
   const weights: Weight[] = [];
   const attributes: string[] = [];
+  const guessed: string[] = [];
+  let inAttributes = 0;
   let characters = 0;
   let modules = 0;
-  /** What each object holds: a shared one is looked through once, however often it is met. */
-  const contents = new Map<NodeId, Content>();
+  const lookThrough = moduleContents(tree, tensors, uri, classOf);
   /** The modules on the way to one, which it may not be itself. */
   const holders = new Set<NodeId>();
   const open: { readonly id: NodeId; readonly prefix: string; readonly modules: Content['modules']; next: number }[] = [];
   const enter = (id: NodeId, prefix: string): void => {
     if (++modules > MODULES_MAX) throw tooLarge(uri, `more than ${MODULES_MAX} modules`);
-    let content = contents.get(id);
-    if (content === undefined) contents.set(id, (content = contentOf(tree.nodes, id)));
-    for (const { name, tensor, isState } of content.tensors) {
+    const content = lookThrough(id, prefix);
+    const counted = (name: string): string => {
       characters += prefix.length + name.length;
       if (characters > NAMES_MAX) throw tooLarge(uri, `names of more than ${NAMES_MAX} characters`);
       // Of shared modules each time; as many as a safetensors header may name.
       if (weights.length + attributes.length >= TENSORS_MAX) throw tooLarge(uri, `more than ${TENSORS_MAX} tensors`);
-      if (isState) weights.push({ name: `${prefix}${name}`, tensor });
-      else attributes.push(`${prefix}${name}`);
+      return `${prefix}${name}`;
+    };
+    for (const { name, tensor, isGuessed } of content.weights) {
+      const full = counted(name);
+      weights.push({ name: full, tensor });
+      if (isGuessed) guessed.push(full);
+    }
+    for (const { name, count } of content.attributes) {
+      attributes.push(counted(name));
+      inAttributes += count;
     }
     holders.add(id);
     open.push({ id, prefix, modules: content.modules, next: 0 });
@@ -66,13 +86,20 @@ export function findModuleWeights(
   }
   if (weights.length === 0)
     throw new CheckpointValidationError(
-      `${uri}: the TorchScript module has no parameters or buffers. Was it frozen? Freezing turns them into constants of its code; save the module before torch.jit.freeze.`,
+      `${uri}: the TorchScript module has no parameters or buffers.${
+        constants > 0
+          ? ` Its code has ${formatCount(constants, 'tensor')} as constants. Was it frozen? Freezing makes constants of parameters; save the module before torch.jit.freeze.`
+          : inAttributes > 0
+            ? ` Plain attributes hold ${formatCount(inAttributes, 'tensor')}, which state_dict() leaves out: ${listed(attributes)}.`
+            : ''
+      }`,
       ['empty state dict'],
     );
   const unique = new Set(weights.map(({ name }) => name));
   if (unique.size !== weights.length)
     throw new CheckpointValidationError(`${uri}: two tensors of the TorchScript module have one name.`, ['duplicate name']);
   const parameters = weights.filter(({ tensor }) => tensors[tensor]?.requiresGrad === true).length;
+  const told = (code: string, count: number, message: string): readonly Finding[] => (count === 0 ? [] : [{ code, message }]);
   return {
     format: 'state_dict',
     stateDictKey: null,
@@ -82,49 +109,138 @@ export function findModuleWeights(
     findings: [
       {
         code: 'torchscript_code',
-        message: `it is a program: ${code.length} code members are neither read nor carried along (${listed(code)}); its ${weights.length} tensors, ${parameters} of them trainable, are`,
+        message: `it is a program: of ${code.length} code members only declarations are read, and none is carried along (${listed(code)}); its ${weights.length} tensors, ${parameters} of them trainable, are`,
       },
-      ...(attributes.length === 0
-        ? []
-        : [
-            {
-              code: 'torchscript_attributes',
-              message: `${attributes.length} tensors are plain attributes, which state_dict() leaves out: ${listed(attributes)}`,
-            },
-          ]),
+      ...told(
+        'torchscript_attributes',
+        inAttributes,
+        `${formatCount(inAttributes, 'tensor')} in plain attributes, which state_dict() leaves out: ${listed(attributes)}`,
+      ),
+      ...told(
+        'torchscript_constants',
+        constants,
+        `${formatCount(constants, 'tensor')} as constants of the code, which state_dict() leaves out`,
+      ),
+      ...told(
+        'torchscript_buffers',
+        guessed.length,
+        `torch before 1.6 wrote it, which took every tensor that is no parameter for a buffer: ${listed(guessed)}`,
+      ),
     ],
   };
 }
 
-/** What of an object's attributes matters here, in order. */
+/** What of a module's attributes matters here, in order. */
 interface Content {
-  /** `isState`: a parameter or a buffer. */
-  readonly tensors: readonly { readonly name: string; readonly tensor: number; readonly isState: boolean }[];
+  /** Parameters, then buffers. `isGuessed`: nothing says that it is a buffer, and no plain attribute. */
+  readonly weights: readonly { readonly name: string; readonly tensor: number; readonly isGuessed: boolean }[];
   readonly modules: readonly { readonly name: string; readonly id: NodeId }[];
+  /** Plain attributes that hold tensors, and how many. */
+  readonly attributes: readonly ({ readonly name: string } & NestedTensors)[];
 }
 
-function contentOf(nodes: readonly ValueNode[], id: NodeId): Content {
-  const slots = slotsOf(nodes, id);
-  const own = slots.findIndex(([name]) => name === 'training');
-  const content = { tensors: [] as Content['tensors'][number][], modules: [] as Content['modules'][number][] };
-  for (const [position, [name, value]] of slots.entries()) {
-    const node = nodes[value];
-    if (typeof node !== 'object' || node === null) continue;
-    if (node.kind === 'tensor') content.tensors.push({ name, tensor: node.tensor, isState: own === -1 || position < own });
-    else if (node.kind === 'object' && node.state !== undefined) content.modules.push({ name, id: value });
+/** Looks through modules, a shared one once, however often it is met; `prefix` is what stands before its names. */
+function moduleContents(
+  { nodes }: ValueTree,
+  tensors: readonly Tensor[],
+  uri: string,
+  classOf: ClassOf,
+): (id: NodeId, prefix: string) => Content {
+  const contents = new Map<NodeId, Content>();
+  const tensorsIn = nestedTensors(nodes, tensors);
+
+  /** The class of a value that is a module. */
+  const moduleAt = (id: NodeId): ModuleClass | undefined => {
+    const node = nodes[id];
+    if (typeof node !== 'object' || node?.kind !== 'object' || !isScripted(node.module)) return undefined;
+    return classOf(node.module, node.name) ?? undefined;
+  };
+
+  return (id, prefix) => {
+    const known = contents.get(id);
+    if (known !== undefined) return known;
+    const where = prefix === '' ? 'the module' : `the module ${JSON.stringify(prefix.slice(0, -1).slice(0, 200))}`;
+    const declared = moduleAt(id);
+    if (declared === undefined)
+      throw new CheckpointValidationError(
+        `${uri} is a TorchScript archive whose data.pkl holds no module of its code. Save the module again with torch.jit.save.`,
+        ['content is no scripted module'],
+      );
+    const content = declared.hasOwnState ? ownState(id, declared, where) : contentOf(slotsOf(nodes, id), declared, where);
+    contents.set(id, content);
+    return content;
+  };
+
+  function contentOf(slots: Slots | undefined, declared: ModuleClass, where: string): Content {
+    if (slots === undefined)
+      throw new CheckpointLoadError(`${uri}: ${where} has no attributes in data.pkl, which its class declares.`, uri);
+    const parameters: Content['weights'][number][] = [];
+    const buffers: Content['weights'][number][] = [];
+    const modules: Content['modules'][number][] = [];
+    const attributes: Content['attributes'][number][] = [];
+    for (const [name, type] of declared.attributes) {
+      const role = roleOf(declared, name, type);
+      const value = slots.get(name);
+      if (value === undefined) {
+        if (role === 'attribute') continue;
+        throw new CheckpointLoadError(
+          `${uri}: ${where} has no ${JSON.stringify(name.slice(0, 200))} in data.pkl, which its class declares as a ${role}.`,
+          uri,
+        );
+      }
+      const node = nodes[value];
+      const tensor = typeof node === 'object' && node?.kind === 'tensor' ? node.tensor : undefined;
+      if (role === 'parameter' && tensor !== undefined) parameters.push({ name, tensor, isGuessed: false });
+      else if (role === 'buffer' && tensor !== undefined) buffers.push({ name, tensor, isGuessed: declared.buffers === undefined });
+      else if (role === 'module' && moduleAt(value) !== undefined) modules.push({ name, id: value });
+      else attributes.push({ name, ...tensorsIn(value) });
+    }
+    for (const [name, value] of slots) if (!declared.attributes.has(name)) attributes.push({ name, ...tensorsIn(value) });
+    return { weights: [...parameters, ...buffers], modules, attributes: attributes.filter(({ count }) => count > 0) };
   }
-  return content;
+
+  /** Of a module that its own code makes from what is in the pickle: only that it has no weights can be known. */
+  function ownState(id: NodeId, declared: ModuleClass, where: string): Content {
+    for (const [name, type] of declared.attributes) {
+      const role = roleOf(declared, name, type);
+      if (role !== 'attribute' && type !== NONE)
+        throw new CheckpointValidationError(
+          `${uri}: ${where} makes its ${role} ${JSON.stringify(name.slice(0, 200))} in __setstate__, code that is not run${declared.buffers === undefined && role === 'buffer' ? ' (quantised layers of torch before 1.6 do)' : ''}. Save the weights by themselves: torch.save(torch.jit.load(path).state_dict(), path).`,
+          ['weights depend on code'],
+        );
+    }
+    const { count } = tensorsIn(id);
+    return { weights: [], modules: [], attributes: count === 0 ? [] : [{ name: '__getstate__()', count }] };
+  }
 }
 
-/** The attributes of an object, in order. */
-function slotsOf(nodes: readonly ValueNode[], id: NodeId): readonly (readonly [name: string, value: NodeId])[] {
+type Role = 'parameter' | 'buffer' | 'module' | 'attribute';
+
+const TENSOR = 'Tensor';
+const NONE = 'NoneType';
+/** Objects of torch's own C++ classes, as of packed weights: none is a module. */
+const BOUND = '__torch__.torch.classes.';
+
+/** As `torch::jit::Module` has it: an optional tensor may be a parameter and is no buffer, whatever the module it was made of said. */
+function roleOf({ parameters, buffers }: ModuleClass, name: string, type: string): Role {
+  if (parameters.has(name)) return 'parameter';
+  if (type === TENSOR) return buffers?.has(name) === false ? 'attribute' : 'buffer';
+  return type.startsWith('__torch__.') && !type.startsWith(BOUND) ? 'module' : 'attribute';
+}
+
+type Slots = ReadonlyMap<string, NodeId>;
+
+/** The attributes of an object by their names. */
+function slotsOf(nodes: readonly ValueNode[], id: NodeId): Slots | undefined {
   const object = nodes[id];
   const state = typeof object === 'object' && object?.kind === 'object' && object.state !== undefined ? nodes[object.state] : undefined;
-  if (typeof state !== 'object' || state?.kind !== 'dict') return [];
-  return state.entries.flatMap(([key, value]) => {
-    const name = nodes[key];
-    return typeof name === 'string' ? [[name, value] as const] : [];
-  });
+  if (typeof state !== 'object' || state?.kind !== 'dict') return undefined;
+  return new Map(
+    state.entries.flatMap(([key, value]) => {
+      const name = nodes[key];
+      return typeof name === 'string' ? [[name, value] as const] : [];
+    }),
+  );
 }
 
 function listed(names: readonly string[]): string {

@@ -1,15 +1,34 @@
 /** Module trees that share: names as `state_dict()` gives them, and no more work than what is told of them. */
 import { expect, test } from '@jest/globals';
 import { findModuleWeights } from '../../../src/formats/torch/torchscript.ts';
+import type { ModuleClass } from '../../../src/formats/torch/torchscript-classes.ts';
 import type { NodeId, ValueNode } from '../../../src/model/value.ts';
+
+/** What a class declares beside its attributes; a tensor that is not named is a parameter. */
+interface Declared {
+  readonly buffers?: readonly string[] | null;
+  readonly plain?: readonly string[];
+  readonly types?: Readonly<Record<string, string>>;
+  readonly hasOwnState?: boolean;
+}
 
 /** A table of modules; `looked` counts how often attributes were looked through. */
 function moduleTable() {
   const nodes: ValueNode[] = [];
   const looked = { times: 0 };
+  const classes = new Map<string, ModuleClass | null>();
   const add = (node: ValueNode): NodeId => nodes.push(node) - 1;
   const tensor = (): NodeId => add({ kind: 'tensor', tensor: 0 });
-  const module = (slots: Readonly<Record<string, NodeId>>): NodeId => {
+  const typeOf = (id: NodeId): string => {
+    const node = nodes[id];
+    if (typeof node !== 'object' || node === null) return 'bool';
+    return { tensor: 'Tensor', object: '__torch__.M' }[node.kind as string] ?? 'List[Tensor]';
+  };
+  const object = (name: string, state: NodeId): NodeId => add({ kind: 'object', module: '__torch__', name, args: -1, state });
+  const module = (
+    slots: Readonly<Record<string, NodeId>>,
+    { buffers = [], plain = [], types = {}, hasOwnState = false }: Declared = {},
+  ): NodeId => {
     const entries = Object.entries(slots).map(([name, value]) => [add(name), value] as const);
     const state = add({
       kind: 'dict',
@@ -18,24 +37,96 @@ function moduleTable() {
         return entries;
       },
     });
-    return add({ kind: 'object', module: '__torch__', name: 'M', args: add({ kind: 'tuple', items: [] }), state });
+    const attributes = new Map(Object.entries(slots).map(([name, value]) => [name, types[name] ?? typeOf(value)]));
+    const others = new Set([...(buffers ?? []), ...plain]);
+    const tensors = [...attributes].flatMap(([name, type]) => (type === 'Tensor' && !others.has(name) ? [name] : []));
+    const name = `M${classes.size}`;
+    const isGuessed = buffers === null;
+    classes.set(name, { attributes, parameters: new Set(tensors), buffers: isGuessed ? undefined : new Set(buffers), hasOwnState });
+    return object(name, state);
   };
-  const find = (root: NodeId) => findModuleWeights({ root, nodes }, [], 'file:///m.pt', []);
-  return { nodes, looked, add, tensor, module, find };
+  const find = (root: NodeId, constants = 0) =>
+    findModuleWeights({ root, nodes }, [], 'file:///m.pt', (_, name) => classes.get(name) ?? null, { code: [], constants });
+  return { nodes, looked, classes, add, tensor, object, module, find };
 }
+
+const named = ({ weights }: { readonly weights: readonly { readonly name: string }[] }) => weights.map(({ name }) => name);
+const saying = (code: string, message: string) => expect.objectContaining({ code, message: expect.stringContaining(message) });
 
 const times = <T>(count: number, of: (index: number) => T, prefix = 'm'): Readonly<Record<string, T>> =>
   Object.fromEntries(Array.from({ length: count }, (_, index) => [`${prefix}${index}`, of(index)]));
 
-test('the tensors of a module, then those of its modules in their order; what stands behind `training` is not a state', () => {
+test('the tensors of a module, then those of its modules in their order; a plain attribute is none of them', () => {
   const { add, tensor, module, find } = moduleTable();
-  const leaf = module({ weight: tensor(), training: add(true), cache: tensor() });
+  const leaf = module({ weight: tensor(), training: add(true), cache: tensor() }, { plain: ['cache'] });
   const root = module({ first: module({ inner: leaf, own: tensor() }), bias: tensor(), second: leaf });
-  const { weights, findings } = find(root);
-  expect(weights.map(({ name }) => name)).toEqual(['bias', 'first.own', 'first.inner.weight', 'second.weight']);
-  expect(findings).toContainEqual(
-    expect.objectContaining({ message: '2 tensors are plain attributes, which state_dict() leaves out: first.inner.cache, second.cache' }),
+  const found = find(root);
+  expect(named(found)).toEqual(['bias', 'first.own', 'first.inner.weight', 'second.weight']);
+  expect(found.findings).toContainEqual(
+    saying('torchscript_attributes', '2 tensors in plain attributes, which state_dict() leaves out: first.inner.cache, second.cache'),
   );
+});
+
+test('parameters come before buffers wherever they stand, behind `training` as well', () => {
+  const { add, tensor, module, find } = moduleTable();
+  const back = module({ training: add(true), mean: tensor(), bias: tensor() }, { buffers: ['mean'] });
+  const found = find(module({ training: add(true), early: tensor(), back, w: tensor() }, { plain: ['early'] }));
+  expect(named(found)).toEqual(['w', 'back.bias', 'back.mean']);
+});
+
+test('torch before 1.6 did not say what is a buffer: every other tensor is, and it is told', () => {
+  const { add, tensor, module, find } = moduleTable();
+  const found = find(module({ cache: tensor(), training: add(true), w: tensor() }, { buffers: null, plain: ['cache'] }));
+  expect(named(found)).toEqual(['w', 'cache']);
+  expect(found.findings).toContainEqual(saying('torchscript_buffers', 'for a buffer: cache'));
+});
+
+test('tensors in lists, in objects of data and in an optional buffer are told of', () => {
+  const { add, tensor, classes, object, module, find } = moduleTable();
+  classes.set('Data', null);
+  const entries = [[add('x'), tensor()]] as const;
+  const slots = {
+    w: tensor(),
+    list: add({ kind: 'list', items: [tensor(), tensor()] }),
+    data: object('Data', add({ kind: 'dict', entries })),
+    b: tensor(),
+  };
+  const found = find(module(slots, { buffers: ['b'], types: { b: 'Optional[Tensor]' } }));
+  expect(named(found)).toEqual(['w']);
+  expect(found.findings).toContainEqual(
+    saying('torchscript_attributes', '4 tensors in plain attributes, which state_dict() leaves out: list, data, b'),
+  );
+});
+
+test('a parameter that is None is no weight; one that the pickle lacks is an error', () => {
+  const { add, nodes, classes, tensor, module, find } = moduleTable();
+  const root = module({ w: tensor(), none: add(null) }, { types: { none: 'Tensor' } });
+  expect(named(find(root))).toEqual(['w']);
+  const { name } = nodes[root] as { name: string };
+  const declared = classes.get(name)!;
+  classes.set(name, { ...declared, attributes: new Map([...declared.attributes, ['lost', 'Tensor']]), parameters: new Set(['w', 'lost']) });
+  expect(() => find(root)).toThrow('the module has no "lost" in data.pkl, which its class declares as a parameter');
+});
+
+test('a module that its own code makes is refused where it has weights, and told of where it has none', () => {
+  const { add, tensor, module, find } = moduleTable();
+  const packed = module({ state: tensor(), training: add(true) }, { plain: ['state'], hasOwnState: true });
+  const found = find(module({ packed, w: tensor() }));
+  expect(named(found)).toEqual(['w']);
+  expect(found.findings).toContainEqual(
+    saying('torchscript_attributes', '1 tensor in plain attributes, which state_dict() leaves out: packed.__getstate__()'),
+  );
+  const own = module({ w: tensor() }, { hasOwnState: true });
+  expect(() => find(module({ own, w: tensor() }))).toThrow(
+    'the module "own" makes its parameter "w" in __setstate__, code that is not run',
+  );
+});
+
+test('without weights it is asked whether the module was frozen only where its code has constants', () => {
+  const { add, tensor, module, find } = moduleTable();
+  const empty = module({ training: add(true), scale: tensor() }, { plain: ['scale'] });
+  expect(() => find(empty, 3)).toThrow('Its code has 3 tensors as constants. Was it frozen?');
+  expect(() => find(empty)).toThrow('has no parameters or buffers. Plain attributes hold 1 tensor, which state_dict() leaves out: scale.');
 });
 
 test('attributes of a shared module are looked through once', () => {
@@ -48,11 +139,10 @@ test('attributes of a shared module are looked through once', () => {
 
 test.each([
   ['parameters', {}],
-  ['plain attributes', { training: 0 }],
-])('%s of shared modules are at most as many as of other files', (_, before) => {
-  const { add, tensor, module, find } = moduleTable();
-  add(true);
-  const leaf = module({ ...before, ...times(100, tensor, 'w') });
+  ['plain attributes', { plain: Array.from({ length: 100 }, (_, index) => `w${index}`) }],
+])('%s of shared modules are at most as many as of other files', (_, declared) => {
+  const { tensor, module, find } = moduleTable();
+  const leaf = module(times(100, tensor, 'w'), declared);
   const middle = module(times(100, () => leaf));
   expect(() => find(module({ w: tensor(), ...times(100, () => middle) }))).toThrow(
     expect.objectContaining({ code: 'CheckpointLoadError', message: expect.stringContaining('more than 600000 tensors') }),
@@ -68,10 +158,9 @@ test('shared modules are counted each time', () => {
 
 test('a module that contains itself further down is refused', () => {
   const { nodes, add, tensor, module, find } = moduleTable();
-  const slots: (readonly [NodeId, NodeId])[] = [];
-  const inner = add({ kind: 'object', module: '__torch__', name: 'M', args: 0, state: add({ kind: 'dict', entries: slots }) });
+  const inner = module({ b: add(null) }, { types: { b: '__torch__.M' } });
   const root = module({ w: tensor(), a: inner });
-  slots.push([add('b'), root]);
-  expect(nodes[root]).toMatchObject({ kind: 'object' });
+  const { state } = nodes[inner] as { state: NodeId };
+  nodes[state] = { kind: 'dict', entries: [[add('b'), root]] };
   expect(() => find(root)).toThrow('the module "a.b" contains itself');
 });

@@ -177,9 +177,19 @@ const CLASSES: Readonly<Record<ErrorCode, { readonly prototype: CheckpointError 
   CheckpointTimeoutError,
 };
 
+function isCode(type: string): type is ErrorCode {
+  return (ERROR_CODES as readonly string[]).includes(type);
+}
+
+/** The same under a code of ours: of another type, as the SDK or a plug-in's own failures have, that goes into `details`. */
+export function codedReport(report: ErrorReport): ErrorReport {
+  const { type, message, details } = report;
+  return isCode(type) ? report : { type: 'CheckpointError', message, details: { error_type: type, ...details } };
+}
+
 /** A report from another process as an error of its class, with its details as they are; an unknown type becomes the base class. */
 export function errorOf({ type, message, details }: ErrorReport, cause?: unknown): CheckpointError {
-  const code = (ERROR_CODES as readonly string[]).includes(type) ? (type as ErrorCode) : 'CheckpointError';
+  const code = isCode(type) ? type : 'CheckpointError';
   const error = new CheckpointError(message, { details, ...(cause === undefined ? {} : { cause }) }, code);
   // Constructors would derive details anew from arguments that the report no longer has apart.
   return Object.setPrototypeOf(error, CLASSES[code].prototype) as CheckpointError;
@@ -200,6 +210,8 @@ export function reportOf(error: unknown): ErrorReport {
 
 /** `details.reason` of an error that says more about the machine than about the stage: no `continue_on_error` goes on after it. */
 export const OUT_OF_MEMORY = 'out_of_memory';
+/** The same of a worker that was stopped on purpose in the middle of an attempt. */
+export const WORKER_STOPPED = 'worker_stopped';
 
 const OUT_OF_MEMORY_CODES = ['ENOMEM', 'ERR_MEMORY_ALLOCATION_FAILED', 'ERR_WORKER_OUT_OF_MEMORY'];
 

@@ -15,7 +15,7 @@ import {
   upsertMemo,
   workflowInfo,
 } from '@temporalio/workflow';
-import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, type ErrorReport, type JsonObject } from '../src/errors.ts';
+import { CheckpointLoadError, isCheckpointError, OUT_OF_MEMORY, WORKER_STOPPED, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import { EMPTY_CONTEXT, type CheckpointContext } from '../src/model/context.ts';
 import { withWarnings } from '../src/model/warnings.ts';
 import { suggestionFor } from '../src/pipeline/advice.ts';
@@ -214,11 +214,12 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
           listed: attempts.listed,
         } as const;
         history = withTryEnd(history, index, ended);
-        const exhausted = report.details['reason'] === OUT_OF_MEMORY;
-        if (exhausted) record(index, { status: 'failed', error: report });
+        // It says nothing of the stage: it leaves no key, and nobody goes on after it.
+        const ofMachine = [OUT_OF_MEMORY, WORKER_STOPPED].includes(String(report.details['reason']));
+        if (ofMachine) record(index, { status: 'failed', error: report });
         else stageFailed(index, report);
         const next = onErrorOf(input, stage);
-        if (next === 'continue' && exhausted) throw new Failed(report);
+        if (next === 'continue' && ofMachine) throw new Failed(report);
         if (next === 'continue') return;
         if (next === 'fail') throw new Failed(report);
         const answer = await ask(index, stage, report);

@@ -1,20 +1,22 @@
 /** What a workflow catches of an activity, as reports of our own. */
 import { ActivityFailure, ApplicationFailure, ContinueAsNew, isCancellation, TemporalFailure, TimeoutFailure } from '@temporalio/workflow';
-import { isCheckpointError, type ErrorReport, type JsonObject } from '../src/errors.ts';
+import { codedReport, isCheckpointError, WORKER_STOPPED, type ErrorReport, type JsonObject } from '../src/errors.ts';
 import type { AttemptRecord } from '../src/pipeline/contract.ts';
 
-/** The domain error inside an activity failure, as it was thrown on the worker. */
+/** Type of what the SDK says of an attempt that has not ended when the worker's time to stop is over. */
+const STOPPED_BY_SDK = 'WorkerShutdown';
+
+/** The domain error inside an activity failure, as it was thrown on the worker; of any other the type goes into `details`. */
 export function reportOfFailure(thrown: unknown): ErrorReport {
   if (isCheckpointError(thrown)) return thrown.toJSON();
   const cause = thrown instanceof ActivityFailure ? thrown.cause : thrown;
   if (cause instanceof ApplicationFailure) {
     // Our workers put details first; a plug-in may have thrown a failure of its own.
-    const details = cause.details?.[0];
-    return {
-      type: cause.type ?? 'CheckpointError',
-      message: cause.message,
-      details: typeof details === 'object' && details !== null ? (details as JsonObject) : {},
-    };
+    const said = cause.details?.[0];
+    const details = typeof said === 'object' && said !== null ? (said as JsonObject) : {};
+    const type = cause.type ?? 'CheckpointError';
+    const reason = type === STOPPED_BY_SDK ? { reason: WORKER_STOPPED } : {};
+    return codedReport({ type, message: cause.message, details: { ...reason, ...details } });
   }
   if (cause instanceof TimeoutFailure) {
     return {

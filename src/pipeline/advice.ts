@@ -5,6 +5,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
   weights_never_loaded: 'Put a loader after the source, and look at the stages that failed before it.',
   unsupported_tensors: 'Leave them out with `skip_unsupported: true`.',
   out_of_memory: 'Give the worker more memory, or let it do less at once; the run can be started again.',
+  worker_stopped:
+    'Run it again where a worker is up; more attempts (`max_retries`) let a run outlive more stops. Stopping a worker ends the attempts that it has begun.',
   unreadable: 'Let the user of the worker, or of this command, read the file and enter the folders above it (`ls -l`, `chmod`).',
   no_room: 'Free some space there, or give another `uri`, and run it again; a run that waits goes on with `ckpt resolve`.',
   unwritable: 'Give another `uri`, or the worker (not only this user) the right to write there.',

@@ -15,6 +15,7 @@ import { JsonScanner } from '../src/formats/safetensors/json-scanner.ts';
 import { TENSORS_MAX } from '../src/formats/safetensors/read.ts';
 import { siblingsOf } from '../src/io/locations/siblings.ts';
 import { readInTurn } from '../src/io/turn.ts';
+import { utf8Text } from '../src/io/utf8.ts';
 import type { ByteSource } from '../src/model/byte-source.ts';
 import type { Target } from '../src/model/target.ts';
 import { targetOfHeader, targetOfSpec } from '../src/transform/target.ts';
@@ -64,7 +65,7 @@ async function readTargetAt(call: StageCall<unknown>, target: string, stateDictK
   const opened = await call.services.open(target).catch(ofOption);
   const source = readInTurn(opened, call.turn);
   try {
-    const spec = await specIn(source);
+    const spec = await specIn(source).catch(ofOption);
     if (spec !== undefined) {
       checkTargetKey(stateDictKey, 'spec');
       return spec;
@@ -92,7 +93,7 @@ async function specIn(source: ByteSource): Promise<Target | undefined> {
       `${source.uri} begins like a JSON spec and has ${source.size} bytes; a spec has at most ${SPEC_MAX}.`,
       source.uri,
     );
-  const text = new TextDecoder().decode(await source.read(0, source.size));
+  const text = utf8Text(Buffer.from(await source.read(0, source.size)), source.uri);
   let value: unknown;
   try {
     value = parseBounded(text, SPEC_LIMITS);

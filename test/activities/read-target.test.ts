@@ -48,6 +48,14 @@ test.each([
   await expect(read(text)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
 });
 
+test('a spec whose names are in another encoding is refused, and none of their characters replaced', async () => {
+  await expect(read(Buffer.from(`{"für":${SPEC}}`, 'latin1'))).rejects.toMatchObject({
+    code: 'CheckpointConfigError',
+    message: '`target`: memory:///target.json, line 1: the byte 0xfc at 3 is not UTF-8. Save the file in that encoding.',
+    details: { config_path: 'target' },
+  });
+});
+
 test('a checkpoint is taken by the key of its weights', async () => {
   const file = torchFile(dict({ net: dict({ w: tensor(0) }), old: dict({ v: tensor(0) }) }), { '0': new Uint8Array(8) });
   await expect(read(file)).rejects.toMatchObject({

@@ -7,8 +7,9 @@ import { checkBatch } from '../../pipeline/batch-document.ts';
 import type { BatchInput, BatchItems } from '../../pipeline/batch.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
 import { movedTo } from '../../pipeline/moved-errors.ts';
-import { checkInput, readPlaced, type DocumentSettings } from './document.ts';
+import { checkInput, type DocumentSettings } from './document.ts';
 import { absoluteLocation } from './paths.ts';
+import { readPlaced } from './placed-file.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
   return readPlaced(file, 'batch', async (given, folder) => {

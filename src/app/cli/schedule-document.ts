@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
 import { checkKeys, checkOneWork, checkTiming, SCHEDULE_KEYS, type ScheduleInput } from '../../pipeline/schedule.ts';
 import { readBatch } from './batch-document.ts';
-import { readDocument, readPlaced, type DocumentSettings, type Locate } from './document.ts';
+import { readDocument, type DocumentSettings } from './document.ts';
+import { readPlaced, type Locate } from './placed-file.ts';
 
 export interface ScheduleDocument {
   readonly id: string;

@@ -7,6 +7,7 @@ import { discreetIssueWords } from '../../model/issue-words.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 import { ended } from '../../model/text.ts';
 import { yamlWords } from '../../model/yaml-words.ts';
+import { utf8Text } from '../utf8.ts';
 
 const endpoint = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL', abort: true }).refine((url) => {
   const { username, password } = new URL(url);
@@ -59,10 +60,10 @@ export type StorageSettings = z.infer<typeof settingsSchema>;
 
 /** Reads the YAML or JSON file that `CKPT_STORAGE` or `--storage` names. */
 export async function readStorageFile(path: string): Promise<StorageSettings> {
-  const text = await readFile(path, 'utf8').catch((cause: Error) => {
+  const bytes = await readFile(path).catch((cause: Error) => {
     throw new CheckpointConfigError(`The storage settings ${path} cannot be read: ${cause.message}.`, undefined, { cause });
   });
-  return checkSettings(contentOf(text, path) ?? {}, path);
+  return checkSettings(contentOf(utf8Text(bytes, path), path) ?? {}, path);
 }
 
 /** Nothing of the text is repeated where it cannot be read: the parser's own messages quote it. */

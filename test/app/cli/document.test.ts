@@ -69,6 +69,28 @@ test.each([
   });
 });
 
+test.each([
+  [
+    'Latin-1',
+    Buffer.from('stages:\n  - {type: local, path: gewichte-für.ckpt}\n', 'latin1'),
+    /pipeline\.yaml, line 2: the byte 0xfc at 42 is not UTF-8\. Save the file in that encoding\.$/,
+  ],
+  [
+    'UTF-16',
+    Buffer.from('\ufeffstages: []\n', 'utf16le'),
+    /pipeline\.yaml is in UTF-16, as some programs of Windows save text\. Save it as UTF-8\.$/,
+  ],
+  ['UTF-16 without a mark', Buffer.from('stages: []\n', 'utf16le').swap16(), /pipeline\.yaml is in UTF-16/],
+])('a document in %s is refused, and none of its characters replaced', async (_, bytes, message) => {
+  const file = join(folder, 'pipeline.yaml');
+  await writeFile(file, bytes);
+  await expect(readDocument(file)).rejects.toMatchObject({ code: 'CheckpointConfigError', message: expect.stringMatching(message) });
+});
+
+test('a mark of byte order before UTF-8 is none of its characters', async () => {
+  expect(await read('\ufeffstages: [{type: local, path: /für.pt}]\n')).toEqual({ stages: [{ type: 'source.local', path: '/für.pt' }] });
+});
+
 test('a pipe is read to its end, however slowly it is written', async () => {
   const pipe = join(folder, 'pipe');
   expect(spawnSync('mkfifo', [pipe]).status).toBe(0);

@@ -90,6 +90,11 @@ test('variables replace what the file says; other people’s inputs shut private
     await expect(configuredStorage({ inputs: 'own', file: join(folder, 'none.yaml') })).rejects.toMatchObject({
       code: 'CheckpointConfigError',
     });
+    const latin = join(folder, 'latin.yaml');
+    await writeFile(latin, Buffer.from('allow:\n  roots: [/für]\n', 'latin1'));
+    await expect(configuredStorage({ inputs: 'own', file: latin })).rejects.toThrow(
+      /latin\.yaml, line 2: the byte 0xfc at 19 is not UTF-8/,
+    );
     expect(() => readEnvironment({ CKPT_ALLOW_PRIVATE_ADDRESSES: 'maybe' })).toThrow(/expected 1 or 0/);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -1,0 +1,176 @@
+/** A file of YAML (and JSON, which is YAML), with the place of every error. */
+import { createReadStream } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { isAlias, isMap, isNode, isSeq, LineCounter, parseDocument, visit, type Document, type Node } from 'yaml';
+import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
+import { utf8Text } from '../../io/utf8.ts';
+import { isCheckpointName } from '../../model/checkpoint-names.ts';
+import { isMapping } from '../../model/json.ts';
+import { booleanNamed } from '../../model/yaml-booleans.ts';
+import { yamlWords, type YamlFault } from '../../model/yaml-words.ts';
+import { isAnemoi } from '../../pipeline/anemoi/document.ts';
+import { problemsIn } from '../../pipeline/moved-errors.ts';
+import { callerFolder } from './paths.ts';
+
+/** Larger documents are not pipelines. */
+const MOST_BYTES = 1024 * 1024;
+/** How checkpoints begin, and no text does. */
+const ZIP = Buffer.from('PK\x03\x04', 'latin1');
+const PICKLE = 0x80;
+/** Of the YAML parser, against documents that grow without end: a configuration may share its anchors often. */
+const MOST_ALIASES = 100;
+
+/** The same error with file, line and column. */
+export type Locate = (error: CheckpointError) => CheckpointError;
+
+/** Reads YAML, and says of whatever `understand` finds wrong in it where in the file that stands. */
+export async function readPlaced<T>(
+  file: string,
+  what: string,
+  understand: (given: unknown, folder: string, locate: Locate) => Promise<T>,
+): Promise<T> {
+  const path = resolve(callerFolder(), file);
+  // A pipe (`<(…)`, `/dev/stdin`) and a device say no size: one byte more than there may be tells, and no other is read.
+  const bytes = await buffer(createReadStream(path, { end: MOST_BYTES })).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') throw new CheckpointConfigError(`There is no ${what} document ${path}.`, undefined, { cause });
+    if (cause.code === 'EISDIR')
+      throw new CheckpointConfigError(`${path} is a folder; a ${what} document is a file, in YAML or JSON.`, undefined, { cause });
+    throw new CheckpointConfigError(`The ${what} document ${path} cannot be read: ${cause.message}.`, undefined, { cause });
+  });
+  if (isCheckpoint(bytes, path))
+    throw new CheckpointConfigError(
+      `${path} is a checkpoint, and no ${what} document: \`ckpt convert\` publishes one without a document, \`ckpt inspect\` shows what it holds; a document names it in its source.`,
+    );
+  if (bytes.length > MOST_BYTES)
+    throw new CheckpointConfigError(
+      `${path} has more than the ${MOST_BYTES} bytes that a ${what} document has at most. Is it the checkpoint itself?`,
+    );
+  const text = utf8Text(bytes, path);
+  const lines = new LineCounter();
+  // Merge keys (`<<`) are of YAML 1.1, which Anemoi's reader knows.
+  const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
+  const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED') ?? wrongAlias(yaml);
+  if (broken !== undefined) {
+    const { message, offset } = yamlWords(broken, text);
+    const { line, col } = lines.linePos(offset);
+    throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
+  }
+  try {
+    return await understand(valueOf(yaml), dirname(path), (error) => located(error, yaml, lines, path));
+  } catch (error) {
+    if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
+    // Another document that this one names has a place of its own.
+    throw 'line' in error.details ? error : located(error, yaml, lines, path);
+  }
+}
+
+/** By its name, or as zip archives and pickles begin; what is not text has a NUL. */
+function isCheckpoint(bytes: Buffer, path: string): boolean {
+  return bytes.subarray(0, 4).equals(ZIP) || bytes[0] === PICKLE || (isCheckpointName(path) && bytes.includes(0));
+}
+
+/** The first alias that stands for nothing, or for what it stands in; undefined: there is none. One pass, without following any. */
+function wrongAlias(yaml: Document.Parsed): YamlFault | undefined {
+  const anchors = new Map<string, unknown>();
+  let wrong: YamlFault | undefined;
+  visit(yaml, {
+    Node(_, node, path) {
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchors.set(node.anchor, node);
+        return undefined;
+      }
+      const target = anchors.get(node.source);
+      if (target !== undefined && !path.some((each) => each === target)) return undefined;
+      const [start, end] = node.range ?? [0, 0, 0];
+      const message =
+        target === undefined
+          ? `\`*${node.source}\` stands for nothing: no \`&${node.source}\` comes before it. A text that begins with \`*\` needs quotes: \`'*${node.source}'\`.`
+          : `\`*${node.source}\` stands for what it is a part of.`;
+      wrong = { code: 'BAD_ALIAS', message, pos: [start, end] };
+      return visit.BREAK;
+    },
+  });
+  return wrong;
+}
+
+function valueOf(yaml: Document): unknown {
+  if (yaml.contents === null) throw new CheckpointConfigError('The document is empty: expected a mapping with a list `stages`.', '');
+  try {
+    const value: unknown = yaml.toJS({ maxAliasCount: MOST_ALIASES });
+    if (isAnemoi(value)) readBooleans(yaml);
+    // Of a batch only what its `pipeline` says is Anemoi's.
+    else if (isMapping(value) && isAnemoi(value['pipeline'])) readBooleans(pipelineIn(yaml));
+    else return value;
+    return yaml.toJS({ maxAliasCount: MOST_ALIASES });
+  } catch (cause) {
+    const message = textOf(cause);
+    throw new CheckpointConfigError(
+      message.startsWith('Excessive alias')
+        ? `Its aliases (\`*name\`) expand to more than ${MOST_ALIASES} times what is written: write out what you mean.`
+        : `${message}.`,
+      '',
+      { cause },
+    );
+  }
+}
+
+/** Where it stands: an alias stands for what its anchor marks. */
+function pipelineIn(yaml: Document): Node | null {
+  const node: unknown = yaml.get('pipeline', true);
+  return (isAlias(node) ? node.resolve(yaml) : isNode(node) ? node : null) ?? null;
+}
+
+/** Plain words such as `yes` become the booleans that they are to Anemoi's reader; quoted ones, and keys, stay texts. */
+function readBooleans(within: Node | Document | null): void {
+  visit(within, {
+    Scalar(key, node) {
+      if (key === 'key' || node.type !== 'PLAIN' || node.tag !== undefined) return;
+      node.value = booleanNamed(node.value) ?? node.value;
+    },
+  });
+}
+
+/** The same error with file, line and column of the value it is about, or of each. */
+function located(error: CheckpointError, yaml: Document, lines: LineCounter, file: string): CheckpointConfigError {
+  const details = error.details;
+  const place = (path: unknown): { readonly line: number; readonly column: number } => {
+    const { line, col } = lines.linePos(typeof path === 'string' ? offsetOf(yaml, path) : 0);
+    return { line, column: col };
+  };
+  const problems = problemsIn(error)?.map((problem) => ({ ...problem, ...place(problem.path) }));
+  const first = problems?.[0] ?? place(details['config_path']);
+  const more: JsonObject = { ...details, file, line: first.line, column: first.column };
+  if (problems === undefined)
+    return new CheckpointConfigError(`${file}:${first.line}:${first.column}: ${error.message}`, undefined, { details: more });
+  const told = problems.map(({ line, column, message }) => `${line}:${column}: ${message}`);
+  return new CheckpointConfigError(`${file}: ${error.message}`, undefined, {
+    details: { ...more, problems, validation_errors: told, num_errors: told.length },
+  });
+}
+
+/** Offset of the key at `stages[1].option`, or of the nearest thing around it. */
+function offsetOf(yaml: Document, path: string): number {
+  const steps = path
+    .replaceAll(/\[(\d+)\]/g, '.$1')
+    .split('.')
+    .filter((step) => step !== '');
+  let node: unknown = yaml.contents;
+  let offset = 0;
+  for (let at = 0; at < steps.length; at++) {
+    if (isAlias(node)) node = node.resolve(yaml);
+    if (isMap(node)) {
+      // A key may have dots itself, as names of tensors do.
+      const names = steps.slice(at).map((_, more) => steps.slice(at, at + more + 1).join('.'));
+      const pair = node.items.find(({ key }) => names.includes(String((key as { value?: unknown }).value)));
+      if (pair === undefined) break;
+      at += names.indexOf(String((pair.key as { value?: unknown }).value));
+      offset = (pair.key as { range?: readonly number[] }).range?.[0] ?? offset;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(steps[at])];
+      offset = (node as { range?: readonly number[] } | undefined)?.range?.[0] ?? offset;
+    } else break;
+  }
+  return offset;
+}

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { CheckpointConfigError, CheckpointError, CheckpointValidationError, type Json, type JsonObject } from '../src/errors.ts';
 import type { Header } from '../src/model/header.ts';
 import { listIn } from '../src/model/json.ts';
-import type { Plan } from '../src/model/plan.ts';
+import { WEIGHTS_ONLY, type Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { formatBytes, formatCount, formatNumber } from '../src/model/text.ts';
 import { withWarnings } from '../src/model/warnings.ts';
@@ -259,9 +259,10 @@ function summaryOf(loaded: Loaded, given: number): string {
   return `${formatNumber(transferred.length)} of ${formatCount(given, 'tensor')} transferred, ${formatBytes(bytes)} to publish${more.map((each) => `, ${each}`).join('')}${state}${leftOut(plan.dropped)}`;
 }
 
-/** Names of what stays behind: all are in the manifest, the first in the summary. */
+/** Names of what stays behind as a loader keeps weights only: all are in the manifest, the first in the summary. */
 function leftOut(dropped: Plan['dropped']): string {
-  if (dropped.length === 0) return '';
-  const names = dropped.slice(0, 10).map(({ what }) => what.slice(0, 40));
-  return `; weights only, so left out: ${names.join(', ')}${dropped.length > names.length ? ' …' : ''}`;
+  const beside = dropped.filter(({ reason }) => reason === WEIGHTS_ONLY);
+  if (beside.length === 0) return '';
+  const names = beside.slice(0, 10).map(({ what }) => what.slice(0, 40));
+  return `; weights only, so left out: ${names.join(', ')}${beside.length > names.length ? ' …' : ''}`;
 }

@@ -54,6 +54,16 @@ export interface NonTensor {
   readonly unsupported?: string;
 }
 
+/** What goes with the weights and is no value of the state dict, so that nothing published has a place for it. */
+export interface Attribute {
+  /** Where it is: `layer.weight.__dict__`, `layer.cache`. */
+  readonly name: string;
+  /** `attributes of a tensor: scale`, `a plain attribute`. */
+  readonly is: string;
+  /** Those that it holds, however deep; absent: none. */
+  readonly tensors?: number;
+}
+
 /** Where the bytes of one storage lie in its file. */
 export type StorageLocation =
   /**
@@ -193,6 +203,8 @@ export interface Header {
   readonly weights: readonly Weight[];
   /** Entries of the state dict that are not tensors: name and what they are. */
   readonly nonTensors: readonly NonTensor[];
+  /** Attributes of its tensors and of a scripted module, where there are any. */
+  readonly attributes?: readonly Attribute[];
   /** Key under which the state dict lies, or the keys on the way to it with dots between them; null: it is the root. */
   readonly stateDictKey: string | null;
   /** The keys on the way, where there are several. */

@@ -19,6 +19,9 @@ export interface PlannedTensor {
   readonly origin: Tensor;
 }
 
+/** The reason of what a loader that keeps weights only leaves out. */
+export const WEIGHTS_ONLY = 'weights only';
+
 /** Something of the source that the published file does not hold, and why. */
 export interface LeftOut {
   readonly what: string;

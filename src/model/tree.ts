@@ -1,9 +1,11 @@
 /** Walks over value trees. None recurses on the input's depth. */
 import type { NodeId, ValueNode, ValueTree } from './value.ts';
 
+const NONE: readonly NodeId[] = [];
+
 /** The values that a value holds. */
 export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
-  if (typeof node !== 'object' || node === null) return [];
+  if (typeof node !== 'object' || node === null) return NONE;
   switch (node.kind) {
     case 'list':
     case 'tuple':
@@ -18,8 +20,10 @@ export function childrenOf(node: ValueNode | undefined): readonly NodeId[] {
       return [node.value];
     case 'complex':
       return [node.real, node.imag];
+    case 'tensor':
+      return some(node.attributes);
     default:
-      return [];
+      return NONE;
   }
 }
 
@@ -110,6 +114,8 @@ export function mapChildren(node: ValueNode, place: Place): ValueNode {
       return { ...node, value: place(node.value, 'content', -1) };
     case 'complex':
       return { ...node, real: place(node.real, 'real', -1), imag: place(node.imag, 'imag', -1) };
+    case 'tensor':
+      return withMoved(node, place);
     default:
       return node;
   }
@@ -121,13 +127,17 @@ export function graft(nodes: ValueNode[], tree: ValueTree, base: { readonly stor
   const moved = (id: NodeId): NodeId => id + by;
   for (const node of tree.nodes) {
     if (typeof node !== 'object' || node === null) nodes.push(node);
-    else if (node.kind === 'tensor') nodes.push({ kind: 'tensor', tensor: node.tensor + base.tensors });
+    else if (node.kind === 'tensor') nodes.push({ ...withMoved(node, moved), tensor: node.tensor + base.tensors });
     else if (node.kind === 'storage') nodes.push({ kind: 'storage', storage: node.storage + base.storages });
     else nodes.push(mapChildren(node, moved));
   }
   return moved(tree.root);
 }
 
+function withMoved(node: Extract<ValueNode, { kind: 'tensor' }>, place: Place): Extract<ValueNode, { kind: 'tensor' }> {
+  return node.attributes === undefined ? node : { ...node, attributes: place(node.attributes, 'attributes', -1) };
+}
+
 function some(id: NodeId | undefined): readonly NodeId[] {
-  return id === undefined ? [] : [id];
+  return id === undefined ? NONE : [id];
 }

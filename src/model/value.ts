@@ -37,7 +37,12 @@ export type ValueNode =
       readonly attributes?: NodeId;
     }
   /** Index into the header's `tensors`. */
-  | { readonly kind: 'tensor'; readonly tensor: number }
+  | {
+      readonly kind: 'tensor';
+      readonly tensor: number;
+      /** Instance attributes, which are no part of its values: a dict node, or a tuple of one and one of slots. Absent: it has none. */
+      readonly attributes?: NodeId;
+    }
   /** Index into the header's `storages`: a bare storage that is not a tensor's. */
   | { readonly kind: 'storage'; readonly storage: number }
   /** A class or function as a value: named, never imported. */

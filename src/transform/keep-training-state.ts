@@ -8,11 +8,14 @@ import { dictAt, stepsToStateDict, type Dict } from '../model/dict-path.ts';
 import type { Header } from '../model/header.ts';
 import type { LeftOut, Plan, PlannedTensor } from '../model/plan.ts';
 import { keyLabel, mapChildren, type Role } from '../model/tree.ts';
+import { ATTRIBUTES, attributesText } from '../model/tensor-attributes.ts';
 import type { NodeId, ValueNode, ValueTree } from '../model/value.ts';
 import { contentBeside } from './left-out.ts';
 
 /** Characters of a path in a name; deeper ones keep their end. */
 const NAME_MAX = 400;
+type TensorNode = Extract<ValueNode, { kind: 'tensor' }>;
+
 /** Keys of the top level that are numbers to whoever resumes. */
 const COUNTS: ReadonlySet<ValueNode | undefined> = new Set(['epoch', 'global_step']);
 
@@ -34,7 +37,8 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
   const names = new Set(plan.tensors.map(({ name }) => name));
   const tensors: PlannedTensor[] = [];
   const known = new Map<number, number>();
-  const { root: top, nodes } = copyTree(tree, { kind: 'dict', entries: texts }, (tensor, path) => {
+  const attributes: LeftOut[] = [];
+  const { root: top, nodes } = copyTree(tree, { kind: 'dict', entries: texts }, ({ tensor, ...node }, path) => {
     let index = known.get(tensor);
     if (index !== undefined) return index;
     const origin = header.tensors[tensor]!;
@@ -43,9 +47,16 @@ export function keepTrainingState(header: Header, plan: Plan): Plan {
     names.add(name);
     index = tensors.push({ name, dtype: origin.dtype, shape: origin.shape, origin }) - 1;
     known.set(tensor, index);
+    const reason = attributesText(tree.nodes, node.attributes);
+    if (reason !== undefined) attributes.push({ what: `${name}.${ATTRIBUTES}`, reason });
     return index;
   });
-  return { ...plan, trainingState: withCounts({ root: top, nodes }), stateTensors: tensors, dropped: [...unnamed, ...deeper] };
+  return {
+    ...plan,
+    trainingState: withCounts({ root: top, nodes }),
+    stateTensors: tensors,
+    dropped: [...unnamed, ...deeper, ...attributes],
+  };
 }
 
 /** Of a null epoch or step, as of a missing one, a training goes on from 0: the published file says what the record says. */
@@ -82,7 +93,7 @@ function stateDictAttributes(header: Header): ValueTree | undefined {
 }
 
 /** The part of a tree below `top`, renumbered, with tensors as `tensor` counts them; breadth first, without recursion. */
-function copyTree({ nodes }: ValueTree, top: Dict, tensor: (index: number, path: string) => number): ValueTree {
+function copyTree({ nodes }: ValueTree, top: Dict, tensor: (node: TensorNode, path: string) => number): ValueTree {
   const copied: ValueNode[] = [];
   const known = new Map<NodeId, NodeId>();
   /** Of each copied node: what it is a copy of, where it was first met, and as what. */
@@ -109,7 +120,7 @@ function copyTree({ nodes }: ValueTree, top: Dict, tensor: (index: number, path:
     const node = from[to]!;
     const isTensor = typeof node === 'object' && node?.kind === 'tensor';
     copied.push(
-      isTensor ? { kind: 'tensor', tensor: tensor(node.tensor, pathOf(to)) } : mapChildren(node, (id, role, at) => take(id, to, role, at)),
+      isTensor ? { kind: 'tensor', tensor: tensor(node, pathOf(to)) } : mapChildren(node, (id, role, at) => take(id, to, role, at)),
     );
   }
   return { root: 0, nodes: copied };
@@ -125,7 +136,7 @@ function stepOf(nodes: readonly ValueNode[], role: Role, at: number): string | n
     case 'value':
       return keyLabel(nodes, at);
     case 'attributes':
-      return '__dict__';
+      return ATTRIBUTES;
     case 'content':
       return 'value';
     default:

@@ -1,7 +1,7 @@
 /** Parts that loaders share: what is left out of a header, and the error for tensors without a dense form. */
 import { CheckpointIncompatibleError } from '../errors.ts';
 import { stepsToStateDict } from '../model/dict-path.ts';
-import type { Header, NonTensor } from '../model/header.ts';
+import type { Attribute, Header, NonTensor } from '../model/header.ts';
 import type { LeftOut } from '../model/plan.ts';
 import { formatCount } from '../model/text.ts';
 import { keyLabel } from '../model/tree.ts';
@@ -25,9 +25,28 @@ export function withTensors({ nonTensors }: Header): readonly (NonTensor & { rea
   return nonTensors.flatMap((each) => (each.tensors === undefined ? [] : [{ ...each, tensors: each.tensors }]));
 }
 
-/** Of a value that is not a tensor: its name, what it is, and how many tensors go with it. */
-export function nonTensorText({ name, is, tensors }: NonTensor): string {
+/** Of a value that is not a tensor, or an attribute: its name, what it is, and how many tensors go with it. */
+export function nonTensorText({ name, is, tensors }: Attribute): string {
   return `${name} (${is}${tensors === undefined ? '' : ` with ${formatCount(tensors, 'tensor')}`})`;
+}
+
+/** Attributes that hold tensors: values that a program may compute with, as scales of a quantised weight. */
+export function attributesWithTensors({ attributes = [] }: Header): readonly (Attribute & { readonly tensors: number })[] {
+  return attributes.flatMap((each) => (each.tensors === undefined ? [] : [{ ...each, tensors: each.tensors }]));
+}
+
+/** What of the state dict holds tensors that are none of its own. */
+export function notWeights(header: Header): readonly (Attribute & { readonly tensors: number })[] {
+  return [...withTensors(header), ...attributesWithTensors(header)].map(({ name, is, tensors }) => ({ name, is, tensors }));
+}
+
+/** Attributes that nothing published has a place for. */
+export function leftOutAttributes({ attributes = [] }: Header): readonly LeftOut[] {
+  return attributes.map(({ name, is, tensors }) => ({
+    what: name,
+    reason: is,
+    ...(tensors === undefined ? {} : { details: { tensors } }),
+  }));
 }
 
 /** Names of what the file holds beside the state dict. */

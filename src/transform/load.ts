@@ -6,12 +6,12 @@
  */
 import { CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
 import { RANKS_UNKNOWN, type Header } from '../model/header.ts';
-import type { LeftOut, Plan } from '../model/plan.ts';
+import { WEIGHTS_ONLY, type LeftOut, type Plan } from '../model/plan.ts';
 import type { Target } from '../model/target.ts';
 import { withoutTarget, withTarget, type Tie } from './choose-weights.ts';
 import { nameToIndex } from './index-metadata.ts';
 import { carriedAlong, keepTrainingState } from './keep-training-state.ts';
-import { otherContent, withTensors } from './left-out.ts';
+import { attributesWithTensors, leftOutAttributes, otherContent, withTensors } from './left-out.ts';
 import type { LoadRules } from './load-rules.ts';
 import type { NamedTensor } from './match.ts';
 import { chunkingFix } from './migration.ts';
@@ -74,16 +74,18 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     ...(stateDictAttributes === undefined ? {} : { stateDictAttributes: attributesWithPrefixes(stateDictAttributes, rules) }),
     frozen: earlier?.frozen ?? [],
     skipped: [...chosen.skipped, ...unrefreshed(all, target, isRefreshed), ...nonTensors],
-    dropped: otherContent(header).map((what) => ({ what, reason: 'weights only' })),
+    dropped: otherContent(header).map((what) => ({ what, reason: WEIGHTS_ONLY })),
     metadata: header.metadata,
   };
-  const fresh = rules.keepTrainingState === true ? keepTrainingState(header, weights) : weights;
+  const whole = rules.keepTrainingState === true ? keepTrainingState(header, weights) : weights;
+  const fresh = { ...whole, dropped: [...whole.dropped, ...leftOutAttributes(header)] };
   const won = new Set([...chosen.transferred, ...chosen.tied.map(({ name }) => name)]);
   const renamed = isRenamed ? header.weights.filter(({ name }) => named(name) !== name).length : 0;
   const warnings = [
     ...(migration.warning === undefined ? [] : [migration.warning]),
     ...unused(header, rules),
     ...nested(header),
+    ...besideWeights(header),
     ...perhapsMissing(header),
     ...chosen.warnings,
     ...staleState(fresh, renamed, 'renamed'),
@@ -132,28 +134,44 @@ function unused(header: Header, { stripPrefix }: LoadRules): readonly string[] {
   return [`strip_prefix \`${stripPrefix}\` fits no name.`];
 }
 
-/** Warnings of values that hold tensors; the last one counts the rest. */
+/** Warnings of values that hold tensors, and of attributes that do; the last one counts the rest. */
 const NESTED_TOLD = 10;
 
 /** A state dict is flat: what lies deeper was perhaps meant to be there. */
 function nested(header: Header): readonly string[] {
-  const all = withTensors(header);
-  const told = all.slice(0, all.length > NESTED_TOLD ? NESTED_TOLD - 1 : NESTED_TOLD);
-  const rest = all.slice(told.length);
-  return [
-    ...told.map(({ name, is, tensors }) => {
+  return toldFew(
+    withTensors(header),
+    ({ name, is, tensors }) => {
       const advice =
         is === 'a dict'
           ? 'Name its key with `state_dict_key` of the source, or save the dict flat.'
           : 'Save them under names of their own.';
       return `${name} is ${is} with tensors (${tensors}), which are left out: a state dict is flat. ${advice}`;
-    }),
-    ...(rest.length === 0
-      ? []
-      : [
-          `${rest.length} more values of the state dict hold tensors (${rest.reduce((sum, { tensors }) => sum + tensors, 0)}), which are left out as well.`,
-        ]),
-  ];
+    },
+    'values of the state dict',
+  );
+}
+
+/** A program may compute with what it keeps beside its weights. */
+function besideWeights(header: Header): readonly string[] {
+  return toldFew(
+    attributesWithTensors(header),
+    ({ name, is, tensors }) =>
+      `${name} (${is}) holds tensors (${tensors}), which are left out: a state dict has no place for them. Save them under names of their own.`,
+    'attributes',
+  );
+}
+
+function toldFew<Each extends { readonly tensors: number }>(
+  all: readonly Each[],
+  tell: (each: Each) => string,
+  what: string,
+): readonly string[] {
+  const told = all.slice(0, all.length > NESTED_TOLD ? NESTED_TOLD - 1 : NESTED_TOLD);
+  const rest = all.slice(told.length);
+  if (rest.length === 0) return told.map(tell);
+  const held = rest.reduce((sum, { tensors }) => sum + tensors, 0);
+  return [...told.map(tell), `${rest.length} more ${what} hold tensors (${held}), which are left out as well.`];
 }
 
 /** Nothing in the files of some ranks says whether there were more. */

@@ -340,6 +340,22 @@ test('a dict of tensors in a state dict is left out, and said', () => {
   expect(warnings).toEqual([expect.stringContaining('encoder is a dict with tensors (7), which are left out')]);
 });
 
+test('attributes are left out, which is recorded, and said of those that hold tensors', () => {
+  const attributes = [
+    { name: 'a.__dict__', is: 'attributes of a tensor: scale', tensors: 1 },
+    { name: 'b.__dict__', is: 'attributes of a tensor: tag' },
+  ];
+  const header = headerOf({ a: ['F32', [2]], b: ['F32', [2]] }, { attributes });
+  for (const keepTrainingState of [false, true]) {
+    const { warnings, plan } = loadWeights(header, undefined, { ...RULES, keepTrainingState });
+    expect(plan.dropped).toEqual([
+      { what: 'a.__dict__', reason: 'attributes of a tensor: scale', details: { tensors: 1 } },
+      { what: 'b.__dict__', reason: 'attributes of a tensor: tag' },
+    ]);
+    expect(warnings).toEqual([expect.stringContaining('a.__dict__ (attributes of a tensor: scale) holds tensors (1), which are left out')]);
+  }
+});
+
 test('of very many values with tensors ten lines say it', () => {
   const nonTensors = Array.from({ length: 12 }, (_, at) => ({ name: `pair${at}`, is: 'a tuple', tensors: 2 }));
   const { warnings } = loadWeights(headerOf({ a: ['F32', [2]] }, { nonTensors }), undefined, RULES);

@@ -1,5 +1,6 @@
 /** What people and programs see: one JSON document on stdout, or text; everything else goes to stderr. */
 import { ERROR_CODES, isCheckpointError, reportOf, type ErrorReport, type JsonObject } from '../../errors.ts';
+import { WEIGHTS_ONLY } from '../../model/plan.ts';
 import { formatBytes, formatCount } from '../../model/text.ts';
 import { advise } from '../../pipeline/composition.ts';
 import type { PipelineInput, PipelineProgress, PipelineResult } from '../../pipeline/contract.ts';
@@ -149,7 +150,7 @@ function leftOutText(metadata: JsonObject, columns: number): readonly string[] {
     ([name, reason]) => `${name} (${reason})`,
   );
   const dropped = ((metadata['dropped'] ?? []) as readonly { readonly what: string; readonly reason: string }[])
-    .filter(({ reason }) => reason !== 'weights only')
+    .filter(({ reason }) => reason !== WEIGHTS_ONLY)
     .map(({ what, reason }) => `${what} (${reason})`);
   const more = Number(metadata['num_skipped'] ?? 0) - skipped.length;
   if (more > 0) skipped.push(`and ${formatCount(more, 'tensor')} more, see the manifest`);

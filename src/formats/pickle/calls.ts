@@ -129,8 +129,8 @@ export function openCalls(
       push({ ...made, entries: [] });
       containers.setItems(made.entries.flat());
     } else {
-      // A tensor refers to no node: what was made for its arguments alone goes again, nine tenths of a checkpoint's values.
-      if (made.kind === 'tensor') table.dropTuple(args);
+      // A tensor without attributes refers to no node: what was made for its arguments alone goes again, nine tenths of a checkpoint's values.
+      if (made.kind === 'tensor' && made.attributes === undefined) table.dropTuple(args);
       push(made);
     }
     return true;

@@ -8,7 +8,16 @@
 import { CheckpointLoadError, CheckpointNotFoundError, CheckpointValidationError, isCheckpointError } from '../../errors.ts';
 import type { ByteSource, OpenSibling } from '../../model/byte-source.ts';
 import { isIndexName } from '../../model/checkpoint-names.ts';
-import { NO_TRAINING, movedBehind, type Finding, type Header, type Storage, type Tensor, type Weight } from '../../model/header.ts';
+import {
+  NO_TRAINING,
+  movedBehind,
+  type Attribute,
+  type Finding,
+  type Header,
+  type Storage,
+  type Tensor,
+  type Weight,
+} from '../../model/header.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
 import { parseJson } from '../json-break.ts';
 import { JsonScanner } from '../safetensors/json-scanner.ts';
@@ -111,6 +120,7 @@ function openSet(uri: string): ShardSet {
   const tensors: Tensor[] = [];
   const byName = new Map<string, { readonly shard: string; readonly weight: Weight }>();
   const nonTensors: Header['nonTensors'][number][] = [];
+  const attributes: Attribute[] = [];
   const globals: Header['globals'][number][] = [];
   const findings: Finding[] = [];
   const metadata = new Map<string, string>();
@@ -119,8 +129,8 @@ function openSet(uri: string): ShardSet {
 
   function add(shard: string, header: Header): void {
     const [file, storage, tensor] = [files.length, storages.length, tensors.length];
-    const counts = { tensors, storages, 'other values': nonTensors, globals, findings };
-    const more = [header.tensors, header.storages, header.nonTensors, header.globals, header.findings];
+    const counts = { tensors, storages, 'other values': nonTensors, attributes, globals, findings };
+    const more = [header.tensors, header.storages, header.nonTensors, header.attributes ?? [], header.globals, header.findings];
     for (const [index, [what, held]] of Object.entries(counts).entries())
       if (held.length + more[index]!.length > TENSORS_MAX)
         throw unsound(uri, `its shards hold more than ${TENSORS_MAX} ${what} together, with ${shard}`);
@@ -138,6 +148,7 @@ function openSet(uri: string): ShardSet {
       byName.set(weight.name, { shard, weight: { name: weight.name, tensor: weight.tensor + tensor } });
     }
     for (const each of header.nonTensors) nonTensors.push(each);
+    for (const each of header.attributes ?? []) attributes.push(each);
     for (const each of header.globals) globals.push({ ...each, member: `${shard}/${each.member}` });
     for (const each of header.findings) findings.push({ ...each, member: each.member === undefined ? shard : `${shard}/${each.member}` });
     // The first shard's word counts, as all are written by one call.
@@ -179,6 +190,7 @@ function openSet(uri: string): ShardSet {
       tensors,
       weights,
       nonTensors,
+      ...(attributes.length === 0 ? {} : { attributes }),
       stateDictKey: null,
       training: NO_TRAINING,
       metadata: Object.fromEntries(metadata),

@@ -31,7 +31,8 @@ export function nestedTensors(nodes: readonly ValueNode[], tensors: readonly Ten
       if (node.kind === 'tensor') {
         count++;
         unsupported ??= tensors[node.tensor]?.unsupported;
-      } else for (const child of childrenOf(node)) pending.push(child);
+      }
+      for (const child of childrenOf(node)) pending.push(child);
     }
     const found = { count, ...(unsupported === undefined ? {} : { unsupported }) };
     counted.set(value, found);

@@ -6,7 +6,8 @@
  */
 import { CheckpointValidationError, type JsonObject } from '../../errors.ts';
 import { dictAt, keyText, stepsToStateDict, type Dict } from '../../model/dict-path.ts';
-import type { Format, Header, NonTensor, Tensor, TrainingSummary, Weight } from '../../model/header.ts';
+import type { Attribute, Format, Header, NonTensor, Tensor, TrainingSummary, Weight } from '../../model/header.ts';
+import { ATTRIBUTES, attributesText } from '../../model/tensor-attributes.ts';
 import type { GlobalUse, NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { judge } from '../pickle/globals.ts';
 import { nestedTensors } from './nested-tensors.ts';
@@ -28,6 +29,7 @@ export interface StateDict {
   readonly stateDictPath?: readonly string[];
   readonly weights: readonly Weight[];
   readonly nonTensors: readonly NonTensor[];
+  readonly attributes?: readonly Attribute[];
   readonly training: TrainingSummary;
 }
 
@@ -77,6 +79,7 @@ export function findStateDict(
   const key = keys.length === 0 ? null : keys.join('.');
   const weights: Weight[] = [];
   const nonTensors: NonTensor[] = [];
+  const attributes: Attribute[] = [];
   const tensorsIn = nestedTensors(nodes, tensors);
   // Texts differ, as they are keys of one dict: only of keys that are none may two give one name.
   const names = dict.entries.every((entry) => typeof nodes[entry[0]] === 'string') ? null : new Set<string>();
@@ -95,6 +98,10 @@ export function findStateDict(
     const node = nodes[value];
     if (isTensor(node)) {
       weights.push({ name, tensor: node.tensor });
+      const is = attributesText(nodes, node.attributes);
+      if (is === undefined) continue;
+      const { count } = tensorsIn(node.attributes!);
+      attributes.push({ name: `${name}.${ATTRIBUTES}`, is, ...(count === 0 ? {} : { tensors: count }) });
       continue;
     }
     // What the table knows is data beside the weights, and so is extra state; of others only their code knows.
@@ -129,6 +136,7 @@ export function findStateDict(
     ...(keys.length > 1 ? { stateDictPath: keys } : {}),
     weights,
     nonTensors,
+    ...(attributes.length === 0 ? {} : { attributes }),
     training: {
       epoch: raw ? null : integer('epoch'),
       global_step: raw ? null : integer('global_step'),

@@ -1,7 +1,8 @@
 /**
- * Attributes that torch sets on a tensor while it rebuilds it: those of a program are of no account, those that are the tensor itself are
- * refused. A file that gives `data` loads with other values than those it describes.
+ * Attributes that torch sets on a tensor while it rebuilds it: those of a program are no part of its values, and told of; those that are the
+ * tensor itself are refused. A file that gives `data` loads with other values than those it describes.
  */
+import { attributeDicts } from '../../model/tensor-attributes.ts';
 import type { NodeId, ValueNode } from '../../model/value.ts';
 import { PickleSyntaxError } from '../pickle/cursor.ts';
 
@@ -15,15 +16,19 @@ const OWN: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** Throws `PickleSyntaxError` for a state that is more than attributes of a program. Many tensors may share one: it is gone through once. */
-export function stateChecker(nodes: readonly ValueNode[]): (state: NodeId | undefined, position: number) => void {
+/**
+ * Gives the state where it has attributes; throws `PickleSyntaxError` for one that is more than attributes of a program. Many tensors may
+ * share one: it is gone through once.
+ */
+export function stateChecker(nodes: readonly ValueNode[]): (state: NodeId | undefined, position: number) => NodeId | undefined {
   /** Entries that have been seen to be harmless: a dict may grow between two uses. */
   const checked = new Map<NodeId, number>();
 
-  function checkDict(id: NodeId | undefined, position: number): void {
-    const node = id === undefined ? null : nodes[id];
-    if (id === undefined || node === null) return;
-    if (typeof node !== 'object' || node.kind !== 'dict')
+  /** How many attributes it has. */
+  function checkDict(id: NodeId, position: number): number {
+    const node = nodes[id];
+    if (node === null) return 0;
+    if (typeof node !== 'object' || node?.kind !== 'dict')
       throw new PickleSyntaxError('the attributes of a tensor are not a dict', position);
     const { entries } = node;
     for (let at = checked.get(id) ?? 0; at < entries.length; at++) {
@@ -33,13 +38,13 @@ export function stateChecker(nodes: readonly ValueNode[]): (state: NodeId | unde
         throw new PickleSyntaxError(`a tensor that is built with another \`${key.slice(0, 40)}\` than its own`, position, true);
     }
     if (entries.length > 0) checked.set(id, entries.length);
+    return entries.length;
   }
 
   return (id, position) => {
-    const state = id === undefined ? null : nodes[id];
-    // The instance's dict, and its slots.
-    if (typeof state === 'object' && state?.kind === 'tuple' && state.items.length === 2)
-      for (const part of state.items) checkDict(part, position);
-    else checkDict(id, position);
+    if (id === undefined) return undefined;
+    let count = 0;
+    for (const part of attributeDicts(nodes, id)) count += checkDict(part, position);
+    return count === 0 ? undefined : id;
   };
 }

@@ -187,8 +187,7 @@ export function torchHost(table: TensorTable): TensorHost {
       if (name === '_rebuild_parameter' || name === '_rebuild_parameter_with_state') {
         if (args.length !== (name === '_rebuild_parameter' ? 3 : 4))
           throw new PickleSyntaxError(`${name} with ${args.length} arguments`, position);
-        checkState(args[3], position);
-        return parameterOf(args[0], args[1], args[2], position);
+        return withAttributes(parameterOf(args[0], args[1], args[2], position), checkState(args[3], position));
       }
       if (name.startsWith('_rebuild_sparse')) {
         const layout = object(args[0]);
@@ -201,11 +200,11 @@ export function torchHost(table: TensorTable): TensorHost {
     if (module === 'torch._tensor' || module === 'torch.tensor') {
       const builder = object(args[0]);
       if (args.length !== 4 || builder?.kind !== 'global') throw new PickleSyntaxError(`${name} without a builder`, position);
-      checkState(args[3], position);
-      // The type and what else is in the state only matter to Python; what is built is the inner tensor.
+      const attributes = checkState(args[3], position);
       if (builder.module !== 'torch._utils') return unsupported(`built by ${builder.module}.${builder.name}`.slice(0, 200));
-      if (builder.name === '_rebuild_wrapper_subclass') return distributed(args, position);
-      return call(builder.module, builder.name, tuple(args[2], 'builder arguments', position), position);
+      if (builder.name === '_rebuild_wrapper_subclass') return withAttributes(distributed(args, position), attributes);
+      // The type only matters to Python; what is built is the inner tensor.
+      return withAttributes(call(builder.module, builder.name, tuple(args[2], 'builder arguments', position), position), attributes);
     }
     if (module === 'torch.nn.parameter') {
       if (object(args[0])?.kind !== 'tensor') return undefined;
@@ -238,6 +237,11 @@ export function torchHost(table: TensorTable): TensorHost {
     return state.length === 5 ? parameterOf(state[0], state[3], state[2], position) : parameterOf(target, state[0], state[2], position);
   };
   return { persistent: (id, position) => ({ kind: 'storage', storage: persistent(id, position) }), tensor: plain, call, build };
+}
+
+/** What a call made, with the attributes that torch then sets on it. */
+function withAttributes<Made extends ValueNode | undefined>(made: Made, attributes: NodeId | undefined): Made {
+  return attributes === undefined || typeof made !== 'object' || made?.kind !== 'tensor' ? made : { ...made, attributes };
 }
 
 /** Half of an element's for complex kinds. */

@@ -7,7 +7,7 @@
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import { NO_TRAINING } from '../../model/header.ts';
-import type { Finding, Tensor, Weight } from '../../model/header.ts';
+import type { Attribute, Finding, Tensor, Weight } from '../../model/header.ts';
 import { formatCount } from '../../model/text.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
 import { TENSORS_MAX } from '../safetensors/read.ts';
@@ -40,7 +40,7 @@ export function findModuleWeights(
   { code, constants }: ScriptMembers,
 ): StateDict & { readonly findings: readonly Finding[] } {
   const weights: Weight[] = [];
-  const attributes: string[] = [];
+  const attributes: Attribute[] = [];
   const guessed: string[] = [];
   let inAttributes = 0;
   let characters = 0;
@@ -65,7 +65,7 @@ export function findModuleWeights(
       if (isGuessed) guessed.push(full);
     }
     for (const { name, count } of content.attributes) {
-      attributes.push(counted(name));
+      attributes.push({ name: counted(name), is: 'a plain attribute', tensors: count });
       inAttributes += count;
     }
     holders.add(id);
@@ -90,7 +90,7 @@ export function findModuleWeights(
         constants > 0
           ? ` Its code has ${formatCount(constants, 'tensor')} as constants. Was it frozen? Freezing makes constants of parameters; save the module before torch.jit.freeze.`
           : inAttributes > 0
-            ? ` Plain attributes hold ${formatCount(inAttributes, 'tensor')}, which state_dict() leaves out: ${listed(attributes)}.`
+            ? ` Plain attributes hold ${formatCount(inAttributes, 'tensor')}, which state_dict() leaves out: ${listed(attributes.map(({ name }) => name))}.`
             : ''
       }`,
       ['empty state dict'],
@@ -98,34 +98,28 @@ export function findModuleWeights(
   const unique = new Set(weights.map(({ name }) => name));
   if (unique.size !== weights.length)
     throw new CheckpointValidationError(`${uri}: two tensors of the TorchScript module have one name.`, ['duplicate name']);
+  const aside = constants === 0 ? attributes : [...attributes, { name: 'CONSTANTS', is: 'constants of its code', tensors: constants }];
   const parameters = weights.filter(({ tensor }) => tensors[tensor]?.requiresGrad === true).length;
-  const told = (code: string, count: number, message: string): readonly Finding[] => (count === 0 ? [] : [{ code, message }]);
   return {
     format: 'state_dict',
     stateDictKey: null,
     weights,
     nonTensors: [],
+    ...(aside.length === 0 ? {} : { attributes: aside }),
     training: NO_TRAINING,
     findings: [
       {
         code: 'torchscript_code',
         message: `it is a program: of ${code.length} code members only declarations are read, and none is carried along (${listed(code)}); its ${weights.length} tensors, ${parameters} of them trainable, are`,
       },
-      ...told(
-        'torchscript_attributes',
-        inAttributes,
-        `${formatCount(inAttributes, 'tensor')} in plain attributes, which state_dict() leaves out: ${listed(attributes)}`,
-      ),
-      ...told(
-        'torchscript_constants',
-        constants,
-        `${formatCount(constants, 'tensor')} as constants of the code, which state_dict() leaves out`,
-      ),
-      ...told(
-        'torchscript_buffers',
-        guessed.length,
-        `torch before 1.6 wrote it, which took every tensor that is no parameter for a buffer: ${listed(guessed)}`,
-      ),
+      ...(guessed.length === 0
+        ? []
+        : [
+            {
+              code: 'torchscript_buffers',
+              message: `torch before 1.6 wrote it, which took every tensor that is no parameter for a buffer: ${listed(guessed)}`,
+            },
+          ]),
     ],
   };
 }

@@ -66,7 +66,11 @@ describe('as torch gives them', () => {
   test('the order of a module is that of state_dict()', async () => {
     const header = await headerOf(join(FOLDER, 'modules.pt'));
     expect(header.weights.map(({ name }) => name)).toEqual(Object.keys(EXPECTED['modules.pt']!.tensors));
-    expect(header.findings.map(({ code }) => code)).toEqual(['torchscript_code', 'torchscript_attributes']);
+    expect(header.findings.map(({ code }) => code)).toEqual(['torchscript_code']);
+    expect(header.attributes?.map(({ is, tensors }) => [is, tensors])).toEqual([
+      ['a plain attribute', 1],
+      ['a plain attribute', 2],
+    ]);
   });
 
   test("a Trainer's folder is one Lightning checkpoint", async () => {

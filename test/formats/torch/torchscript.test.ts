@@ -62,9 +62,7 @@ test('the tensors of a module, then those of its modules in their order; a plain
   const root = module({ first: module({ inner: leaf, own: tensor() }), bias: tensor(), second: leaf });
   const found = find(root);
   expect(named(found)).toEqual(['bias', 'first.own', 'first.inner.weight', 'second.weight']);
-  expect(found.findings).toContainEqual(
-    saying('torchscript_attributes', '2 tensors in plain attributes, which state_dict() leaves out: first.inner.cache, second.cache'),
-  );
+  expect(found.attributes).toEqual(['first.inner.cache', 'second.cache'].map((name) => ({ name, is: 'a plain attribute', tensors: 1 })));
 });
 
 test('parameters come before buffers wherever they stand, behind `training` as well', () => {
@@ -93,9 +91,11 @@ test('tensors in lists, in objects of data and in an optional buffer are told of
   };
   const found = find(module(slots, { buffers: ['b'], types: { b: 'Optional[Tensor]' } }));
   expect(named(found)).toEqual(['w']);
-  expect(found.findings).toContainEqual(
-    saying('torchscript_attributes', '4 tensors in plain attributes, which state_dict() leaves out: list, data, b'),
-  );
+  expect(found.attributes?.map(({ name, tensors }) => [name, tensors])).toEqual([
+    ['list', 2],
+    ['data', 1],
+    ['b', 1],
+  ]);
 });
 
 test('a parameter that is None is no weight; one that the pickle lacks is an error', () => {
@@ -113,13 +113,16 @@ test('a module that its own code makes is refused where it has weights, and told
   const packed = module({ state: tensor(), training: add(true) }, { plain: ['state'], hasOwnState: true });
   const found = find(module({ packed, w: tensor() }));
   expect(named(found)).toEqual(['w']);
-  expect(found.findings).toContainEqual(
-    saying('torchscript_attributes', '1 tensor in plain attributes, which state_dict() leaves out: packed.__getstate__()'),
-  );
+  expect(found.attributes).toEqual([{ name: 'packed.__getstate__()', is: 'a plain attribute', tensors: 1 }]);
   const own = module({ w: tensor() }, { hasOwnState: true });
   expect(() => find(module({ own, w: tensor() }))).toThrow(
     'the module "own" makes its parameter "w" in __setstate__, code that is not run',
   );
+});
+
+test('constants of the code are told of beside the weights', () => {
+  const { tensor, module, find } = moduleTable();
+  expect(find(module({ w: tensor() }), 2).attributes).toEqual([{ name: 'CONSTANTS', is: 'constants of its code', tensors: 2 }]);
 });
 
 test('without weights it is asked whether the module was frozen only where its code has constants', () => {

@@ -1,8 +1,8 @@
 /** `ckpt diff`: what two checkpoints' weights have not in common; exit 1 where there is anything. */
-import type { Header, NonTensor } from '../../../model/header.ts';
+import type { Attribute, Header } from '../../../model/header.ts';
 import { formatCount } from '../../../model/text.ts';
 import { compareWeights } from '../../../transform/compare-weights.ts';
-import { nonTensorText, withTensors } from '../../../transform/left-out.ts';
+import { nonTensorText, notWeights } from '../../../transform/left-out.ts';
 import { digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
 
@@ -42,7 +42,7 @@ export async function diff(source: string, target: string, options: DiffOptions)
     value_mismatches: differing,
     unsupported: compared.unsupported,
     compared: alike.length,
-    /** Values of either state dict that are not tensors and hold some: those were not compared. */
+    /** Values of either state dict that are not tensors and hold some, and attributes that do: those were not compared. */
     left_out: [...leftOut('source', ours.header), ...leftOut('target', theirs.header)],
   };
   if (options.json === true) printJson(report);
@@ -50,13 +50,13 @@ export async function diff(source: string, target: string, options: DiffOptions)
   process.exitCode = report.equal ? 0 : 1;
 }
 
-/** A value of a state dict that is not a tensor and holds some. */
-interface LeftOut extends NonTensor {
+/** A value of a state dict that is not a tensor and holds some, or an attribute that does. */
+interface LeftOut extends Attribute {
   readonly of: 'source' | 'target';
 }
 
 function leftOut(of: LeftOut['of'], header: Header): readonly LeftOut[] {
-  return withTensors(header).map(({ name, is, tensors }) => ({ of, name, is, tensors }));
+  return notWeights(header).map((each) => ({ of, ...each }));
 }
 
 interface Report {

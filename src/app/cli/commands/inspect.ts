@@ -10,7 +10,7 @@ import { siblingsOf } from '../../../io/locations/siblings.ts';
 import { tensorBytes } from '../../../model/dtype.ts';
 import { askedFor, type ByteSource, type PinnedFile } from '../../../model/byte-source.ts';
 import { countTensor, type Count } from '../../../model/training-counts.ts';
-import type { Header } from '../../../model/header.ts';
+import type { Attribute, Header } from '../../../model/header.ts';
 import { formatBytes, formatCount, formatText, within } from '../../../model/text.ts';
 import { nonTensorText, otherContent } from '../../../transform/left-out.ts';
 import { configuredStorage } from '../../storage.ts';
@@ -84,6 +84,8 @@ export function reportOn(
     }),
     /** Values of the state dict that are not tensors: left out of what is written. */
     non_tensors: header.nonTensors.map(({ name, is, tensors = 0 }) => ({ name, is, tensors })),
+    /** Attributes of its tensors and of a scripted module: left out as well. */
+    attributes: (header.attributes ?? []).map(({ name, is, tensors = 0 }) => ({ name, is, tensors })),
     num_parameters: header.weights.length,
     ...sumsOf(header),
     training: header.training,
@@ -177,14 +179,21 @@ function countText(header: Header, count: Count): string {
   return String(header.training[count] ?? (countTensor(header, count) === undefined ? '-' : 'a tensor'));
 }
 
-function leftOut({ nonTensors }: Header): readonly string[] {
-  if (nonTensors.length === 0) return [];
+function leftOut({ nonTensors, attributes = [] }: Header): readonly string[] {
+  return [
+    ...leftOutLine('no tensors, and left out', nonTensors),
+    ...leftOutLine('without a place in a state dict, and left out', attributes),
+  ];
+}
+
+function leftOutLine(what: string, all: readonly Attribute[]): readonly string[] {
+  if (all.length === 0) return [];
   // Those that hold tensors first: of them most is lost.
-  const told = [...nonTensors]
+  const told = [...all]
     .sort((a, b) => (b.tensors ?? 0) - (a.tensors ?? 0))
     .slice(0, 5)
     .map(nonTensorText);
-  return [`no tensors, and left out: ${told.join(', ')}${nonTensors.length > told.length ? ' …' : ''}`];
+  return [`${what}: ${told.join(', ')}${all.length > told.length ? ' …' : ''}`];
 }
 
 function totals(title: string, tensors: Report['tensors'], group: (tensor: Report['tensors'][number]) => string): string {

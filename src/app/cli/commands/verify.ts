@@ -19,7 +19,7 @@ import type { Header, Tensor } from '../../../model/header.ts';
 import { isHttp } from '../../../model/scheme.ts';
 import { formatBytes, formatCount, formatText } from '../../../model/text.ts';
 import { keepTrainingState } from '../../../transform/keep-training-state.ts';
-import { nonTensorText, withTensors } from '../../../transform/left-out.ts';
+import { nonTensorText, notWeights } from '../../../transform/left-out.ts';
 import { countNonFinite } from '../../../transform/non-finite.ts';
 import { selectWeights } from '../../../transform/select-weights.ts';
 import { configuredStorage } from '../../storage.ts';
@@ -71,7 +71,7 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     }),
   ];
   const unsupported = header.weights.filter(({ tensor }) => header.tensors[tensor]!.unsupported !== undefined).map(({ name }) => name);
-  const nested = withTensors(header);
+  const nested = notWeights(header);
   const bytes = tensors.reduce((sum, { tensor }) => sum + tensorBytes(tensor.dtype, tensor.shape), 0);
   const report = {
     uri: shown,
@@ -86,8 +86,8 @@ export async function verify(location: string, options: VerifyOptions): Promise<
     manifest: state,
     /** Tensors without a dense form, whose values were not looked at. */
     unsupported,
-    /** Values of the state dict that are not tensors and hold some, which were not looked at either. */
-    left_out: nested.map(({ name, is, tensors: count }) => ({ name, is, tensors: count })),
+    /** Values of the state dict that are not tensors and hold some, and attributes that do, which were not looked at either. */
+    left_out: nested,
   };
   if (options.json === true) printJson(report);
   else {
@@ -98,7 +98,9 @@ export async function verify(location: string, options: VerifyOptions): Promise<
       ...header.findings.map(({ code, message }) => `  ${code}: ${message}`),
       ...(unsupported.length > 0 ? [`  not looked into, without a dense form: ${unsupported.slice(0, 10).join(', ')}`] : []),
       ...(nested.length > 0
-        ? [`  not looked into, inside other values: ${nested.slice(0, 10).map(nonTensorText).join(', ')}${nested.length > 10 ? ' …' : ''}`]
+        ? [
+            `  not looked into, inside other values and attributes: ${nested.slice(0, 10).map(nonTensorText).join(', ')}${nested.length > 10 ? ' …' : ''}`,
+          ]
         : []),
       ...rows,
       ...(findings.length > MOST_ROWS ? [`  … and ${findings.length - MOST_ROWS} more (--json has all)`] : []),

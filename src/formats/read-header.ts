@@ -93,10 +93,15 @@ async function readContainer(source: ByteSource, openSibling?: OpenSibling, stat
   });
 }
 
-/** A file that the index `index` names: in it no other file is named, but that it holds whole tensors is told by the files beside it. */
+/**
+ * A file that the index `index` names: in it no other file is named, but that it holds whole tensors is told by the files beside it. Its
+ * state dict is its top level, as the index names tensors, whatever else stands there.
+ */
 async function readShard(shard: ByteSource, index: string, openSibling: OpenSibling): Promise<Header> {
   const start = await shard.read(0, Math.min(SNIFF, shard.size));
-  return isSafetensors(start) ? ofWholeTensors(await readSafetensors(shard), shard.uri, { openSibling, index }) : readContainer(shard);
+  return isSafetensors(start)
+    ? ofWholeTensors(await readSafetensors(shard), shard.uri, { openSibling, index })
+    : readContainer(shard, undefined, '');
 }
 
 /** A brace behind 8 bytes of a length that is not beyond all bounds. */

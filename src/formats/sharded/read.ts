@@ -59,9 +59,16 @@ export async function readSharded(
       throw cause;
     });
     try {
-      const header = await readShard(shard);
-      if (header.stateDictKey === null) return header;
-      throw unsound(source.uri, `its shard ${name} holds more than tensors: its state dict lies under ${header.stateDictKey}`);
+      return await readShard(shard);
+    } catch (cause) {
+      // What it says to do is for a file by itself, which can have a key.
+      if (!isCheckpointError(cause) || cause.details['reason'] !== 'no_state_dict') throw cause;
+      const held = cause.details['keys_with_tensors'];
+      throw unsound(
+        source.uri,
+        `its shard ${name} has no tensors at its top level${Array.isArray(held) ? `, but under ${held.join(', ')}` : ''}. Save each shard as a flat dict of tensors`,
+        cause,
+      );
     } finally {
       await shard.close();
     }

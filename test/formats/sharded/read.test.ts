@@ -9,7 +9,9 @@ import { openSource } from '../../../src/io/locations/open.ts';
 import { siblingsOf } from '../../../src/io/locations/siblings.ts';
 import type { Header } from '../../../src/model/header.ts';
 import { memorySource } from '../../support/memory-source.ts';
+import type { Pickled } from '../../support/pickle.ts';
 import { fixture } from '../../support/project.ts';
+import { dict, tensor, torchFile } from '../../support/torch-file.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -54,6 +56,31 @@ describe('sharded sets', () => {
     await writeFile(join(folder, 'x'), safetensors('a'));
     await writeFile(index, '\ufeff{"weight_map": {"a": "x"}}');
     await expect(read(index)).rejects.toMatchObject({ code: 'CheckpointLoadError' });
+  });
+
+  test('what is no tensor at the top level of a shard is left out and named; attributes of its tensors, too', async () => {
+    const tagged: Pickled = {
+      call: 'torch._utils._rebuild_parameter_with_state',
+      args: [tensor(0), false, { call: 'collections.OrderedDict', args: [] }, dict({ tag: 1 })],
+    };
+    const shards = {
+      1: torchFile(dict({ a: tagged, _v: 3 }), { 0: new Uint8Array(8) }),
+      2: torchFile(dict({ c: tensor(0) }), { 0: new Uint8Array(8) }),
+    };
+    const header = await read(await set('{"a": "1", "c": "2"}', shards));
+    expect(names(header)).toEqual(['a', 'c']);
+    expect(header.nonTensors).toEqual([{ name: '_v', is: 'an int' }]);
+    expect(header.attributes).toEqual([{ name: 'a.__dict__', is: 'attributes of a tensor: tag' }]);
+  });
+
+  test('a shard that keeps its tensors under a key is refused with what to do about a set', async () => {
+    const index = await set('{"a": "1"}', { 1: torchFile(dict({ state_dict: dict({ a: tensor(0) }) }), { 0: new Uint8Array(8) }) });
+    await expect(read(index)).rejects.toMatchObject({
+      code: 'CheckpointLoadError',
+      message: expect.stringMatching(
+        /its shard 1 has no tensors at its top level, but under state_dict\. Save each shard as a flat dict of tensors\.$/,
+      ),
+    });
   });
 
   test('tensors that the index does not name are read and reported', async () => {

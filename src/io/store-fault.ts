@@ -109,6 +109,11 @@ export function networkFault(error: unknown): StoreFault | null {
 /** Of a certificate that leads to no authority that Node knows. */
 const UNTRUSTED =
   /^(UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|CERT_UNTRUSTED)$/;
+/** Whether that is what the code of an error means. */
+export function isUntrusted(code: string): boolean {
+  return UNTRUSTED.test(code);
+}
+
 /** Of any other certificate that does not hold, by OpenSSL's names and Node's own. */
 const BAD_CERTIFICATE = /^(CERT_|ERR_TLS_|CRL_|UNABLE_TO_|INVALID_(CA|PURPOSE)$|PATH_LENGTH_EXCEEDED$|HOSTNAME_MISMATCH$)/;
 /** Of what is no TLS, or none that both sides speak. */
@@ -117,13 +122,13 @@ const NO_TLS = /^(ERR_SSL_|EPROTO$)/;
 /** A fault of TLS, which is final; null where `error` is something else. */
 export function tlsFault(error: unknown): StoreFault | null {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  if (typeof code !== 'string' || !(UNTRUSTED.test(code) || BAD_CERTIFICATE.test(code) || NO_TLS.test(code))) return null;
+  if (typeof code !== 'string' || !(isUntrusted(code) || BAD_CERTIFICATE.test(code) || NO_TLS.test(code))) return null;
   return new StoreFault(oneLine(String(message)), { code, retryable: false, cause: error });
 }
 
 /** What to do about it, as a sentence behind others; empty for any other fault. */
 export function tlsText({ code }: StoreFault): string {
-  if (UNTRUSTED.test(code))
+  if (isUntrusted(code))
     return ' If an authority of your own has signed its certificate, name a file with that authority in NODE_EXTRA_CA_CERTS before the worker starts (AWS_CA_BUNDLE and SSL_CERT_FILE are not read).';
   if (BAD_CERTIFICATE.test(code)) return ' Look at the certificate of whoever answers there, and at the name it is asked by.';
   return NO_TLS.test(code) ? ' Does it speak TLS at that port? If not, `http://` is meant.' : '';

@@ -1,12 +1,13 @@
 /** Which Temporal server: the configured one, one on the default local port, or the embedded one. */
 import type { Connection, ConnectionOptions } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { loadClientConfigProfile, toClientOptions, type ClientConfigTLS } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import { CheckpointConfigError, textOf } from '../../errors.ts';
 import { readEnvironment, temporalVariables, type Environment } from '../environment.ts';
 import type { OpenConnection } from './connection.ts';
 import { answers } from './dev-server/bring-up.ts';
 import { runningServer } from './dev-server/server-record.ts';
+import type { ClientTls } from './handshake.ts';
 import { acquireDevServer, isKept, placesOf, type DevServer } from './dev-server/acquire.ts';
 
 const LOCAL_ADDRESS = '127.0.0.1:7233';
@@ -140,7 +141,10 @@ export function configuredNamespace(): string {
 
 function configuration(): { readonly connectionOptions: ConnectionOptions; readonly namespace?: string } {
   try {
-    return loadClientConnectConfig() as { connectionOptions: ConnectionOptions; namespace?: string };
+    const profile = loadClientConfigProfile();
+    const options = toClientOptions(profile) as { connectionOptions: ConnectionOptions; namespace?: string };
+    checkPair(profile.tls);
+    return options;
   } catch (cause) {
     // Of a file that is not TOML the message goes on with its lines, in which an API key may stand.
     const [what = ''] = textOf(cause).split('\n', 1);
@@ -148,6 +152,15 @@ function configuration(): { readonly connectionOptions: ConnectionOptions; reado
     const place = typeof line === 'number' && typeof column === 'number' ? ` at line ${line}, column ${column}` : '';
     throw new CheckpointConfigError(`Temporal's environment configuration cannot be used: ${what}${place}. ${configurationAdvice(cause)}`);
   }
+}
+
+/** The SDK takes neither where one is missing, and then the server refuses who shows none. */
+function checkPair({ clientCert, clientKey, disabled }: ClientConfigTLS = {}): void {
+  if (disabled === true || (clientCert === undefined) === (clientKey === undefined)) return;
+  const [there, missing] = clientKey === undefined ? ['certificate', 'KEY'] : ['key', 'CERT'];
+  throw new Error(
+    `it names the ${there} of a client alone. Set TEMPORAL_TLS_CLIENT_${missing}_PATH or TEMPORAL_TLS_CLIENT_${missing}_DATA as well, or \`client_${missing.toLowerCase()}_path\` in the profile`,
+  );
 }
 
 /** Which variable to look at, as far as the SDK's error tells. */
@@ -164,6 +177,12 @@ function configurationAdvice(cause: unknown): string {
   return 'Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.';
 }
 
+function tlsOf({ tls, apiKey }: ConnectionOptions): ClientTls | null {
+  const set = tls ?? apiKey !== undefined;
+  if (typeof set === 'object') return set as ClientTls;
+  return set === true ? {} : null;
+}
+
 async function connect(options: ConnectionOptions, address: string): Promise<OpenConnection> {
   const { openConnection } = await import('./connection.ts');
   let open: OpenConnection | undefined;
@@ -173,8 +192,11 @@ async function connect(options: ConnectionOptions, address: string): Promise<Ope
     return open;
   } catch (cause) {
     await open?.close();
+    // Only where it was not the server itself that refused.
+    const { whyUnreachable } = await import('./handshake.ts');
+    const why = /deadline/i.test(textOf(cause)) ? await whyUnreachable(address, tlsOf(options)) : null;
     throw new CheckpointConfigError(
-      `No Temporal server answers at ${address} (${textOf(cause)}). Check TEMPORAL_ADDRESS, the network, and TLS settings; without TEMPORAL_ADDRESS an embedded server is used.`,
+      `No Temporal server answers at ${address} (${textOf(cause)}${why === null ? '' : `: ${why}`}). Check TEMPORAL_ADDRESS, the network, and TLS settings; without TEMPORAL_ADDRESS an embedded server is used.`,
       undefined,
       { cause, details: { address } },
     );

@@ -29,6 +29,12 @@ test.each<[string, Readonly<Record<string, string>>, string]>([
     { TEMPORAL_TLS_CLIENT_CERT_PATH: '/a', TEMPORAL_TLS_CLIENT_CERT_DATA: 'b' },
     'Keep one of TEMPORAL_TLS_CLIENT_CERT_PATH and',
   ],
+  [
+    'a certificate without its key',
+    { TEMPORAL_TLS_CLIENT_CERT_DATA: 'x' },
+    'names the certificate of a client alone. Set TEMPORAL_TLS_CLIENT_KEY_PATH',
+  ],
+  ['a key without its certificate', { CONFIG: '[profile.default.tls]\nclient_key_data = "x"\n' }, '`client_cert_path` in the profile'],
   ['a profile', { TEMPORAL_PROFILE: 'other' }, 'Check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE.'],
   [
     'a file that the profile names',

@@ -81,6 +81,28 @@ test('a configured server: version, namespace, attributes, clock, workers; `ckpt
   }
 }, 180_000);
 
+test('a worker of a version that is not current polls in vain: it says so, and so do the check, the doctor and a run that waits', async () => {
+  // Where the server remembers no other worker.
+  const namespace = 'versions';
+  const workflowExecutionRetentionPeriod = { seconds: 86_400 } as object;
+  await environment.connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod });
+  const where = place({ TEMPORAL_ADDRESS: environment.address, TEMPORAL_NAMESPACE: namespace, CKPT_WORKSPACE: join(folder, 'versions') });
+  const command = 'set-current-version --yes --deployment-name ckpt --build-id v2';
+  const worker = ckpt(['worker', '--deployment', 'ckpt', '--build-id', 'v2'], where);
+  while (!worker.said().includes('No new runs come here yet')) await sleep(20);
+  expect(worker.said()).toContain(command);
+  let found = await findings(where);
+  while (found.of('workers')[0]!.message.startsWith('nobody polls')) found = await findings(where);
+  expect(found.of('workers')[0]).toMatchObject({ status: 'warning', advice: expect.stringContaining(command) });
+  expect(await ckpt(['worker', '--check'], where).ended).toMatchObject({ code: 0, stderr: expect.stringContaining(command) });
+  await writeFile(join(folder, 'version.yaml'), 'stages: [{type: source.local, path: nothing.pt}]\n');
+  const run = ckpt(['run', 'version.yaml', '--id', 'version'], where);
+  while (!run.said().includes(command)) await sleep(20);
+  run.process.kill('SIGKILL');
+  worker.process.kill('SIGTERM');
+  await Promise.all([run.ended, worker.ended]);
+}, 120_000);
+
 test('a server that is not there, a namespace that is not, folders that cannot be written: exit 1, and what to do', async () => {
   await writeFile(join(folder, 'file'), '');
   const nobody = await findings(

@@ -49,19 +49,26 @@ export async function untilOurEnd<T>(
 
 /** Says that a run waits for the workers of others: at once where none asks for work, later where none has taken it. */
 function noteWaiting(temporal: TemporalAccess, workflowId: string, over: AbortSignal): void {
-  const waits = async (): Promise<boolean> => {
-    const { hasBegun, pollersOf } = await import('../temporal/visibility.ts');
+  const nobody = `Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`;
+  const waits = async (): Promise<string | null> => {
+    const [{ hasBegun, pollersOf }, { passedOver, passedWords }] = await Promise.all([
+      import('../temporal/visibility.ts'),
+      import('../temporal/versions.ts'),
+    ]);
     const known = await pollersOf(temporal, TASK_QUEUE).catch(() => []);
-    if (known.length === 0) return true;
+    if (known.length === 0) return nobody;
     await sleep(TAKEN_WITHIN, undefined, { signal: over });
-    return !(await hasBegun(temporal, workflowId));
-  };
-  const say = (waiting: boolean): void => {
-    if (waiting && !over.aborted)
-      note(`Waiting for the workers of ${temporal.address}; is one up? (\`ckpt worker\`, or \`--worker\` here)`);
+    if (await hasBegun(temporal, workflowId)) return null;
+    const passed = await passedOver(temporal, TASK_QUEUE).catch(() => null);
+    if (passed === null) return nobody;
+    const { message, advice } = passedWords(passed);
+    return `Waiting for the workers of ${temporal.address}: ${message}. ${advice}`;
   };
   // A courtesy: how the run ends is learnt without it.
-  void waits().then(say, () => undefined);
+  void waits().then(
+    (text) => (text !== null && !over.aborted ? note(text) : undefined),
+    () => undefined,
+  );
 }
 
 /** Rejects once no worker has told for a while how the run stands; what else a question fails with is for whoever waits for the end. */

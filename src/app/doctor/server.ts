@@ -8,7 +8,8 @@ import { findTemporalBinary } from '../temporal/binary.ts';
 import { findExisting, type TemporalAccess } from '../temporal/connect.ts';
 import { registeredAttributes } from '../temporal/search-attributes.ts';
 import { readServerClock } from '../temporal/server-clock.ts';
-import { livePollersOf, pollersOf } from '../temporal/visibility.ts';
+import { passedOver, passedWords } from '../temporal/versions.ts';
+import { livePollersOf, POLLED_WITHIN, pollersOf } from '../temporal/visibility.ts';
 import { clockFinding } from './clock.ts';
 import { fine, problem, remark, warning, type Finding } from './finding.ts';
 
@@ -76,10 +77,14 @@ async function serverClock(connection: Connection, namespace: string): Promise<F
   return clockFinding('the Temporal server', await readServerClock({ connection, namespace }));
 }
 
-/** Who has all hands full of transfers asks for no more of them: of those the server remembers who asked in the last minutes. */
+/**
+ * Who has all hands full of transfers asks for no more of them: where nobody has asked for some a moment ago, those count that the server
+ * remembers of the last minutes. None of it tells whether a worker has been stopped since.
+ */
 async function pollerFinding(connection: Connection, namespace: string): Promise<Finding> {
   const place = { connection, namespace };
   const light = (await livePollersOf(place, TASK_QUEUE)).length;
+  const free = (await livePollersOf(place, TRANSFER_QUEUE)).length;
   const transfers = (await pollersOf(place, TRANSFER_QUEUE)).length;
   if (light === 0)
     return warning(
@@ -94,7 +99,20 @@ async function pollerFinding(connection: Connection, namespace: string): Promise
       `nobody polls \`${TRANSFER_QUEUE}\`, while others poll \`${TASK_QUEUE}\``,
       'All is well where they are those of `ckpt dev`, which publish themselves. Others (`--transfers 0`) leave that to a worker with transfers: start one (`ckpt worker`).',
     );
-  return fine('workers', `${formatCount(light, 'worker')} on \`${TASK_QUEUE}\`, ${transfers} on \`${TRANSFER_QUEUE}\``);
+  for (const queue of [TASK_QUEUE, TRANSFER_QUEUE]) {
+    const passed = await passedOver(place, queue);
+    if (passed === null) continue;
+    const { message, advice } = passedWords(passed);
+    return warning('workers', message, `Runs will wait. ${advice}`);
+  }
+  const within = `asked for work in the last ${POLLED_WITHIN / 1000} s`;
+  const asked = `${formatCount(light, 'worker')} ${within} on \`${TASK_QUEUE}\``;
+  if (free > 0) return fine('workers', `${asked}, ${free} on \`${TRANSFER_QUEUE}\``);
+  return remark(
+    'workers',
+    `${asked}, none on \`${TRANSFER_QUEUE}\`, where ${transfers} did so before`,
+    `They are busy with transfers, or were stopped: \`ckpt worker --check\` on their machine tells.`,
+  );
 }
 
 /** No server is up or configured: commands bring one up by themselves, if they find the program. */

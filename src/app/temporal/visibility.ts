@@ -8,11 +8,15 @@ import { millisecondsOf, readServerClock } from './server-clock.ts';
 const WORKFLOWS = 1;
 const ACTIVITIES = 2;
 /** Milliseconds within which a living worker asks again: the server lets a poll wait for a minute. */
-const POLLED_WITHIN = 90_000;
+export const POLLED_WITHIN = 70_000;
+/** Workers that poll with a version. */
+const VERSIONED = 2;
+/** What the server calls the version of workers that have none. */
+const UNVERSIONED = '__unversioned__';
 /** Runs that the server is asked about at a time. */
 const ASKED_AT_ONCE = 16;
 
-type Place = Pick<TemporalAccess, 'connection' | 'namespace'>;
+export type Place = Pick<TemporalAccess, 'connection' | 'namespace'>;
 
 /**
  * When the oldest open workflow of the namespace started, in milliseconds since the epoch; null: none is open. A run that continues another,
@@ -54,8 +58,13 @@ export async function pollersOf(place: Place, queue: string): Promise<readonly s
   return (await pollsOf(place, queue, ACTIVITIES)).map(({ identity }) => identity);
 }
 
-/** Of those that ask for work now, as a worker does at least once a minute: for workflows, or for activities where it has none. */
+/** Of those that asked for work a moment ago, as a worker does at least once a minute. One that has just been stopped is among them: the server does not say. */
 export async function livePollersOf(place: Place, queue: string): Promise<readonly string[]> {
+  return [...new Set((await livePollsOf(place, queue)).map(({ identity }) => identity))];
+}
+
+/** The same with their versions: they ask for workflows, or for activities where they have none. */
+export async function livePollsOf(place: Place, queue: string): Promise<readonly Poll[]> {
   const polls = [...(await pollsOf(place, queue, WORKFLOWS)), ...(await pollsOf(place, queue, ACTIVITIES))];
   if (polls.length === 0) return [];
   // By the server's clock, which may differ from this one; where it lets nobody poll but workers, by ours.
@@ -63,12 +72,55 @@ export async function livePollersOf(place: Place, queue: string): Promise<readon
     ({ other }) => other,
     () => Date.now(),
   );
-  return [...new Set(polls.flatMap(({ identity, at }) => (at === null || now - at <= POLLED_WITHIN ? [identity] : [])))];
+  return polls.filter(({ at }) => at === null || now - at <= POLLED_WITHIN);
 }
 
-async function pollsOf({ connection, namespace }: Place, queue: string, taskQueueType: 1 | 2) {
+/** Of a worker deployment. */
+export interface Version {
+  readonly deploymentName: string;
+  readonly buildId: string;
+}
+
+interface Poll {
+  readonly identity: string;
+  readonly at: number | null;
+  /** Null: the worker has none. */
+  readonly version: Version | null;
+}
+
+async function pollsOf({ connection, namespace }: Place, queue: string, taskQueueType: 1 | 2): Promise<readonly Poll[]> {
   const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType });
-  return (pollers ?? []).map(({ identity, lastAccessTime }) => ({ identity: identity ?? '', at: millisecondsOf(lastAccessTime) }));
+  return (pollers ?? []).map(({ identity, lastAccessTime, deploymentOptions }) => ({
+    identity: identity ?? '',
+    at: millisecondsOf(lastAccessTime),
+    version: deploymentOptions?.workerVersioningMode === VERSIONED ? versionOf(deploymentOptions) : null,
+  }));
+}
+
+/** Which workers of a queue the server gives new runs to; null versions: those without one. */
+export interface Routing {
+  readonly current: Version | null;
+  /** Absent: no other version is given a part of them. */
+  readonly ramping?: Version | null;
+}
+
+/** Null where the server does not tell, as older ones do not. */
+export async function routingOf({ connection, namespace }: Place, queue: string): Promise<Routing | null> {
+  const about = { namespace, taskQueue: { name: queue }, taskQueueType: ACTIVITIES };
+  const { versioningInfo } = await connection.workflowService.describeTaskQueue(about);
+  if (versioningInfo == null) return null;
+  const { currentDeploymentVersion, currentVersion, rampingDeploymentVersion, rampingVersionPercentage } = versioningInfo;
+  if (currentDeploymentVersion == null && ![undefined, null, '', UNVERSIONED].includes(currentVersion)) return null;
+  return {
+    current: currentDeploymentVersion == null ? null : versionOf(currentDeploymentVersion),
+    ...((rampingVersionPercentage ?? 0) > 0
+      ? { ramping: rampingDeploymentVersion == null ? null : versionOf(rampingDeploymentVersion) }
+      : {}),
+  };
+}
+
+function versionOf(named: { readonly deploymentName?: string | null; readonly buildId?: string | null }): Version {
+  return { deploymentName: named.deploymentName ?? '', buildId: named.buildId ?? '' };
 }
 
 /** Whether a worker has taken the first task of a workflow: before, its history has the start and that task. */

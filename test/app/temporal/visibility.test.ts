@@ -29,7 +29,7 @@ test.each([0, 3600_000, -3600_000])(
   async (ahead) => {
     const server = serverOf(ahead, {
       2: [
-        ['1@gone', 200_000],
+        ['1@gone', 80_000],
         ['2@here', 40_000],
       ],
     });

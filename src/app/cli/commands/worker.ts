@@ -7,7 +7,8 @@ import { readEnvironment, withPlugins, withStorageFile } from '../../environment
 import { serveHealth, type WorkerHealth } from '../../health.ts';
 import { workerStorage } from '../../storage.ts';
 import { connectTemporal, type TemporalAccess } from '../../temporal/connect.ts';
-import { livePollersOf, pollersOf } from '../../temporal/visibility.ts';
+import { passedBy, passedWords } from '../../temporal/versions.ts';
+import { livePollsOf, pollersOf, routingOf, type Place, type Version } from '../../temporal/visibility.ts';
 import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../worker-settings.ts';
 import type { RunningWorker } from '../../worker.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
@@ -39,6 +40,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
       if (settings.metrics !== null) note(`Metrics: http://${addressText(settings.metrics)}/metrics`);
       if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
       const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+      await noteVersion(temporal, running.queues[0]!, [settings.version]);
       const over = new AbortController();
       // Also where it has failed: what it holds open would keep the process.
       await Promise.race([stopped, running.ended, ...(temporal.gone === null ? [] : [temporal.gone(over.signal)])])
@@ -77,6 +79,16 @@ async function start(temporal: TemporalAccess, options: WorkerCommandOptions, se
   });
 }
 
+/** A worker whose version is not the current one is sound, and gets no new run: somebody has to make it current. */
+async function noteVersion(place: Place, queue: string, versions: readonly (Version | null)[]): Promise<void> {
+  // A courtesy: a server that does not tell is none that a worker cannot work for.
+  const routing = await routingOf(place, queue).catch(() => null);
+  const passed = passedBy(queue, versions, routing);
+  if (passed === null) return;
+  const { message, advice } = passedWords(passed);
+  note(`No new runs come here yet: ${message}. ${advice}`);
+}
+
 /** For a container's health check, where the worker has an endpoint of its own. */
 async function checkHealth(address: Address): Promise<void> {
   const local = address.host === '0.0.0.0' || address.host === '::' ? { ...address, host: '127.0.0.1' } : address;
@@ -102,8 +114,17 @@ async function checkPollers(options: OutputOptions, { capacity }: WorkerSettings
   const temporal = await connectTemporal({ log: logger(options), hasWorker: false });
   try {
     const queue = capacity.activities > 0 ? TASK_QUEUE : TRANSFER_QUEUE;
-    const pollers = await (queue === TASK_QUEUE ? livePollersOf(temporal, queue) : pollersOf(temporal, queue));
-    if (pollers.some((identity) => identity.endsWith(`@${hostname()}`))) return;
+    const isHere = (identity: string): boolean => identity.endsWith(`@${hostname()}`);
+    const polls = await livePollsOf(temporal, queue);
+    const pollers = queue === TASK_QUEUE ? polls.map(({ identity }) => identity) : await pollersOf(temporal, queue);
+    if (pollers.some(isHere)) {
+      const here = polls.filter(({ identity }) => isHere(identity));
+      return await noteVersion(
+        temporal,
+        queue,
+        here.map(({ version }) => version),
+      );
+    }
     throw new CheckpointError(
       `No worker of this machine (${hostname()}) polls \`${queue}\` at ${temporal.address}. Start one with \`ckpt worker\`.`,
       { retryable: false, details: { pollers } },

@@ -27,7 +27,7 @@ test('before there is a worker, the check fails and says so', async () => {
   expect(code).toBe(1);
 });
 
-test.each(['SIGTERM', 'SIGINT'] as const)('is seen by the check while it polls, and ends with 0 on %s', async (signal) => {
+test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('is seen by the check while it polls, and ends with 0 on %s', async (signal) => {
   const worker = ckpt(['worker'], place);
   while (!worker.said().includes('Worker polls')) await sleep(20);
   // The server learns of a poller with its first request, which may come a moment later.

@@ -1,6 +1,9 @@
-/** Ctrl-C and SIGTERM while a command starts a run and waits for its end: also one that comes while the start is on its way cancels it. */
+/** Ctrl-C, SIGTERM, and a terminal that is closed, while a command starts a run and waits for its end: also what comes while the start is on its way cancels it. */
 import { lostError } from '../temporal/lost.ts';
 import { note } from './output.ts';
+
+/** What asks a command to come to its end; SIGHUP comes of a terminal that is closed, or a lost connection to it. */
+export const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export interface Interruption {
   /** Settles once what was started has been asked to end; never where nobody interrupts. */
@@ -13,7 +16,7 @@ export interface Interruption {
 
 /**
  * Begins before the start is asked for, and ends with `act`. The first signal cancels, and lets the run clean up; a second one ends this process
- * at once. Where the server goes away meanwhile, the error names the run.
+ * at once, but for that of a terminal that is closed, which may come twice. Where the server goes away meanwhile, the error names the run.
  */
 export async function interruptible<T>(
   what: 'run' | 'batch',
@@ -35,8 +38,9 @@ export async function interruptible<T>(
       () => undefined,
     );
   };
-  const handle = (): void => {
+  const handle = (signal: NodeJS.Signals): void => {
     if (interrupted) {
+      if (signal === 'SIGHUP') return;
       const command = what === 'run' ? 'ckpt' : 'ckpt batch';
       note(
         told
@@ -53,12 +57,12 @@ export async function interruptible<T>(
     request = how;
     if (interrupted) cancel();
   };
-  process.on('SIGINT', handle).on('SIGTERM', handle);
+  for (const signal of STOPPING) process.on(signal, handle);
   try {
     return await act({ cancelled, asked: () => interrupted, started });
   } catch (error) {
     throw lostError(error, { what, workflowId });
   } finally {
-    process.off('SIGINT', handle).off('SIGTERM', handle);
+    for (const signal of STOPPING) process.off(signal, handle);
   }
 }

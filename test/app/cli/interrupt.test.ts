@@ -37,6 +37,17 @@ test('one that comes later cancels it at once', async () => {
   expect(cancel).toHaveBeenCalledTimes(1);
 });
 
+test('a terminal that is closed cancels it, though it says so twice', async () => {
+  const cancel = jest.fn(async () => undefined);
+  await interruptible('run', 'five', async (interruption) => {
+    interruption.started(cancel);
+    process.emit('SIGHUP', 'SIGHUP');
+    process.emit('SIGHUP', 'SIGHUP');
+    await interruption.cancelled;
+  });
+  expect(cancel).toHaveBeenCalledTimes(1);
+});
+
 test('a second one leaves, and says what becomes of the run', async () => {
   await interruptible('run', 'three', async (interruption) => {
     process.emit('SIGINT');

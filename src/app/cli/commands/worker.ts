@@ -11,6 +11,7 @@ import { passedBy, passedWords } from '../../temporal/versions.ts';
 import { livePollsOf, pollersOf, routingOf, type Place, type Version } from '../../temporal/visibility.ts';
 import { workerSettings, type WorkerFlags, type WorkerSettings } from '../../worker-settings.ts';
 import type { RunningWorker } from '../../worker.ts';
+import { STOPPING } from '../interrupt.ts';
 import { logger, note, type OutputOptions } from '../output.ts';
 import { checkAlike, loadSdk } from '../with-server.ts';
 
@@ -39,7 +40,9 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
       if (health !== null) note(`Health: http://${health.address}/healthz and /readyz`);
       if (settings.metrics !== null) note(`Metrics: http://${addressText(settings.metrics)}/metrics`);
       if (temporal.uiUrl !== null) note(`Temporal UI: ${temporal.uiUrl}`);
-      const stopped = new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+      const stopped = new Promise<void>((resolve) => {
+        for (const signal of STOPPING) process.once(signal, () => resolve());
+      });
       await noteVersion(temporal, running.queues[0]!, [settings.version]);
       const over = new AbortController();
       // Also where it has failed: what it holds open would keep the process.

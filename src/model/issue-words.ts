@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import { kindOf } from './kind-of.ts';
+import { numberHint } from './number-hint.ts';
 import { didYouMean } from './suggestions.ts';
 import { within } from './text.ts';
 import { booleanNamed } from './yaml-booleans.ts';
@@ -103,8 +104,7 @@ function remedy(expected: string, value: unknown): string {
   if (expected === 'string' && isScalar) return ' Write it in quotes.';
   if (expected === 'array' && isScalar) return ` Write a list: \`[${isPlain(value) ? `'${value}'` : '…'}]\`.`;
   if (typeof value !== 'string') return '';
-  const isNumber = value.trim() !== '' && Number.isFinite(Number(value));
-  if ((expected === 'number' || expected === 'int') && isNumber) return ` Write it without quotes: \`${value.trim()}\`.`;
+  if (expected === 'number' || expected === 'int') return numberHint(value);
   if (expected !== 'boolean') return '';
   const named = booleanNamed(value);
   return named === undefined ? '' : ` Write \`${named}\`${String(named) === value ? ', without quotes' : ''}.`;

@@ -1,14 +1,18 @@
 /** The shape of a batch document. Workflow-safe: the batch itself checks what it was started with. */
-import { CheckpointConfigError, isCheckpointError, type Json } from '../errors.ts';
+import { CheckpointConfigError, isCheckpointError, type CheckpointError, type Json } from '../errors.ts';
 import { isMapping } from '../model/json.ts';
+import { numberHint } from '../model/number-hint.ts';
 import { didYouMean } from '../model/suggestions.ts';
 import { within } from '../model/text.ts';
+import { allProblems } from './all-problems.ts';
 import { itemOf } from './batch-template.ts';
 import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
 import type { PipelineInput } from './contract.ts';
+import { ofAnotherKind, unknownKeys } from './document-kinds.ts';
 import { checkDocument } from './document.ts';
 import { movedTo } from './moved-errors.ts';
 import { checkName } from './names.ts';
+import { plainDocument } from './plain-document.ts';
 
 /** Temporal takes at most 2000 open children of a workflow. */
 export const MOST_CONCURRENT = 1000;
@@ -21,39 +25,44 @@ const MOST_TEMPLATE = 64 * 1024;
  * batches which were begun before there were these need not pass.
  */
 export function checkBatch(given: unknown, later: (template: PipelineInput) => void = refuseUnclosed): BatchInput {
-  if (!isMapping(given)) throw new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '');
-  const known: readonly string[] = BATCH_KEYS;
-  for (const key of Object.keys(given))
-    if (!known.includes(key))
-      throw new CheckpointConfigError(
-        `Unknown key \`${key}\`.${didYouMean(key, BATCH_KEYS)}${'stages' in given ? ' Is it a pipeline? That is run by `ckpt run`.' : ''} A batch knows: ${BATCH_KEYS.join(', ')}.`,
-        key,
-      );
-  checkItems(given['items']);
-  const pipeline = checkedTemplate(given['pipeline']);
-  later(pipeline);
-  checkCount(given['max_concurrent'], 'max_concurrent', MOST_CONCURRENT);
-  checkCount(given['continue_after'], 'continue_after', MOST_CONTINUE_AFTER);
-  const failures = given['max_failures'];
+  const [first] = batchProblems(given, later);
+  if (first !== undefined) throw first;
+  const batch = given as BatchInput;
+  return { ...batch, pipeline: plainDocument(batch.pipeline).document as PipelineInput };
+}
+
+/** All that is wrong with its shape; of its pipeline, the first. */
+export function batchProblems(given: unknown, later: (template: PipelineInput) => void = refuseUnclosed): readonly CheckpointError[] {
+  if (!isMapping(given)) return [new CheckpointConfigError('A batch is a mapping with `items` and a `pipeline`.', '')];
+  const another = ofAnotherKind(given, BATCH_KEYS, 'batch');
+  if (another !== undefined) return [another];
+  const { name } = given;
+  const problems = allProblems([
+    () => checkItems(given['items']),
+    () => later(checkedTemplate(given['pipeline'])),
+    () => checkCount(given['max_concurrent'], 'max_concurrent', MOST_CONCURRENT),
+    () => checkCount(given['continue_after'], 'continue_after', MOST_CONTINUE_AFTER),
+    () => checkFailures(given['max_failures']),
+    ...(['name', 'results'] as const).map((key) => () => checkKind(given[key], key, 'string')),
+    ...(['continue_on_error', 'report'] as const).map((key) => () => checkKind(given[key], key, 'boolean')),
+    () => void (typeof name === 'string' && checkName(name, 'name')),
+  ]);
+  return [...unknownKeys(given, BATCH_KEYS, 'batch'), ...problems];
+}
+
+function checkFailures(failures: unknown): void {
   const share = typeof failures === 'string' && /^\d+(\.\d+)?%$/.test(failures) && Number.parseFloat(failures) <= 100;
-  if (failures !== undefined && !share && !(Number.isInteger(failures) && (failures as number) >= 0))
-    throw new CheckpointConfigError(
-      `\`max_failures\` is a whole number, or a share such as \`5%\`; got ${JSON.stringify(failures)}.`,
-      'max_failures',
-    );
-  for (const [key, kind] of [
-    ['name', 'string'],
-    ['results', 'string'],
-    ['continue_on_error', 'boolean'],
-    ['report', 'boolean'],
-  ] as const)
-    if (given[key] !== undefined && typeof given[key] !== kind)
-      throw new CheckpointConfigError(
-        `\`${key}\` must be ${kind === 'boolean' ? 'true or false' : 'a text'}; got ${JSON.stringify(given[key])}.`,
-        key,
-      );
-  if (typeof given['name'] === 'string') checkName(given['name'], 'name');
-  return { ...(given as unknown as BatchInput), pipeline };
+  if (failures === undefined || share || (Number.isInteger(failures) && (failures as number) >= 0)) return;
+  throw new CheckpointConfigError(
+    `\`max_failures\` is a whole number, or a share such as \`5%\`; got ${JSON.stringify(failures)}.${numberHint(failures)}`,
+    'max_failures',
+  );
+}
+
+function checkKind(value: unknown, key: string, kind: 'string' | 'boolean'): void {
+  if (value === undefined || typeof value === kind) return;
+  const wanted = kind === 'boolean' ? 'true or false' : 'a text';
+  throw new CheckpointConfigError(`\`${key}\` must be ${wanted}; got ${JSON.stringify(value)}.`, key);
 }
 
 /** Errors say where in the batch. */
@@ -111,7 +120,7 @@ function checkItems(items: unknown): void {
 
 function checkCount(value: unknown, key: string, most: number): void {
   if (value === undefined || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most)) return;
-  throw new CheckpointConfigError(`\`${key}\` is a whole number from 1 to ${most}; got ${JSON.stringify(value)}.`, key);
+  throw new CheckpointConfigError(`\`${key}\` is a whole number from 1 to ${most}; got ${JSON.stringify(value)}.${numberHint(value)}`, key);
 }
 
 /** Throws where a batch's own id leaves no room for its children's. */

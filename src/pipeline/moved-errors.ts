@@ -24,17 +24,21 @@ export interface Places {
 }
 
 /** Errors of `act` about `stages[2].strict` or `retry.backoff` say where that stands in the document as it was written. */
-export function inPlace<T>({ origins, places = {} }: Places, act: () => T): T {
+export function inPlace<T>(places: Places, act: () => T): T {
   try {
     return act();
   } catch (error) {
-    if (!isCheckpointError(error)) throw error;
-    throw movedTo(error, (path) => {
-      const [, index, rest] = /^stages\[(\d+)\](.*)$/s.exec(path) ?? [];
-      const origin = index === undefined ? undefined : origins[Number(index)];
-      if (origin !== undefined) return `${origin}${rest}`;
-      const setting = /^\w+/.exec(path)?.[0] ?? '';
-      return Object.hasOwn(places, setting) ? `${places[setting]}${path.slice(setting.length)}` : path;
-    });
+    throw isCheckpointError(error) ? placed(error, places) : error;
   }
+}
+
+/** The same for an error that is there already. */
+export function placed(error: CheckpointError, { origins, places = {} }: Places): CheckpointError {
+  return movedTo(error, (path) => {
+    const [, index, rest] = /^stages\[(\d+)\](.*)$/s.exec(path) ?? [];
+    const origin = index === undefined ? undefined : origins[Number(index)];
+    if (origin !== undefined) return `${origin}${rest}`;
+    const setting = /^\w+/.exec(path)?.[0] ?? '';
+    return Object.hasOwn(places, setting) ? `${places[setting]}${path.slice(setting.length)}` : path;
+  });
 }

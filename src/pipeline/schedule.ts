@@ -4,11 +4,12 @@
  * Invariant: pure; times are checked here as far as that needs no server, which has the last word on cron expressions.
  */
 import { CheckpointConfigError } from '../errors.ts';
-import { isMapping } from '../model/json.ts';
+import { isMapping, type Mapping } from '../model/json.ts';
 import { didYouMean } from '../model/suggestions.ts';
 import { checkBatch } from './batch-document.ts';
 import type { BatchInput, BatchStatus } from './batch.ts';
 import type { PipelineInput, RunStatus } from './contract.ts';
+import { unknownKeys } from './document-kinds.ts';
 import { checkDocument } from './document.ts';
 
 /** Key of the memo of the started workflows that says when their schedule starts them, as it was written. */
@@ -95,53 +96,72 @@ const MACROS = ['@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midni
 const LEAST_CATCH_UP = 10;
 
 /** Throws `CheckpointConfigError` where the shape is wrong, but for the `pipeline` or `batch` in it. */
-export function checkTiming(given: Readonly<Record<string, unknown>>): Timing & State {
-  const { cron, every, offset, time_zone: zone, overlap, paused, note } = given;
+export function checkTiming(given: Mapping): Timing & State {
+  for (const check of timingChecks(given)) check();
+  return given as Timing & State;
+}
+
+export function timingChecks(given: Mapping): readonly (() => void)[] {
+  const { cron, every, jitter, catch_up: catchUp, time_zone: zone, overlap, paused, note } = given;
+  return [
+    () => checkOneTiming(given),
+    ...(Array.isArray(cron) ? cron.map((each: unknown, index) => () => checkCron(each, `cron[${index}]`)) : []),
+    () => void (cron !== undefined && !Array.isArray(cron) && checkCron(cron, 'cron')),
+    () => void (every !== undefined && secondsOf(every, 'every', 1)),
+    () => checkOffset(given),
+    () => void (jitter !== undefined && secondsOf(jitter, 'jitter', 0)),
+    () => void (catchUp !== undefined && secondsOf(catchUp, 'catch_up', LEAST_CATCH_UP)),
+    () => void (zone !== undefined && checkZone(zone)),
+    () => checkOverlap(overlap),
+    () => {
+      if (paused !== undefined && typeof paused !== 'boolean')
+        throw new CheckpointConfigError(`\`paused\` must be true or false; got ${JSON.stringify(paused)}.`, 'paused');
+    },
+    () => {
+      if (note !== undefined && typeof note !== 'string')
+        throw new CheckpointConfigError(`\`note\` must be a text; got ${JSON.stringify(note)}.`, 'note');
+    },
+  ];
+}
+
+function checkOneTiming({ cron, every }: Mapping): void {
   if ((cron === undefined) === (every === undefined))
     throw new CheckpointConfigError(
       'A schedule says when: either `cron` (such as `0 3 * * *`) or `every` (such as `6h`).',
       every === undefined ? '' : 'every',
     );
-  for (const [index, each] of (Array.isArray(cron) ? cron : cron === undefined ? [] : [cron]).entries())
-    checkCron(each, Array.isArray(cron) ? `cron[${index}]` : 'cron');
   if (Array.isArray(cron) && cron.length === 0) throw new CheckpointConfigError('`cron` is an empty list.', 'cron');
-  if (every !== undefined) secondsOf(every, 'every', 1);
-  if (offset !== undefined) {
-    if (every === undefined) throw new CheckpointConfigError('`offset` goes with `every`.', 'offset');
-    if (secondsOf(offset, 'offset', 0) >= secondsOf(every, 'every', 1))
-      throw new CheckpointConfigError('`offset` is shorter than `every`.', 'offset');
-  }
-  if (given['jitter'] !== undefined) secondsOf(given['jitter'], 'jitter', 0);
-  if (given['catch_up'] !== undefined) secondsOf(given['catch_up'], 'catch_up', LEAST_CATCH_UP);
-  if (zone !== undefined) checkZone(zone);
-  if (overlap !== undefined && !(OVERLAPS as readonly unknown[]).includes(overlap))
-    throw new CheckpointConfigError(
-      `\`overlap\` is one of ${OVERLAPS.join(', ')}; got ${JSON.stringify(overlap)}.${didYouMean(overlap, OVERLAPS)}`,
-      'overlap',
-    );
-  if (paused !== undefined && typeof paused !== 'boolean')
-    throw new CheckpointConfigError(`\`paused\` must be true or false; got ${JSON.stringify(paused)}.`, 'paused');
-  if (note !== undefined && typeof note !== 'string')
-    throw new CheckpointConfigError(`\`note\` must be a text; got ${JSON.stringify(note)}.`, 'note');
-  return given as Timing & State;
+}
+
+function checkOffset({ every, offset }: Mapping): void {
+  if (offset === undefined) return;
+  if (every === undefined) throw new CheckpointConfigError('`offset` goes with `every`.', 'offset');
+  if (secondsOf(offset, 'offset', 0) >= secondsOf(every, 'every', 1))
+    throw new CheckpointConfigError('`offset` is shorter than `every`.', 'offset');
+}
+
+function checkOverlap(overlap: unknown): void {
+  if (overlap === undefined || (OVERLAPS as readonly unknown[]).includes(overlap)) return;
+  throw new CheckpointConfigError(
+    `\`overlap\` is one of ${OVERLAPS.join(', ')}; got ${JSON.stringify(overlap)}.${didYouMean(overlap, OVERLAPS)}`,
+    'overlap',
+  );
 }
 
 /** Throws `CheckpointConfigError` where the shape is wrong, here and in the pipeline or batch, which it gives back in the plain form. */
 export function checkSchedule(given: unknown): ScheduleInput {
-  const input = checkKeys(given, SCHEDULE_KEYS.slice(1));
+  const input = checkMapping(given);
+  const [unknown] = unknownKeys(input, SCHEDULE_KEYS.slice(1), 'schedule');
+  if (unknown !== undefined) throw unknown;
   checkTiming(input);
   checkOneWork(input);
   const work = input['batch'] === undefined ? { pipeline: checkDocument(input['pipeline']) } : { batch: checkBatch(input['batch']) };
   return { ...input, ...work } as unknown as ScheduleInput;
 }
 
-export function checkKeys(given: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
-  if (!isMapping(given))
-    throw new CheckpointConfigError('A schedule is a mapping with a `pipeline` or a `batch`, and with `cron` or `every`.', '');
-  for (const key of Object.keys(given))
-    if (!known.includes(key))
-      throw new CheckpointConfigError(`Unknown key \`${key}\`.${didYouMean(key, known)} A schedule knows: ${known.join(', ')}.`, key);
-  return given;
+export function checkMapping(given: unknown): Mapping {
+  if (isMapping(given)) return given;
+  throw new CheckpointConfigError('A schedule is a mapping with a `pipeline` or a `batch`, and with `cron` or `every`.', '');
 }
 
 export function checkOneWork({ pipeline, batch }: Readonly<Record<string, unknown>>): void {

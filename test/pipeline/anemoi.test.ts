@@ -106,7 +106,7 @@ describe('forms of the document', () => {
   });
   test('ours is left as it is', () => {
     const ours = { name: 'x', stages: [{ type: 'source.local', path: '/x', timeout: 3 }], unknown_key: 1 };
-    expect(understand(ours)).toEqual({ document: ours, origins: ['stages[0]'], places: {}, notes: [] });
+    expect(understand(ours)).toEqual({ document: ours, origins: ['stages[0]'], places: {}, notes: [], unread: [] });
     expect(understand({ name: 'x' }).document).toEqual({ name: 'x' });
     expect(understand([1]).document).toEqual([1]);
   });

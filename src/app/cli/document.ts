@@ -1,17 +1,19 @@
 /** A pipeline document: its references resolved, checked against the catalog, its places made absolute. */
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
-import { CheckpointConfigError, isCheckpointError, type CheckpointError, type Json } from '../../errors.ts';
+import { isCheckpointError, type CheckpointError, type Json } from '../../errors.ts';
 import { refuseCredential } from '../../io/locations/credentials.ts';
-import { isMapping } from '../../model/json.ts';
+import { isMapping, type Mapping } from '../../model/json.ts';
 import { didYouMean } from '../../model/suggestions.ts';
+import { aboutOthers, attempt, pathOf, throwTogether, type Tell } from '../../pipeline/all-problems.ts';
 import { understandDocument, type Understood } from '../../pipeline/anemoi/document.ts';
 import { RUN_KEYS } from '../../pipeline/anemoi/settings.ts';
 import type { PipelineInput, StageSpec } from '../../pipeline/contract.ts';
-import { checkDocument, optionsOf } from '../../pipeline/document.ts';
-import { inPlace, type Problem } from '../../pipeline/moved-errors.ts';
+import { MOST_STAGES, optionsOf, PIPELINE_KEYS, shapeProblems } from '../../pipeline/document.ts';
+import { placed } from '../../pipeline/moved-errors.ts';
+import { plainDocument } from '../../pipeline/plain-document.ts';
 import { documentVariables } from '../environment.ts';
-import { interpolate, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
+import { interpolate, interpolateSettings, interpolateStage, isIn, MOST_REFERENCES, type Values } from './interpolate.ts';
 import { absoluteLocation, callerFolder } from './paths.ts';
 import { readPlaced } from './placed-file.ts';
 
@@ -22,6 +24,8 @@ export interface DocumentSettings {
   readonly plugins?: readonly string[];
   /** Takes what was accepted and has no effect. */
   readonly note?: (line: string) => void;
+  /** Takes the parameters that are referred to: whoever reads a document of several parts says which are not. */
+  readonly used?: Set<string>;
 }
 
 /** As the command line gives them. */
@@ -37,13 +41,27 @@ export function documentSettings({ param, plugins }: DocumentOptions, note: (lin
 /** A location that begins with a parameter or variable counts from where the user stands; one of the document's own values does not. */
 const FROM_OUTSIDE = /^\$\{(?:param\.|oc\.env:|([A-Za-z_]\w*)\})/;
 
-function isFromOutside(location: unknown, root: unknown): boolean {
-  const found = FROM_OUTSIDE.exec(String(location));
-  return found !== null && (found[1] === undefined || !isIn(root, found[1]));
+/** The folder that a location of a document counts from, by how it is written there. */
+export function folderOf(written: unknown, root: unknown, folder: string): string {
+  const found = FROM_OUTSIDE.exec(String(written));
+  return found !== null && (found[1] === undefined || !isIn(root, found[1])) ? callerFolder() : folder;
 }
 
-/** Settings of a pipeline that may come from the environment; all others say how it runs. */
-const OPEN_SETTINGS = ['name', 'workspace'];
+/** What references in a document stand for. */
+export function valuesFor(root: unknown, { parameters = {}, used }: DocumentSettings, tell: Tell): Values {
+  const budget = { left: MOST_REFERENCES };
+  return { environment: documentVariables(), parameters, root, budget, tell, ...(used === undefined ? {} : { used }) };
+}
+
+/** Says which parameters nothing has used, of all that `read` reads. */
+export async function notingUnused<T>(settings: DocumentSettings, read: (settings: DocumentSettings) => Promise<T>): Promise<T> {
+  if (settings.used !== undefined) return read(settings);
+  const used = new Set<string>(RUN_KEYS);
+  const result = await read({ ...settings, used });
+  for (const name of Object.keys(settings.parameters ?? {}).filter((each) => !used.has(each)))
+    settings.note?.(`\`--param ${name}=…\` is not used: nothing in the document says \`\${param.${name}}\`.${didYouMean(name, [...used])}`);
+  return result;
+}
 
 /** Reads any accepted form, resolves references, checks against the catalog, and makes relative locations absolute, from the folder of the document. */
 export async function readDocument(file: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
@@ -52,42 +70,60 @@ export async function readDocument(file: string, settings: DocumentSettings = {}
 
 /** A document that is not a file: references resolved, checked against the catalog, relative locations made absolute from `folder`. */
 export async function checkInput(given: unknown, folder: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
-  const catalog = await loadCatalog(settings.plugins);
-  const parameters = settings.parameters ?? {};
-  const used = new Set<string>(RUN_KEYS);
-  const values: Values = { environment: documentVariables(), parameters, root: given, budget: { left: MOST_REFERENCES }, used };
-  const understood = understandDocument(given, {
-    types: [...catalog.keys()],
-    parameters: fromCaller(parameters),
-    resolve: (text, configPath) => String(interpolate(text, values, configPath)),
-  });
-  for (const line of understood.notes) settings.note?.(line);
-  return inPlace(understood, () => {
-    const input = checkDocument(resolved(understood, values));
-    refuseCredential(input.workspace, 'workspace');
-    const written = (understood.document as { readonly stages: readonly Readonly<Record<string, unknown>>[] }).stages;
-    const folderOf = (index: number) => (option: string) => (isFromOutside(written[index]?.[option], given) ? callerFolder() : folder);
-    const readingsOf = (index: number) => (option: string) => readings(written[index]?.[option], values, `stages[${index}].${option}`);
-    const problems: CheckpointError[] = [];
-    const stages = input.stages.map((stage, index) =>
-      checkStage(catalog, stage, index, { folderOf: folderOf(index), readingsOf: readingsOf(index), problems }),
-    );
-    const plain = stages.map((stage) => ({ type: stage.type, options: optionsOf(stage) }));
-    problems.push(...outputClashes(plain).map(({ error }) => error));
-    if (problems.length > 0) throw together(problems);
-    for (const name of Object.keys(parameters).filter((each) => !used.has(each)))
-      settings.note?.(
-        `\`--param ${name}=…\` is not used: nothing in the document says \`\${param.${name}}\`.${didYouMean(name, [...used])}`,
-      );
-    return { ...input, stages };
-  });
+  return notingUnused(settings, (noted) => inputOf(given, folder, noted));
 }
 
-/** One problem keeps its error; several become one that lists them all. */
-function together(errors: readonly CheckpointError[]): CheckpointError {
-  const problems = errors.map(({ message, details }): Problem => ({ path: String(details['config_path'] ?? ''), message }));
-  if (problems.length === 1) return errors[0]!;
-  return new CheckpointConfigError(`${problems.length} problems.`, problems[0]!.path, { details: { problems: [...problems] } });
+async function inputOf(given: unknown, folder: string, settings: DocumentSettings): Promise<PipelineInput> {
+  const catalog = await loadCatalog(settings.plugins);
+  const problems: CheckpointError[] = [];
+  const unresolved: CheckpointError[] = [];
+  const values = valuesFor(given, settings, (error) => unresolved.push(error));
+  const understood = understandDocument(given, {
+    types: [...catalog.keys()],
+    parameters: fromCaller(settings.parameters ?? {}),
+    resolve: (text, configPath) => String(interpolate(text, withoutTell(values), configPath)),
+    tell: (error) => problems.push(error),
+  });
+  for (const line of understood.notes) settings.note?.(line);
+  const { document } = plainDocument(resolved(understood, values));
+  // As far as it is one: what it says is checked below, a part at a time.
+  const input = document as PipelineInput;
+  const written = isMapping(understood.document) ? understood.document : {};
+  const found = [...shapeProblems(document)];
+  const tell: Tell = (error) => found.push(error);
+  attempt(() => refuseCredential(input?.workspace, 'workspace'), undefined, tell);
+  const check = (stage: StageSpec, index: number): StageSpec => {
+    const options = (written['stages'] as readonly Mapping[])[index] ?? {};
+    return checkStage(catalog, stage, index, {
+      folderOf: (option) => folderOf(options[option], given, folder),
+      readingsOf: (option) => readings(options[option], withoutTell(values), `stages[${index}].${option}`),
+      tell,
+    });
+  };
+  const stages = stagesIn(document).map((stage, index) => (isStage(stage) ? check(stage, index) : (stage as StageSpec)));
+  const others = aboutOthers(found, [...unresolved.map(pathOf), ...understood.unread.map((index) => `stages[${index}]`)]);
+  problems.push(...[...unresolved, ...others].map((error) => placed(error, understood)));
+  // Of stages that are right, as one says what the other does not.
+  if (problems.length === 0) {
+    const plain = stages.map((stage) => ({ type: stage.type, options: optionsOf(stage) }));
+    problems.push(...outputClashes(plain).map(({ error }) => placed(error, understood)));
+  }
+  throwTogether(problems);
+  return { ...input, stages };
+}
+
+function stagesIn(document: unknown): readonly unknown[] {
+  const stages = isMapping(document) ? document['stages'] : undefined;
+  return Array.isArray(stages) ? stages.slice(0, MOST_STAGES) : [];
+}
+
+function isStage(stage: unknown): stage is StageSpec {
+  return isMapping(stage) && typeof stage['type'] === 'string';
+}
+
+/** For a value that is tried. */
+function withoutTell({ tell: _tell, ...values }: Values): Values {
+  return values;
 }
 
 /** Locations on the command line count from where the user stands, not from the document. */
@@ -98,23 +134,21 @@ function fromCaller(parameters: Readonly<Record<string, string>>): Readonly<Reco
   );
 }
 
+/** Settings of a pipeline that are text; others may be numbers and booleans. */
+const TEXTS = ['name', 'workspace'];
+
 function resolved({ document }: Understood, values: Values): unknown {
   if (!isMapping(document)) return document;
-  return Object.fromEntries(
-    Object.entries(document).map(([key, value]: [string, unknown]) => {
-      if (OPEN_SETTINGS.includes(key)) return [key, interpolate(value, { ...values, asTexts: true }, key)];
-      if (key !== 'stages' || !Array.isArray(value)) return [key, value];
-      const stages = value.map((stage: unknown, index) =>
-        isMapping(stage) ? withoutNulls(interpolateStage(stage, values, `stages[${index}]`)) : stage,
-      );
-      return [key, stages];
-    }),
-  );
-}
-
-/** What a reference comes to may be no value: `${oc.env:NAME,null}`. */
-function withoutNulls(stage: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(stage).filter(([, value]) => value !== null));
+  const { stages, ...others } = document;
+  const known = Object.entries(others).filter(([key]) => PIPELINE_KEYS.includes(key));
+  const unknown = Object.entries(others).filter(([key]) => !PIPELINE_KEYS.includes(key));
+  const ofStage = (stage: unknown, index: number): unknown =>
+    isMapping(stage) ? interpolateStage(stage, values, `stages[${index}]`) : stage;
+  return {
+    ...interpolateSettings(Object.fromEntries(known), values, TEXTS),
+    ...Object.fromEntries(unknown),
+    ...('stages' in document ? { stages: Array.isArray(stages) ? stages.map(ofStage) : stages } : {}),
+  };
 }
 
 interface StageCheck {
@@ -123,10 +157,10 @@ interface StageCheck {
   /** What else the value of an option with references may mean. */
   readonly readingsOf: (option: string) => readonly unknown[];
   /** Takes what is wrong: the other stages are looked at all the same. */
-  readonly problems: CheckpointError[];
+  readonly tell: Tell;
 }
 
-function checkStage(catalog: Catalog, given: StageSpec, index: number, { folderOf, readingsOf, problems }: StageCheck): StageSpec {
+function checkStage(catalog: Catalog, given: StageSpec, index: number, { folderOf: folderFor, readingsOf, tell }: StageCheck): StageSpec {
   let stage = given;
   try {
     const definition = stageOfType(catalog, stage.type, index);
@@ -139,22 +173,28 @@ function checkStage(catalog: Catalog, given: StageSpec, index: number, { folderO
     }
     const absolute = Object.entries(stage).map(
       ([key, value]) =>
-        [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderOf(key)) : value] as const,
+        [key, locations.includes(key) && typeof value === 'string' ? absoluteLocation(value, folderFor(key)) : value] as const,
     );
     for (const [key, value] of absolute) refuseCredential(value, `stages[${index}].${key}`);
     const located = Object.fromEntries(absolute) as StageSpec;
-    problems.push(...optionProblems(definition, optionsOf(located), index));
+    for (const problem of optionProblems(definition, optionsOf(located), index)) tell(problem);
     return located;
   } catch (error) {
     if (!isCheckpointError(error)) throw error;
-    problems.push(error);
+    tell(error);
     return stage;
   }
 }
 
 function readings(written: unknown, values: Values, configPath: string): readonly unknown[] {
   if (written === undefined || !JSON.stringify(written).includes('${')) return [];
-  const text = interpolate(written, { ...values, asTexts: true }, configPath);
+  // What cannot be resolved has been told.
+  const text = attempt(
+    () => interpolate(written, { ...values, asTexts: true }, configPath),
+    undefined,
+    () => undefined,
+  );
+  if (text === undefined) return [];
   const number = typeof text === 'string' && text.trim() !== '' ? Number(text) : NaN;
   return Number.isFinite(number) ? [text, number] : [text];
 }

@@ -1,13 +1,14 @@
 /**
- * `${ENV}`, `${param.x}` and references into the document, in option values only: never in stage types, keys or settings that
- * decide what runs.
+ * `${ENV}`, `${param.x}` and references into the document, in values only: never in keys, nor in stage types, which decide what runs.
  *
  * Invariant: a value that looks like a credential by its name is refused, for what stands in a document goes into the
  * run's history; credentials belong into the worker's own environment.
  */
 import { CheckpointConfigError } from '../../errors.ts';
+import type { Mapping } from '../../model/json.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 import { within } from '../../model/text.ts';
+import { attempt, type Tell } from '../../pipeline/all-problems.ts';
 import { refuseMandatory } from '../../pipeline/mandatory.ts';
 
 export interface Values {
@@ -19,6 +20,8 @@ export interface Values {
   readonly budget: { left: number };
   /** Takes the parameters that are referred to. */
   readonly used?: Set<string>;
+  /** Takes what cannot be resolved, which stays as it is written; without it the first such reference is thrown. */
+  readonly tell?: Tell;
   /** What is nothing but a reference stays the text that it stands for, be it that of a number. */
   readonly asTexts?: boolean;
 }
@@ -34,28 +37,53 @@ const SECRET = /SECRET|TOKEN|PASSW|CREDENTIAL|PRIVATE|ACCESS_KEY|API_?KEY/i;
 const PLAIN_KEYS = ['type', '_target_'];
 
 /** A stage with its references resolved; `configPath` is that of the stage, for errors. */
-export function interpolateStage(stage: Readonly<Record<string, unknown>>, values: Values, configPath: string): Record<string, unknown> {
+export function interpolateStage(stage: Mapping, values: Values, configPath: string): Mapping {
+  const entries = Object.entries(stage).map(([key, value]) => {
+    const path = `${configPath}.${key}`;
+    return [key, orTold(values, value, () => ofOption(key, value, values, path))] as const;
+  });
+  // What a reference comes to may be no value: `${oc.env:NAME,null}`.
+  return Object.fromEntries(entries.filter(([, value]) => value !== null));
+}
+
+function ofOption(key: string, value: unknown, values: Values, path: string): unknown {
+  refuseMandatory(value, key, path);
+  if (!PLAIN_KEYS.includes(key)) return interpolate(value, values, path);
+  if (typeof value === 'string' && value.includes('${'))
+    throw new CheckpointConfigError(
+      `\`${key}\` must be written out: which stage runs cannot come from the environment or a parameter.`,
+      path,
+    );
+  return value;
+}
+
+/** Settings of a document with their references resolved, those of `texts` to text and nothing else. */
+export function interpolateSettings(settings: Mapping, values: Values, texts: readonly string[]): Mapping {
+  const resolve = (key: string, value: unknown): unknown => {
+    refuseMandatory(value, key, key);
+    return interpolate(value, { ...values, asTexts: texts.includes(key) }, key);
+  };
+  const entries = Object.entries(settings);
+  // What is written as nothing is for the checks.
+  const isLeftOut = ([key, value]: readonly [string, unknown]): boolean => value === null && settings[key] !== null;
   return Object.fromEntries(
-    Object.entries(stage).map(([key, value]) => {
-      const path = `${configPath}.${key}`;
-      refuseMandatory(value, key, path);
-      if (!PLAIN_KEYS.includes(key)) return [key, interpolate(value, values, path)];
-      if (typeof value === 'string' && value.includes('${'))
-        throw new CheckpointConfigError(
-          `\`${key}\` must be written out: which stage runs cannot come from the environment or a parameter.`,
-          path,
-        );
-      return [key, value];
-    }),
+    entries.map(([key, value]) => [key, orTold(values, value, () => resolve(key, value))] as const).filter((entry) => !isLeftOut(entry)),
   );
 }
 
 /** Strings inside mappings and lists; keys stay as they are. */
 export function interpolate(value: unknown, values: Values, configPath: string, depth = 0): unknown {
-  if (typeof value === 'string') return ofText(value, values, configPath, depth);
+  if (typeof value === 'string')
+    return depth > 0 ? ofText(value, values, configPath, depth) : orTold(values, value, () => ofText(value, values, configPath, 0));
   if (Array.isArray(value)) return value.map((item, index) => interpolate(item, values, `${configPath}[${index}]`, depth));
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, interpolate(item, values, `${configPath}.${key}`, depth)]));
+}
+
+/** What is written stays where it cannot be resolved and that is told. */
+function orTold(values: Values, written: unknown, resolve: () => unknown): unknown {
+  // Once too much has been asked for, the rest would be told so, too.
+  return values.tell === undefined || values.budget.left < 0 ? resolve() : attempt(resolve, written, values.tell);
 }
 
 /** A text is literal characters and references; what a reference says may have references in it, what it comes to has none. */
@@ -161,10 +189,30 @@ function resolved(parts: Parts, values: Values, configPath: string, depth: numbe
     if (typeof found === 'object') spend(budget, JSON.stringify(found).length / 100, configPath);
     return interpolate(found, values, configPath, depth + 1);
   }
-  throw new CheckpointConfigError(
-    `\`\${${reference.slice(0, 100)}}\` is neither an environment variable (\`\${NAME}\`), nor a parameter (\`\${param.name}\`), nor the place of a value in this document. Write \`$\${\` for the characters themselves.`,
-    configPath,
-  );
+  throw new CheckpointConfigError(unknownReference(reference), configPath);
+}
+
+/** What is wrong with one that nothing stands for, and what to write instead. */
+function unknownReference(given: string): string {
+  const reference = within(given, 100);
+  const characters = 'Write `$${` for the characters themselves.';
+  if (given.startsWith('item.'))
+    return `\`\${${reference}}\` stands for a value of an item, and only the \`pipeline\` of a batch knows items. ${characters}`;
+  if (given.startsWith('.'))
+    return `\`\${${reference}}\` counts from the place where it stands, which is not understood. Write the path from the root of the document, such as \`\${hardware.paths.output}\`.`;
+  if (given.startsWith('oc.env:'))
+    return `\`\${${reference}}\`: behind \`oc.env:\` stands the name of a variable, of letters, digits and \`_\`, and behind that perhaps \`,\` and a default.`;
+  const resolver = /^([\w.]+):/.exec(given)?.[1];
+  if (resolver !== undefined) return `\`\${${reference}}\`: the resolver \`${resolver}\` is not understood. ${insteadOf(resolver, given)}`;
+  return `\`\${${reference}}\` is neither an environment variable (\`\${NAME}\`), nor a parameter (\`\${param.name}\`), nor the place of a value in this document. ${characters}`;
+}
+/** What OmegaConf's and Hydra's own do, in what is understood here. */
+function insteadOf(resolver: string, reference: string): string {
+  const from = /^oc\.select:\s*([\w.[\]-]+)/.exec(reference)?.[1];
+  if (from !== undefined)
+    return `Write the path of the value, \`\${${within(from, 100)}}\`, or \`\${oc.env:NAME,default}\` for a variable with a default.`;
+  if (resolver === 'now') return 'Give the time as a parameter: `${param.day}` with `--param day="$(date +%F)"`.';
+  return 'Known are `${oc.env:NAME}`, `${oc.env:NAME,default}` and `${oc.decode:…}`; give what others come to as a parameter, `${param.name}`.';
 }
 
 function spend(budget: Values['budget'], references: number, configPath: string): void {

@@ -102,8 +102,8 @@ program
 
 program
   .command('validate')
-  .argument('<pipeline>', 'pipeline document (YAML or JSON)')
-  .description('check a pipeline document without running it')
+  .argument('<document>', 'document of a pipeline, batch or schedule (YAML or JSON)')
+  .description('check a document without running it')
   .addOption(json())
   .addOption(parameter())
   .addOption(plugins())

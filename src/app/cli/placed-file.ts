@@ -138,9 +138,12 @@ function located(error: CheckpointError, yaml: Document, lines: LineCounter, fil
     const { line, col } = lines.linePos(typeof path === 'string' ? offsetOf(yaml, path) : 0);
     return { line, column: col };
   };
-  const problems = problemsIn(error)?.map((problem) => ({ ...problem, ...place(problem.path) }));
+  const problems = problemsIn(error)
+    ?.map((problem) => ({ ...problem, ...place(problem.path) }))
+    .toSorted((a, b) => a.line - b.line || a.column - b.column);
   const first = problems?.[0] ?? place(details['config_path']);
-  const more: JsonObject = { ...details, file, line: first.line, column: first.column };
+  const at = problems === undefined ? {} : { config_path: problems[0]!.path };
+  const more: JsonObject = { ...details, ...at, file, line: first.line, column: first.column };
   if (problems === undefined)
     return new CheckpointConfigError(`${file}:${first.line}:${first.column}: ${error.message}`, undefined, { details: more });
   const told = problems.map(({ line, column, message }) => `${line}:${column}: ${message}`);

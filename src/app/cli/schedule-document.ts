@@ -1,27 +1,49 @@
 /** A schedule document from a file: when, and the document of the pipeline or batch beside it. */
 import { resolve } from 'node:path';
-import { CheckpointConfigError, isCheckpointError } from '../../errors.ts';
-import { checkKeys, checkOneWork, checkTiming, SCHEDULE_KEYS, type ScheduleInput } from '../../pipeline/schedule.ts';
+import { CheckpointConfigError, isCheckpointError, type CheckpointError } from '../../errors.ts';
+import { aboutOthers, allProblems, pathOf, throwTogether } from '../../pipeline/all-problems.ts';
+import { ofAnotherKind, unknownKeys } from '../../pipeline/document-kinds.ts';
+import { checkMapping, checkOneWork, checkTiming, SCHEDULE_KEYS, timingChecks, type ScheduleInput } from '../../pipeline/schedule.ts';
 import { readBatch } from './batch-document.ts';
-import { readDocument, type DocumentSettings } from './document.ts';
+import { folderOf, notingUnused, readDocument, valuesFor, type DocumentSettings } from './document.ts';
+import { interpolateSettings } from './interpolate.ts';
 import { readPlaced, type Locate } from './placed-file.ts';
 
 export interface ScheduleDocument {
   readonly id: string;
   readonly input: ScheduleInput;
-  /** For what the server finds wrong. */
-  readonly locate: Locate;
 }
 
-export async function readSchedule(file: string, settings: DocumentSettings): Promise<ScheduleDocument> {
-  return readPlaced(file, 'schedule', async (given, folder, locate) => {
-    const { id, pipeline, batch, ...timing } = checkKeys(given, SCHEDULE_KEYS);
-    if (typeof id !== 'string' || id === '')
-      throw new CheckpointConfigError('A schedule has an `id`: its name on the server, and the first part of the ids of its runs.', 'id');
-    checkOneWork({ pipeline, batch });
-    const when = checkTiming(timing);
-    return { id, input: { ...when, ...(await readWork({ pipeline, batch }, folder, settings)) }, locate };
+/** `locate`: for what the server finds wrong. */
+export async function readSchedule(file: string, settings: DocumentSettings): Promise<ScheduleDocument & { readonly locate: Locate }> {
+  return readPlaced(file, 'schedule', async (given, folder, locate) => ({
+    ...(await checkScheduleInput(given, folder, settings)),
+    locate,
+  }));
+}
+
+/** Settings that are text; others may be numbers and booleans. */
+const TEXTS = ['id', 'pipeline', 'batch', 'cron', 'time_zone', 'overlap', 'note'];
+
+/** A document that is read already; the paths in it count from `folder`. */
+export async function checkScheduleInput(given: unknown, folder: string, settings: DocumentSettings): Promise<ScheduleDocument> {
+  const written = checkMapping(given);
+  const another = ofAnotherKind(written, SCHEDULE_KEYS, 'schedule');
+  if (another !== undefined) throw another;
+  return notingUnused(settings, async (noted) => {
+    const problems: CheckpointError[] = [];
+    const values = valuesFor(given, noted, (error) => problems.push(error));
+    const { id, pipeline, batch, ...timing } = interpolateSettings(written, values, TEXTS);
+    const found = allProblems([() => checkId(id), () => checkOneWork({ pipeline, batch }), ...timingChecks(timing)]);
+    throwTogether([...problems, ...unknownKeys(written, SCHEDULE_KEYS, 'schedule'), ...aboutOthers(found, problems.map(pathOf))]);
+    const work = await readWork({ pipeline, batch }, folderOf(written['pipeline'] ?? written['batch'], given, folder), noted);
+    return { id: String(id), input: { ...checkTiming(timing), ...work } };
   });
+}
+
+function checkId(id: unknown): void {
+  if (typeof id !== 'string' || id === '')
+    throw new CheckpointConfigError('A schedule has an `id`: its name on the server, and the first part of the ids of its runs.', 'id');
 }
 
 type Work = { readonly pipeline: NonNullable<ScheduleInput['pipeline']> } | { readonly batch: NonNullable<ScheduleInput['batch']> };

@@ -23,7 +23,7 @@ export function checkUrl(text: string): string {
     throw new CheckpointConfigError(`${asShown(text)} is not an http:// or https:// URL.`);
   if (hasUserInfo(text) || url.username !== '' || url.password !== '')
     throw new CheckpointConfigError(
-      `${asShown(text)}: a user name or password does not belong into a URL, which is kept in the run's history..`,
+      `${asShown(text)}: a user name or password does not belong into a URL, which is kept in the run's history.`,
     );
   const secret = secretIn(text);
   if (secret !== undefined)

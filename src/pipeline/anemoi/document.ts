@@ -6,6 +6,7 @@
  */
 import { CheckpointConfigError } from '../../errors.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
+import { attempt } from '../all-problems.ts';
 import { draftsOf, withoutExtensions, type Draft, type PlainDocument } from '../plain-document.ts';
 import { isSink } from '../stage-kinds.ts';
 import { legacyStages } from './legacy.ts';
@@ -27,6 +28,8 @@ export interface Understood extends PlainDocument {
   readonly places: Readonly<Record<string, string>>;
   /** What was accepted and has no effect, for people. */
   readonly notes: readonly string[];
+  /** Indexes of stages that could not be understood, where that was told. */
+  readonly unread: readonly number[];
 }
 
 /**
@@ -43,7 +46,7 @@ export function isAnemoi(given: unknown): boolean {
 
 /** Any accepted form → ours. Documents that are ours already come back with their short names resolved and nothing else changed. */
 export function understandDocument(given: unknown, surroundings: Surroundings): Understood {
-  if (!isMapping(given)) return { document: given, origins: [], places: {}, notes: [] };
+  if (!isMapping(given)) return { document: given, origins: [], places: {}, notes: [], unread: [] };
   const { resolve = (text) => text } = surroundings;
   const training = isMapping(given['training']) ? given['training'] : undefined;
   const pipeline = training?.['checkpoint_pipeline'] ?? given['checkpoint_pipeline'];
@@ -80,7 +83,7 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
     settings = training === undefined ? withoutExtensions(others) : { ...ofRoot(others), stages: given['stages'] };
     if (asynchronous !== undefined) notes.push(ASYNCHRONOUS);
     const listed = draftsOf(given);
-    if (listed === null) return { document: settings, origins: [], places: {}, notes };
+    if (listed === null) return { document: settings, origins: [], places: {}, notes, unread: [] };
     drafts = listed;
   } else if (forms[0] === pipelineAt) {
     const known = settingsOf(pipeline, PIPELINE_SETTINGS, pipelineAt, notes);
@@ -102,18 +105,25 @@ export function understandDocument(given: unknown, surroundings: Surroundings): 
         'This looks like an Anemoi configuration, but `training` has neither `checkpoint_pipeline`, nor `checkpoint` with `source` and `loading`, nor a legacy key such as `load_weights_only`.',
         'training',
       );
-  } else return { document: given, origins: [], places: {}, notes };
+  } else return { document: given, origins: [], places: {}, notes, unread: [] };
 
   const { source: _source, loading: _loading, modifiers: _modifiers, stages: _stages, ...others } = settings;
   const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null));
   const flags = refreshFlags(training, resolve);
-  const stages = drafts.map(({ stage, origin }) => completed(stageOf(stage, origin, surroundings), given, run, flags, origin));
+  const understand = ({ stage, origin }: Draft): Mapping => completed(stageOf(stage, origin, surroundings), given, run, flags, origin);
+  const unread: number[] = [];
+  const stages = drafts.map((draft, index) => {
+    if (surroundings.tell === undefined) return understand(draft);
+    const stage = attempt(() => understand(draft), null, surroundings.tell);
+    if (stage === null) unread.push(index);
+    return stage;
+  });
   const origins = drafts.map(({ origin }) => origin);
-  if (run.output !== undefined && !stages.some(({ type }) => isSink(String(type)))) {
+  if (run.output !== undefined && !stages.some((stage) => isSink(String(stage?.['type'])))) {
     stages.push(publishing(run.output, surroundings));
     origins.push('output');
   }
-  return { document: { ...rest, stages }, origins, places, notes };
+  return { document: { ...rest, stages }, origins, places, notes, unread };
 }
 
 /** One that is meant, not a group of the configuration. */

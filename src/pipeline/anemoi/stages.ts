@@ -2,6 +2,7 @@
 import { CheckpointConfigError } from '../../errors.ts';
 import { formatNamed } from '../../model/header.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
+import type { Tell } from '../all-problems.ts';
 import { plainStage, type Readings } from '../plain-document.ts';
 import { shown } from '../shown.ts';
 import { isLoader } from '../stage-kinds.ts';
@@ -12,6 +13,8 @@ import { typeOfTarget } from './targets.ts';
 export interface Surroundings extends Readings {
   /** `--param`: fill the run's own keys where the document leaves them out. */
   readonly parameters: Readonly<Record<string, string>>;
+  /** Takes what is wrong with a stage, for whoever goes on without it; left out, it is thrown. */
+  readonly tell?: Tell;
 }
 
 /** One stage with its type as ours is; options are left as they are. */

@@ -5,8 +5,10 @@ import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readAny } from '../../../src/app/cli/any-document.ts';
 import { readBatch } from '../../../src/app/cli/batch-document.ts';
 import { readDocument, type DocumentSettings } from '../../../src/app/cli/document.ts';
+import { readSchedule } from '../../../src/app/cli/schedule-document.ts';
 import type { CheckpointError } from '../../../src/errors.ts';
 import { fixture } from '../../support/project.ts';
 
@@ -466,4 +468,214 @@ test('a parameter that nothing uses is said', async () => {
   await read(text, { parameters: { name: '/a.ckpt', nmae: '/b.ckpt' }, note: (line) => notes.push(line) });
   expect(notes).toEqual([expect.stringContaining('`--param nmae=…` is not used')]);
   expect(notes[0]).toContain('Did you mean `name`?');
+});
+
+describe('settings of a pipeline take references, as options do', () => {
+  const stages = 'stages:\n  - {type: local, path: /a.ckpt}\n';
+
+  test('numbers, booleans and words, wherever they stand', async () => {
+    const settings =
+      'max_retries: "${param.n}"\ntimeout: "${param.t}"\non_error: "${param.e}"\nreport: "${param.r}"\nretry: {backoff: "${param.b}"}\nworkspace: "${oc.env:NOT_THERE,null}"\n';
+    const parameters = { n: '5', t: '1.5', e: 'wait', r: 'true', b: '3' };
+    expect(await read(`${settings}${stages}`, { parameters })).toEqual({
+      max_retries: 5,
+      timeout: 1.5,
+      on_error: 'wait',
+      report: true,
+      retry: { backoff: 3 },
+      stages: [{ type: 'source.local', path: '/a.ckpt' }],
+    });
+  });
+
+  test('under Anemoi’s key, an error is where the setting is written', async () => {
+    const text = 'training:\n  checkpoint_pipeline:\n    max_retries: ${param.n}\n    stages: [{type: local, path: /a.ckpt}]\n';
+    await expect(read(text, { parameters: { n: 'many' } })).rejects.toMatchObject({
+      message: expect.stringMatching(/pipeline\.yaml:3:5: .*got "many"/),
+      details: { config_path: 'training.checkpoint_pipeline.max_retries' },
+    });
+  });
+});
+
+describe('all problems at once', () => {
+  const problemsOf = async (reading: Promise<unknown>): Promise<unknown> =>
+    reading.then(
+      () => null,
+      ({ details }: CheckpointError) => details['validation_errors'],
+    );
+
+  test('settings, unknown keys, references that nothing stands for, and options, in their order', async () => {
+    const text = [
+      "max_retries: '3'",
+      'timeout: -5',
+      'repot: true',
+      'name: ${param.name}',
+      'stages:',
+      '  - {type: local, path: "${NOT_THERE}/${param.x}"}',
+      '  - {type: weights_only, strict: "${NOT_THERE}", skip: 1, timeout: 0}',
+      '  - {type: nothing}',
+      '  - {type: publish, uri: /x, metadata: 1}',
+      '',
+    ].join('\n');
+    expect(await problemsOf(read(text))).toEqual([
+      expect.stringMatching(/^1:1: `max_retries` .* got "3"\. Write it without quotes: `3`\.$/),
+      expect.stringMatching(/^2:1: `timeout`/),
+      expect.stringMatching(/^3:1: Unknown key `repot`\. Did you mean `report`\?/),
+      expect.stringMatching(/^4:1: .*--param name=…/),
+      expect.stringMatching(/^6:\d+: .*NOT_THERE is not set/),
+      expect.stringMatching(/^7:\d+: .*NOT_THERE is not set/),
+      expect.stringMatching(/^7:\d+: .*`skip`/),
+      expect.stringMatching(/^7:\d+: `timeout`/),
+      expect.stringMatching(/^8:\d+: .*`nothing`/),
+      expect.stringMatching(/^9:\d+: .*`metadata`/),
+    ]);
+  });
+
+  test('every reference of one option', async () => {
+    const stage = '{type: modifier.metadata, values: {a: "${A_}", b: "${B_}", c: 1}}';
+    expect(await problemsOf(read(`stages:\n  - ${stage}\n`))).toEqual([
+      expect.stringMatching(/^2:\d+: .*A_ is not set/),
+      expect.stringMatching(/^2:\d+: .*B_ is not set/),
+    ]);
+  });
+
+  test('more than can be read are counted', async () => {
+    const values = Array.from({ length: 150 }, (_, index) => `k${index}: "\${A_}"`).join(', ');
+    await expect(read(`stages:\n  - {type: modifier.metadata, values: {${values}}}\n`)).rejects.toMatchObject({
+      message: expect.stringMatching(/150 problems, of which these are the first 100\.$/),
+      details: { num_errors: 100 },
+    });
+  });
+});
+
+describe('references in a batch', () => {
+  const batch = async (text: string, settings: DocumentSettings = {}) => {
+    const file = join(folder, 'batch.yaml');
+    await writeFile(file, `${text}\npipeline:\n  stages: [{type: local, path: "\${item.uri}"}]\n`);
+    return readBatch(file, settings);
+  };
+
+  test('in its name, its items, its results and its numbers', async () => {
+    const parameters = { run: '17', root: 'runs', n: '4' };
+    const notes: string[] = [];
+    const text =
+      'name: "${param.run}"\nitems: {uri: "${param.root}/${param.run}"}\nresults: "out/${param.run}.jsonl"\nmax_concurrent: "${param.n}"';
+    expect(await batch(text, { parameters, note: (line) => notes.push(line) })).toMatchObject({
+      name: '17',
+      items: { uri: join(process.cwd(), 'runs/17') },
+      results: join(folder, 'out/17.jsonl'),
+      max_concurrent: 4,
+    });
+    expect(notes).toEqual([]);
+  });
+
+  test('in a list of items', async () => {
+    const { items } = await batch('items: ["${param.a}", {uri: "b/${param.a}", run: "${param.a}"}]', { parameters: { a: '1' } });
+    expect(items).toEqual([join(process.cwd(), '1'), { uri: join(folder, 'b/1'), run: '1' }]);
+  });
+
+  test('a parameter that is used nowhere is said once', async () => {
+    const notes: string[] = [];
+    await batch('items: ["${param.a}"]', { parameters: { a: '1', b: '2' }, note: (line) => notes.push(line) });
+    expect(notes).toEqual([expect.stringContaining('`--param b=…` is not used')]);
+  });
+
+  test('what nothing stands for is an error at its place, with all others', async () => {
+    const error = batch('name: a\nitems: {uri: "${param.u}"}\nresults: "${NOT_THERE}.jsonl"\nmax_failures: "3"\nresult: x');
+    await expect(error).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      details: {
+        validation_errors: [
+          expect.stringMatching(/^2:9: .*--param u=…/),
+          expect.stringMatching(/^3:1: .*NOT_THERE is not set/),
+          expect.stringMatching(/^4:1: `max_failures`.*without quotes/),
+          expect.stringMatching(/^5:1: Unknown key `result`/),
+        ],
+      },
+    });
+  });
+
+  test('a value of an item is known in the pipeline alone', async () => {
+    await expect(batch('items: [a]\nresults: "${item.key}.jsonl"')).rejects.toMatchObject({
+      message: expect.stringMatching(/:2:1: `\$\{item\.key\}` .*only the `pipeline` of a batch knows items/),
+    });
+    expect(await batch('items: [a]\nresults: "/$${item.key}.jsonl"')).toMatchObject({ results: '/${item.key}.jsonl' });
+  });
+});
+
+describe('references in a schedule', () => {
+  const schedule = async (text: string, settings: DocumentSettings = {}) => {
+    await writeFile(join(folder, 'p.yaml'), 'stages: [{type: local, path: "${param.path}"}]\n');
+    const file = join(folder, 'schedule.yaml');
+    await writeFile(file, text);
+    return readSchedule(file, settings);
+  };
+
+  test('in all of its values', async () => {
+    const text =
+      'id: "${param.id}"\npipeline: "${param.what}.yaml"\nevery: "${param.every}"\nnote: "of ${param.id}"\npaused: "${param.paused}"\n';
+    const notes: string[] = [];
+    const parameters = { id: '17', what: join(folder, 'p'), every: '3600', paused: 'true', path: '/a.ckpt' };
+    const { id, input } = await schedule(text, { parameters, note: (line) => notes.push(line) });
+    expect({ id, ...input }).toEqual({
+      id: '17',
+      every: 3600,
+      note: 'of 17',
+      paused: true,
+      pipeline: { stages: [{ type: 'source.local', path: '/a.ckpt' }] },
+    });
+    expect(notes).toEqual([]);
+  });
+
+  test('all that is wrong is told at once', async () => {
+    const text = 'id: "${NOT_THERE}"\npipeline: p.yaml\nevery: soon\nevry: 6h\njitter: often\n';
+    await expect(schedule(text)).rejects.toMatchObject({
+      details: {
+        validation_errors: [
+          expect.stringMatching(/^1:1: .*NOT_THERE/),
+          expect.stringMatching(/^3:1: `every`/),
+          expect.stringMatching(/^4:1: Unknown key `evry`/),
+          expect.stringMatching(/^5:1: `jitter`/),
+        ],
+      },
+    });
+  });
+});
+
+describe('a document of another kind', () => {
+  const documents = {
+    pipeline: 'stages: [{type: local, path: /a.ckpt}]\n',
+    batch: 'items: [a]\nmax_failures: none\npipeline: {stages: [{type: local, path: "${item.uri}"}]}\n',
+    schedule: 'id: nightly\nevery: 6h\nbatch: batch.yaml\n',
+  };
+  const fileOf = async (kind: keyof typeof documents): Promise<string> => {
+    const file = join(folder, `other-${kind}.yaml`);
+    await writeFile(file, documents[kind]);
+    return file;
+  };
+
+  test.each([
+    ['pipeline', 'batch', readBatch],
+    ['pipeline', 'schedule', readSchedule],
+    ['batch', 'pipeline', readDocument],
+    ['batch', 'schedule', readSchedule],
+    ['schedule', 'pipeline', readDocument],
+    ['schedule', 'batch', readBatch],
+  ] as const)('a %s in place of a %s is told as one, once', async (is, _, reader) => {
+    const command = { pipeline: 'ckpt run', batch: 'ckpt batch run', schedule: 'ckpt schedule apply' }[is];
+    await expect(reader(await fileOf(is), {})).rejects.toMatchObject({
+      code: 'CheckpointConfigError',
+      message: expect.stringMatching(new RegExp(`other-${is}\\.yaml:1:1: Unknown key .* Is it a ${is}\\? That is for \`${command}\`\\.`)),
+    });
+  });
+
+  test('`ckpt validate` takes it as what it is', async () => {
+    expect(await readAny(await fileOf('pipeline'), {})).toMatchObject({
+      kind: 'pipeline',
+      pipeline: { stages: [{ type: 'source.local' }] },
+    });
+    await expect(readAny(await fileOf('batch'), {})).rejects.toThrow(/other-batch\.yaml:2:1: `max_failures`/);
+    await writeFile(join(folder, 'batch.yaml'), documents.batch.replace('none', '5%'));
+    expect(await readAny(join(folder, 'batch.yaml'), {})).toMatchObject({ kind: 'batch', batch: { items: [join(folder, 'a')] } });
+    expect(await readAny(await fileOf('schedule'), {})).toMatchObject({ kind: 'schedule', id: 'nightly', batch: { max_failures: '5%' } });
+  });
 });

@@ -49,6 +49,8 @@ export interface StageDefinition<Options = unknown> {
   readonly options: z.ZodType<Options>;
   /** Options that are paths or URIs: the CLI makes relative ones absolute. */
   readonly locations?: readonly string[];
+  /** Options that are mappings of texts: a number or boolean in one is the text that the document has for it, such as `1.10`. */
+  readonly asWritten?: readonly string[];
   /** What must be there before it is run; default: by its kind. */
   readonly needs?: readonly Need[];
   /** True where it reads or writes tensor bytes, for minutes perhaps; default: a sink does. Such work is limited apart from light work. */

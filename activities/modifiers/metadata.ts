@@ -18,18 +18,24 @@ const options = z.strictObject({
       refuseLost,
       z.record(
         z.string().min(1).max(MOST_OF_A_KEY),
-        z.union([z.string(), z.number(), z.boolean()], { error: 'expected a text, a number or a boolean' }),
+        z.union([z.string(), z.number(), z.boolean()], {
+          error: ({ input }) =>
+            typeof input === 'number'
+              ? 'a number that is not finite is not kept as it is: quote it'
+              : 'expected a text, a number or a boolean',
+        }),
         { error: ({ code }) => (code === 'invalid_key' ? `expected a key of 1 to ${MOST_OF_A_KEY} characters` : undefined) },
       ),
     )
     .superRefine(refusedBy(textsOf))
-    .describe('added to the metadata of the published file; numbers and booleans become text'),
+    .describe('added to the metadata of the published file; numbers and booleans become text, of a document as they are written in it'),
 });
 
 export default defineStage({
   type: 'modifier.metadata',
   description: 'Add key/values to the string metadata of the published file',
   options,
+  asWritten: ['values'],
   run: (call) =>
     modifyPlan(call, (plan) => {
       const values = textsOf(call.options.values);

@@ -92,6 +92,8 @@ test('and numbers, which stages of plug-ins may have; what a schema says itself 
 test.each<[JsonObject, string]>([
   [{ a: null }, '`values.a`: expected a text, a number or a boolean.'],
   [{ a: ['x'] }, '`values.a`: expected a text, a number or a boolean.'],
+  [{ a: 1, b: 2 ** 60 }, '`values.b`: a number of so many digits is not kept as it is: quote it.'],
+  [{ a: Infinity }, '`values.a`: a number that is not finite is not kept as it is: quote it.'],
   [{ '': 'x' }, 'expected a key of 1 to 200 characters.'],
   [{ ['k'.repeat(201)]: 'x' }, 'expected a key of 1 to 200 characters.'],
 ])('metadata %j', (values, message) => {

@@ -14,10 +14,10 @@ export type AnyDocument =
 
 /** Read and checked as the command is that would run it. */
 export async function readAny(file: string, settings: DocumentSettings): Promise<AnyDocument> {
-  return readPlaced(file, 'pipeline', async (given, folder): Promise<AnyDocument> => {
+  return readPlaced(file, 'pipeline', async (given, { folder, written }): Promise<AnyDocument> => {
     const kind = documentKind(given);
-    if (kind === 'batch') return { kind, batch: await checkBatchInput(given, folder, settings) };
-    if (kind !== 'schedule') return { kind: 'pipeline', pipeline: await checkInput(given, folder, settings) };
+    if (kind === 'batch') return { kind, batch: await checkBatchInput(given, folder, { ...settings, written }) };
+    if (kind !== 'schedule') return { kind: 'pipeline', pipeline: await checkInput(given, folder, { ...settings, written }) };
     const { id, input } = await checkScheduleInput(given, folder, settings);
     return { kind, id, ...(input.batch === undefined ? { pipeline: input.pipeline } : { batch: input.batch }) };
   });

@@ -15,7 +15,7 @@ import { absoluteLocation } from './paths.ts';
 import { readPlaced } from './placed-file.ts';
 
 export async function readBatch(file: string, settings: DocumentSettings): Promise<BatchInput> {
-  return readPlaced(file, 'batch', (given, folder) => checkBatchInput(given, folder, settings));
+  return readPlaced(file, 'batch', (given, { folder, written }) => checkBatchInput(given, folder, { ...settings, written }));
 }
 
 /** A document that is read already; relative locations count from `folder`. */
@@ -56,7 +56,10 @@ function toldTo(tell: Tell, error: unknown): undefined {
 async function templateOf(given: unknown, folder: string, settings: DocumentSettings): Promise<PipelineInput> {
   try {
     // What the item fills in later stands as it is until then.
-    const pipeline = await checkInput(escaped(given), folder, settings);
+    const pipeline = await checkInput(escaped(given), folder, {
+      ...settings,
+      written: (path) => settings.written?.(`pipeline.${path}`) ?? {},
+    });
     // A location that begins with the item's is where the item is, not beside the document.
     const besideDocument = join(folder, '${item.');
     const stages = pipeline.stages.map(

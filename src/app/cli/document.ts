@@ -1,7 +1,7 @@
 /** A pipeline document: its references resolved, checked against the catalog, its places made absolute. */
 import { loadCatalog, optionProblems, stageOfType, type Catalog } from '../../../activities/catalog.ts';
 import { outputClashes } from '../../../activities/output-clashes.ts';
-import { isCheckpointError, type CheckpointError, type Json } from '../../errors.ts';
+import { isCheckpointError, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
 import { refuseCredential } from '../../io/locations/credentials.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
 import { didYouMean } from '../../model/suggestions.ts';
@@ -26,6 +26,8 @@ export interface DocumentSettings {
   readonly note?: (line: string) => void;
   /** Takes the parameters that are referred to: whoever reads a document of several parts says which are not. */
   readonly used?: Set<string>;
+  /** Numbers and booleans of the mapping at a place of the document, as they are written there; left out, none of them is known. */
+  readonly written?: (path: string) => Readonly<Record<string, string>>;
 }
 
 /** As the command line gives them. */
@@ -65,7 +67,7 @@ export async function notingUnused<T>(settings: DocumentSettings, read: (setting
 
 /** Reads any accepted form, resolves references, checks against the catalog, and makes relative locations absolute, from the folder of the document. */
 export async function readDocument(file: string, settings: DocumentSettings = {}): Promise<PipelineInput> {
-  return readPlaced(file, 'pipeline', (given, folder) => checkInput(given, folder, settings));
+  return readPlaced(file, 'pipeline', (given, { folder, written }) => checkInput(given, folder, { ...settings, written }));
 }
 
 /** A document that is not a file: references resolved, checked against the catalog, relative locations made absolute from `folder`. */
@@ -88,14 +90,15 @@ async function inputOf(given: unknown, folder: string, settings: DocumentSetting
   const { document } = plainDocument(resolved(understood, values));
   // As far as it is one: what it says is checked below, a part at a time.
   const input = document as PipelineInput;
-  const written = isMapping(understood.document) ? understood.document : {};
+  const drafted = isMapping(understood.document) ? understood.document : {};
   const found = [...shapeProblems(document)];
   const tell: Tell = (error) => found.push(error);
   attempt(() => refuseCredential(input?.workspace, 'workspace'), undefined, tell);
   const check = (stage: StageSpec, index: number): StageSpec => {
-    const options = (written['stages'] as readonly Mapping[])[index] ?? {};
+    const options = (drafted['stages'] as readonly Mapping[])[index] ?? {};
     return checkStage(catalog, stage, index, {
       folderOf: (option) => folderOf(options[option], given, folder),
+      writtenIn: (option) => settings.written?.(`${understood.origins[index] ?? ''}.${option}`) ?? {},
       readingsOf: (option) => readings(options[option], withoutTell(values), `stages[${index}].${option}`),
       tell,
     });
@@ -156,15 +159,23 @@ interface StageCheck {
   readonly folderOf: (option: string) => string;
   /** What else the value of an option with references may mean. */
   readonly readingsOf: (option: string) => readonly unknown[];
+  /** Numbers and booleans in an option that is a mapping, as they are written. */
+  readonly writtenIn: (option: string) => Readonly<Record<string, string>>;
   /** Takes what is wrong: the other stages are looked at all the same. */
   readonly tell: Tell;
 }
 
-function checkStage(catalog: Catalog, given: StageSpec, index: number, { folderOf: folderFor, readingsOf, tell }: StageCheck): StageSpec {
+function checkStage(
+  catalog: Catalog,
+  given: StageSpec,
+  index: number,
+  { folderOf: folderFor, writtenIn, readingsOf, tell }: StageCheck,
+): StageSpec {
   let stage = given;
   try {
     const definition = stageOfType(catalog, stage.type, index);
     const locations = definition.locations ?? [];
+    for (const key of definition.asWritten ?? []) stage = { ...stage, ...keptAsWritten(stage, key, writtenIn(key)) };
     const problemsOf = (each: StageSpec): number => optionProblems(definition, optionsOf(each), index).length;
     // `--param run=17` is a text where the option wants one, and a number where it wants that.
     for (const key of problemsOf(stage) === 0 ? [] : Object.keys(optionsOf(stage))) {
@@ -184,6 +195,15 @@ function checkStage(catalog: Catalog, given: StageSpec, index: number, { folderO
     tell(error);
     return stage;
   }
+}
+
+/** The option with its numbers and booleans as the texts that they are written as. */
+function keptAsWritten(stage: StageSpec, key: string, texts: Readonly<Record<string, string>>): JsonObject {
+  const { [key]: option } = stage;
+  if (!isMapping(option)) return {};
+  const isKept = ([name, value]: readonly [string, Json]): boolean => typeof value !== 'string' && Object.hasOwn(texts, name);
+  const kept = Object.entries(option as JsonObject).filter(isKept);
+  return { [key]: { ...(option as JsonObject), ...Object.fromEntries(kept.map(([name]) => [name, texts[name]!])) } };
 }
 
 function readings(written: unknown, values: Values, configPath: string): readonly unknown[] {

@@ -2,7 +2,20 @@
 import { createReadStream } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { isAlias, isMap, isNode, isSeq, LineCounter, parseDocument, visit, type Document, type Node } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Document,
+  type Node,
+  type Pair,
+  type YAMLMap,
+} from 'yaml';
 import { CheckpointConfigError, isCheckpointError, textOf, type CheckpointError, type JsonObject } from '../../errors.ts';
 import { utf8Text } from '../../io/utf8.ts';
 import { isCheckpointName } from '../../model/checkpoint-names.ts';
@@ -24,12 +37,17 @@ const MOST_ALIASES = 100;
 /** The same error with file, line and column. */
 export type Locate = (error: CheckpointError) => CheckpointError;
 
+/** What a document is understood with, beside its value. */
+export interface PlacedFile {
+  /** Where it lies. */
+  readonly folder: string;
+  readonly locate: Locate;
+  /** Numbers and booleans of the mapping at `stages[1].values`, as they are written. */
+  readonly written: (path: string) => Readonly<Record<string, string>>;
+}
+
 /** Reads YAML, and says of whatever `understand` finds wrong in it where in the file that stands. */
-export async function readPlaced<T>(
-  file: string,
-  what: string,
-  understand: (given: unknown, folder: string, locate: Locate) => Promise<T>,
-): Promise<T> {
+export async function readPlaced<T>(file: string, what: string, understand: (given: unknown, file: PlacedFile) => Promise<T>): Promise<T> {
   const path = resolve(callerFolder(), file);
   // A pipe (`<(…)`, `/dev/stdin`) and a device say no size: one byte more than there may be tells, and no other is read.
   const bytes = await buffer(createReadStream(path, { end: MOST_BYTES })).catch((cause: NodeJS.ErrnoException) => {
@@ -57,7 +75,11 @@ export async function readPlaced<T>(
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
   try {
-    return await understand(valueOf(yaml), dirname(path), (error) => located(error, yaml, lines, path));
+    return await understand(valueOf(yaml), {
+      folder: dirname(path),
+      locate: (error) => located(error, yaml, lines, path),
+      written: (place) => writtenIn(yaml, place),
+    });
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
     // Another document that this one names has a place of its own.
@@ -154,6 +176,11 @@ function located(error: CheckpointError, yaml: Document, lines: LineCounter, fil
 
 /** Offset of the key at `stages[1].option`, or of the nearest thing around it. */
 function offsetOf(yaml: Document, path: string): number {
+  return placeOf(yaml, path).offset;
+}
+
+/** What stands at `stages[1].option`, and the offset of its key; undefined: nothing does, and the offset is of the nearest thing around. */
+function placeOf(yaml: Document, path: string): { readonly node: unknown; readonly offset: number } {
   const steps = path
     .replaceAll(/\[(\d+)\]/g, '.$1')
     .split('.')
@@ -161,19 +188,50 @@ function offsetOf(yaml: Document, path: string): number {
   let node: unknown = yaml.contents;
   let offset = 0;
   for (let at = 0; at < steps.length; at++) {
-    if (isAlias(node)) node = node.resolve(yaml);
+    node = resolvedIn(yaml, node);
     if (isMap(node)) {
       // A key may have dots itself, as names of tensors do.
       const names = steps.slice(at).map((_, more) => steps.slice(at, at + more + 1).join('.'));
-      const pair = node.items.find(({ key }) => names.includes(String((key as { value?: unknown }).value)));
-      if (pair === undefined) break;
-      at += names.indexOf(String((pair.key as { value?: unknown }).value));
+      const pair = pairsOf(yaml, node).find(({ key }) => names.includes(nameOf(key)));
+      if (pair === undefined) return { node: undefined, offset };
+      at += names.indexOf(nameOf(pair.key));
       offset = (pair.key as { range?: readonly number[] }).range?.[0] ?? offset;
       node = pair.value;
     } else if (isSeq(node)) {
       node = node.items[Number(steps[at])];
       offset = (node as { range?: readonly number[] } | undefined)?.range?.[0] ?? offset;
-    } else break;
+    } else return { node: undefined, offset };
   }
-  return offset;
+  return { node: resolvedIn(yaml, node), offset };
+}
+
+/** An alias stands for what its anchor marks. */
+function resolvedIn(yaml: Document, node: unknown): unknown {
+  return isAlias(node) ? node.resolve(yaml) : node;
+}
+
+function nameOf(key: unknown): string {
+  const { value } = key as { readonly value?: unknown };
+  // `<<` is a symbol to the parser.
+  return typeof value === 'symbol' ? (value.description ?? '') : String(value);
+}
+
+/** What a mapping holds, and behind that what is merged into it (`<<`). */
+function pairsOf(yaml: Document, map: YAMLMap): readonly Pair[] {
+  const merged = map.items.filter(({ key }) => nameOf(key) === '<<').map(({ value }) => resolvedIn(yaml, value));
+  const maps = merged.flatMap((node) => (isSeq(node) ? node.items.map((item) => resolvedIn(yaml, item)) : [node])).filter(isMap);
+  return [...map.items, ...maps.flatMap((each) => pairsOf(yaml, each))];
+}
+
+/** Numbers and booleans of a mapping, as they are written: of `1.10` and `010` YAML makes other numbers than it says. */
+function writtenIn(yaml: Document, path: string): Readonly<Record<string, string>> {
+  const { node } = placeOf(yaml, path);
+  if (!isMap(node)) return {};
+  const scalars = pairsOf(yaml, node).flatMap(({ key, value }): (readonly [string, string])[] => {
+    const scalar = resolvedIn(yaml, value);
+    const isOne = isScalar(scalar) && ['number', 'boolean'].includes(typeof scalar.value) && scalar.source !== undefined;
+    return isOne ? [[nameOf(key), scalar.source!]] : [];
+  });
+  // What is merged in counts where the mapping has none of that name.
+  return Object.fromEntries(scalars.toReversed());
 }

@@ -16,7 +16,7 @@ export interface ScheduleDocument {
 
 /** `locate`: for what the server finds wrong. */
 export async function readSchedule(file: string, settings: DocumentSettings): Promise<ScheduleDocument & { readonly locate: Locate }> {
-  return readPlaced(file, 'schedule', async (given, folder, locate) => ({
+  return readPlaced(file, 'schedule', async (given, { folder, locate }) => ({
     ...(await checkScheduleInput(given, folder, settings)),
     locate,
   }));

@@ -19,6 +19,29 @@ export interface YamlWords {
 
 const INDENTATION =
   'This is indented otherwise than what it belongs to: keys of one mapping begin in the same column, and so do the `-` of one list. Is there a blank too many or too few?';
+/** Blanks that YAML takes for letters: as pages and word processors write them, with what people call them. */
+const STRANGE = '[\\u00a0\\u1680\\u2000-\\u200b\\u202f\\u205f\\u3000\\ufeff]';
+const CALLED: Readonly<Record<string, string>> = {
+  '\u00a0': 'a no-break space',
+  '\u202f': 'a narrow no-break space',
+  '\u3000': 'an ideographic space',
+};
+/** Where a line is indented, or behind what a blank follows. */
+const STRANGE_BLANK = new RegExp(`(?<=^[ \\t-]*|[:,-])${STRANGE}`, 'mu');
+const STRANGE_END = new RegExp(`^${STRANGE}|${STRANGE}$`, 'u');
+
+/** Of a text without quotes: a blank at an end of it that is none to YAML; undefined: there is none. `offset` is that of the text. */
+export function strangeBlank(scalar: string, offset: number): YamlWords | undefined {
+  const at = scalar.search(STRANGE_END);
+  return at === -1 ? undefined : { message: strangeWords(scalar[at]!), offset: offset + at };
+}
+
+function strangeWords(blank: string): string {
+  const code = `U+${blank.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
+  const name = CALLED[blank];
+  return `Here is ${name === undefined ? `the character ${code}` : `${name} (${code})`}, which YAML takes for a letter: write a plain blank, or put a text that it belongs to into quotes.`;
+}
+
 /** Where a brace may begin a mapping. */
 const UNQUOTED = "Within `{ }` and `[ ]`, a value with `${…}` needs quotes: `path: '${param.x}'`.";
 
@@ -86,6 +109,10 @@ function layoutWords(at: number, text: string, isDiscreet: boolean): YamlWords {
   const end = text.indexOf('\n', at) === -1 ? text.length : text.indexOf('\n', at);
   const line = text.slice(start, end);
   const said = (message: string, offset = at): YamlWords => ({ message, offset });
+  // On the line itself, or on the one before, which it does not belong to then.
+  const from = text.lastIndexOf('\n', start - 2) + 1;
+  const strange = text.slice(from, end).search(STRANGE_BLANK);
+  if (strange !== -1) return said(strangeWords(text[from + strange]!), from + strange);
   if (/^\s*-[A-Za-z_]/.test(line)) return said('A blank is missing after `-`.', start + line.search(/\S/));
   const rest = text.slice(at, end);
   const key = /^(?:-\s+)*([A-Za-z_][\w.-]*):(?![\s/])/.exec(rest)?.[1];

@@ -41,6 +41,14 @@ test.each([
   ['note: | text\n', '1:9', 'A text behind `|` or `>` begins on the next line.'],
   ['note: >- text\n', '1:10', 'A text behind `|` or `>` begins on the next line.'],
   ['name: &\n', '1:7', 'A text that begins with `&` needs quotes'],
+  [
+    'stages:\n  -\u00a0type: local\n    path: /x\n',
+    '2:4',
+    'Here is a no-break space (U+00A0), which YAML takes for a letter: write a plain blank',
+  ],
+  ['name:\u00a0x\nstages: []\n', '1:6', 'a no-break space (U+00A0)'],
+  ['stages:\n \u202f- type: local\n  - a: 1\n', '2:2', 'a narrow no-break space (U+202F)'],
+  ['name: "a\u00a0b"\n  stages: []\n', '2:1', INDENTED],
   ['a: &x &y 1\n', '1:7', 'A node can have at most one anchor'],
 ])('%j', (text, place, words) => {
   const lines = new LineCounter();

@@ -21,7 +21,7 @@ import { utf8Text } from '../../io/utf8.ts';
 import { isCheckpointName } from '../../model/checkpoint-names.ts';
 import { isMapping } from '../../model/json.ts';
 import { booleanNamed } from '../../model/yaml-booleans.ts';
-import { yamlWords, type YamlFault } from '../../model/yaml-words.ts';
+import { strangeBlank, yamlWords, type YamlFault, type YamlWords } from '../../model/yaml-words.ts';
 import { isAnemoi } from '../../pipeline/anemoi/document.ts';
 import { problemsIn } from '../../pipeline/moved-errors.ts';
 import { callerFolder } from './paths.ts';
@@ -69,8 +69,9 @@ export async function readPlaced<T>(file: string, what: string, understand: (giv
   // Merge keys (`<<`) are of YAML 1.1, which Anemoi's reader knows.
   const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
   const broken = yaml.errors[0] ?? yaml.warnings.find(({ code }) => code === 'TAG_RESOLVE_FAILED') ?? wrongAlias(yaml);
-  if (broken !== undefined) {
-    const { message, offset } = yamlWords(broken, text);
+  const words = broken === undefined ? strangeBlankIn(yaml) : yamlWords(broken, text);
+  if (words !== undefined) {
+    const { message, offset } = words;
     const { line, col } = lines.linePos(offset);
     throw new CheckpointConfigError(`${path}:${line}:${col}: ${message}`, undefined, { details: { file: path, line, column: col } });
   }
@@ -90,6 +91,18 @@ export async function readPlaced<T>(file: string, what: string, understand: (giv
 /** By its name, or as zip archives and pickles begin; what is not text has a NUL. */
 function isCheckpoint(bytes: Buffer, path: string): boolean {
   return bytes.subarray(0, 4).equals(ZIP) || bytes[0] === PICKLE || (isCheckpointName(path) && bytes.includes(0));
+}
+
+/** The first text without quotes that begins or ends with a blank which is none to YAML: a key that is indented with it, mostly. */
+function strangeBlankIn(yaml: Document.Parsed): YamlWords | undefined {
+  let found: YamlWords | undefined;
+  visit(yaml, {
+    Scalar(_, { type, source = '', range }) {
+      if (type === 'PLAIN') found = strangeBlank(source, range?.[0] ?? 0);
+      return found === undefined ? undefined : visit.BREAK;
+    },
+  });
+  return found;
 }
 
 /** The first alias that stands for nothing, or for what it stands in; undefined: there is none. One pass, without following any. */

@@ -53,6 +53,17 @@ test.each(['good/lightning_trained.ckpt', 'good/dtypes_legacy.pt', 'good/plain.s
   },
 );
 
+test.each([
+  ['a key', 'stages:\n  - type: local\n\u00a0   path: /x\n', '3:1'],
+  ['a value', 'stages: [{type: local, path: /x\u2009}]\n', '1:32'],
+])('a strange blank at %s is named', async (_, text, place) => {
+  await expect(read(text)).rejects.toMatchObject({ message: expect.stringMatching(new RegExp(`:${place}: Here is .*U\\+`)) });
+});
+
+test('one in quotes belongs to its text', async () => {
+  expect(await read('stages: [{type: local, path: "/x\u00a0"}]\n')).toEqual({ stages: [{ type: 'source.local', path: '/x\u00a0' }] });
+});
+
 test('a reference without quotes in braces: quotes are what it needs', async () => {
   await expect(read('stages:\n  - {type: local, path: ${param.x}}\n')).rejects.toMatchObject({
     message: expect.stringMatching(/pipeline\.yaml:2:26: .*needs quotes/),

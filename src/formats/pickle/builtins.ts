@@ -14,7 +14,13 @@ const PLAIN: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['decimal', new Set(['Decimal'])],
   ['fractions', new Set(['Fraction'])],
 ]);
-const ENCODINGS = new Set(['latin1', 'latin-1', 'iso-8859-1', 'utf-8', 'utf8', 'ascii']);
+const ANY = 0xffff;
+/** The largest code unit that an encoding holds, by its names. */
+const ENCODINGS: ReadonlyMap<string, number> = new Map([
+  ...['latin1', 'latin-1', 'iso-8859-1'].map((name) => [name, 0xff] as const),
+  ...['utf-8', 'utf8'].map((name) => [name, ANY] as const),
+  ['ascii', 0x7f],
+]);
 
 type Fail = (message: string) => never;
 
@@ -69,20 +75,23 @@ export function plainCall(table: Table, fail: Fail, module: string, name: string
 }
 
 /**
- * `encode(text, encoding)`, which is how protocols below 3 write bytes, and `bytearray(text, encoding)` or `bytearray(bytes)`. Codecs of Python that
- * turn bytes into others (`hex`, `zlib`), and ways round what an encoding cannot hold, are no ones a program writes.
+ * `encode(text, encoding)` and `bytearray(text, encoding)`: how protocols below 3 write bytes. Codecs that turn bytes into others, and what
+ * to do about characters that an encoding lacks, nobody writes.
  */
 function encoded(table: Table, fail: Fail, args: readonly NodeId[], kind: 'bytes' | 'bytearray'): ValueNode {
-  const [text, encoding] = args;
-  if (text === undefined && kind === 'bytearray') return { kind, base64: '' };
+  const [text, encoding, errors] = args;
+  if (kind === 'bytearray' && encoding === undefined) {
+    if (text === undefined) return { kind, base64: '' };
+    const value = table.nodes[text];
+    if (typeof value === 'object' && value !== null && value.kind === 'bytes') return { kind, base64: value.base64 };
+    return fail('a bytearray of something that is not bytes');
+  }
   const value = text === undefined ? undefined : table.nodes[text];
-  if (kind === 'bytearray' && args.length === 1 && typeof value === 'object' && value?.kind === 'bytes')
-    return { kind, base64: value.base64 };
-  const name = encoding === undefined ? (kind === 'bytes' ? 'utf-8' : undefined) : table.nodes[encoding];
-  if (typeof value !== 'string' || typeof name !== 'string' || !ENCODINGS.has(name) || args.length > 2)
+  const name = encoding === undefined ? 'utf-8' : table.nodes[encoding];
+  const isStrict = errors === undefined || (table.nodes[errors] === 'strict' && args.length === 3);
+  const most = typeof name === 'string' ? ENCODINGS.get(name) : undefined;
+  if (typeof value !== 'string' || most === undefined || !isStrict)
     return fail('bytes from something that is not text in a known encoding');
-  const latin = !name.startsWith('utf');
-  const most = name === 'ascii' ? 0x7f : 0xff;
-  if (latin && [...value].some((character) => character.codePointAt(0)! > most)) return fail(`text that ${name} cannot hold`);
-  return { kind, base64: Buffer.from(value, latin ? 'latin1' : 'utf8').toString('base64') };
+  for (let at = 0; at < value.length; at++) if (value.charCodeAt(at) > most) return fail(`text that ${String(name)} cannot hold`);
+  return { kind, base64: Buffer.from(value, most === ANY ? 'utf8' : 'latin1').toString('base64') };
 }

@@ -30,6 +30,34 @@ describe('values', () => {
   ];
   test.each(cases)('%s', (_, bytes, value) => expect(read(bytes).root).toEqual(value));
 
+  const [encode, bytearray] = ['c_codecs\nencode\n', 'c__builtin__\nbytearray\n'];
+  const e = 'X\x02\x00\x00\x00\xc3\xa9';
+  const name = (text: string): string => `U${String.fromCharCode(text.length)}${text}`;
+
+  test.each([
+    ['latin1', `${encode}(${e}${name('latin1')}tR.`, 'bytes', '\xe9'],
+    ['no encoding', `${encode}(${e}tR.`, 'bytes', '\xc3\xa9'],
+    ['ascii', `${encode}(${name('ab')}${name('ascii')}tR.`, 'bytes', 'ab'],
+    ['strict', `${encode}(${e}${name('utf-8')}${name('strict')}tR.`, 'bytes', '\xc3\xa9'],
+    ['a bytearray of text', `${bytearray}(${e}${name('latin-1')}tR.`, 'bytearray', '\xe9'],
+    ['a bytearray of bytes', `${bytearray}(C\x01\xe9tR.`, 'bytearray', '\xe9'],
+    ['an empty bytearray', `${bytearray})R.`, 'bytearray', ''],
+  ])('bytes of text: %s', (_, bytes, kind, content) => {
+    expect(read(bytes).root).toEqual({ kind, base64: Buffer.from(content, 'latin1').toString('base64') });
+  });
+
+  test.each([
+    ['a character that ascii lacks', `${encode}(${e}${name('ascii')}tR.`, 'text that ascii cannot hold'],
+    ['an error handler', `${encode}(${e}${name('ascii')}${name('ignore')}tR.`, 'not text in a known encoding'],
+    ['four arguments', `${encode}(${e}${name('utf8')}${name('strict')}NtR.`, 'not text in a known encoding'],
+    ['a codec of bytes', `${encode}(C\x01\xe9${name('hex')}tR.`, 'not text in a known encoding'],
+    ['bytes in an encoding of text', `${encode}(C\x01\xe9${name('latin1')}tR.`, 'not text in a known encoding'],
+    ['nothing', `${encode})R.`, 'not text in a known encoding'],
+    ['a bytearray of text without encoding', `${bytearray}(${e}tR.`, 'a bytearray of something that is not bytes'],
+  ])('bytes that Python would make otherwise, or not at all: %s', (_, bytes, message) => {
+    expect(() => read(bytes)).toThrow(message);
+  });
+
   test('a lone surrogate is kept as the bytes Python wrote, by any opcode', () => {
     for (const bytes of ['X\x05\x00\x00\x00a\xed\xa0\x80b.', '\x8c\x05a\xed\xa0\x80b.', 'Va\\ud800b\n.']) {
       const { root, nodes } = read(bytes);
@@ -52,31 +80,6 @@ describe('values', () => {
   ])('keys are compared as Python does: %s', (_, first, second, count) => {
     const { root } = read(`}(${first}N${second}Nu.`);
     expect(root).toMatchObject({ kind: 'dict', entries: Array.from({ length: count }, () => expect.anything()) });
-  });
-
-  const encode = 'c_codecs\nencode\n';
-  const bytearray = 'cbuiltins\nbytearray\n';
-  test.each([
-    ['text in latin1', `${encode}X\x02\x00\x00\x00\xc3\xa9U\x06latin1\x86R.`, 'bytes', '\xe9'],
-    ['text alone', `${encode}X\x02\x00\x00\x00\xc3\xa9\x85R.`, 'bytes', '\xc3\xa9'],
-    ['text in ascii', `${encode}U\x01aU\x05ascii\x86R.`, 'bytes', 'a'],
-    ['an array of text', `${bytearray}U\x01aU\x07latin-1\x86R.`, 'bytearray', 'a'],
-    ['an array of bytes', `${bytearray}C\x01a\x85R.`, 'bytearray', 'a'],
-    ['an array of nothing', `${bytearray})R.`, 'bytearray', ''],
-  ])('bytes as Python makes them: %s', (_, bytes, kind, content) => {
-    expect(read(bytes).root).toEqual({ kind, base64: Buffer.from(content, 'latin1').toString('base64') });
-  });
-
-  test.each([
-    ['bytes by another codec', `${encode}C\x01aU\x03hex\x86R.`],
-    ['bytes in an encoding', `${encode}C\x01aU\x06latin1\x86R.`],
-    ['text that ascii cannot hold', `${encode}X\x02\x00\x00\x00\xc3\xa9U\x05ascii\x86R.`],
-    ['what an encoding cannot hold left out', `${encode}X\x02\x00\x00\x00\xc3\xa9U\x05asciiU\x06ignore\x87R.`],
-    ['nothing', `${encode})R.`],
-    ['an array of text in no encoding', `${bytearray}U\x01a\x85R.`],
-    ['an array of bytes in an encoding', `${bytearray}C\x01aU\x06latin1\x86R.`],
-  ])('bytes that Python would make otherwise, or not at all, are refused: %s', (_, bytes) => {
-    expect(() => read(bytes)).toThrow(expect.objectContaining({ code: 'CheckpointLoadError' }));
   });
 
   test('1, 1.0 and True are one key, __proto__ is an ordinary one', () => {

@@ -27,3 +27,12 @@ test('its format, without which transformers 4 does not load it', () => {
 test('the format that the source has', () => {
   expect(metadataOf({ metadata: { format: 'tf' } })).toEqual([{ format: 'tf' }]);
 });
+
+test.each([
+  ['safetensors', 'C128', 'safetensors has no form for 1 of the tensors: a (C128)'],
+  ['pytorch', 'F6_E2M3', 'torch has no form for 1 of the tensors: a (F6_E2M3)'],
+] as const)('a dtype that %s has no form for: what to do', (format, dtype, says) => {
+  const plan = selectWeights(headerOf({ a: [dtype, [4]] }), { skipUnsupported: false });
+  const lay = () => layoutOutputs(plan, { format, name: 'model', shardSize: null, trainingState: true });
+  expect(lay).toThrow(`${says}. Leave them out (\`exclude\` of \`modifier.select\`)`);
+});

@@ -41,3 +41,17 @@ test('a safetensors file may begin with any byte: that of its length', async () 
     expect((await readHeader(memorySource(file))).container).toBe('safetensors');
   }
 });
+
+test.each([
+  ['GGUF\x03\0\0\0', 'it is a GGUF file'],
+  ['\x93NUMPY\x01\0v\0', 'it is a NumPy array: save a dict of tensors'],
+  ['\x1f\x8b\x08', 'it is gzip-compressed: decompress it first'],
+  ['<html>', 'it is an HTML or XML page: perhaps an error page'],
+  ['\x89HDF\r\n', 'it is an HDF5 file'],
+])('what people take for a checkpoint is named: %j', async (start, says) => {
+  const bytes = Buffer.concat([Buffer.from(start, 'latin1'), Buffer.alloc(600)]);
+  await expect(readHeader(memorySource(bytes))).rejects.toMatchObject({
+    code: 'CheckpointLoadError',
+    message: expect.stringContaining(`is not a checkpoint: ${says}`),
+  });
+});

@@ -138,7 +138,7 @@ function checkTensors(tensors: readonly PlannedTensor[]): void {
   if (unnamed.length > 0) {
     const shown = unnamed.slice(0, 5).map(({ name, dtype, origin }) => `${name} (${origin.unsupported ?? dtype})`);
     throw new CheckpointIncompatibleError(
-      `safetensors has no form for ${unnamed.length} of the tensors: ${shown.join(', ')}. Leave them out with \`modifier.select\` (\`exclude\`), or publish in another format.`,
+      `safetensors has no form for ${unnamed.length} of the tensors: ${shown.join(', ')}. Leave them out (\`exclude\` of \`modifier.select\`), or publish in another format.`,
       {
         details: { reason: 'dtype_not_in_format', tensors: unnamed.slice(0, 100).map(({ name, dtype }) => ({ name, dtype })) },
       },

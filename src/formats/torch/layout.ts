@@ -159,7 +159,7 @@ function checkWeights(tensors: readonly PlannedTensor[]): void {
   if (strange.length === 0) return;
   const shown = strange.slice(0, 5).map(({ name, dtype, origin }) => `${name} (${origin.unsupported ?? dtype})`);
   throw new CheckpointIncompatibleError(
-    `torch has no form for ${strange.length} of the tensors: ${shown.join(', ')}. Leave them out, cast them, or publish as safetensors.`,
+    `torch has no form for ${strange.length} of the tensors: ${shown.join(', ')}. Leave them out (\`exclude\` of \`modifier.select\`), cast them, or publish as safetensors.`,
     { details: { reason: 'dtype_not_in_format', tensors: strange.slice(0, 100).map(({ name, dtype }) => ({ name, dtype })) } },
   );
 }

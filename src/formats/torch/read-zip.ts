@@ -26,6 +26,9 @@ const OTHERS_MAX = 10_000;
 const SMALL_NAME = /^(version|byteorder|\.format_version|\.storage_alignment|\.data\/(version|serialization_id))$/;
 const SMALL = 1024;
 
+/** How torch 1.0 to 1.3 described a module. torch still looks for it first. */
+const OLD_SCRIPT = /^[^/]+\/model\.json$/i;
+
 /** What an archive's pickle describes. */
 export interface TorchObject {
   readonly tree: ValueTree;
@@ -45,6 +48,11 @@ export async function readTorchZip(source: ByteSource, archive: Archive, stateDi
   const names = others.map(({ name }) => name);
   const code = names.filter((name) => name.startsWith(`${root}code/`));
   const isScript = code.length > 0 || names.includes(`${root}constants.pkl`);
+  if (isScript && names.some((name) => OLD_SCRIPT.test(name)))
+    throw new CheckpointValidationError(
+      `${uri} describes its TorchScript module twice, in data.pkl and in model.json. Readers disagree on which one counts.`,
+      ['two descriptions'],
+    );
   const { findings: scriptFindings = [], ...found }: StateDict & { readonly findings?: readonly Finding[] } = isScript
     ? findModuleWeights(tree, tensors, uri, await readClasses(source, others, root, tree.nodes), {
         code,
@@ -98,8 +106,11 @@ export async function readTorchObject(source: ByteSource, archive: Archive): Pro
   }
   if (main === undefined || pickle === undefined) {
     const names = archive.members.slice(0, 10).map(({ name }) => name);
+    const isOldScript = archive.members.some(({ name }) => OLD_SCRIPT.test(name));
     throw new CheckpointLoadError(
-      `${uri} is a zip archive but no torch checkpoint: it has no <folder>/data.pkl among its ${archive.members.length} members (${names.join(', ') || 'none'}).`,
+      isOldScript
+        ? `${uri} is TorchScript of torch before 1.4, which describes its tensors in model.json: load and save it again, torch.jit.load(path).save(path).`
+        : `${uri} is a zip archive but no torch checkpoint: it has no <folder>/data.pkl among its ${archive.members.length} members (${names.join(', ') || 'none'}).`,
       uri,
       { details: { members: names } },
     );

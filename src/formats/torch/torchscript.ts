@@ -110,7 +110,7 @@ export function findModuleWeights(
     findings: [
       {
         code: 'torchscript_code',
-        message: `it is a program: of ${code.length} code members only declarations are read, and none is carried along (${listed(code)}); its ${weights.length} tensors, ${parameters} of them trainable, are`,
+        message: `it is a program: of ${code.length} code members only declarations are read, and none is carried along (${listed(code)}); its ${formatCount(weights.length, 'tensor')}, ${parameters} of them trainable, are`,
       },
       ...(guessed.length === 0
         ? []

@@ -4,7 +4,7 @@ import { readHeader } from '../../../src/formats/read-header.ts';
 import { memorySource } from '../../support/memory-source.ts';
 import { pickle, type Pickled } from '../../support/pickle.ts';
 import { dict, tensor } from '../../support/torch-file.ts';
-import { zip } from '../../support/zip.ts';
+import { zip, type Part } from '../../support/zip.ts';
 
 const module = (name: string, slots: Readonly<Record<string, Pickled>>): Pickled => ({ object: name, state: dict(slots) });
 
@@ -38,8 +38,9 @@ const CODE: Readonly<Record<string, string>> = {
 `,
 };
 
-function headerOf(root: Pickled, code: Readonly<Record<string, string | Uint8Array>>) {
+function headerOf(root: Pickled, code: Readonly<Record<string, string | Uint8Array>>, more: readonly Part[] = []) {
   const bytes = zip([
+    ...more,
     { name: 'm/data.pkl', data: pickle(root) },
     ...Array.from({ length: 4 }, (_, key) => ({ name: `m/data/${key}`, data: Buffer.alloc(8) })),
     ...Object.entries(code).map(([name, data]) => ({ name: `m/code/${name}`, data: Buffer.from(data), deflated: true })),
@@ -52,6 +53,18 @@ test('no weight of a module that was loaded and wrapped is lost', async () => {
   const { weights, container } = await headerOf(WRAPPED, CODE);
   expect(container).toBe('torchscript');
   expect(weights.map(({ name }) => name)).toEqual(['backbone.bias', 'backbone.weight', 'head.weight', 'head.bias']);
+});
+
+test('torch before 1.4 described modules elsewhere, which torch looks at first: named, and refused beside a pickle', async () => {
+  const old = { name: 'm/model.json', data: Buffer.from('{}') };
+  await expect(readHeader(memorySource(zip([old, { name: 'm/tensors/0', data: Buffer.alloc(8) }])))).rejects.toMatchObject({
+    code: 'CheckpointLoadError',
+    message: expect.stringContaining('is TorchScript of torch before 1.4'),
+  });
+  await expect(headerOf(WRAPPED, CODE, [old])).rejects.toMatchObject({
+    code: 'CheckpointValidationError',
+    message: expect.stringContaining('twice, in data.pkl and in model.json'),
+  });
 });
 
 describe('what does not say which attributes are parameters is refused', () => {

@@ -184,6 +184,8 @@ export interface Finding {
 
 /** Code of the finding that ranks wrote the files, and that nothing in them says whether all are there. */
 export const RANKS_UNKNOWN = 'ranks_unknown';
+/** Code of the finding that nothing in a scripted module says which of its tensors are buffers. */
+export const BUFFERS_UNKNOWN = 'buffers_unknown';
 
 /** A member beside the pickle, by its path in the archive's root folder. */
 export type Attachment =

@@ -5,7 +5,7 @@
  * earlier loader of the same run selected. Invariant: what is published has the target's names, shapes, dtypes and order.
  */
 import { CheckpointIncompatibleError, type JsonObject } from '../errors.ts';
-import { RANKS_UNKNOWN, type Header } from '../model/header.ts';
+import { BUFFERS_UNKNOWN, RANKS_UNKNOWN, type Header } from '../model/header.ts';
 import { WEIGHTS_ONLY, type LeftOut, type Plan } from '../model/plan.ts';
 import type { Target } from '../model/target.ts';
 import { withoutTarget, withTarget, type Tie } from './choose-weights.ts';
@@ -86,7 +86,7 @@ export function loadWeights(header: Header, target: Target | undefined, rules: L
     ...unused(header, rules),
     ...nested(header),
     ...besideWeights(header),
-    ...perhapsMissing(header),
+    ...notKnown(header),
     ...chosen.warnings,
     ...staleState(fresh, renamed, 'renamed'),
   ];
@@ -174,7 +174,10 @@ function toldFew<Each extends { readonly tensors: number }>(
   return [...told.map(tell), `${rest.length} more ${what} hold tensors (${held}), which are left out as well.`];
 }
 
-/** Nothing in the files of some ranks says whether there were more. */
-function perhapsMissing({ findings }: Header): readonly string[] {
-  return findings.flatMap(({ code, message }) => (code === RANKS_UNKNOWN ? [`Rows of tensors may be missing: ${message}.`] : []));
+/** Of the files of some ranks nothing says whether there were more, of old scripted modules which tensors are plain attributes. */
+function notKnown({ findings }: Header): readonly string[] {
+  return findings.flatMap(({ code, message }) => {
+    if (code === RANKS_UNKNOWN) return [`Rows of tensors may be missing: ${message}.`];
+    return code === BUFFERS_UNKNOWN ? [`Plain attributes may be among the tensors: ${message}.`] : [];
+  });
 }

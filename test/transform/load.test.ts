@@ -21,6 +21,12 @@ test('files of ranks that may not be all of them are warned of', () => {
   expect(loadWeights({ ...header, findings }, undefined, RULES).warnings).toEqual(['Rows of tensors may be missing: read from 2 files.']);
 });
 
+test('that nothing says which tensors of an old scripted module are buffers is a warning', () => {
+  const findings = [{ code: 'buffers_unknown', message: 'it is of torch 1.4' }];
+  const { warnings } = loadWeights({ ...headerOf({ a: ['F32', [2]] }), findings }, undefined, RULES);
+  expect(warnings).toEqual(['Plain attributes may be among the tensors: it is of torch 1.4.']);
+});
+
 const TRANSFER: LoadRules = { ...RULES, skipMismatched: true, fill: 'target' };
 
 async function headerAt(path: string): Promise<Header> {

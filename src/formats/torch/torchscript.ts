@@ -6,7 +6,7 @@
  * modules, tensors and the length of names, whatever the module tree shares or contains; each object's attributes are looked through once.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
-import { NO_TRAINING } from '../../model/header.ts';
+import { BUFFERS_UNKNOWN, NO_TRAINING } from '../../model/header.ts';
 import type { Attribute, Finding, Tensor, Weight } from '../../model/header.ts';
 import { formatCount } from '../../model/text.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
@@ -116,7 +116,7 @@ export function findModuleWeights(
         ? []
         : [
             {
-              code: 'torchscript_buffers',
+              code: BUFFERS_UNKNOWN,
               message: `torch before 1.6 wrote it, which took every tensor that is no parameter for a buffer: ${listed(guessed)}`,
             },
           ]),

@@ -2,6 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { findModuleWeights } from '../../../src/formats/torch/torchscript.ts';
 import type { ModuleClass } from '../../../src/formats/torch/torchscript-classes.ts';
+import { BUFFERS_UNKNOWN } from '../../../src/model/header.ts';
 import type { NodeId, ValueNode } from '../../../src/model/value.ts';
 
 /** What a class declares beside its attributes; a tensor that is not named is a parameter. */
@@ -76,7 +77,7 @@ test('torch before 1.6 did not say what is a buffer: every other tensor is, and 
   const { add, tensor, module, find } = moduleTable();
   const found = find(module({ cache: tensor(), training: add(true), w: tensor() }, { buffers: null, plain: ['cache'] }));
   expect(named(found)).toEqual(['w', 'cache']);
-  expect(found.findings).toContainEqual(saying('torchscript_buffers', 'for a buffer: cache'));
+  expect(found.findings).toContainEqual(saying(BUFFERS_UNKNOWN, 'for a buffer: cache'));
 });
 
 test('tensors in lists, in objects of data and in an optional buffer are told of', () => {

@@ -240,7 +240,7 @@ async function digestsOf(
   { services, signal }: StageCall<Options>,
 ): Promise<readonly (string | undefined)[]> {
   const views = plan.tensors.filter((_, index) => placeOf(index) === null);
-  const read = await digestTensors({ tensors: views, plan, open: (file) => services.openPinned(file), signal });
+  const read = await digestTensors({ tensors: views, plan, open: (file) => services.openPinned(file), signal, rests: 'none' });
   let next = 0;
   return plan.tensors.map((_, index) => {
     const place = placeOf(index);

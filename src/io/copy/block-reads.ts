@@ -8,16 +8,19 @@ import type { Layout } from '../../formats/layout.ts';
 import { COUNT_SIZE } from '../../formats/torch/legacy.ts';
 import { likelyDataOffset } from '../../formats/zip/local-header.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
-import { bytesPerElement } from '../../model/dtype.ts';
+import { bytesPerElement, tensorBytes } from '../../model/dtype.ts';
 import type { Storage, StorageLocation } from '../../model/header.ts';
 import type { Plan, PlannedTensor } from '../../model/plan.ts';
 import { castFill, type CastReport } from '../cast/cast.ts';
+import type { MemberSums } from '../digests/member-sums.ts';
 import { settled } from '../settled.ts';
 import type { Part } from './blocks.ts';
 import { coalescing, type ByteRange, type CoalescingSource, type DirectRange } from './coalescing-source.ts';
-import { copyHeld, heldStart } from './held-tensor.ts';
+import { deflatedEnds } from './deflated-ends.ts';
+import { copyHeld, heldStart, heldStorage } from './held-tensor.ts';
 import { inflateBudget } from './inflate-budget.ts';
 import { OPEN_MAX, type OpenFiles } from './open-files.ts';
+import type { RestBudget } from './rest-budget.ts';
 import { openStorage, ranged, storedAt, type StorageReader } from './storage-reader.ts';
 import { isAsStored, tensorFill, type TensorFill } from './tensor-reader.ts';
 
@@ -66,7 +69,16 @@ export function isFar({ files }: Pick<Plan, 'files'>): boolean {
   return files.some(({ uri }) => !uri.startsWith('file:'));
 }
 
-export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>): BlockReads {
+export interface BlockReadsOptions {
+  readonly layout: Layout;
+  readonly plan: Plan;
+  readonly files: OpenFiles<ByteSource>;
+  /** Told what passes on its way to tensors that are not published as they are stored; of the others, whoever is given their bytes tells. */
+  readonly sums: MemberSums;
+  readonly budget: RestBudget;
+}
+
+export function blockReads({ layout, plan, files, sums, budget }: BlockReadsOptions): BlockReads {
   const { storages } = plan;
   const far = isFar(plan);
   const small = far ? SMALL_FAR : SMALL;
@@ -79,6 +91,7 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
   const readers = new Map<number, Promise<StorageReader>>();
 
   const inflate = inflateBudget(layout, plan);
+  const toEnd = deflatedEnds(layout, budget);
 
   /** Start offsets of storages by their index, each resolved once; `told` has the resolved ones without a promise. */
   const starts = new Map<number, Promise<number>>();
@@ -118,7 +131,10 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     }
     const open = (file: number): Promise<CoalescingSource> => sourceOf(file, lane);
     const place = storages[index]!;
-    const reader = open(place.file).then((source) => openStorage(source, place, { files: plan.files, open, inflate }));
+    const isDeflated = place.location.kind === 'member' && place.location.method === 'deflated';
+    const reader = open(place.file)
+      .then((source) => openStorage(source, place, { files: plan.files, open, inflate }))
+      .then((opened) => (isDeflated ? toEnd(index, opened) : opened));
     readers.set(index, reader);
     return reader;
   }
@@ -178,8 +194,11 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     return fillTensor(piece, target, lane, signal);
   }
 
-  function fillOf(reader: StorageReader, { origin, dtype }: PlannedTensor, report: CastReport): TensorFill {
-    return castFill(tensorFill(reader, storages[origin.storage]!, origin), origin.dtype, dtype, report, chunk);
+  function fillOf(reader: StorageReader, tensor: PlannedTensor, report: CastReport): TensorFill {
+    const { origin, dtype } = tensor;
+    const storage = storages[origin.storage]!;
+    const watched = isAsStored(tensor, storage) ? reader : sums.watch(origin.storage, reader);
+    return castFill(tensorFill(watched, storage, origin), origin.dtype, dtype, report, chunk);
   }
 
   /** Gives the number of values that overflowed. */
@@ -213,6 +232,17 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     const storage = storages[tensor.origin.storage]!;
     const source = ready.get(storage.file);
     return source !== undefined && copyHeld(source, storage, tensor, length, bytes, at);
+  }
+
+  /** Whatever else of its storage a small tensor does not show is in memory, too: all of it has passed. */
+  function passHeld(ready: ReadonlyMap<number, CoalescingSource>, { tensor: { dtype, origin }, length }: Piece): void {
+    const index = origin.storage;
+    const storage = storages[index]!;
+    const shown = dtype === origin.dtype ? length : tensorBytes(origin.dtype, origin.shape);
+    if (origin.offset === 0 && shown === storage.length) return;
+    const source = sums.isTold(index) ? undefined : ready.get(storage.file);
+    const bytes = source === undefined ? undefined : heldStorage(source, storage);
+    if (bytes !== undefined) sums.pass(index, 0, bytes, 0, bytes.length);
   }
 
   /** The source bytes of a small tensor, what is checked in front of them included; undefined: it is none, or lies in several places. */
@@ -269,7 +299,10 @@ export function blockReads(layout: Layout, plan: Plan, files: OpenFiles<ByteSour
     bytes: Uint8Array,
   ): readonly number[] {
     const left: number[] = [];
-    for (let at = 0; at < pieces.length; at++) if (aims[at] !== undefined || !fillHeld(ready, pieces[at]!, bytes)) left.push(at);
+    for (let at = 0; at < pieces.length; at++) {
+      if (aims[at] === undefined) passHeld(ready, pieces[at]!);
+      if (aims[at] !== undefined || !fillHeld(ready, pieces[at]!, bytes)) left.push(at);
+    }
     return left;
   }
 

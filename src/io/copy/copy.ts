@@ -11,12 +11,15 @@ import type { Plan } from '../../model/plan.ts';
 import { JOIN_FROM, joinCrc32 } from '../digests/crc32-join.ts';
 import { crc32Of } from '../digests/crc32.ts';
 import { DIGEST_LENGTH, inlineDigester, threadDigester, threadDigesters, type Digester } from '../digests/digest.ts';
+import { memberSums } from '../digests/member-sums.ts';
 import { tensorSums } from '../digests/tensor-sums.ts';
 import { settled } from '../settled.ts';
 import { blockReads, isFar, type Overflow } from './block-reads.ts';
 import { BLOCK, blockLength, blocksOf, type Part } from './blocks.ts';
-import { explainDamage } from './damage-on-the-way.ts';
+import { explained } from './damage-on-the-way.ts';
+import { memberRests } from './member-rests.ts';
 import { openFiles } from './open-files.ts';
+import { restBudget, type RestsRead } from './rest-budget.ts';
 
 /** Blocks of memory: one being read, the others being digested and written. */
 const RING = 4;
@@ -53,6 +56,8 @@ export interface CopyOptions {
   readonly sums?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
+  /** Of members that are read in part, what else is read for their CRC-32; absent: small rests. */
+  readonly rests?: RestsRead;
   /** The blocks of memory, all of one length and in shared buffers; absent: memory of its own. */
   readonly memory?: readonly Uint8Array[];
   /** What an interrupted transfer left: these bytes are read from it and verified instead of written again. */
@@ -101,8 +106,11 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
   const memory = options.memory ?? ringOf(layout, plan);
   const digesters = digestersOf(layout, plan, memory);
   const files = openFiles(plan.files, options.open);
-  const reads = blockReads(layout, plan, files);
-  const sums = tensorSums(layout, plan);
+  const members = memberSums(plan, layout.tensors);
+  const budget = restBudget(layout, options.rests ?? 'small');
+  const reads = blockReads({ layout, plan, files, sums: members, budget });
+  const rests = memberRests({ layout, plan, files, sums: members, budget, resumed: resume?.offset ?? 0 });
+  const sums = tensorSums(layout, plan, members);
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   // Every request under way listens.
@@ -142,6 +150,7 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
         bounds[2 * indexes.length + 1] = to;
         indexes.push(segment.index);
         open = offset + length < segment.length;
+        if (!open && length > 0) rests.passed(layout.tensors[segment.index]!.origin.storage, resumed);
       } else if (!resumed) {
         const all = segment.kind === 'bytes' ? segment.bytes : segment.bytes(sums.of);
         bytes.set(all.subarray(offset, offset + length), from);
@@ -169,7 +178,8 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
       snapshot: !last && (due || end === resume?.offset),
     });
     const each = indexes.length === 0 ? undefined : digesters.tensors.update({ slot, bounds, open, snapshot: false });
-    const work = settled([resumed ? undefined : write(bytes, offset, sum), all, each]);
+    const rest = rests.isDue() ? rests.read(signal) : undefined;
+    const work = settled([resumed ? undefined : write(bytes, offset, sum), all, each, rest]);
     work.catch(() => undefined);
     return { work, indexes, overflows, end, last, due };
   }
@@ -225,18 +235,9 @@ export async function copyLayout(options: CopyOptions): Promise<Copied> {
     // Damage in what was left shows as damage of the source, too.
     const reasons = outcomes.map((each) => (each.status === 'rejected' ? (each.reason as unknown) : undefined));
     const mismatch = reasons.find((reason) => reason instanceof ResumeMismatch);
-    const damage = sums.damage();
-    const isDoubted =
-      mismatch === undefined && damage !== null && damage.error === error && isFar({ files: [plan.files[damage.storage.file]!] });
-    // Where it cannot be read again, that is what is wrong.
-    const explained = isDoubted
-      ? await files
-          .source(damage.storage.file)
-          .then((source) => explainDamage(damage, source, memory[0]!, options.signal))
-          .catch((failure: unknown) => failure)
-      : error;
+    const cause = mismatch ?? (await explained(error, members.damage(), { plan, files, memory: memory[0]!, signal: options.signal }));
     await Promise.allSettled([digesters.whole.close(), digesters.tensors.close(), files.close()]);
-    throw mismatch ?? explained;
+    throw cause;
   }
   await settled([digesters.whole.close(), digesters.tensors.close(), files.close()]);
   return { size: layout.size, sha256: whole, tensors, overflowed };

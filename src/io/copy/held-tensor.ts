@@ -33,6 +33,14 @@ export function copyHeld(
   return true;
 }
 
+/** All bytes of a stored member that is in memory. */
+export function heldStorage(source: CoalescingSource, { location, length }: Storage): Uint8Array | undefined {
+  const held = location.kind === 'member' ? source.held(location.header) : undefined;
+  const start = held === undefined ? undefined : startIn(source.uri, location, held);
+  if (held === undefined || start === undefined || start + length > held.end) return undefined;
+  return held.bytes.subarray(start - held.offset, start - held.offset + length);
+}
+
 /** Where a stored member's data begins, where its local header is in memory, checked. Undefined: it takes the long way to say. */
 export function heldStart(source: CoalescingSource, storage: Storage): number | undefined {
   const { location } = storage;

@@ -2,19 +2,36 @@
 import { segmentLength, type Layout } from '../../formats/layout.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import type { Plan } from '../../model/plan.ts';
+import { bytesPerElement } from '../../model/dtype.ts';
+import { memberSums } from '../digests/member-sums.ts';
 import { blockReads } from './block-reads.ts';
 import type { Part } from './blocks.ts';
+import { explained } from './damage-on-the-way.ts';
+import { memberRests } from './member-rests.ts';
 import type { OpenFiles } from './open-files.ts';
+import { restBudget } from './rest-budget.ts';
 import { isAsStored } from './tensor-reader.ts';
 
 /** A multiple of every element's size: inside a tensor whose elements are made, reads begin and end here. */
 const GRAIN = 16;
+/** Bytes of one read of what is looked at once more. */
+const AGAIN = 1024 * 1024;
 
-export type RangeFill = (offset: number, target: Uint8Array, signal: AbortSignal) => Promise<void>;
+export interface LayoutRange {
+  /** Fills `target` with bytes of the output. Calls may overlap in time: those that must not do so wait for each other. */
+  fill(offset: number, target: Uint8Array, signal: AbortSignal): Promise<void>;
+  /** After the last: compares members that were read but for little. */
+  readRests(signal: AbortSignal): Promise<void>;
+  /** What a transfer ends in whose bytes came damaged. */
+  explained(error: unknown, signal: AbortSignal): Promise<unknown>;
+}
 
-/** For layouts without `late` segments. Calls may overlap in time: those that must not do so wait for each other. */
-export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>): RangeFill {
-  const reads = blockReads(layout, plan, files);
+/** For layouts without `late` segments. */
+export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSource>): LayoutRange {
+  const sums = memberSums(plan, layout.tensors);
+  const budget = restBudget(layout, 'small');
+  const reads = blockReads({ layout, plan, files, sums, budget });
+  const rests = memberRests({ layout, plan, files, sums, budget, resumed: 0 });
   const starts: number[] = [];
   let end = 0;
   for (const segment of layout.segments) {
@@ -49,7 +66,7 @@ export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSou
   const running = new Set<Promise<void>>();
   let alone: Promise<unknown> = Promise.resolve();
 
-  return (offset, target, signal) => {
+  function fillRange(offset: number, target: Uint8Array, signal: AbortSignal): Promise<void> {
     const parts = partsOf(offset, target.length);
     const isApart = reads.apart(parts);
     const run = (isApart ? alone : Promise.allSettled([alone, ...running])).then(async () => {
@@ -64,7 +81,21 @@ export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSou
     );
     if (!isApart) alone = settled;
     return run;
-  };
+  }
+
+  /** Tells the sums of what was read as it is stored. */
+  function passStored(parts: readonly Part[], bytes: Uint8Array, start: number): void {
+    let at = start;
+    for (const { segment: index, offset, length } of parts) {
+      const segment = layout.segments[index]!;
+      const tensor = segment.kind === 'tensor' ? layout.tensors[segment.index]! : undefined;
+      if (tensor !== undefined && isAsStored(tensor, plan.storages[tensor.origin.storage]!)) {
+        const { storage, dtype, offset: first } = tensor.origin;
+        sums.pass(storage, first * bytesPerElement(dtype) + offset, bytes, at, at + length);
+      }
+      at += length;
+    }
+  }
 
   async function fill(parts: readonly Part[], target: Uint8Array, lane: number, signal: AbortSignal): Promise<void> {
     // Parts that are read as they are go together, as they lie side by side; only the first and the last may be cut inside an element.
@@ -73,6 +104,7 @@ export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSou
     let at = 0;
     const flush = async (): Promise<void> => {
       if (together.length > 0) await reads.read(together, target.subarray(from, at), lane, signal);
+      passStored(together, target, from);
       together = [];
     };
     for (const part of parts) {
@@ -91,6 +123,12 @@ export function layoutRange(layout: Layout, plan: Plan, files: OpenFiles<ByteSou
     }
     await flush();
   }
+
+  return {
+    fill: fillRange,
+    readRests: (signal) => rests.readBegun(signal),
+    explained: (error, signal) => explained(error, sums.damage(), { plan, files, memory: new Uint8Array(AGAIN), signal }),
+  };
 }
 
 function leastFree(taken: ReadonlySet<number>): number {

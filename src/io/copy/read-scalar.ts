@@ -20,6 +20,7 @@ export async function readScalar(
     plan: header,
     open,
     signal,
+    rests: 'none',
     onBytes: (_index, bytes) => {
       value.set(bytes, at);
       at += bytes.length;

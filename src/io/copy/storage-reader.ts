@@ -4,7 +4,6 @@
  * Invariant: what stands in front of the data (a member's local header, a count, an archive of its own) is checked before the
  * data is believed.
  */
-import { crc32 } from 'node:zlib';
 import { CheckpointLoadError } from '../../errors.ts';
 import { readArchivedTensor } from '../../formats/distributed/archived.ts';
 import { checkCount } from '../../formats/torch/legacy.ts';
@@ -12,9 +11,10 @@ import { dataOffset } from '../../formats/zip/local-header.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { bytesPerElement, tensorBytes } from '../../model/dtype.ts';
 import type { Storage, StorageLocation } from '../../model/header.ts';
+import { pieceSum, type PieceSum } from '../digests/piece-sum.ts';
 import { blockReader } from './block-reader.ts';
 import { inflatingReader, type Inflating } from './inflating-reader.ts';
-import { isWholeStorage, tensorFill } from './tensor-reader.ts';
+import { tensorFill } from './tensor-reader.ts';
 
 export interface StorageReader {
   readonly length: number;
@@ -53,36 +53,43 @@ export function ranged(source: ByteSource, start: number, length: number): Stora
   return { length, readInto: (offset, target, signal) => source.readInto(start + offset, target, signal), close: () => undefined };
 }
 
-/** The contiguous bytes of the tensor in an embedded archive. Read in order to its end, they are compared with its CRC-32. */
+/** What was read of the storage in an embedded archive, whoever opened it. */
+interface Seen {
+  pieces?: PieceSum;
+}
+
+/** The contiguous bytes of the tensor in an embedded archive. When all bytes of its storage were read, they are compared with its CRC-32. */
 async function archivedReader(
   source: ByteSource,
   location: Extract<StorageLocation, { kind: 'archive' }>,
   length: number,
   access: FileAccess | undefined,
+  seen: Seen = {},
 ): Promise<StorageReader> {
   const { storage, tensor } = await readArchivedTensor(source, location, location);
   // It is read from its start to its end, and a tensor may have a thousand of them.
   const reader = await openStorage(source, storage, access && { ...access, runs: 1 });
-  const fill = tensorFill(reader, storage, tensor);
   const inner = storage.location;
-  const told = inner.kind === 'member' && inner.method === 'stored' && isWholeStorage(storage, tensor, length) ? inner.crc32 : 0;
-  let sum = 0;
-  let next = 0;
+  const isSummed = inner.kind === 'member' && inner.method === 'stored' && inner.crc32 !== 0;
+  const fill = tensorFill(isSummed ? summed(reader, seen, inner.crc32, source.uri, location.offset) : reader, storage, tensor);
+  return { length, readInto: fill, close: () => reader.close() };
+}
+
+function summed(reader: StorageReader, seen: Seen, told: number, uri: string, position: number): StorageReader {
+  const pieces = (seen.pieces ??= pieceSum(reader.length));
   return {
-    length,
+    ...reader,
     async readInto(offset, target, signal) {
-      await fill(offset, target, signal);
-      if (told === 0 || offset !== next) return;
-      sum = crc32(target, sum);
-      next += target.length;
-      if (next === length && sum !== told)
+      await reader.readInto(offset, target, signal);
+      pieces.add(offset, target, 0, target.length);
+      const sum = pieces.whole();
+      if (sum !== undefined && sum !== told)
         throw new CheckpointLoadError(
-          `${source.uri}: the tensor in the archive at ${location.offset} is damaged: CRC-32 is ${sum.toString(16)}, the archive says ${told.toString(16)}. Copy the file again from where it came.`,
-          source.uri,
-          { details: { position: location.offset } },
+          `${uri}: the tensor in the archive at ${position} is damaged: CRC-32 is ${sum.toString(16)}, the archive says ${told.toString(16)}. Copy the file again from where it came.`,
+          uri,
+          { details: { position } },
         );
     },
-    close: () => reader.close(),
   };
 }
 
@@ -92,6 +99,7 @@ function blocksReader(
   { dtype, shape, blocks }: Extract<StorageLocation, { kind: 'blocks' }>,
   access: FileAccess | undefined,
 ): StorageReader {
+  const seen = blocks.map((): Seen => ({}));
   return blockReader({
     shape,
     size: bytesPerElement(dtype),
@@ -101,13 +109,14 @@ function blocksReader(
       const { offset, stored, shape: extent, isPlain } = block;
       const held = access === undefined && block.file === file ? source : late(access, block.file);
       if (isPlain === true) return ranged(held, offset, stored);
-      return archivedReader(held, { kind: 'archive', dtype, shape: extent, offset, stored }, tensorBytes(dtype, extent), access);
+      const place = { kind: 'archive', dtype, shape: extent, offset, stored } as const;
+      return archivedReader(held, place, tensorBytes(dtype, extent), access, seen[index]);
     },
   });
 }
 
 /** A file that is looked up for each read, as whoever keeps the files may close one that was not used for long. */
-function late(access: FileAccess | undefined, file: number): ByteSource {
+export function late(access: FileAccess | undefined, file: number): ByteSource {
   const pinned = access?.files[file];
   if (access === undefined || pinned === undefined) throw new RangeError(`file ${file} of a tensor in several files cannot be opened here`);
   return {

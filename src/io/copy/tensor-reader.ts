@@ -24,16 +24,16 @@ export function isAsStored({ dtype, origin }: PlannedTensor, storage: Storage): 
   );
 }
 
-/** True where the output is the whole storage, byte for byte: then the archive's CRC-32 can be checked. */
-export function isWholeStorage(storage: Storage, tensor: Tensor, bytes: number): boolean {
-  return (
-    tensor.offset === 0 &&
-    tensor.stride === undefined &&
-    storage.byteOrder === undefined &&
-    tensor.conjugate !== true &&
-    tensor.negative !== true &&
-    bytes === storage.length
-  );
+/** From the first byte of a storage that a tensor shows to the last. */
+export function spanOf({ dtype, shape, stride, offset }: Tensor): { readonly start: number; readonly end: number } {
+  const size = bytesPerElement(dtype);
+  const start = offset * size;
+  if (shape.includes(0)) return { start, end: start };
+  const elements =
+    stride === undefined
+      ? shape.reduce((product, extent) => product * extent, 1)
+      : shape.reduce((sum, extent, axis) => sum + (extent - 1) * stride[axis]!, 1);
+  return { start, end: start + elements * size };
 }
 
 export function tensorFill(reader: StorageReader, storage: Storage, tensor: Tensor): TensorFill {

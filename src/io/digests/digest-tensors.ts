@@ -4,12 +4,15 @@ import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { tensorBytes } from '../../model/dtype.ts';
 import type { Plan, PlannedTensor } from '../../model/plan.ts';
 import { copyLayout } from '../copy/copy.ts';
+import type { RestsRead } from '../copy/rest-budget.ts';
 
 export interface DigestOptions {
   readonly tensors: readonly PlannedTensor[];
   readonly plan: Pick<Plan, 'files' | 'storages'>;
   readonly open: (file: PinnedFile) => Promise<ByteSource>;
   readonly signal: AbortSignal;
+  /** Of members that are read in part, what else is read for their CRC-32; absent: small rests. */
+  readonly rests?: RestsRead;
   /** Called with the bytes of each tensor in order, block by block; whole elements, or the rest of one. */
   readonly onBytes?: (index: number, bytes: Uint8Array) => void;
 }
@@ -18,7 +21,7 @@ const NOTHING = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85
 
 /** In the order of `tensors`; throws as reading does, also where the archive's own checksum shows damage. */
 export async function digestTensors(options: DigestOptions): Promise<readonly string[]> {
-  const { tensors, plan, open, signal, onBytes } = options;
+  const { tensors, plan, open, signal, rests = 'small', onBytes } = options;
   const lengths = tensors.map(({ dtype, shape }) => tensorBytes(dtype, shape));
   const size = lengths.reduce((sum, length) => sum + length, 0);
   if (size === 0) return tensors.map(() => NOTHING);
@@ -36,6 +39,7 @@ export async function digestTensors(options: DigestOptions): Promise<readonly st
     plan: { ...plan, tensors, frozen: [], skipped: [], dropped: [], metadata: {} },
     open,
     signal,
+    rests,
     onProgress: () => undefined,
     write: async (block) => {
       for (let at = 0; at < block.length;) {

@@ -33,7 +33,7 @@ export async function copyAndSend(
   // Every request under way listens.
   setMaxListeners(0, signal);
   const files = openFiles(plan.files, open);
-  const fill = layoutRange(layout, plan, files);
+  const ranges = layoutRange(layout, plan, files);
   const starts = memberStarts(plan, async (file) => sourceEndedBy(signal, await files.source(file)));
   const isCopied = ({ copy }: PlannedPart): boolean => copy !== null;
   /** What is wrong shows where the part is copied. */
@@ -62,7 +62,7 @@ export async function copyAndSend(
         signal.throwIfAborted();
         const { bytes, release } = await memory.take(part.length, signal);
         try {
-          await fill(part.offset, bytes, signal);
+          await ranges.fill(part.offset, bytes, signal);
           await sender.send(part, bytes, signal);
         } finally {
           release();
@@ -92,11 +92,12 @@ export async function copyAndSend(
     ]);
     transfer.signal.throwIfAborted();
     signal.throwIfAborted();
+    await ranges.readRests(signal);
     await checkSources(transfer, parts);
     return sender;
   } catch (error) {
     stop.abort(error);
-    throw error;
+    throw await ranges.explained(error, transfer.signal);
   } finally {
     await starts.settled();
     await files.close();

@@ -188,7 +188,7 @@ export default defineStage<Options>({
     keepPublished(services, run.runId, target, content);
     await settle();
     const overflowed = overflows.reduce((sum, { values }) => sum + values, 0);
-    const warnings = [...(await leftover(older)), ...published.flatMap((file) => file.warnings ?? [])];
+    const warnings = [...(await leftover(older)), ...new Set(published.flatMap((file) => file.warnings ?? []))];
     const tensors = plan.tensors.length;
     return outcome(call, dropped, { uri: target, size, sha256, tensors, unchanged: false, copied, overflowed, warnings });
   },

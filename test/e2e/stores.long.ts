@@ -236,6 +236,21 @@ test('verify tells an object that was replaced after the store had copied it, wh
   }
 });
 
+test('a store that copies no parts: all passes through, which the run says once for all shards', async () => {
+  const source = Buffer.concat([safetensorsHead(12 * MIB), noise(24 * MIB)]);
+  await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'uncopied/source.safetensors', Body: source }));
+  proxy.inject(({ headers }) => (headers['x-amz-copy-source'] === undefined ? null : { kind: 'status', status: 501 }));
+  const result = await execute({
+    stages: [
+      { type: 'source.s3', url: `s3://${bucket}/uncopied/source.safetensors` },
+      { type: 'loader.weights_only' },
+      { type: 'sink.publish', uri: `s3://${bucket}/uncopied/set/model.safetensors`, shard_size: '12MiB' },
+    ],
+  }).finally(() => proxy.reset());
+  expect(result.outputs[0]).not.toHaveProperty('copied_server_side');
+  expect(result.metadata['warnings']).toEqual([expect.stringContaining(`The store of s3://${bucket} copies no parts of objects`)]);
+});
+
 test('a workspace in a store serves a run; `gc` clears what is old and spares what an open run may need', async () => {
   const workspace = `s3://${bucket}/workspaces/one`;
   const uri = join(folder, 'by-store-workspace.safetensors');

@@ -102,7 +102,7 @@ async function passThrough(options: S3PublishOptions, { status }: StoreFault): P
   await discardS3(port, uri, token, policy, signal).catch(async (error: unknown) => {
     throw await explainedOf(error, options);
   });
-  const warning = `${uri}: its store copies no parts of objects (it answers ${status} to UploadPartCopy), so all bytes passed through the worker. \`server_side_copy: false\` spares the attempt.`;
+  const warning = `The store of s3://${parseS3(uri).bucket} copies no parts of objects (it answers ${status} to UploadPartCopy), so all bytes passed through the worker. \`server_side_copy: false\` spares the attempt.`;
   return { ...(await publishS3({ ...options, isNear: null })), warnings: [warning] };
 }
 

@@ -14,6 +14,7 @@ import { reachBucket } from '../../../src/io/s3/reach.ts';
 import { headOrNull } from '../../../src/io/s3/head.ts';
 import { FOLDER_PAGES, objectsUnder, openPinnedS3, openS3, readSmallS3 } from '../../../src/io/s3/source.ts';
 import type { Storage } from '../../../src/io/storage/storage.ts';
+import { discardS3 } from '../../../src/io/s3/upload.ts';
 import { pin } from '../../../src/model/byte-source.ts';
 import { startFaultProxy, SWITCHED, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
 import { noise } from '../../support/memory-source.ts';
@@ -438,6 +439,32 @@ describe('credentials and clocks', () => {
       const error = await errorOf(open());
       expect(error).toMatchObject({ retryable: false, details: { code: 'HeadRefused', status: 403 } });
       expect(error.message).toContain('refuses HEAD with 403, while it answers GET');
+    });
+
+    test('a refusal names the permission of the request itself', async () => {
+      refusing('AccessDenied', 403);
+      const object = { ...target(), versionId: null };
+      const sum = { kind: 'md5', base64: '' } as const;
+      const requests: Readonly<Record<string, () => Promise<unknown>>> = {
+        's3:GetObject': () => port.head(object, { checksum: false }),
+        's3:PutObject': () => port.put(target(), new Uint8Array(1), { mark: '', condition: { kind: 'any' } }),
+        's3:DeleteObject': () => port.remove(target()),
+        's3:ListBucket': () => port.list(bucket, '', { flat: true, from: null }),
+        's3:ListMultipartUploadParts': () => port.listParts(target(), 'u'),
+        's3:AbortMultipartUpload': () => port.abortUpload(target(), 'u'),
+        's3:ListBucketMultipartUploads': () => port.listUploads(target()),
+      };
+      for (const [permission, ask] of Object.entries(requests))
+        await expect(ask()).rejects.toMatchObject({ permission: expect.stringMatching(`^${permission} on `) });
+      await expect(port.uploadPart(target(), 'u', 1, new Uint8Array(1), sum, new AbortController().signal)).rejects.toMatchObject({
+        permission: 's3:PutObject on this key',
+      });
+      // Where several are made, it is the one that was refused.
+      await put(new TextEncoder().encode('{"upload":"u","cut":"c"}'), 'runs/.out.token.partial');
+      proxy.inject(({ method }) => (method === 'DELETE' ? { kind: 'status', status: 403 } : null));
+      await expect(discardS3(port, `s3://${bucket}/runs/out`, 'token', QUICK)).rejects.toMatchObject({
+        permission: 's3:AbortMultipartUpload on this key',
+      });
     });
 
     test('who is refused is told which permissions it takes to know whether a key is there', async () => {

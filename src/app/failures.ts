@@ -1,7 +1,8 @@
 /** What Temporal's client throws, as errors of our own. */
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { ApplicationFailure } from '@temporalio/common';
+import { ApplicationFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
 import { CheckpointNotFoundError, codedReport, type ErrorReport, type JsonObject } from '../errors.ts';
+import { suggestionFor } from '../pipeline/advice.ts';
 
 /** The domain error that a workflow or a handler of it has failed with; `fallback` speaks for a cause without words. */
 export function reportOfCause(cause: unknown, fallback: string): ErrorReport {
@@ -12,6 +13,29 @@ export function reportOfCause(cause: unknown, fallback: string): ErrorReport {
     // Our workers put details first.
     details: (ours?.details?.[0] as JsonObject | undefined) ?? {},
   });
+}
+
+const NOT_CLEANED_UP = 'What it had not finished is not cleaned up: a partial file or upload may be left beside its output.';
+
+/** Of a run that the server has ended without a word of its workflow; null where it has not. */
+export function endedByServer(cause: unknown): ErrorReport | null {
+  if (cause instanceof TerminatedFailure)
+    return withSuggestion({
+      type: 'CheckpointError',
+      message: `The run was terminated (reason: ${cause.message}). ${NOT_CLEANED_UP}`,
+      details: { reason: 'terminated', said: cause.message },
+    });
+  if (cause instanceof TimeoutFailure)
+    return withSuggestion({
+      type: 'CheckpointTimeoutError',
+      message: `The run did not end within the time that it was started with, and the server ended it. ${NOT_CLEANED_UP}`,
+      details: { reason: 'run_timed_out', operation: 'run' },
+    });
+  return null;
+}
+
+function withSuggestion(report: ErrorReport): ErrorReport {
+  return { ...report, details: { ...report.details, suggestion: suggestionFor(report) } };
 }
 
 /** The whole result that our workflows add to their failure, so that it takes no worker to have it. */

@@ -7,7 +7,7 @@ import { CheckpointConfigError, CheckpointNotFoundError, CheckpointTimeoutError,
 import { BATCH_WORKFLOW } from '../pipeline/batch.ts';
 import { PIPELINE_WORKFLOW, RESULT_MEMO, STATUS_QUERY } from '../pipeline/contract.ts';
 import { checkRunId } from '../pipeline/names.ts';
-import { rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
+import { endedByServer, rejectNotFound, reportOfCause, resultOfCause } from './failures.ts';
 import { isUnanswered } from './no-answer.ts';
 import { idOf, newId, startRun, type Access, type Run, type StartedRun, type Work } from './start.ts';
 import { changes, type Look, type WatchOptions } from './watch.ts';
@@ -80,11 +80,13 @@ export abstract class Runs<Input, Result extends Ended, Progress extends Result>
       if (!(error instanceof WorkflowFailedError)) return this.rejected(run)(error);
       const known = resultOfCause<Result>(error.cause);
       if (known !== null) return known;
+      const { runId, memo } = await this.describe(run);
       const bare = (status: 'failed' | 'cancelled', report: ErrorReport): Result =>
-        this.bare(idOf(run), typeof run === 'string' ? '' : (run.runId ?? ''), { status, error: report });
-      if (!(error.cause instanceof CancelledFailure)) return bare('failed', reportOfCause(error.cause, error.message));
+        this.bare(idOf(run), typeof run === 'string' ? runId : (run.runId ?? runId), { status, error: report });
+      if (!(error.cause instanceof CancelledFailure))
+        return bare('failed', endedByServer(error.cause) ?? reportOfCause(error.cause, error.message));
       // Absent where it was cancelled before its first task.
-      const left = (await this.describe(run)).memo?.[RESULT_MEMO] as Result | undefined;
+      const left = memo?.[RESULT_MEMO] as Result | undefined;
       return left === undefined ? bare('cancelled', CANCELLED) : { ...left, error: left.error ?? CANCELLED };
     }
   }

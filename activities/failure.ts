@@ -9,16 +9,26 @@ import { attemptsBefore, endedAttempt } from './attempts.ts';
 /** Of a message; details have their own bound. */
 const MOST_CHARACTERS = 10_000;
 
-/**
- * What ends an attempt whose worker is being stopped, whatever it has thrown for that; null where the worker goes on. The SDK's own words for
- * it would come without the attempts, and of a type that is no code of ours.
- */
-export function stoppedWorker({ aborted, reason }: AbortSignal): CheckpointError | null {
-  if (!aborted || !(reason instanceof Error) || reason.message !== 'WORKER_SHUTDOWN') return null;
-  return new CheckpointError('The worker was stopped before this attempt had ended.', {
-    cause: reason,
-    details: { reason: WORKER_STOPPED },
-  });
+const STOPPED = 'WORKER_SHUTDOWN';
+
+/** By the SDK's reason: what has come over an attempt that says nothing of its stage. */
+const FROM_OUTSIDE: Readonly<Record<string, string>> = {
+  [STOPPED]: 'The worker was stopped',
+  PAUSED: 'The activity was paused',
+  RESET: 'The activity was reset',
+};
+
+/** What ended an attempt from outside, whatever it has thrown for that; null where nothing did that others are to read of. */
+export function endedFromOutside({ aborted, reason }: AbortSignal): CheckpointError | null {
+  if (!aborted || !(reason instanceof Error) || !Object.hasOwn(FROM_OUTSIDE, reason.message)) return null;
+  const message = `${FROM_OUTSIDE[reason.message]} before this attempt had ended.`;
+  return new CheckpointError(message, { cause: reason, ...(reason.message === STOPPED ? { details: { reason: WORKER_STOPPED } } : {}) });
+}
+
+/** The SDK's own words for a worker that is stopped would come without the attempts, and of a type that is no code of ours. */
+function stoppedWorker(signal: AbortSignal): CheckpointError | null {
+  const ended = endedFromOutside(signal);
+  return ended?.details['reason'] === WORKER_STOPPED ? ended : null;
 }
 
 export const mapErrors: ActivityInterceptorsFactory = (context) => ({

@@ -19,7 +19,7 @@ import { attemptsBefore, endedAttempt, isLastAttempt, lostAttempt, progressIn, w
 import { batchActivities, type BatchActivities } from './batch/index.ts';
 import { parseOptions, stageOfType, type Catalog } from './catalog.ts';
 import { withinLimit } from './context-size.ts';
-import { stoppedWorker } from './failure.ts';
+import { endedFromOutside } from './failure.ts';
 import { movedBytes } from './moved-bytes.ts';
 import { checkLocations } from './option-checks.ts';
 import { preflight } from './preflight.ts';
@@ -105,7 +105,7 @@ async function run(
     return { ...outcome, context, attempt, attempts: [...before, endedAttempt(attempt, started, null)] };
   } catch (error) {
     // For the attempt after this one, wherever it is made.
-    beat(last, endedAttempt(attempt, started, reportOf(stoppedWorker(activity.cancellationSignal) ?? error)));
+    beat(last, endedAttempt(attempt, started, reportOf(endedFromOutside(activity.cancellationSignal) ?? error)));
     // Where the run itself has gone nobody comes after this attempt, and nobody else clears up.
     if (await isOrphaned(activity.cancellationSignal)) await discard(stage, input, services).catch(() => undefined);
     throw error;

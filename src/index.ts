@@ -18,6 +18,7 @@ export type {
   PipelineResult,
   Resolution,
   Resolved,
+  Paused,
   Retrying,
   RetrySpec,
   RunStatus,

@@ -25,14 +25,22 @@ function valueOf(payload: Payload): Partial<TransferProgress> | null {
   }
 }
 
-/** Of several, what has failed most often; null where nothing has. */
+type Pending = NonNullable<Described['raw']['pendingActivities']>[number];
+
+/** Of several, what is paused, else what has failed most often; null where nothing is held up. */
 export function retryingOf({ raw }: Described): Retrying | null {
   const [first] = (raw.pendingActivities ?? [])
-    .filter(({ attempt, lastFailure }) => (attempt ?? 1) > 1 && lastFailure != null)
-    .toSorted((a, b) => (b.attempt ?? 1) - (a.attempt ?? 1));
+    .filter(({ attempt, lastFailure, paused }) => paused === true || ((attempt ?? 1) > 1 && lastFailure != null))
+    .toSorted((a, b) => Number(b.paused === true) - Number(a.paused === true) || (b.attempt ?? 1) - (a.attempt ?? 1));
   if (first === undefined) return null;
   const message = first.lastFailure?.message ?? '';
   const shown = within(message, MOST_ERROR);
   const error = shown.length < message.length ? `${shown}…` : message;
-  return { activity: first.activityType?.name ?? '', attempt: first.attempt ?? 1, error };
+  return { activity: first.activityType?.name ?? '', attempt: first.attempt ?? 1, error, ...pausedOf(first) };
+}
+
+function pausedOf({ paused, pauseInfo }: Pending): Pick<Retrying, 'paused'> {
+  if (paused !== true) return {};
+  const { identity, reason } = pauseInfo?.manual ?? pauseInfo?.rule ?? {};
+  return { paused: { by: identity || null, reason: reason || null } };
 }

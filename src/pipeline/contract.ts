@@ -251,6 +251,14 @@ export interface Retrying {
   readonly attempt: number;
   /** Perhaps cut. */
   readonly error: string;
+  /** Only where an operator has paused it, by Temporal's means: it stands still until somebody unpauses it. */
+  readonly paused?: Paused;
+}
+
+/** Null: the server does not say. */
+export interface Paused {
+  readonly by: string | null;
+  readonly reason: string | null;
 }
 
 /** How a run stands, with what is seen from outside of it. */

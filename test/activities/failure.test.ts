@@ -1,7 +1,7 @@
 /** What Temporal is told of an attempt that ends badly. */
 import { expect, test } from '@jest/globals';
 import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity';
-import { mapErrors } from '../../activities/failure.ts';
+import { endedFromOutside, mapErrors } from '../../activities/failure.ts';
 import { CheckpointLoadError, WORKER_STOPPED } from '../../src/errors.ts';
 
 /** What the second attempt of an activity fails with, that was told to end for `reason` where that is not null. */
@@ -47,4 +47,13 @@ test('an error of ours keeps its code, and whether it is final', async () => {
     type: 'CheckpointLoadError',
     nonRetryable: true,
   });
+});
+
+test.each([
+  ['WORKER_SHUTDOWN', 'The worker was stopped before this attempt had ended.'],
+  ['PAUSED', 'The activity was paused before this attempt had ended.'],
+  ['RESET', 'The activity was reset before this attempt had ended.'],
+])('the record of an attempt says what ended it: %s', (reason, message) => {
+  expect(endedFromOutside(AbortSignal.abort(new CancelledFailure(reason)))).toMatchObject({ message });
+  expect(endedFromOutside(AbortSignal.abort(new CancelledFailure('CANCELLED')))).toBeNull();
 });

@@ -1,6 +1,7 @@
 /** What the server tells of activities under way. */
 import { expect, test } from '@jest/globals';
 import { defaultPayloadConverter } from '@temporalio/common';
+import { retryingText } from '../../src/app/cli/progress.ts';
 import { retryingOf, transferOf } from '../../src/app/pending.ts';
 
 type Described = Parameters<typeof transferOf>[0];
@@ -29,6 +30,23 @@ test.each([
   ],
 ])('%s is not a transfer', (_name, run) => {
   expect(transferOf(run)).toBeNull();
+});
+
+test('what an operator has paused is told as that, before what fails', () => {
+  const failing = { activityType: { name: 'source.s3' }, attempt: 7, lastFailure: { message: 'away' } };
+  const paused = { activityType: { name: 'sink.publish' }, attempt: 2, paused: true, lastFailure: { message: 'Activity paused' } };
+  const told = retryingOf(described(failing, { ...paused, pauseInfo: { manual: { identity: 'ann@desk', reason: 'disk swap' } } }))!;
+  expect(told).toMatchObject({ activity: 'sink.publish', paused: { by: 'ann@desk', reason: 'disk swap' } });
+  expect(retryingText(told)).toBe(
+    'sink.publish was paused by ann@desk (disk swap) before attempt 2: `temporal activity unpause` lets it go on',
+  );
+  // Before it has ever failed, and by a server that says no more.
+  expect(retryingOf(described({ activityType: { name: 'sink.publish' }, paused: true }))).toEqual({
+    activity: 'sink.publish',
+    attempt: 1,
+    error: '',
+    paused: { by: null, reason: null },
+  });
 });
 
 test('what is retried is what has failed most often, with its last failure', () => {

@@ -47,6 +47,11 @@ function shareOf({ offset, size }: TransferProgress): number {
   return size === 0 ? 1 : offset / size;
 }
 
-export function retryingText({ activity, attempt, error }: Retrying): string {
+export function retryingText({ activity, attempt, error, paused }: Retrying): string {
+  if (paused !== undefined) {
+    const by = paused.by === null ? '' : ` by ${paused.by}`;
+    const reason = paused.reason === null ? '' : ` (${paused.reason.replaceAll(/\s+/g, ' ')})`;
+    return `${activity} was paused${by}${reason} before attempt ${attempt}: \`temporal activity unpause\` lets it go on`;
+  }
   return `retrying ${activity} (attempt ${attempt}): ${error.replaceAll(/\s+/g, ' ')}`;
 }

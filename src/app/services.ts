@@ -9,6 +9,7 @@ import type { Storage } from '../io/storage/storage.ts';
 import { inlineBlob, inlineValue } from '../io/workspace/inline-blob.ts';
 import { recentValues, type RecentValues } from '../io/workspace/recent-values.ts';
 import { openStoreWorkspace } from '../io/workspace/workspace-store.ts';
+import type { WorkspaceChoice } from '../io/workspace/unwritable.ts';
 import { openWorkspace } from '../io/workspace/workspace.ts';
 import type { BlobReference } from '../model/context.ts';
 import { isHttp } from '../model/scheme.ts';
@@ -40,8 +41,9 @@ export function createServices(
   return {
     storage,
     workspace: (uri, signal) => {
-      const [place, root] = uri === null ? [(own ??= unfenced(storage)), workspace] : [storage, uri];
-      return fencedWorkspace(place, root, { recent, reached, signal });
+      const more = { recent, reached, signal };
+      if (uri !== null) return fencedWorkspace(storage, uri, { ...more, choice: 'document' });
+      return fencedWorkspace((own ??= unfenced(storage)), workspace, { ...more, choice: 'worker' });
     },
     open: (uri, signal, stall) => openSource(uri, storage, signal, stall),
     openPinned: (file, signal) => storage.openPinned(file, signal),
@@ -61,10 +63,16 @@ function fencedWorkspace(
     recent,
     reached,
     signal,
-  }: { readonly recent: RecentValues; readonly reached: Map<string, number>; readonly signal: AbortSignal | undefined },
+    choice,
+  }: {
+    readonly recent: RecentValues;
+    readonly reached: Map<string, number>;
+    readonly signal: AbortSignal | undefined;
+    readonly choice: WorkspaceChoice;
+  },
 ): Workspace {
   const root = uri.replace(/\/+$/, '');
-  const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root);
+  const open = isS3(root) ? openStoreWorkspace(root, storage, signal) : openWorkspace(root, choice);
   const check = (): Promise<void> => storage.check(`${root}/blobs`);
   // By place and digest both.
   const keyOf = ({ uri, sha256 }: BlobReference): string => `${sha256} ${uri}`;

@@ -11,6 +11,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
     'Run it again where a worker is up; more attempts (`max_retries`) let a run outlive more stops. Stopping a worker ends the attempts that it has begun.',
   unreadable: 'Let the user of the worker, or of this command, read the file and enter the folders above it (`ls -l`, `chmod`).',
   no_room: 'Free some space there, or give another `uri`, and run it again; a run that waits goes on with `ckpt resolve`.',
+  workspace_full: 'Free some space there (`ckpt gc`), or name another folder; then run it again.',
+  workspace_unwritable: 'Give the user of the worker the right to write there, or name another folder.',
   unwritable: 'Give another `uri`, or the worker (not only this user) the right to write there.',
   unknown_stage:
     'The worker does not have that stage. Where a plug-in defines it, start the worker with `--plugins` of it (`ckpt worker --plugins …`); else correct the document.',

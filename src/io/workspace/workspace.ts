@@ -4,15 +4,17 @@ import { readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CheckpointNotFoundError, CheckpointSourceError } from '../../errors.ts';
+import { ended } from '../../model/text.ts';
 import { writeAtomically } from '../local/atomic-file.ts';
 import { identityOf, isAbsent, localPath } from '../local/local-file.ts';
 import { jsonBlobs, type JsonBlobs } from './json-blobs.ts';
+import { unwritable, type WorkspaceChoice } from './unwritable.ts';
 
 /** Files whose content this process has seen to be right, as they were then. */
 const right = new Map<string, string>();
 const REMEMBERED = 1000;
 
-export function openWorkspace(uri: string): JsonBlobs {
+export function openWorkspace(uri: string, choice: WorkspaceChoice = 'worker'): JsonBlobs {
   const root = localPath(uri);
   const pathOf = (sha256: string): string => join(root, 'blobs', sha256.slice(0, 2), `${sha256}.json`);
   return jsonBlobs({
@@ -21,7 +23,7 @@ export function openWorkspace(uri: string): JsonBlobs {
       const path = localPath(blob);
       return readFile(path, 'utf8').catch((cause: Error) => {
         if (!isAbsent(cause))
-          throw new CheckpointSourceError(`${path} of the run's workspace cannot be read: ${cause.message}.`, blob, { cause });
+          throw new CheckpointSourceError(`${path} of the run's workspace cannot be read: ${ended(cause.message)}`, blob, { cause });
         throw new CheckpointNotFoundError(
           `This worker does not see ${path} of the run's workspace (${cause.message}). All workers of a queue must share one workspace.`,
           blob,
@@ -36,11 +38,7 @@ export function openWorkspace(uri: string): JsonBlobs {
         await utimes(path, now, now).catch(() => undefined);
       } else {
         await writeAtomically(path, text).catch((cause: Error) => {
-          throw new CheckpointSourceError(
-            `The workspace ${root} cannot be written: ${cause.message}. Set CKPT_WORKSPACE to a folder that all workers can write.`,
-            root,
-            { cause },
-          );
+          throw unwritable(root, choice, cause);
         });
       }
       const identity = await identityOf(path);

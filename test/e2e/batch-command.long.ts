@@ -51,6 +51,10 @@ test(
     const nothing = await ckpt(['batch', 'retry', again.workflow_id], place).ended;
     expect([nothing.code, nothing.stdout]).toEqual([2, '']);
     expect(nothing.stderr).toContain(`Nothing failed, was cancelled or not started in the batch ${again.workflow_id}`);
+    await writeFile(join(suite.folder, 'empty.yaml'), `items: {uri: in, glob: '*.none'}\npipeline:\n  ${stages}`);
+    const empty = await ckpt(['batch', 'run', 'empty.yaml', '--json', '--worker'], place).ended;
+    expect([empty.code, empty.stderr]).toEqual([0, 'Nothing was found to run: look at `items` and its `glob`.\n']);
+    expect(JSON.parse(empty.stdout)).toMatchObject({ status: 'completed', total: 0 });
     await writeFile(join(suite.folder, 'wrong.yaml'), `items: [a]\nmax_concurent: 3\npipeline:\n  ${stages}`);
     const wrong = await ckpt(['batch', 'run', 'wrong.yaml', '--json'], place).ended;
     expect(wrong.code).toBe(2);

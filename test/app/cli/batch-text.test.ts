@@ -1,6 +1,6 @@
 /** What people read of a batch. */
 import { expect, test } from '@jest/globals';
-import { batchLines } from '../../../src/app/cli/batch-text.ts';
+import { batchLines, emptyNote } from '../../../src/app/cli/batch-text.ts';
 import type { BatchResult } from '../../../src/pipeline/batch.ts';
 
 const batch = (more: Partial<BatchResult>): BatchResult => ({
@@ -65,4 +65,10 @@ test('what holds it up, and who waits for an answer', () => {
     '  1 waits for an answer: ckpt resolve nightly/0/a',
   ]);
   expect(batchLines({ ...going, retrying: null, waiting: { count: 0, ids: [] } }, null).slice(2)).toEqual([]);
+});
+
+test('a batch that has found nothing says so; one that has not looked yet does not', () => {
+  expect(emptyNote(batch({ total: 0 }))).toMatch(/^Nothing was found to run: .*`glob`\.$/);
+  expect(emptyNote(batch({ total: 0, status: 'listing' }))).toBeNull();
+  expect(emptyNote(batch({}))).toBeNull();
 });

@@ -4,7 +4,7 @@ import type { CheckpointBatches } from '../../batch-client.ts';
 import type { StartedRun } from '../../start.ts';
 import { readBatch } from '../batch-document.ts';
 import { showProgress } from '../batch-progress.ts';
-import { batchLines } from '../batch-text.ts';
+import { batchLines, emptyNote } from '../batch-text.ts';
 import { documentSettings, type DocumentOptions } from '../document.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, noteError, noteWarnings, print, printJson, type OutputOptions } from '../output.ts';
@@ -112,7 +112,12 @@ function exitCode({ status, failed, cancelled, error }: BatchResult): number {
 }
 
 function show(result: BatchResult, link: string | null, options: OutputOptions): void {
-  if (options.json === true) return printJson(result);
+  if (options.json === true) {
+    // Also for people: a batch that did nothing looks like a success.
+    const empty = emptyNote(result);
+    if (empty !== null) note(empty);
+    return printJson(result);
+  }
   print(batchLines(result, link));
   // Its status says so already, and words of a run would follow.
   if (result.error !== null && result.error.details['reason'] !== 'cancelled') noteError(result.error);

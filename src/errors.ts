@@ -204,8 +204,13 @@ export function isCheckpointError(error: unknown): error is CheckpointError {
 export function reportOf(error: unknown): ErrorReport {
   // A plug-in may have made one itself.
   if (isCheckpointError(error)) return { type: error.code, message: withoutUserInfo(error.message), details: shownDetails(error.details) };
-  const reason = isOutOfMemory(error) ? { reason: OUT_OF_MEMORY } : {};
-  return { type: 'CheckpointError', message: withoutUserInfo(textOf(error)), details: { ...causeDetails(error), ...reason } };
+  const reason = isOutOfMemory(error) ? OUT_OF_MEMORY : isOutOfFiles(error) ? OUT_OF_FILES : null;
+  const message = reason === OUT_OF_FILES ? `${textOf(error)}. ${AS_MANY_FILES}` : textOf(error);
+  return {
+    type: 'CheckpointError',
+    message: withoutUserInfo(message),
+    details: { ...causeDetails(error), ...(reason === null ? {} : { reason }) },
+  };
 }
 
 /** `details.reason` of an error that says more about the machine than about the stage: no `continue_on_error` goes on after it. */
@@ -214,6 +219,15 @@ export const OUT_OF_MEMORY = 'out_of_memory';
 export const WORKER_STOPPED = 'worker_stopped';
 
 const OUT_OF_MEMORY_CODES = ['ENOMEM', 'ERR_MEMORY_ALLOCATION_FAILED', 'ERR_WORKER_OUT_OF_MEMORY'];
+
+/** `details.reason` where the system opens no more files: the next attempt may find some closed. */
+const OUT_OF_FILES = 'out_of_files';
+const AS_MANY_FILES = 'As many files are open as may be: `ulimit -n` shows how many.';
+
+/** Whether the system opens no more files for this process, or for any: that says nothing of the file. */
+export function isOutOfFiles(error: unknown): boolean {
+  return error instanceof Error && ['EMFILE', 'ENFILE'].includes(String((error as { readonly code?: unknown }).code));
+}
 
 function isOutOfMemory(error: unknown): boolean {
   if (!(error instanceof Error)) return false;

@@ -113,3 +113,12 @@ test.each([
   const error = new CheckpointSourceError(given, given, { cause: new Error(given), details: { more: given } });
   expect(error).toMatchObject({ message: shown, details: { source_path: shown, original_error: shown, more: shown } });
 });
+
+test.each(['EMFILE', 'ENFILE'])('a system that opens no more files (%s) says nothing of the file: what to do is said', (code) => {
+  const error = Object.assign(new Error(`${code}: too many open files, open '/a.ckpt'`), { code });
+  expect(reportOf(error)).toMatchObject({
+    type: 'CheckpointError',
+    message: `${code}: too many open files, open '/a.ckpt'. As many files are open as may be: \`ulimit -n\` shows how many.`,
+    details: { reason: 'out_of_files' },
+  });
+});

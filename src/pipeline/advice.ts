@@ -9,6 +9,8 @@ const BY_REASON: Readonly<Record<string, string>> = {
   run_timed_out: 'Run it again with a larger execution or run timeout of Temporal, or with none: stages have time limits of their own.',
   worker_stopped:
     'Run it again where a worker is up; more attempts (`max_retries`) let a run outlive more stops. Stopping a worker ends the attempts that it has begun.',
+  out_of_files:
+    'Let the process open more files: `ulimit -n 1024` before it is started, `LimitNOFILE=1024` of a service. `ckpt doctor` looks at it.',
   unreadable: 'Let the user of the worker, or of this command, read the file and enter the folders above it (`ls -l`, `chmod`).',
   no_room: 'Free some space there, or give another `uri`, and run it again; a run that waits goes on with `ckpt resolve`.',
   workspace_full: 'Free some space there (`ckpt gc`), or name another folder; then run it again.',

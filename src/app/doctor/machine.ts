@@ -19,6 +19,28 @@ export function nodeFinding(version: string): Finding {
   return problem('node', `Node ${version} is older than ${LEAST_NODE.join('.')}`, 'Install Node 24, or at least 20.19.');
 }
 
+/** A worker holds some dozens of files and connections for each transfer. */
+const FEW_FILES = 1024;
+const LEAST_FILES = 128;
+
+/** `limit`: files that this process may open at a time; null: nobody knows, or as many as it likes. */
+export function filesFinding(limit: number | null): Finding | null {
+  if (limit === null) return null;
+  const message = `${limit} may be open at a time`;
+  const advice = `Allow more: \`ulimit -n ${FEW_FILES}\`, \`LimitNOFILE=${FEW_FILES}\` of a service.`;
+  if (limit < LEAST_FILES) return problem('files', message, advice);
+  return limit < FEW_FILES ? warning('files', message, advice) : fine('files', message);
+}
+
+/** Of this process, as Node has it: Node takes as many as it may get. */
+export function openFilesLimit(): number | null {
+  // What else a report has is left out where that can be: names of peers, above all, which are asked for one by one.
+  Object.assign(process.report, { excludeNetwork: true });
+  const { userLimits } = process.report.getReport() as { readonly userLimits?: { readonly open_files?: { readonly soft?: unknown } } };
+  const soft = userLimits?.open_files?.soft;
+  return typeof soft === 'number' ? soft : null;
+}
+
 export async function folderFinding(check: string, folder: string): Promise<Finding> {
   const advice = `Make it writable for this user, or name another folder (XDG_STATE_HOME, XDG_CACHE_HOME, CKPT_WORKSPACE).`;
   try {

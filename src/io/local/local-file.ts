@@ -4,7 +4,7 @@ import { open, readdir, readlink, realpath, stat, type FileHandle } from 'node:f
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError } from '../../errors.ts';
+import { CheckpointConfigError, CheckpointLoadError, CheckpointNotFoundError, CheckpointSourceError, isOutOfFiles } from '../../errors.ts';
 import type { ByteSource, PinnedFile } from '../../model/byte-source.ts';
 import { nearCheckpoints } from '../../model/checkpoint-names.ts';
 import { schemeOf } from '../../model/scheme.ts';
@@ -76,6 +76,7 @@ export async function openLocalFile(uri: string, fence: LocalFence = NO_FENCE): 
   const href = pathToFileURL(path).href;
   const handle = await openAtOnce(path).catch(async (cause: NodeJS.ErrnoException) => {
     if (isAbsent(cause)) throw await notFound(path, cause);
+    if (isOutOfFiles(cause)) throw cause;
     const forbidden = FORBIDDEN.includes(cause.code ?? '');
     const details = forbidden ? { reason: UNREADABLE } : {};
     throw new CheckpointLoadError(`${path} cannot be opened: ${cause.message}.`, path, { cause, details });

@@ -2,7 +2,7 @@
 import { textOf } from '../../../errors.ts';
 import { isS3 } from '../../../io/s3/location.ts';
 import { problem, remark, type Finding, type FindingStatus } from '../../doctor/finding.ts';
-import { folderFinding, nodeFinding } from '../../doctor/machine.ts';
+import { filesFinding, folderFinding, nodeFinding, openFilesLimit } from '../../doctor/machine.ts';
 import { readEnvironment } from '../../environment.ts';
 import { paintFor, type Color } from '../colors.ts';
 import { printJson, printPainted, type OutputOptions } from '../output.ts';
@@ -23,8 +23,10 @@ export async function doctor(places: readonly string[], options: DoctorOptions):
   const environment = readEnvironment();
   const { workspace, stateFolder, cacheFolder } = environment;
   const local = places.filter((place) => !isS3(place));
+  const files = filesFinding(openFilesLimit());
   const findings: readonly Finding[] = [
     nodeFinding(process.versions.node),
+    ...(files === null ? [] : [files]),
     ...(await group('server', async () => (await import('../../doctor/server.ts')).serverFindings(environment))),
     await folderFinding('state', stateFolder),
     await folderFinding('cache', cacheFolder),

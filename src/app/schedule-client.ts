@@ -14,7 +14,7 @@ import type { Workflow } from '@temporalio/common';
 import { msToTs, tsToMs } from '@temporalio/common/lib/time.js';
 import { CheckpointConfigError, CheckpointNotFoundError, isCheckpointError, type Json } from '../errors.ts';
 import { canonicalJson } from '../model/json-text.ts';
-import { checkName } from '../pipeline/names.ts';
+import { checkScheduleId } from '../pipeline/names.ts';
 import {
   checkSchedule,
   SCHEDULE_MEMO,
@@ -223,7 +223,7 @@ export class CheckpointSchedules {
 
   /** Null: there is one that says something else, and it may not be changed. */
   async #put(id: string, given: ScheduleInput, change: boolean): Promise<AppliedSchedule | null> {
-    checkName(id, 'id');
+    checkScheduleId(id);
     const input = checkSchedule(given);
     const { digest, ...definition } = await this.#definition(id, input);
     try {
@@ -343,7 +343,8 @@ export class CheckpointSchedules {
     });
   }
 
-  #on<T>(id: string, act: (handle: ScheduleHandle) => Promise<T>): Promise<T> {
+  async #on<T>(id: string, act: (handle: ScheduleHandle) => Promise<T>): Promise<T> {
+    checkScheduleId(id);
     return act(this.#access.client.schedule.getHandle(id)).catch((error: unknown) => {
       if (!(error instanceof ScheduleNotFoundError)) throw error;
       throw new CheckpointNotFoundError(

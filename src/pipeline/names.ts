@@ -20,9 +20,22 @@ export function checkName(name: string, path: string): void {
   refuseUnfit(name, MOST_NAME_BYTES, `\`${path}\``, 'Ids on the server begin with it: choose a shorter one.', path);
 }
 
+/** The same of the id of a schedule, which a program may have given anything for. */
+export function checkScheduleId(id: unknown): asserts id is string {
+  checkText(id, 'The id of a schedule', 'Give it as the first argument: `schedules.apply(id, input)`.');
+  checkName(id, 'id');
+}
+
 /** The same of the id of a run. */
-export function checkRunId(id: string): void {
+export function checkRunId(id: unknown): asserts id is string {
+  checkText(id, 'The id of a run', 'Leave `workflowId` out to have one made.');
   refuseUnfit(id, MOST_ID_BYTES, 'The id of a run', 'Choose a shorter `--id`, in a program `workflowId`.', undefined);
+}
+
+function checkText(id: unknown, what: string, advice: string): asserts id is string {
+  if (typeof id === 'string' && id !== '') return;
+  const got = id === '' ? 'an empty one' : id === null ? 'null' : Array.isArray(id) ? 'a list' : typeof id;
+  throw new CheckpointConfigError(`${what} is a text with at least one character, not ${got}. ${advice}`, 'id');
 }
 
 function refuseUnfit(text: string, most: number, what: string, advice: string, path: string | undefined): void {

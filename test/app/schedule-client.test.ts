@@ -53,3 +53,21 @@ test.each([
   await expect(outcome(rejecting(error), unused)).rejects.toBe(error);
   await expect(outcome(ended, rejecting(error))).rejects.toBe(error);
 });
+
+test.each<[unknown, string]>([
+  ['', 'an empty one'],
+  [undefined, 'undefined'],
+  [{ id: 'nightly', cron: '0 2 * * *' }, 'object'],
+])('whatever is asked of a schedule, its id is a text: %j', async (id, got) => {
+  const schedules = new CheckpointSchedules({} as Access, { settled: unused }, { settled: unused });
+  const given = id as string;
+  const refused = { code: 'CheckpointConfigError', message: expect.stringContaining(`, not ${got}. `) };
+  for (const asked of [
+    schedules.apply(given, {} as never),
+    schedules.describe(given),
+    schedules.pause(given),
+    schedules.trigger(given),
+    schedules.delete(given),
+  ])
+    await expect(asked).rejects.toMatchObject(refused);
+});

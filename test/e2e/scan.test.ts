@@ -63,6 +63,18 @@ test('SARIF on stdout', async () => {
   });
 });
 
+test('JSON and SARIF at once are refused, and so is a path that is empty', async () => {
+  expect(await scan('--json', '--sarif', fixture('good/plain.safetensors'))).toMatchObject({
+    code: 2,
+    stdout: expect.stringContaining("'--sarif' cannot be used with option '--json'"),
+  });
+  expect(await scan('')).toMatchObject({
+    code: 2,
+    stdout: '',
+    stderr: expect.stringContaining('`<uri>` is empty. Is a variable not set?'),
+  });
+});
+
 test('a folder: its checkpoints whatever they are called, each once, text beside them left out', async () => {
   const models = join(folder, 'models');
   await mkdir(join(models, 'inner'), { recursive: true });

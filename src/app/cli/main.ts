@@ -6,6 +6,7 @@ import { packageVersion } from '../../io/package-version.ts';
 import { FORMATS } from '../../model/header.ts';
 import { lostError } from '../temporal/lost.ts';
 import { isNamespaceMissing, namespaceError } from '../temporal/namespace.ts';
+import { checkArguments } from './check-arguments.ts';
 import { SHELLS } from './completion.ts';
 import { addExamples } from './examples.ts';
 import { assignment, json, parameter, plugins, seconds, stateDictKey } from './options.ts';
@@ -97,7 +98,7 @@ program
   .argument('<uri...>', 'checkpoints, or folders and S3 prefixes (`…/`) of them')
   .description('judge every name in the pickles of checkpoints; exit 1 on anything but safe')
   .addOption(json())
-  .option('--sarif', 'SARIF 2.1.0 on stdout')
+  .addOption(new Option('--sarif', 'SARIF 2.1.0 on stdout').conflicts('json'))
   .action(async (uris: string[], _options, command: Command) => (await import('./commands/scan.ts')).scan(uris, command.optsWithGlobals()));
 
 program
@@ -312,7 +313,11 @@ process.removeAllListeners('warning');
 
 /** What an error is printed for; an argument may have the name of another command. */
 let running = program;
-program.hook('preAction', (_, command) => void (running = command));
+program.hook('preAction', (_, command) => {
+  running = command;
+  // Words that are to be completed are none yet.
+  if (command.name() !== 'complete') checkArguments(command);
+});
 
 /** Help on a command that is not there: that is said, as of any such command. */
 function asked(words: readonly string[]): readonly string[] {

@@ -6,6 +6,8 @@ export interface ForeignContainer {
   readonly remedy?: string;
 }
 
+export const PAGE = 'an HTML or XML page';
+
 const UNPACK = 'decompress it first';
 const EXTRACT = 'extract it first';
 
@@ -26,9 +28,12 @@ const MAGICS: readonly (readonly [starts: string, is: string, remedy?: string])[
   ['\x7fELF', 'a program'],
   ['MZ', 'a program'],
   ['version https://git-lfs', 'a Git LFS pointer', 'run `git lfs pull` to get the file itself'],
-  ['<', 'an HTML or XML page', 'perhaps an error page that a download has saved; download it again'],
+  ['<', PAGE, 'perhaps an error page that a download has saved; download it again'],
 ];
 const TAR_MAGIC_AT = 257;
+/** Where a header of tar holds the sum of its bytes, in octal digits that count as blanks for it: all that the oldest form is known by. */
+const TAR_SUM = { start: 148, end: 156 };
+const TAR_HEADER = 512;
 const TAR: ForeignContainer = {
   is: 'a tar archive',
   remedy: 'perhaps a checkpoint of torch before 0.1.10; load and save it again with torch 0.4 to 2.5',
@@ -37,9 +42,16 @@ const TAR: ForeignContainer = {
 /** What the bytes are by their beginning (512 of them suffice); `undefined`: none of these. */
 export function foreignContainer(bytes: Uint8Array): ForeignContainer | undefined {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(512, bytes.length)).toString('latin1');
-  if (text.startsWith('ustar', TAR_MAGIC_AT)) return TAR;
+  if (text.startsWith('ustar', TAR_MAGIC_AT) || hasTarSum(text)) return TAR;
   const found = MAGICS.find(([starts]) => text.startsWith(starts));
   if (found === undefined) return undefined;
   const [, is, remedy] = found;
   return { is, ...(remedy === undefined ? {} : { remedy }) };
+}
+
+function hasTarSum(header: string): boolean {
+  const digits = /^ *([0-7]+)[ \0]/.exec(header.slice(TAR_SUM.start, TAR_SUM.end))?.[1];
+  if (header.length < TAR_HEADER || digits === undefined) return false;
+  const others = header.slice(0, TAR_SUM.start) + ' '.repeat(TAR_SUM.end - TAR_SUM.start) + header.slice(TAR_SUM.end);
+  return Number.parseInt(digits, 8) === Array.from(others).reduce((sum, character) => sum + character.charCodeAt(0), 0);
 }

@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { asOwner } from '../support/as-owner.ts';
-import { fixture } from '../support/project.ts';
+import { fixture, PROJECT_ROOT } from '../support/project.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/app/cli/main.js', import.meta.url));
 let folder: string;
@@ -84,9 +84,10 @@ test('a folder: its checkpoints whatever they are called, each once, text beside
   await copyFile(fixture('good/plain.safetensors'), join(models, 'inner', 'plain.safetensors'));
   await writeFile(join(models, 'README.md'), '# A model\n');
   await writeFile(join(models, 'config.json'), '{"a": 1}\n');
+  await copyFile(join(PROJECT_ROOT, 'dist', 'report-page.html'), join(models, 'model.safetensors.report.html'));
   const clean = await scan('--json', models);
   expect(clean.code).toBe(0);
-  expect(clean.stderr).toMatch(/2 files no checkpoint, left out: .*README\.md/);
+  expect(clean.stderr).toMatch(/3 files no checkpoint, left out: .*README\.md.*report\.html/);
   const uris = (JSON.parse(clean.stdout) as { files: { uri: string }[] }).files.map(({ uri }) => basename(uri));
   expect(new Set(uris).size).toBe(uris.length);
   expect(uris).toContain('plain.safetensors');

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { CheckpointConfigError } from '../../errors.ts';
 
 /** Arguments and options that are files, folders or URIs. */
-const LOCATIONS = `batch bundle document in manifest out output pipeline place plugins schedule source storage target uri`.split(' ');
+const LOCATIONS = `batch bundle document in manifest out output pipeline place schedule source storage target uri`.split(' ');
 
 /** Throws `CheckpointConfigError` where an argument or a location is empty, or a location is `-`. */
 export function checkArguments(command: Command): void {

@@ -5,9 +5,10 @@ import { absoluteLocation, callerFolder } from './paths.ts';
 const again = 'may be given again';
 
 export const plugins = (): Option =>
-  new Option('--plugins <path>', `module, package or folder with further stages; ${again}`).argParser<readonly string[]>((text, before) =>
-    collected(absoluteLocation(text, callerFolder()), before),
-  );
+  new Option('--plugins <path>', `module, package or folder with further stages; ${again}`).argParser<readonly string[]>((text, before) => {
+    if (text === '') throw new InvalidArgumentError('It is empty. Is a variable not set?');
+    return collected(absoluteLocation(text, callerFolder()), before);
+  });
 
 /** `name=value`, collected in a mapping. */
 export const assignment = (flags: string, description: string): Option =>

@@ -8,7 +8,7 @@ import { partOf, type ByteSource, type OpenSibling } from '../../model/byte-sour
 import type { Finding } from '../../model/header.ts';
 import type { GlobalUse, ValueNode } from '../../model/value.ts';
 import { EXTRA } from '../distributed/read.ts';
-import { foreignContainer } from '../foreign-containers.ts';
+import { foreignContainer, PAGE } from '../foreign-containers.ts';
 import { beyondJsonLimits } from '../json-bounds.ts';
 import { parseJson } from '../json-break.ts';
 import { PICKLE_LIMITS } from '../limits-pickle.ts';
@@ -21,6 +21,8 @@ import { isOfContent, newTally, take, type FileVerdict, type Tally } from './tal
 const SNIFF = 512;
 /** Bytes of a file without a pickle's mark that are read as one: protocols 0 and 1 have none. */
 const UNMARKED_MAX = 16 * 2 ** 20;
+/** Bytes from the end in which a zip archive's end record begins, with the longest comment behind it. */
+const ZIP_END_MOST = 22 + 0xffff;
 /** Bytes of an index of shards. */
 const INDEX_MAX = 64 * 2 ** 20;
 /** Other files that one file brings along. */
@@ -163,7 +165,9 @@ async function scanContent(source: ByteSource, tally: Tally): Promise<Content> {
   const isSafetensors = start[8] === 0x7b && start[7] === 0;
   if (!isSafetensors && start[0] === 0x7b) return { ...none, shards: await readShardNames(source, tally), isCheckpoint: true };
   const container = isSafetensors || start[0] === 0x80 ? undefined : foreignContainer(start)?.is;
-  if (container !== undefined) tally.broken('unread_container', `it is ${container}, which is not opened here`);
+  // Text is no archive of another kind, whose headers hold bytes of 0.
+  const isPage = container === PAGE && !start.includes(0);
+  if (container !== undefined && !isPage) tally.broken('unread_container', `it is ${container}, which is not opened here`);
   if (isSafetensors) {
     await readSafetensors(source);
     return none;
@@ -174,7 +178,9 @@ async function scanContent(source: ByteSource, tally: Tally): Promise<Content> {
   const isPickle = start[0] === 0x80 || sound;
   tally.addGlobals(isPickle ? own.globals : dangerousOf(own.globals));
   if (!isPickle) {
-    if (container === undefined)
+    if (await endsAsZip(source)) tally.broken('unread_container', 'it ends as a zip archive does, which is not opened behind other bytes');
+    else if (isPage) tally.broken('page', `it is ${PAGE}, and no checkpoint`);
+    else if (container === undefined)
       tally.broken('no_checkpoint', `it is not a checkpoint: its first bytes are ${start.subarray(0, 8).toString('hex')}`);
     return none;
   }
@@ -184,6 +190,12 @@ async function scanContent(source: ByteSource, tally: Tally): Promise<Content> {
   for (const { code, message, member } of own.findings) level(code, message, member);
   const parts = partsOf(first.nodes);
   return { shards: [], parts, isCheckpoint: isLegacy || parts.length > 0 };
+}
+
+/** Readers of zip archives go by their end, whatever stands before them. */
+async function endsAsZip(source: ByteSource): Promise<boolean> {
+  const length = Math.min(source.size, ZIP_END_MOST);
+  return Buffer.from(await source.read(source.size - length, length)).includes('PK\x05\x06', 0, 'latin1');
 }
 
 async function readShardNames(source: ByteSource, tally: Tally): Promise<readonly string[]> {

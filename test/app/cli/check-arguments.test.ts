@@ -9,7 +9,6 @@ function refused(...words: readonly string[]): string | null {
     .argument('[in]')
     .argument('[uri...]')
     .option('-o, --output <file>')
-    .option('--plugins <path>', '', (path: string, before: readonly string[] = []) => [...before, path])
     .option('--id <id>')
     .option('--state-dict-key <key>')
     .option('--json')
@@ -29,7 +28,6 @@ test.each([
   [['a', ''], '`<uri>` is empty'],
   [['a', 'b', ''], '`<uri>` is empty'],
   [['a', '--output', ''], '`--output` is empty'],
-  [['a', '--plugins', 'b', '--plugins', ''], '`--plugins` is empty'],
   [['-'], '`<in>` is `-`: nothing is read from stdin or written to stdout. Write `./-`'],
   [['a', '-'], '`<uri>` is `-`'],
   [['a', '-o', '-'], '`--output` is `-`'],

@@ -182,6 +182,30 @@ describe('other containers are named, and never safe', () => {
     expect(inside.findings).toContainEqual(expect.objectContaining({ code: 'nested_container', message: expect.stringContaining(name) }));
   });
 
+  test('a page is no checkpoint, unless it is another archive as well', async () => {
+    const codes = async (bytes: Buffer): Promise<readonly string[]> => {
+      const { verdict, findings } = await scanBytes(bytes);
+      expect(verdict).toBe('corrupt');
+      return findings.map(({ code }) => code);
+    };
+    const page = Buffer.from(`<!doctype html>${'x'.repeat(600)}`);
+    expect(await codes(page)).toEqual(['page']);
+    expect(await codes(Buffer.concat([page, zip([main])]))).toEqual(['unread_container']);
+    expect(await codes(Buffer.from('<html>\0</html>'))).toEqual(['unread_container']);
+    // The oldest form of tar, without its mark: no more than a sum tells it.
+    const header = Buffer.alloc(512, 'x');
+    header.write('<html>', 0);
+    header.write('       ', 148);
+    const sum = header.fill(' ', 148, 156).reduce((total, byte) => total + byte, 0);
+    header.write(`${sum.toString(8).padStart(6, '0')} `, 148);
+    expect(await codes(header)).toEqual(['unread_container']);
+  });
+
+  test('what ends as a zip archive is one, whatever it begins with', async () => {
+    const { verdict, findings } = await scanBytes(Buffer.concat([Buffer.from('# A model\n'), zip([main])]));
+    expect([verdict, findings.map(({ code }) => code)]).toEqual(['corrupt', ['unread_container']]);
+  });
+
   test('an archive in an archive, and npz', async () => {
     const inner = zip([main]);
     expect(codesOf([await scanBytes(zip([main, { name: 'archive/model.pt', data: inner }]))])).toContain('nested_container');

@@ -23,8 +23,8 @@ export interface ScanCommandOptions extends OutputOptions {
 const FILES_MAX = 100_000;
 /** Names by which people know a file that should be a checkpoint: such a file is reported whatever it holds. */
 const CHECKPOINT_NAME = /\.(ckpt|pt|pth|bin|safetensors|pkl|pickle|distcp|joblib|dill|npz|npy|h5|7z|zip|tar|gz|bz2|xz|zst)$/i;
-/** Findings of a file that is something else altogether: a README beside the weights. */
-const NO_CHECKPOINT = new Set(['no_checkpoint', 'no_weight_map', 'no_json', 'empty']);
+/** Findings of a file that is something else altogether: a README beside the weights, a report of ours. */
+const NO_CHECKPOINT = new Set(['no_checkpoint', 'page', 'no_weight_map', 'no_json', 'empty']);
 
 export async function scan(uris: readonly string[], options: ScanCommandOptions): Promise<void> {
   const isText = options.sarif !== true && options.json !== true;

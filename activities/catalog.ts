@@ -32,7 +32,9 @@ export async function loadCatalog(plugins: readonly string[] = []): Promise<Cata
   }
   for (const stage of await loadPlugins(plugins)) {
     if (found.has(stage.type))
-      throw new CheckpointConfigError(`A plug-in defines ${stage.type}, which is there already. Give its stage another name.`);
+      throw new CheckpointConfigError(`A plug-in defines ${stage.type}, which is there already. Give its stage another name.`, undefined, {
+        details: { plugin: stage.type },
+      });
     found.set(stage.type, stage);
   }
   return found;

@@ -24,6 +24,7 @@ import { movedBytes } from './moved-bytes.ts';
 import { checkLocations } from './option-checks.ts';
 import { preflight } from './preflight.ts';
 import { PULSE, withPulse } from './pulse.ts';
+import { checkedOutcome } from './outcome.ts';
 import { leaveReports } from './report.ts';
 import { endedBy, inTurn, type Services } from './services.ts';
 import type { StageCall, StageDefinition } from './stage.ts';
@@ -86,7 +87,7 @@ async function run(
   const turn = turnOf(services.longWork, activity.cancellationSignal, input.stage.index);
   try {
     const options = parseOptions(stage, input.options, input.stage.index);
-    const outcome = await stage.run({
+    const returned = await stage.run({
       ...input,
       options,
       services: inTurn(turn, endedBy(activity.cancellationSignal, services)),
@@ -100,6 +101,7 @@ async function run(
         beat(progress);
       },
     });
+    const outcome = checkedOutcome(stage.type, returned);
     const context = withinLimit(stage.type, outcome.context);
     moved.published(outcome.context.outputs.slice(input.context.outputs.length));
     return { ...outcome, context, attempt, attempts: [...before, endedAttempt(attempt, started, null)] };

@@ -1,12 +1,13 @@
 /** What every modifier does around the pure part: take the plan, keep the new one, append to `modifiers_applied`. */
 import { CheckpointError, type Json, type JsonObject } from '../src/errors.ts';
 import { inSlices } from '../src/io/breath.ts';
-import { listIn } from '../src/model/json.ts';
+import { isMapping, listIn } from '../src/model/json.ts';
 import { FROZEN_KEY, type Plan } from '../src/model/plan.ts';
 import type { Target } from '../src/model/target.ts';
 import { withWarnings } from '../src/model/warnings.ts';
 import { plannedOf } from '../src/transform/planned.ts';
 import { briefEntry, briefList, withRecord } from '../src/transform/record.ts';
+import { wordFor, wrongReturn } from './outcome.ts';
 import type { StageCall, StageOutcome } from './stage.ts';
 
 export interface Modified {
@@ -39,6 +40,13 @@ export async function modifyPlan(
   const known = context.target === undefined ? undefined : ((await workspace.getJson(context.target)) as Target);
   const work = modify(before, known, `stages[${stage.index}]`);
   const done = isSliced(work) ? await inSlices(work, call.signal) : work;
+  // A plug-in may be plain JavaScript, and the function of one asynchronous.
+  if (!isMapping((done as Partial<Modified> | undefined)?.plan))
+    throw wrongReturn(
+      stage.type,
+      isMapping(done) ? 'no `plan`' : wordFor(done),
+      '{plan, summary} of the function that it gives `modifyPlan`, not a promise of it',
+    );
   const { target: knownTarget, ...others } = context;
   const applied = listIn(before.record?.['modifiers_applied']);
   const plan = done.entry === undefined ? done.plan : withRecord(done.plan, { modifiers_applied: [...applied, done.entry] });
@@ -73,5 +81,5 @@ export async function modifyPlan(
 }
 
 function isSliced(work: Modified | Generator<void, Modified>): work is Generator<void, Modified> {
-  return Symbol.iterator in work;
+  return typeof work === 'object' && work !== null && Symbol.iterator in work;
 }

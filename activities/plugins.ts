@@ -7,7 +7,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { z } from 'zod';
 import { CheckpointConfigError, textOf } from '../src/errors.ts';
+import { isMapping } from '../src/model/json.ts';
+import { STAGE_CONTROLS } from '../src/pipeline/contract.ts';
 import { STAGE_KINDS } from '../src/pipeline/stage-kinds.ts';
 import type { StageDefinition } from './stage.ts';
 
@@ -22,7 +25,7 @@ export async function loadPlugins(places: readonly string[]): Promise<readonly S
       for (const stage of await stagesOf(file)) {
         const other = found.get(stage.type);
         if (other !== undefined && other.file !== file)
-          throw new CheckpointConfigError(`Two plug-ins define ${stage.type}: ${other.file} and ${file}.`);
+          throw refused(file, `Two plug-ins define ${stage.type}: ${other.file} and ${file}.`);
         found.set(stage.type, { stage, file });
       }
     }
@@ -33,20 +36,14 @@ export async function loadPlugins(places: readonly string[]): Promise<readonly S
 /** A module itself, a package's main module, or the modules of a folder in order of their names. */
 async function modulesAt(place: string): Promise<readonly string[]> {
   const stats = await stat(place).catch((cause: Error) => {
-    throw new CheckpointConfigError(
-      `There is no plug-in ${place}: ${cause.message}. \`--plugins\` takes a module or a folder of modules.`,
-      undefined,
-      { cause },
-    );
+    throw refused(place, `There is no plug-in ${place}: ${cause.message}. \`--plugins\` takes a module or a folder of modules.`, cause);
   });
   if (!stats.isDirectory()) return [place];
   const main = await mainOf(place);
   if (main !== undefined) return [main];
   const names = (await readdir(place)).filter((name) => MODULE.test(name)).sort();
   if (names.length === 0)
-    throw new CheckpointConfigError(
-      `The folder ${place} holds no plug-in: neither a package with \`exports\` or \`main\`, nor .js or .mjs modules.`,
-    );
+    throw refused(place, `The folder ${place} holds no plug-in: neither a package with \`exports\` or \`main\`, nor .js or .mjs modules.`);
   return names.map((name) => join(place, name));
 }
 
@@ -59,7 +56,8 @@ async function mainOf(folder: string): Promise<string | undefined> {
   if (exports === undefined || exports === null) return typeof main === 'string' ? join(folder, main) : undefined;
   const entry = entryOf(exports);
   if (entry !== undefined) return join(folder, entry);
-  throw new CheckpointConfigError(
+  throw refused(
+    folder,
     `The plug-in ${folder} has \`exports\` without a main module in its package.json. Expected \`"exports": "./plugin.js"\`, or \`{".": …}\` with a text or the conditions \`import\` or \`default\`.`,
   );
 }
@@ -69,7 +67,7 @@ function manifestOf(text: string, file: string): { readonly exports?: unknown; r
     const manifest: unknown = JSON.parse(text);
     return typeof manifest === 'object' && manifest !== null ? manifest : {};
   } catch (cause) {
-    throw new CheckpointConfigError(`${file} is not JSON.`, undefined, { cause });
+    throw refused(file, `${file} is not JSON.`, cause);
   }
 }
 
@@ -94,7 +92,7 @@ async function stagesOf(file: string): Promise<readonly StageDefinition[]> {
   try {
     exported = ((await import(pathToFileURL(file).href)) as { default?: unknown }).default;
   } catch (cause) {
-    throw new CheckpointConfigError(`The plug-in ${file} cannot be loaded: ${textOf(cause)}`, undefined, { cause });
+    throw refused(file, `The plug-in ${file} cannot be loaded: ${textOf(cause)}`, cause);
   }
   const stages = Array.isArray(exported) ? (exported as readonly unknown[]) : [exported];
   return stages.map((stage) => checked(stage, file));
@@ -103,7 +101,8 @@ async function stagesOf(file: string): Promise<readonly StageDefinition[]> {
 /** What the types promise where the plug-in is TypeScript, and nobody where it is not. */
 function checked(stage: unknown, file: string): StageDefinition {
   const bad = (what: string): CheckpointConfigError =>
-    new CheckpointConfigError(
+    refused(
+      file,
       `The plug-in ${file} ${what}. Its default export is \`defineStage({type, description, options, run})\`, or a list of them.`,
     );
   if (typeof stage !== 'object' || stage === null) throw bad('exports no stage by default');
@@ -114,5 +113,33 @@ function checked(stage: unknown, file: string): StageDefinition {
   if (typeof run !== 'function') throw bad(`has no \`run\` in ${type}`);
   if (typeof (options as { safeParse?: unknown } | undefined)?.safeParse !== 'function')
     throw bad(`has no zod schema as \`options\` of ${type}`);
+  const wrong = optionsFault(options as z.ZodType);
+  if (wrong !== null) throw bad(`has \`options\` of ${type} ${wrong}`);
   return stage as StageDefinition;
+}
+
+/** What is wrong with the schema of a stage's options; null: they can be told to people and editors, and given in a document. */
+function optionsFault(schema: z.ZodType): string | null {
+  let told: unknown;
+  try {
+    told = z.toJSONSchema(schema, { io: 'input' });
+  } catch (cause) {
+    return `that JSON cannot have (${textOf(cause)}): a document gives texts, numbers, booleans, lists and mappings`;
+  }
+  const reserved = STAGE_CONTROLS.find((name) => optionNames(told).includes(name));
+  return reserved === undefined ? null : `with \`${reserved}\` among them, which says how any stage is run: give it another name`;
+}
+
+/** Of one mapping, or of a choice of several. */
+function optionNames(schema: unknown): readonly string[] {
+  if (!isMapping(schema)) return [];
+  const choices = [schema['anyOf'], schema['oneOf'], schema['allOf']].flatMap((choice): readonly unknown[] =>
+    Array.isArray(choice) ? choice : [],
+  );
+  return [...(isMapping(schema['properties']) ? Object.keys(schema['properties']) : []), ...choices.flatMap(optionNames)];
+}
+
+/** With the plug-in in its details: no document is to blame. */
+function refused(plugin: string, message: string, cause?: unknown): CheckpointConfigError {
+  return new CheckpointConfigError(message, undefined, { details: { plugin }, ...(cause === undefined ? {} : { cause }) });
 }

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadPlugins } from '../../activities/plugins.ts';
@@ -44,6 +45,14 @@ test('without `--plugins` its type is unknown, with it its options are checked',
   const checked = await run('validate', wrong, '--plugins', plugin, '--param', 'source=x');
   expect(checked.code).toBe(2);
   expect(checked.stderr).toContain('Did you mean `names`?');
+});
+
+test('one that cannot be loaded is none of the document', async () => {
+  const broken = join(folder, 'broken.mjs');
+  await writeFile(broken, 'export default {};');
+  const { code, stderr } = await run('validate', join(plugin, 'pipeline.yaml'), '--plugins', broken, '--param', 'source=x');
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^CheckpointConfigError: The plug-in .*broken\.mjs has a stage whose `type` is undefined/);
 });
 
 test('a run uses it: buffers stay behind', async () => {
@@ -92,14 +101,15 @@ test('in the process of one run, nobody looks at the promises that stages make',
   expect(JSON.parse(stdout)).toMatchObject({ metadata: { modifiers_applied: [{ type: 'watched', looks: 0 }] } });
 });
 
-const sound = "options: { safeParse: () => ({ success: true, data: {} }) }, run: async () => {}, description: 'x'";
+const ZOD = `import { z } from ${JSON.stringify(pathToFileURL(join(PROJECT_ROOT, 'node_modules', 'zod', 'index.js')).href)};`;
+const sound = "options: z.strictObject({}), run: async () => {}, description: 'x'";
 
 /** A package with a plug-in and a module that is none. */
 async function packageOf(name: string, manifest: object): Promise<string> {
   const place = join(folder, name.replaceAll(' ', '-'));
   await mkdir(place);
   await writeFile(join(place, 'package.json'), JSON.stringify(manifest));
-  await writeFile(join(place, 'stage.mjs'), `export default { type: 'modifier.packed', ${sound} };`);
+  await writeFile(join(place, 'stage.mjs'), `${ZOD} export default { type: 'modifier.packed', ${sound} };`);
   await writeFile(join(place, 'other.mjs'), "throw new Error('nobody has named this module');");
   return place;
 }
@@ -119,7 +129,17 @@ test.each<[string, object]>([
 describe('what is not a plug-in is refused with its place', () => {
   test.each<[string, string, string]>([
     ['no default export', 'export const x = 1;', 'exports no stage'],
-    ['a type of no kind', `export default { type: 'other.x', ${sound} };`, 'expected such as'],
+    ['a type of no kind', `${ZOD} export default { type: 'other.x', ${sound} };`, 'expected such as'],
+    [
+      'options that no document can give',
+      `${ZOD} export default { type: 'modifier.x', description: 'x', options: z.strictObject({ day: z.date() }), run() {} };`,
+      'has `options` of modifier.x that JSON cannot have (Date cannot be represented in JSON Schema)',
+    ],
+    [
+      'an option that steers any stage',
+      `${ZOD} export default { type: 'modifier.x', description: 'x', options: z.union([z.strictObject({ timeout: z.number() })]), run() {} };`,
+      'has `options` of modifier.x with `timeout` among them',
+    ],
     ['no run', "export default { type: 'modifier.x', description: 'x', options: {} };", 'no `run`'],
     ['no schema', "export default { type: 'modifier.x', description: 'x', options: {}, run() {} };", 'no zod schema'],
     ['no description', "export default { type: 'modifier.x', options: {}, run() {} };", 'description'],
@@ -145,7 +165,7 @@ describe('what is not a plug-in is refused with its place', () => {
   test('a module or folder that is not there, and one stage twice', async () => {
     await expect(loadPlugins([join(folder, 'nowhere')])).rejects.toThrow('There is no plug-in');
     const twice = [join(folder, 'a.mjs'), join(folder, 'b.mjs')];
-    for (const file of twice) await writeFile(file, `export default { type: 'sink.x', ${sound} };`);
+    for (const file of twice) await writeFile(file, `${ZOD} export default { type: 'sink.x', ${sound} };`);
     await expect(loadPlugins(twice)).rejects.toThrow('Two plug-ins define sink.x');
   });
 });

@@ -83,8 +83,8 @@ export async function readPlaced<T>(file: string, what: string, understand: (giv
     });
   } catch (error) {
     if (!isCheckpointError(error)) throw new CheckpointConfigError(`${path}: ${String(error)}`);
-    // Another document that this one names has a place of its own.
-    throw 'line' in error.details ? error : located(error, yaml, lines, path);
+    // Another document that this one names has a place of its own; of a plug-in it says nothing.
+    throw 'line' in error.details || 'plugin' in error.details ? error : located(error, yaml, lines, path);
   }
 }
 

@@ -441,6 +441,13 @@ describe('credentials and clocks', () => {
       expect(error.message).toContain('refuses HEAD with 403, while it answers GET');
     });
 
+    test('an answer without an entity tag pins nothing, and it is said where to look', async () => {
+      proxy.inject(() => ({ kind: 'headers', set: { etag: null } }));
+      const error = await errorOf(open());
+      expect(error).toMatchObject({ retryable: false, details: { code: 'NoETag' } });
+      expect(error.message).toContain('Look for a proxy or cache on the way');
+    });
+
     test('a refusal names the permission of the request itself', async () => {
       refusing('AccessDenied', 403);
       const object = { ...target(), versionId: null };

@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { CheckpointConfigError, type JsonObject } from '../src/errors.ts';
-import { issueWords } from '../src/model/issue-words.ts';
+import { issueWords, shown } from '../src/model/issue-words.ts';
 import { didYouMean } from '../src/model/suggestions.ts';
 import { ended } from '../src/model/text.ts';
 import { STAGE_KINDS } from '../src/pipeline/stage-kinds.ts';
@@ -104,11 +104,18 @@ function problemsOf(stage: StageDefinition, options: JsonObject, index: number, 
       return problem(
         within,
         null,
-        `${stage.type}: option \`${within}\`${isMissing(issue) ? ' is missing.' : `: ${ended(issue.message)}`}`,
+        `${stage.type}: option \`${within}\`${isMissing(issue) ? ' is missing.' : `: ${ended(withGot(issue, valueAt(options, issue.path)))}`}`,
         reasonOf(issue),
       );
     });
   return [...unknown, ...others];
+}
+
+/** What a schema says itself it expects, with what was got. */
+function withGot({ code, message }: z.core.$ZodIssue, value: unknown): string {
+  // Of a key that is wrong the value says nothing, and a URL may hold what is not to be shown.
+  const isTold = !message.startsWith('expected') || message.includes(', got ') || code === 'invalid_key' || String(value).includes('://');
+  return isTold ? message : `${message}, got ${shown(value)}`;
 }
 
 /** Of our own checks, where they say it. */

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { isCheckpointError, textOf, type JsonObject } from '../src/errors.ts';
 import { refuseLongLocation, refuseRelativeLocation } from '../src/io/locations/location-rules.ts';
+import { isMapping } from '../src/model/json.ts';
 import type { StageDefinition } from './stage.ts';
 
 /** Throws `CheckpointConfigError` at `stages[i].option` for a location that no stage may have. */
@@ -32,4 +33,10 @@ export function refusedBy<T>(read: (value: T) => unknown): (value: T, context: z
       });
     }
   };
+}
+
+/** For the error of a list whose items are as `item` says: a mapping in its place is most often meant as one of them. */
+export function notAList(item: string): (issue: z.core.$ZodRawIssue) => string | undefined {
+  return ({ code, input }) =>
+    code === 'invalid_type' && isMapping(input) ? `expected a list, got a mapping: write \`- ${item}\` for each item` : undefined;
 }

@@ -6,7 +6,7 @@ import { castTensors } from '../../src/transform/cast-tensors.ts';
 import { compileGlob } from '../../src/transform/patterns.ts';
 import { briefList } from '../../src/transform/record.ts';
 import { modifyPlan } from '../modify-plan.ts';
-import { refusedBy } from '../option-checks.ts';
+import { notAList, refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 
 const dtype = z.string().refine((name) => isFloat(dtypeNamed(name)), {
@@ -24,7 +24,7 @@ const options = z
   .strictObject({
     dtype: dtype.describe('for all floating-point tensors that no rule fits').optional(),
     rules: z
-      .array(z.strictObject({ names: names.describe('glob over whole names'), dtype }))
+      .array(z.strictObject({ names: names.describe('glob over whole names'), dtype }), { error: notAList('{names: …, dtype: …}') })
       .max(100)
       .default([])
       .describe('the first rule that fits a name decides'),

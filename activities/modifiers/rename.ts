@@ -4,7 +4,7 @@ import { formatCount, formatNumber } from '../../src/model/text.ts';
 import { compileRegex } from '../../src/transform/patterns.ts';
 import { renameTensors } from '../../src/transform/rename.ts';
 import { modifyPlan } from '../modify-plan.ts';
-import { refusedBy } from '../option-checks.ts';
+import { notAList, refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 
 const options = z
@@ -20,6 +20,7 @@ const options = z
             .describe("regular expression in RE2's syntax: no lookaround, no backreferences"),
           replacement: z.string().max(1000).describe('for every match: $1, $<name>, $& and $$ as in JavaScript'),
         }),
+        { error: notAList('{pattern: …, replacement: …}') },
       )
       .max(100)
       .default([])

@@ -1,14 +1,28 @@
 /** `source.local`: a checkpoint on a disk that the worker sees; pins it and reads its header. */
 import { z } from 'zod';
+import { CheckpointConfigError } from '../../src/errors.ts';
 import { localPath, localUri } from '../../src/io/local/local-file.ts';
+import { asShown } from '../../src/io/locations/credentials.ts';
+import { schemeOf } from '../../src/model/scheme.ts';
 import { refusedBy } from '../option-checks.ts';
 import { defineStage } from '../stage.ts';
 import { expectedChecksum, stateDictKey, takeSource } from '../take-source.ts';
 
+/** Sources of other schemes. */
+const OTHERS: Readonly<Record<string, string>> = { s3: 'source.s3', http: 'source.http', https: 'source.http' };
+
+function checkLocal(path: string): void {
+  const scheme = schemeOf(path) ?? '';
+  const other = Object.hasOwn(OTHERS, scheme) ? OTHERS[scheme] : undefined;
+  if (other !== undefined)
+    throw new CheckpointConfigError(`${asShown(path)} is not a local path: write \`type: ${other}\`, and the URL as its \`url\`.`);
+  localPath(path);
+}
+
 const options = z
   .strictObject({
-    path: z.string().min(1).superRefine(refusedBy(localPath)).describe('absolute path or file:// URI of the checkpoint').optional(),
-    uri: z.string().min(1).superRefine(refusedBy(localPath)).describe('alias of path').optional(),
+    path: z.string().min(1).superRefine(refusedBy(checkLocal)).describe('absolute path or file:// URI of the checkpoint').optional(),
+    uri: z.string().min(1).superRefine(refusedBy(checkLocal)).describe('alias of path').optional(),
     expected_checksum: expectedChecksum,
     state_dict_key: stateDictKey,
   })

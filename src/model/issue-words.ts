@@ -85,7 +85,7 @@ function kindNamed(expected: string): string {
 }
 
 /** `the number 123`, `the text \`a\``, `true`, `a list`. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === 'string')
     return value === '' ? 'an empty text' : `the text \`${within(value, SHOWN)}${value.length > SHOWN ? '…' : ''}\``;
   if (typeof value === 'number') return `the number ${value}`;

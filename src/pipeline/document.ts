@@ -15,6 +15,7 @@ import { ofAnotherKind, unknownKeys } from './document-kinds.ts';
 import { inPlace } from './moved-errors.ts';
 import { checkName } from './names.ts';
 import { plainDocument } from './plain-document.ts';
+import { stageHint } from './stage-hint.ts';
 
 export const PIPELINE_KEYS = [
   'name',
@@ -95,13 +96,13 @@ function stageChecks(stage: unknown, index: number): readonly (() => void)[] {
 function checkType(stage: unknown, path: string): void {
   if (!isMapping(stage))
     throw new CheckpointConfigError(
-      `A stage must be a mapping with a \`type\`, such as \`type: source.local\`; got ${kindOf(stage)}.`,
+      `A stage must be a mapping with a \`type\`, such as \`type: source.local\`; got ${kindOf(stage)}.${stageHint(stage)}`,
       path,
     );
   if (typeof stage['type'] === 'string') return;
   throw new CheckpointConfigError(
     stage['type'] === undefined
-      ? `A stage has no \`type\`. Run \`ckpt stages\` for the list.`
+      ? `A stage has no \`type\`.${stageHint(stage)} Run \`ckpt stages\` for the list.`
       : `\`type\` must be a text such as \`source.local\`; got ${kindOf(stage['type'])}.`,
     `${path}.type`,
   );

@@ -18,7 +18,7 @@ const publish = (shardSize: string | number): unknown => parsed('sink.publish', 
 test.each([0, -1, 1.5, '0', '00', '0B', '0 B', '0.0GB', '0MiB', '1.5', '0.4B', '1.5B', 'lots', ''])(
   'shard_size %j is not a size',
   (size) => {
-    expect(() => publish(size)).toThrow('`shard_size`: expected a size such as 5GB or 512MiB.');
+    expect(() => publish(size)).toThrow('`shard_size`: expected a size such as 5GB or 512MiB, got ');
   },
 );
 test.each([1, 5_000_000, '1', '100', '200B', '0.5GB', '5GB', '5gb', '1.5 GiB', '512MiB', '10TB'])('shard_size %j is one', (size) => {
@@ -62,6 +62,27 @@ test.each<[string, JsonObject, string]>([
   ['modifier.select', { include: 'x'.repeat(101) }, 'Write a list: `[…]`.'],
   ['modifier.select', { include: 1.1 }, 'Write a list: `[…]`.'],
   ['modifier.rename', { strip_prefix: 'x'.repeat(2000) }, '`strip_prefix`: it has 2000 characters, at most 1000 are taken.'],
+  [
+    'modifier.cast',
+    { dtype: 'float17' },
+    '`dtype`: expected a float dtype such as F32, F16, BF16, F64, F8_E4M3 or torch.bfloat16, got the text `float17`.',
+  ],
+  [
+    'modifier.rename',
+    { rules: { a: 'b' } },
+    '`rules`: expected a list, got a mapping: write `- {pattern: …, replacement: …}` for each item.',
+  ],
+  ['modifier.cast', { rules: { a: 'F16' } }, '`rules`: expected a list, got a mapping: write `- {names: …, dtype: …}` for each item.'],
+  [
+    'source.local',
+    { path: 's3://b/k.ckpt' },
+    '`path`: s3://b/k.ckpt is not a local path: write `type: source.s3`, and the URL as its `url`.',
+  ],
+  [
+    'source.local',
+    { uri: 'https://x/k.ckpt?token=a' },
+    '`uri`: https://x/k.ckpt is not a local path: write `type: source.http`, and the URL as its `url`.',
+  ],
   ['modifier.metadata', { values: ['a'] }, '`values`: expected a mapping, got a list.'],
   ['sink.publish', { uri: '/x', overwrite: true }, '`overwrite`: it is one of never, if_changed, always; got `true`.'],
   ['sink.publish', { uri: '/x', overwrite: 'alway' }, 'got `alway`. Did you mean `always`?'],
@@ -90,8 +111,8 @@ test('and numbers, which stages of plug-ins may have; what a schema says itself 
 });
 
 test.each<[JsonObject, string]>([
-  [{ a: null }, '`values.a`: expected a text, a number or a boolean.'],
-  [{ a: ['x'] }, '`values.a`: expected a text, a number or a boolean.'],
+  [{ a: null }, '`values.a`: expected a text, a number or a boolean, got '],
+  [{ a: ['x'] }, '`values.a`: expected a text, a number or a boolean, got '],
   [{ a: 1, b: 2 ** 60 }, '`values.b`: a number of so many digits is not kept as it is: quote it.'],
   [{ a: Infinity }, '`values.a`: a number that is not finite is not kept as it is: quote it.'],
   [{ '': 'x' }, 'expected a key of 1 to 200 characters.'],

@@ -5,6 +5,7 @@ import { isMapping, type Mapping } from '../../model/json.ts';
 import type { Tell } from '../all-problems.ts';
 import { plainStage, type Readings } from '../plain-document.ts';
 import { shown } from '../shown.ts';
+import { stageHint } from '../stage-hint.ts';
 import { isLoader } from '../stage-kinds.ts';
 import { HYDRA_KEYS, type RunKeys } from './settings.ts';
 import { typeOfTarget } from './targets.ts';
@@ -20,7 +21,10 @@ export interface Surroundings extends Readings {
 /** One stage with its type as ours is; options are left as they are. */
 export function stageOf(given: unknown, origin: string, surroundings: Surroundings): Mapping {
   if (!isMapping(given))
-    throw new CheckpointConfigError(`A stage must be a mapping with a \`type\` or \`_target_\`; got ${shown(given)}.`, origin);
+    throw new CheckpointConfigError(
+      `A stage must be a mapping with a \`type\` or \`_target_\`; got ${shown(given)}.${stageHint(given)}`,
+      origin,
+    );
   const { _target_: target, type, ...all } = given;
   // An option that is null counts as left out, as Anemoi's defaults are written; Hydra's own keys make nothing here.
   const options = Object.fromEntries(Object.entries(all).filter(([key, value]) => value !== null && !HYDRA_KEYS.includes(key)));
@@ -34,7 +38,7 @@ export function stageOf(given: unknown, origin: string, surroundings: Surroundin
   }
   if (type === undefined)
     throw new CheckpointConfigError(
-      `A stage has no \`type\` and no \`_target_\`: ${shown(given)}. Run \`ckpt stages\` for the list.`,
+      `A stage has no \`type\` and no \`_target_\`: ${shown(given)}.${stageHint(given)} Run \`ckpt stages\` for the list.`,
       `${origin}.type`,
     );
   if (typeof type !== 'string')

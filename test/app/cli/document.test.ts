@@ -728,3 +728,11 @@ describe('metadata is what the document says', () => {
     expect(stages[0]).toMatchObject({ values: { a: '2.10', b: '1.10' } });
   });
 });
+
+test.each([
+  ['loader.weights_only', 'Write `- type: loader.weights_only`.'],
+  ['{source.local: {path: /a.ckpt}}', 'Write `- type: source.local`, and below it its options: `path`.'],
+  ['{weights_only: }', 'Write `- type: weights_only`.'],
+])('a stage without `type`, as %s: how it is written', async (stage, words) => {
+  await expect(read(`stages:\n  - ${stage}\n`)).rejects.toMatchObject({ message: expect.stringContaining(words), details: { line: 2 } });
+});

@@ -1,5 +1,5 @@
 /** Pages that are made are as they would be made now; every error code has its entry, and every error says where. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { errorText } from '../../src/app/cli/output.ts';
@@ -56,4 +56,14 @@ test('links between pages lead somewhere', () => {
     }),
   );
   expect(broken).toEqual([]);
+});
+
+test('files of the project that pages name are there', () => {
+  const missing = PAGES.flatMap((name) =>
+    [...read(name).matchAll(/`((?:src|activities|workflows|test|scripts|bench|examples)\/[\w./-]+)`/g)]
+      .map(([, file]) => file!)
+      .filter((file) => !existsSync(join(PROJECT_ROOT, file)))
+      .map((file) => [name, file]),
+  );
+  expect(missing).toEqual([]);
 });

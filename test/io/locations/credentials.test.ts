@@ -59,6 +59,7 @@ test.each([
   ['redis://:hush@[::1]:6379/0', 'redis://…@[::1]:6379/0'],
 ])('a user or a password of any scheme is refused, and not repeated: %s', (uri, shown) => {
   expect(() => refuseCredential(uri, 'x')).toThrow(`${shown}: a user name or password`);
+  expect(() => refuseCredential(uri, 'x')).toThrow(/[^.]\.$/);
 });
 
 test.each([

@@ -166,6 +166,31 @@ describe('verify', () => {
     expect(report.findings.map((finding) => finding.code)).toEqual(['digest', 'tensor_digest']);
   });
 
+  test('a damaged byte, of a tensor or of a value that is not looked into', async () => {
+    const values = { state_dict: dict({ q: tensor(0, [2]) }), other: [tensor(1, [2_500_000])] };
+    const storages = { '0': Buffer.alloc(8, 1), '1': Buffer.alloc(10_000_000, 2) };
+    const file = torchFile(dict(values), storages);
+    await writeFile(join(folder, 'whole.pt'), file);
+    expect(await json('verify', 'whole.pt')).toMatchObject({ code: 0, report: { valid: true } });
+    for (const [key, byte] of [
+      ['0', 3],
+      ['1', 9_999_999],
+    ] as const) {
+      const damaged = Buffer.from(file);
+      damaged[damaged.indexOf(storages[key]) + byte]! ^= 4;
+      await writeFile(join(folder, 'damaged.pt'), damaged);
+      expect(await json('verify', 'damaged.pt')).toMatchObject({
+        code: 1,
+        report: {
+          error: {
+            type: 'CheckpointLoadError',
+            message: expect.stringMatching(new RegExp(`archive/data/${key}.*CRC-32|CRC-32 of the member archive/data/${key}`)),
+          },
+        },
+      });
+    }
+  });
+
   test('NaN and infinite values, counted by tensor', async () => {
     const header = JSON.stringify({
       good: { dtype: 'F32', shape: [2], data_offsets: [0, 8] },

@@ -1,8 +1,8 @@
 /** A checkpoint that a command looks at: its header, and its tensors' bytes if asked for. */
 import { resolve } from 'node:path';
 import { readHeader } from '../../formats/read-header.ts';
-import { checkDescriptors } from '../../io/copy/check-descriptors.ts';
-import { digestTensors } from '../../io/digests/digest-tensors.ts';
+import { checkArchives } from '../../io/copy/check-archives.ts';
+import { digestTensors, type DigestOptions } from '../../io/digests/digest-tensors.ts';
 import { openSource } from '../../io/locations/open.ts';
 import { siblingsOf } from '../../io/locations/siblings.ts';
 import { askedFor } from '../../model/byte-source.ts';
@@ -43,7 +43,7 @@ function absoluteUri(location: string): string {
 export async function digestsOf(
   header: Header,
   tensors: readonly { readonly name: string; readonly tensor: Tensor }[],
-  onBytes?: (index: number, bytes: Uint8Array) => void,
+  { rests = 'small', onBytes }: Pick<DigestOptions, 'rests' | 'onBytes'> = {},
 ): Promise<readonly string[]> {
   const storage = await configuredStorage({ inputs: 'own' });
   return digestTensors({
@@ -51,12 +51,13 @@ export async function digestsOf(
     plan: header,
     open: (file) => storage.openPinned(file),
     signal: new AbortController().signal,
+    rests,
     ...(onBytes === undefined ? {} : { onBytes }),
   });
 }
 
-/** Throws where an archive's records of its tensors disagree, beyond what reading them looks at. */
-export async function checkArchives(header: Header): Promise<void> {
+/** Throws where an archive is not what its directory says of it, beyond the storages `compared`, whose bytes were all read. */
+export async function checkWholeArchives(header: Header, compared: ReadonlySet<number>): Promise<void> {
   const storage = await configuredStorage({ inputs: 'own' });
-  await checkDescriptors(header, (file) => storage.openPinned(file));
+  await checkArchives(header, (file) => storage.openPinned(file), compared);
 }

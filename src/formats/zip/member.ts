@@ -4,6 +4,7 @@
  * Invariant: bytes are given only where local header, data descriptor, sizes and CRC-32 agree with the directory.
  */
 import { crc32, inflateRawSync } from 'node:zlib';
+import type { CheckpointLoadError } from '../../errors.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
 import type { ArchiveMember } from '../../model/header.ts';
 import { checkDescriptor } from './data-descriptor.ts';
@@ -22,8 +23,7 @@ export async function readMember(source: ByteSource, member: ArchiveMember, limi
   if (member.method === 'deflated') await source.inflates?.(member.size);
   const bytes = member.method === 'stored' ? data : inflate(data, member, bad);
   const sum = crc32(bytes);
-  if (member.crc32 !== 0 && sum !== member.crc32)
-    throw bad(`its CRC-32 is ${sum.toString(16)}, expected ${member.crc32.toString(16)}: the bytes are damaged`);
+  if (member.crc32 !== 0 && sum !== member.crc32) throw damagedMember(source.uri, member, sum);
   return bytes;
 }
 
@@ -49,6 +49,11 @@ export async function strayBytes(source: ByteSource, member: ArchiveMember): Pro
   if (descriptor > 0)
     checkDescriptor(bufferOf(await source.read(offset - descriptor, descriptor)), member, wide, memberBad(source.uri, member));
   return { offset, length: member.end - offset };
+}
+
+/** `sum`: CRC-32 of the bytes. */
+export function damagedMember(uri: string, member: ArchiveMember, sum: number): CheckpointLoadError {
+  return memberBad(uri, member)(`its CRC-32 is ${sum.toString(16)}, expected ${member.crc32.toString(16)}: the bytes are damaged`);
 }
 
 function memberBad(uri: string, member: ArchiveMember): Bad {

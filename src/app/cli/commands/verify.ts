@@ -23,7 +23,7 @@ import { nonTensorText, notWeights } from '../../../transform/left-out.ts';
 import { countNonFinite } from '../../../transform/non-finite.ts';
 import { selectWeights } from '../../../transform/select-weights.ts';
 import { configuredStorage } from '../../storage.ts';
-import { checkArchives, digestsOf, readCheckpoint } from '../checkpoint.ts';
+import { checkWholeArchives, digestsOf, readCheckpoint } from '../checkpoint.ts';
 import { print, printJson, type OutputOptions } from '../output.ts';
 import { callerFolder } from '../paths.ts';
 
@@ -52,14 +52,16 @@ export async function verify(location: string, options: VerifyOptions): Promise<
   const beside = await manifestFor(uri, options.manifest);
   const { manifest } = beside;
   const state = manifest !== null ? 'compared' : beside.findings.length > 0 ? 'unreadable' : null;
-  await checkArchives(header);
   const tensors = tensorsOf(header);
   const counts = tensors.map(() => ({ nan: 0, inf: 0 }));
-  const digests = await digestsOf(header, tensors, (index, bytes) => {
+  const onBytes = (index: number, bytes: Uint8Array): void => {
     const { nan, inf } = countNonFinite(tensors[index]!.tensor.dtype, bytes);
     counts[index]!.nan += nan;
     counts[index]!.inf += inf;
-  });
+  };
+  const digests = await digestsOf(header, tensors, { rests: 'all', onBytes });
+  const read = tensors.filter(({ tensor: { shape } }) => !shape.includes(0));
+  await checkWholeArchives(header, new Set(read.map(({ tensor: { storage } }) => storage)));
   const findings = [
     ...beside.findings,
     ...(manifest === null ? [] : await againstManifest(uri, size, manifest, tensors, digests)),

@@ -79,6 +79,8 @@ export interface PipelineInput {
   readonly report?: boolean;
   /** URI of the workspace; default: the worker's own. */
   readonly workspace?: string;
+  /** For whoever wrote the document (YAML's anchors, notes of a program): gone once it is checked. */
+  readonly [holder: `x-${string}`]: unknown;
 }
 
 /** What every stage activity takes. */

@@ -65,7 +65,7 @@ const thrown = (promise: Promise<unknown>): Promise<unknown> =>
   );
 
 test('a workflow understands what is short in a document, whoever starts it', async () => {
-  const document = {
+  const document: PipelineInput = {
     source: fixture('good/state_dict.pt'),
     stages: [{ type: 'weights_only' }, { type: 'publish', uri: join(folder, 'out.safetensors') }],
     'x-anchors': {},

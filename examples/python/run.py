@@ -25,7 +25,7 @@ def pipeline(source: str, target: str, on_error: str) -> dict:
     }
 
 
-async def main(source: str, target: str) -> None:
+async def main(source: str, target: str) -> str | None:
     client = await Client.connect(**ClientConfig.load_client_connect_config())
 
     async def start(document: dict):
@@ -44,6 +44,13 @@ async def main(source: str, target: str) -> None:
     except WorkflowUpdateFailedError as error:
         print("refused:", error.cause.type)
     await run.execute_update("resolve_failure", {"action": "retry", "options": {"path": source}})
+    # Where SOURCE is not there either it waits once more, and nobody else would answer: `result` would never come.
+    while (status := await run.query("status"))["status"] == "running":
+        await asyncio.sleep(0.5)
+    if status["status"] == "waiting":
+        await run.execute_update("resolve_failure", {"action": "abort"})
+        error = status["waiting"]["error"]
+        return f"{error['type']}: {error['message']}"
     print("result:", json.dumps(await run.result()))
 
     # A run that fails: the cause has the error code and the details.
@@ -51,9 +58,12 @@ async def main(source: str, target: str) -> None:
         await (await start(pipeline(source + ".missing", target, "fail"))).result()
     except WorkflowFailureError as error:
         print("failed:", json.dumps({"type": error.cause.type, "message": error.cause.message, "details": error.cause.details[0]}))
+    return None
 
 
-asyncio.run(main(*sys.argv[1:]))
+wrong = asyncio.run(main(*sys.argv[1:]))
+if wrong is not None:
+    print(wrong, file=sys.stderr)
 # All is said. temporalio 1.35.0 keeps threads of its own, and an interpreter that winds up beside them may abort (PyGILState_Release).
 sys.stdout.flush()
-os._exit(0)
+os._exit(0 if wrong is None else 1)

@@ -86,6 +86,10 @@ if (skipped) process.stderr.write(`skipped: the example for Python: ${made.stder
       message: expect.stringContaining('state_dict.pt.missing'),
       details: { pipeline_stage_type: 'source.local' },
     });
+    // Nobody answers a run that waits once more: it ends, with its error.
+    const nowhere = [...command.slice(0, 2), join(folder, 'nowhere.pt'), target];
+    const lost = await start(nowhere, { cwd: folder, env: { TEMPORAL_ADDRESS: environment.address } }).ended;
+    expect([lost.code, lost.stderr]).toEqual([1, expect.stringMatching(/^CheckpointNotFoundError: .*nowhere\.pt/)]);
   },
   LONG,
 );

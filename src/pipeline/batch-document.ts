@@ -8,7 +8,7 @@ import { allProblems } from './all-problems.ts';
 import { itemOf } from './batch-template.ts';
 import { BATCH_KEYS, MOST_ID_BYTES, type BatchInput } from './batch.ts';
 import type { PipelineInput } from './contract.ts';
-import { ofAnotherKind, unknownKeys } from './document-kinds.ts';
+import { ofAnotherKind, withUnknownKeys } from './document-kinds.ts';
 import { checkDocument } from './document.ts';
 import { movedTo } from './moved-errors.ts';
 import { checkName } from './names.ts';
@@ -47,7 +47,7 @@ export function batchProblems(given: unknown, later: (template: PipelineInput) =
     ...(['continue_on_error', 'report'] as const).map((key) => () => checkKind(given[key], key, 'boolean')),
     () => void (typeof name === 'string' && checkName(name, 'name')),
   ]);
-  return [...unknownKeys(given, BATCH_KEYS, 'batch'), ...problems];
+  return withUnknownKeys(problems, given, BATCH_KEYS, 'batch');
 }
 
 function checkFailures(failures: unknown): void {

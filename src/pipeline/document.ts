@@ -11,7 +11,7 @@ import { numberHint } from '../model/number-hint.ts';
 import { booleanHint } from '../model/yaml-booleans.ts';
 import { allProblems } from './all-problems.ts';
 import { ON_ERROR, STAGE_CONTROLS, type PipelineInput, type StageSpec } from './contract.ts';
-import { ofAnotherKind, unknownKeys } from './document-kinds.ts';
+import { ofAnotherKind, withUnknownKeys } from './document-kinds.ts';
 import { inPlace } from './moved-errors.ts';
 import { checkName } from './names.ts';
 import { plainDocument } from './plain-document.ts';
@@ -69,7 +69,7 @@ export function shapeProblems(document: unknown): readonly CheckpointError[] {
     () => checkStages(stages),
     ...(Array.isArray(stages) ? stages.slice(0, MOST_STAGES).flatMap((stage: unknown, index) => stageChecks(stage, index)) : []),
   ]);
-  return [...unknownKeys(document, PIPELINE_KEYS, 'pipeline'), ...problems];
+  return withUnknownKeys(problems, document, PIPELINE_KEYS, 'pipeline');
 }
 
 function checkStages(stages: unknown): void {

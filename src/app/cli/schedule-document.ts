@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { CheckpointConfigError, isCheckpointError, type CheckpointError } from '../../errors.ts';
 import { aboutOthers, allProblems, pathOf, throwTogether } from '../../pipeline/all-problems.ts';
-import { ofAnotherKind, unknownKeys } from '../../pipeline/document-kinds.ts';
+import { ofAnotherKind, withUnknownKeys } from '../../pipeline/document-kinds.ts';
 import { checkMapping, checkOneWork, checkTiming, SCHEDULE_KEYS, timingChecks, type ScheduleInput } from '../../pipeline/schedule.ts';
 import { readBatch } from './batch-document.ts';
 import { folderOf, notingUnused, readDocument, valuesFor, type DocumentSettings } from './document.ts';
@@ -35,7 +35,7 @@ export async function checkScheduleInput(given: unknown, folder: string, setting
     const values = valuesFor(given, noted, (error) => problems.push(error));
     const { id, pipeline, batch, ...timing } = interpolateSettings(written, values, TEXTS);
     const found = allProblems([() => checkId(id), () => checkOneWork({ pipeline, batch }), ...timingChecks(timing)]);
-    throwTogether([...problems, ...unknownKeys(written, SCHEDULE_KEYS, 'schedule'), ...aboutOthers(found, problems.map(pathOf))]);
+    throwTogether([...problems, ...aboutOthers(withUnknownKeys(found, written, SCHEDULE_KEYS, 'schedule'), problems.map(pathOf))]);
     const work = await readWork({ pipeline, batch }, folderOf(written['pipeline'] ?? written['batch'], given, folder), noted);
     return { id: String(id), input: { ...checkTiming(timing), ...work } };
   });

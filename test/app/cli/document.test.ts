@@ -736,3 +736,13 @@ test.each([
 ])('a stage without `type`, as %s: how it is written', async (stage, words) => {
   await expect(read(`stages:\n  - ${stage}\n`)).rejects.toMatchObject({ message: expect.stringContaining(words), details: { line: 2 } });
 });
+
+test.each([
+  ['pipeline', 'stage: []\n', readDocument, 'Unknown key `stage`. Did you mean `stages`?'],
+  ['batch', 'itms: [a]\npipeline: {stages: []}\n', readBatch, 'Unknown key `itms`. Did you mean `items`?'],
+  ['schedule', 'id: x\npipeline: p.yaml\ncorn: 0 3 * * *\n', readSchedule, 'Unknown key `corn`. Did you mean `cron`?'],
+] as const)('a key of a %s that is misspelt is told alone: that it is missing follows', async (kind, text, reader, words) => {
+  const file = join(folder, `misspelt-${kind}.yaml`);
+  await writeFile(file, text);
+  await expect(reader(file, {})).rejects.toMatchObject({ message: expect.stringContaining(words) });
+});

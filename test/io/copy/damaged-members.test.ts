@@ -170,7 +170,8 @@ describe('a transfer that goes on where another was ended', () => {
 
   const ELEMENTS = 3 * MIB;
   const LONG: readonly (readonly [string, Readonly<Record<string, View>>])[] = [
-    ['a cast', { w: { ...f32(ELEMENTS), cast: 'F16' } }],
+    // A block of output is 8 MiB of the storage: more than is read of a rest.
+    ['a cast', { w: { dtype: 'F64', shape: [ELEMENTS / 2], cast: 'F16' } }],
     ['slices', { a: f32(ELEMENTS / 2), b: { ...f32(ELEMENTS / 2), offset: ELEMENTS / 2 } }],
     [
       'a slice that is cast, and one that is not',
@@ -208,7 +209,7 @@ describe('a transfer that goes on where another was ended', () => {
     const damaged = flipped(stock, 0, 4000);
     const first = await attempt(damaged, undefined, 1);
     expect(first.failure).not.toBeNull();
-    expect(first.last!.offset).toBeLessThan(made.layout.size / 2);
+    expect(first.last!.offset).toBeLessThan(made.layout.size);
     const second = await attempt(damaged, first.last);
     expect(second.failure).toMatchObject({ code: 'CheckpointLoadError', message: expect.stringContaining('damaged') });
     // The same of a file that is whole: what it has published is what one attempt makes.

@@ -6,7 +6,7 @@
  */
 import { segmentLength, type Layout } from '../../formats/layout.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
-import type { Storage } from '../../model/header.ts';
+import type { Storage, Tensor } from '../../model/header.ts';
 import type { Plan, PlannedTensor } from '../../model/plan.ts';
 import { isSummed, type MemberSums } from '../digests/member-sums.ts';
 import type { Stretch } from '../digests/piece-sum.ts';
@@ -61,15 +61,29 @@ export function memberRests({ layout, plan, files, sums, budget, resumed }: Rest
   let due: number[] = [];
   let reading: Promise<void> = Promise.resolve();
   let memory: Uint8Array | undefined;
+  let origins: Map<number, Tensor[]> | undefined;
 
   function isGone(tensor: PlannedTensor): boolean {
     const storage = storages[tensor.origin.storage]!;
     return isMadeOfArchives(storage) || (isSummed(storage.location) && !isAsStored(tensor, storage));
   }
 
+  /** Of the tensors that show a storage: looked through once for all of them. */
+  function originsOf(index: number): readonly Tensor[] {
+    if (origins === undefined) {
+      origins = new Map();
+      for (const { origin } of layout.tensors) {
+        const others = origins.get(origin.storage);
+        if (others === undefined) origins.set(origin.storage, [origin]);
+        else others.push(origin);
+      }
+    }
+    return origins.get(index) ?? [];
+  }
+
   /** Whether the tensors show all of the storage but for little. */
   function isShown(index: number): boolean {
-    const spans = layout.tensors.filter(({ origin }) => origin.storage === index).map(({ origin }) => spanOf(origin));
+    const spans = originsOf(index).map(spanOf);
     let end = 0;
     let hidden = 0;
     for (const span of spans.sort((one, other) => one.start - other.start)) {

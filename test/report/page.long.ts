@@ -214,7 +214,7 @@ inBrowser(
 
 describe.each(['light', 'dark'] as const)('%s', (scheme) => {
   inBrowser.each([
-    ['a run', () => runOf(transformer())],
+    ['a run', () => runOf([{ name: '', shape: [1] }, ...transformer()])],
     ['a failed run', failedRun],
     ['a batch', () => batchOf(600)],
   ] as const)(
@@ -229,9 +229,11 @@ describe.each(['light', 'dark'] as const)('%s', (scheme) => {
       const background = await page.evaluate('getComputedStyle(document.body).backgroundColor');
       expect(background).toBe(scheme === 'light' ? 'rgb(255, 255, 255)' : 'rgb(20, 24, 31)');
       await page.screenshot({ path: compiled(`screenshots/report-${name.replaceAll(' ', '-')}-${scheme}.png`), fullPage: true });
-      await page.setViewportSize({ width: 390, height: 800 });
-      await page.waitForTimeout(200);
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390);
+      for (const width of [390, 320]) {
+        await page.setViewportSize({ width, height: 800 });
+        await page.waitForTimeout(200);
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
+      }
       expect(wrong).toEqual([]);
       await page.close();
     },

@@ -123,7 +123,7 @@ function tensorTable(columns: TensorColumns): DataTable {
           ]),
     ],
     columns: [
-      { title: 'name', text: (row) => name[row]! },
+      { title: 'name', text: (row) => name[row]! || '(empty name)' },
       { title: 'dtype', text: (row) => dtype[row] ?? '–', class: 'short' },
       { title: 'shape', text: (row) => shape[row] ?? '–' },
       { title: 'size', text: (row) => formatBytes(bytes[row]!), key: (row) => bytes[row]!, numeric: true },

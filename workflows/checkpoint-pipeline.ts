@@ -10,6 +10,7 @@ import {
   condition,
   isCancellation,
   metricMeter,
+  patched,
   setCurrentDetails,
   setHandler,
   upsertMemo,
@@ -60,6 +61,9 @@ import { statusQuery, takeQuestions } from './messages.ts';
 import { discardStage, leaveReports, preflight, runStage } from './proxies.ts';
 
 const ASYNCHRONOUS = '`async_execution` is accepted and changes nothing: whoever starts a run may wait for it or not.';
+
+/** The change after which no run goes on (`continue`) behind a stage whose worker was stopped. */
+const STOPS_ARE_OF_MACHINES = 'stops-are-of-machines';
 
 /** Characters of JSON: payloads are refused at 2 MiB. */
 const MOST_SENT_TWICE = 128 * 1024;
@@ -215,7 +219,8 @@ export async function checkpointPipeline(document: PipelineInput): Promise<Pipel
         } as const;
         history = withTryEnd(history, index, ended);
         // It says nothing of the stage: it leaves no key, and nobody goes on after it.
-        const ofMachine = [OUT_OF_MEMORY, WORKER_STOPPED].includes(String(report.details['reason']));
+        const { reason } = report.details;
+        const ofMachine = reason === OUT_OF_MEMORY || (reason === WORKER_STOPPED && patched(STOPS_ARE_OF_MACHINES));
         if (ofMachine) record(index, { status: 'failed', error: report });
         else stageFailed(index, report);
         const next = onErrorOf(input, stage);

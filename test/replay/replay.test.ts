@@ -57,13 +57,20 @@ test.each([
   }
 });
 
+interface Pipeline {
+  stages: { type?: string; uri?: string }[];
+}
+
+/** Of a run, or of a batch. */
+type Input = Pipeline & { readonly pipeline: Pipeline };
+
 /** A history whose input has been changed. */
-function given(name: string, change: (input: { pipeline: { stages: { uri?: string }[] } }) => void): string {
+function given(name: string, change: (input: Input) => void): string {
   const history = JSON.parse(read(name)) as {
     events: { workflowExecutionStartedEventAttributes: { input: { payloads: { data: string }[] } } }[];
   };
   const [payload] = history.events[0]!.workflowExecutionStartedEventAttributes.input.payloads;
-  const input = JSON.parse(Buffer.from(payload!.data, 'base64').toString('utf8')) as Parameters<typeof change>[0];
+  const input = JSON.parse(Buffer.from(payload!.data, 'base64').toString('utf8')) as Input;
   change(input);
   payload!.data = Buffer.from(JSON.stringify(input)).toString('base64');
   return JSON.stringify(history);
@@ -77,6 +84,30 @@ test.each(['batch-completed', 'batch-continued'])(
     await replay(history, events[0]!.workflowExecutionStartedEventAttributes!.workflowId!);
   },
 );
+
+test('a run that went on behind a stage whose worker was stopped, before that ended runs, goes on', async () => {
+  const stages = ['source.local', 'source.local', 'loader.weights_only'];
+  const encoded = (needs: unknown): string =>
+    Buffer.from(JSON.stringify({ problems: [], warnings: [], needs, queues: [null, null, null] })).toString('base64');
+  const history = JSON.parse(
+    given('0.1.0/completed.json', (pipeline) => {
+      pipeline.stages = stages.map((type, index) => ({ type, path: '/a.pt', ...(index === 0 ? { on_error: 'continue' } : {}) }));
+    }).replace(encoded([[], ['checkpoint_data'], ['model']]), encoded([[], [], ['checkpoint_data']])),
+  ) as { events: Record<string, unknown>[] };
+  const scheduled = history.events.filter(({ eventType }) => eventType === 'EVENT_TYPE_ACTIVITY_TASK_SCHEDULED');
+  for (const [index, { activityTaskScheduledEventAttributes: attributes }] of scheduled.entries())
+    Object.assign(attributes as object, { activityType: { name: stages[index] } });
+  const first = history.events.findIndex(({ eventType }) => eventType === 'EVENT_TYPE_ACTIVITY_TASK_COMPLETED');
+  const { activityTaskCompletedEventAttributes: completed, ...event } = history.events[first]!;
+  const { result: _result, ...attributes } = completed as Record<string, unknown>;
+  const failure = { message: 'm', applicationFailureInfo: { type: 'WorkerShutdown' } };
+  history.events[first] = {
+    ...event,
+    eventType: 'EVENT_TYPE_ACTIVITY_TASK_FAILED',
+    activityTaskFailedEventAttributes: { ...attributes, failure, retryState: 'RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED' },
+  };
+  await replay(JSON.stringify(history), 'completed');
+});
 
 test('a history of another workflow does not replay, so that the tests above can fail', async () => {
   const other = read('0.1.0/completed.json').replaceAll('"name": "loader.weights_only"', '"name": "loader.other"');

@@ -4,6 +4,7 @@ import { outputClashes } from '../../../activities/output-clashes.ts';
 import { isCheckpointError, type CheckpointError, type Json, type JsonObject } from '../../errors.ts';
 import { refuseCredential } from '../../io/locations/credentials.ts';
 import { isMapping, type Mapping } from '../../model/json.ts';
+import { numberIn } from '../../model/number-hint.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 import { aboutOthers, attempt, pathOf, throwTogether, type Tell } from '../../pipeline/all-problems.ts';
 import { understandDocument, type Understood } from '../../pipeline/anemoi/document.ts';
@@ -210,11 +211,11 @@ function readings(written: unknown, values: Values, configPath: string): readonl
   if (written === undefined || !JSON.stringify(written).includes('${')) return [];
   // What cannot be resolved has been told.
   const text = attempt(
-    () => interpolate(written, { ...values, asTexts: true }, configPath),
+    () => interpolate(written, { ...values, as: 'text' }, configPath),
     undefined,
     () => undefined,
   );
   if (text === undefined) return [];
-  const number = typeof text === 'string' && text.trim() !== '' ? Number(text) : NaN;
-  return Number.isFinite(number) ? [text, number] : [text];
+  const number = numberIn(text);
+  return number === null ? [text] : [text, number];
 }

@@ -6,9 +6,11 @@
  */
 import { CheckpointConfigError } from '../../errors.ts';
 import type { Mapping } from '../../model/json.ts';
+import { numberIn } from '../../model/number-hint.ts';
 import { didYouMean } from '../../model/suggestions.ts';
 import { within } from '../../model/text.ts';
 import { attempt, type Tell } from '../../pipeline/all-problems.ts';
+import { STAGE_CONTROLS } from '../../pipeline/contract.ts';
 import { refuseMandatory } from '../../pipeline/mandatory.ts';
 
 export interface Values {
@@ -22,8 +24,11 @@ export interface Values {
   readonly used?: Set<string>;
   /** Takes what cannot be resolved, which stays as it is written; without it the first such reference is thrown. */
   readonly tell?: Tell;
-  /** What is nothing but a reference stays the text that it stands for, be it that of a number. */
-  readonly asTexts?: boolean;
+  /**
+   * What a value that is nothing but a reference becomes: `text` what it stands for, be it that of a number; `number` one, however it is written (`1.0`).
+   * Left out: a number or boolean where nothing of the text is lost.
+   */
+  readonly as?: 'text' | 'number';
 }
 
 export const MOST_REFERENCES = 10_000;
@@ -48,6 +53,7 @@ export function interpolateStage(stage: Mapping, values: Values, configPath: str
 
 function ofOption(key: string, value: unknown, values: Values, path: string): unknown {
   refuseMandatory(value, key, path);
+  if ((STAGE_CONTROLS as readonly string[]).includes(key) && key !== 'type') return interpolate(value, { ...values, as: 'number' }, path);
   if (!PLAIN_KEYS.includes(key)) return interpolate(value, values, path);
   if (typeof value === 'string' && value.includes('${'))
     throw new CheckpointConfigError(
@@ -61,7 +67,7 @@ function ofOption(key: string, value: unknown, values: Values, path: string): un
 export function interpolateSettings(settings: Mapping, values: Values, texts: readonly string[]): Mapping {
   const resolve = (key: string, value: unknown): unknown => {
     refuseMandatory(value, key, key);
-    return interpolate(value, { ...values, asTexts: texts.includes(key) }, key);
+    return interpolate(value, { ...values, as: texts.includes(key) ? 'text' : 'number' }, key);
   };
   const entries = Object.entries(settings);
   // What is written as nothing is for the checks.
@@ -242,9 +248,10 @@ function inDocument(root: unknown, path: readonly string[]): unknown {
   );
 }
 
-/** A value that is nothing but a reference may be meant as a boolean or number: as one where nothing of the text is lost. */
-function scalar(value: unknown, { asTexts = false }: Values): unknown {
-  if (asTexts) return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value;
+/** A value that is nothing but a reference may be meant as a boolean or number. */
+function scalar(value: unknown, { as }: Values): unknown {
+  if (as === 'text') return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value;
   if (value === 'true' || value === 'false') return value === 'true';
+  if (as === 'number') return numberIn(value) ?? value;
   return typeof value === 'string' && /^-?\d[\d.]*$/.test(value) && String(Number(value)) === value ? Number(value) : value;
 }

@@ -480,6 +480,16 @@ test('a parameter that nothing uses is said', async () => {
   expect(notes[0]).toContain('Did you mean `name`?');
 });
 
+test('a setting that wants a number takes one from a reference however it is written', async () => {
+  const text =
+    "timeout: '${param.t}'\nretry: {backoff: '${param.t}'}\nstages:\n  - {type: source.local, path: /x, timeout: '${param.t}'}\n";
+  expect(await read(text, { parameters: { t: '1.50' } })).toEqual({
+    timeout: 1.5,
+    retry: { backoff: 1.5 },
+    stages: [{ type: 'source.local', path: '/x', timeout: 1.5 }],
+  });
+});
+
 describe('settings of a pipeline take references, as options do', () => {
   const stages = 'stages:\n  - {type: local, path: /a.ckpt}\n';
 

@@ -43,7 +43,7 @@ export async function worker(options: WorkerCommandOptions): Promise<void> {
       const stopped = new Promise<void>((resolve) => {
         for (const signal of STOPPING) process.once(signal, () => resolve());
       });
-      await noteVersion(temporal, running.queues[0]!, [settings.version]);
+      void noteVersion(temporal, running.queues[0]!, [settings.version]);
       const over = new AbortController();
       // Also where it has failed: what it holds open would keep the process.
       await Promise.race([stopped, running.ended, ...(temporal.gone === null ? [] : [temporal.gone(over.signal)])])

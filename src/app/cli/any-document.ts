@@ -14,7 +14,7 @@ export type AnyDocument =
 
 /** Read and checked as the command is that would run it. */
 export async function readAny(file: string, settings: DocumentSettings): Promise<AnyDocument> {
-  return readPlaced(file, 'pipeline', async (given, { folder, written }): Promise<AnyDocument> => {
+  return readPlaced(file, 'pipeline, batch or schedule', async (given, { folder, written }): Promise<AnyDocument> => {
     const kind = documentKind(given);
     if (kind === 'batch') return { kind, batch: await checkBatchInput(given, folder, { ...settings, written }) };
     if (kind !== 'schedule') return { kind: 'pipeline', pipeline: await checkInput(given, folder, { ...settings, written }) };

@@ -182,7 +182,7 @@ function commands(): string {
     '# Commands',
     '',
     'Exit codes of all: 0 success, 1 the pipeline failed or something was found, 2 the command or the document is wrong. `--json` prints one JSON document on stdout;',
-    'progress and notes go to stderr. From a clone, `ckpt` is `node bin/ckpt.js`.',
+    'progress and notes go to stderr. No file is `-`: a document can come from `/dev/stdin`. From a clone, `ckpt` is `node bin/ckpt.js`.',
     '',
     ...pages,
   ].join('\n');

@@ -1,4 +1,5 @@
 /** A document of any kind, told by its keys. */
+import { isMapping } from '../../model/json.ts';
 import type { BatchInput } from '../../pipeline/batch.ts';
 import type { PipelineInput } from '../../pipeline/contract.ts';
 import { documentKind } from '../../pipeline/document-kinds.ts';
@@ -15,9 +16,10 @@ export type AnyDocument =
 /** Read and checked as the command is that would run it. */
 export async function readAny(file: string, settings: DocumentSettings): Promise<AnyDocument> {
   return readPlaced(file, 'pipeline, batch or schedule', async (given, { folder, written }): Promise<AnyDocument> => {
-    const kind = documentKind(given);
+    // Of a batch whose `items` are misspelt, the template tells.
+    const kind = documentKind(given) ?? (isMapping(given) && isMapping(given['pipeline']) ? 'batch' : 'pipeline');
     if (kind === 'batch') return { kind, batch: await checkBatchInput(given, folder, { ...settings, written }) };
-    if (kind !== 'schedule') return { kind: 'pipeline', pipeline: await checkInput(given, folder, { ...settings, written }) };
+    if (kind === 'pipeline') return { kind, pipeline: await checkInput(given, folder, { ...settings, written }) };
     const { id, input } = await checkScheduleInput(given, folder, settings);
     return { kind, id, ...(input.batch === undefined ? { pipeline: input.pipeline } : { batch: input.batch }) };
   });

@@ -661,6 +661,12 @@ describe('references in a schedule', () => {
   });
 });
 
+test('a pipeline in a schedule, in place of its path, is told as that', async () => {
+  const file = join(folder, 'schedule.yaml');
+  await writeFile(file, 'id: a\nevery: 1h\nnote: "${oc.env:NOT_THERE,null}"\npipeline: {stages: [{type: local, path: "${NOT_THERE}"}]}\n');
+  await expect(readSchedule(file, {})).rejects.toThrow(/schedule\.yaml:4:1: `pipeline` is the path of a pipeline document/);
+});
+
 describe('a document of another kind', () => {
   const documents = {
     pipeline: 'stages: [{type: local, path: /a.ckpt}]\n',
@@ -686,6 +692,12 @@ describe('a document of another kind', () => {
       code: 'CheckpointConfigError',
       message: expect.stringMatching(new RegExp(`other-${is}\\.yaml:1:1: Unknown key .* Is it a ${is}\\? That is for \`${command}\`\\.`)),
     });
+  });
+
+  test('a batch whose `items` are misspelt is one all the same', async () => {
+    const file = join(folder, 'batch.yaml');
+    await writeFile(file, documents.batch.replace('items', 'itmes').replace('none', '5%'));
+    await expect(readAny(file, {})).rejects.toThrow(/batch\.yaml:1:1: Unknown key `itmes`\. Did you mean `items`\? A batch knows: /);
   });
 
   test('`ckpt validate` takes it as what it is', async () => {

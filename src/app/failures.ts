@@ -15,16 +15,20 @@ export function reportOfCause(cause: unknown, fallback: string): ErrorReport {
   });
 }
 
+/** What Temporal's client says where whoever terminated a run gave no reason. */
+const NO_REASON = 'Workflow execution terminated';
 const NOT_CLEANED_UP = 'What it had not finished is not cleaned up: a partial file or upload may be left beside its output.';
 
 /** Of a run that the server has ended without a word of its workflow; null where it has not. */
 export function endedByServer(cause: unknown): ErrorReport | null {
-  if (cause instanceof TerminatedFailure)
+  if (cause instanceof TerminatedFailure) {
+    const said = cause.message === NO_REASON ? null : cause.message;
     return withSuggestion({
       type: 'CheckpointError',
-      message: `The run was terminated (reason: ${cause.message}). ${NOT_CLEANED_UP}`,
-      details: { reason: 'terminated', said: cause.message },
+      message: `The run was terminated${said === null ? '' : ` (reason: ${said})`}. ${NOT_CLEANED_UP}`,
+      details: { reason: 'terminated', said },
     });
+  }
   if (cause instanceof TimeoutFailure)
     return withSuggestion({
       type: 'CheckpointTimeoutError',

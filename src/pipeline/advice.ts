@@ -6,7 +6,7 @@ const BY_REASON: Readonly<Record<string, string>> = {
   unsupported_tensors: 'Leave them out with `skip_unsupported: true`.',
   out_of_memory: 'Give the worker more memory, or let it do less at once; the run can be started again.',
   stage_code: 'Mend the plug-in that defines the stage, and start the workers anew.',
-  terminated: 'Run it again. `ckpt cancel` ends a run so that it cleans up first.',
+  terminated: 'Run it again. `ckpt cancel` ends a run so that it cleans up first, `ckpt batch cancel` a batch.',
   run_timed_out: 'Run it again with a larger execution or run timeout of Temporal, or with none: stages have time limits of their own.',
   worker_stopped:
     'Run it again where a worker is up; more attempts (`max_retries`) let a run outlive more stops. Stopping a worker ends the attempts that it has begun.',

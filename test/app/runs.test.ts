@@ -30,6 +30,13 @@ test('a terminated run says so, with the reason, and that nothing was cleaned up
   });
 });
 
+test('no reason is made up where none was given', async () => {
+  const client = clientOf('TERMINATED', new TerminatedFailure('Workflow execution terminated'));
+  expect(await client.status('one')).toMatchObject({
+    error: { message: expect.stringMatching(/^The run was terminated\. /), details: { reason: 'terminated', said: null } },
+  });
+});
+
 test('one whose time was over is a timeout; the run that was asked for stays the one that is told of', async () => {
   const client = clientOf('TIMED_OUT', new TimeoutFailure('Workflow execution timed out', undefined, TimeoutType.START_TO_CLOSE));
   expect(await client.settled({ workflowId: 'two', runId: 'first' })).toMatchObject({

@@ -3,7 +3,8 @@
  *
  * Which attributes are parameters and buffers, and in which order they come, only the archive's code says: `ModuleClass` is what it
  * declares. Invariant: every tensor of the tree is a weight or told of, and what cannot be known is refused; the walk is bounded in
- * modules, tensors and the length of names, whatever the module tree shares or contains; each object's attributes are looked through once.
+ * modules, tensors and the length of names, whatever the module tree shares or contains; what each class declares and each object has is
+ * looked through once.
  */
 import { CheckpointLoadError, CheckpointValidationError } from '../../errors.ts';
 import { BUFFERS_UNKNOWN, NO_TRAINING } from '../../model/header.ts';
@@ -20,6 +21,8 @@ import { isScripted, type ClassOf } from './torchscript-code.ts';
 const MODULES_MAX = 1_000_000;
 /** Characters of all names together. */
 const NAMES_MAX = 64 * 2 ** 20;
+/** Characters of one module's name, its holders' included: those on the way to one are held, each as long as its own and all before. Real ones have some hundreds. */
+const PREFIX_MAX = 16 * 1024;
 /** Names that a finding lists. */
 const LISTED = 10;
 
@@ -51,6 +54,7 @@ export function findModuleWeights(
   const open: { readonly id: NodeId; readonly prefix: string; readonly modules: Content['modules']; next: number }[] = [];
   const enter = (id: NodeId, prefix: string): void => {
     if (++modules > MODULES_MAX) throw tooLarge(uri, `more than ${MODULES_MAX} modules`);
+    if (prefix.length > PREFIX_MAX) throw tooLarge(uri, `a module whose name has more than ${PREFIX_MAX} characters`);
     const content = lookThrough(id, prefix);
     const counted = (name: string): string => {
       characters += prefix.length + name.length;
@@ -142,6 +146,7 @@ function moduleContents(
 ): (id: NodeId, prefix: string) => Content {
   const contents = new Map<NodeId, Content>();
   const tensorsIn = nestedTensors(nodes, tensors);
+  const needsOf = classNeeds();
 
   /** The class of a value that is a module. */
   const moduleAt = (id: NodeId): ModuleClass | undefined => {
@@ -160,66 +165,94 @@ function moduleContents(
         `${uri} is a TorchScript archive whose data.pkl holds no module of its code. Save the module again with torch.jit.save.`,
         ['content is no scripted module'],
       );
-    const content = declared.hasOwnState ? ownState(id, declared, where) : contentOf(slotsOf(nodes, id), declared, where);
+    const needs = needsOf(declared);
+    const content = declared.hasOwnState ? ownState(id, declared, needs, where) : contentOf(slotsOf(nodes, id), declared, needs, where);
     contents.set(id, content);
     return content;
   };
 
-  function contentOf(slots: Slots | undefined, declared: ModuleClass, where: string): Content {
+  function contentOf(slots: Slots | undefined, declared: ModuleClass, { roles }: Needs, where: string): Content {
     if (slots === undefined)
       throw new CheckpointLoadError(`${uri}: ${where} has no attributes in data.pkl, which its class declares.`, uri);
     const parameters: Content['weights'][number][] = [];
     const buffers: Content['weights'][number][] = [];
     const modules: Content['modules'][number][] = [];
-    const attributes: Content['attributes'][number][] = [];
-    for (const [name, type] of declared.attributes) {
-      const role = roleOf(declared, name, type);
+    const placed = new Set<string>();
+    for (const [name, role] of roles) {
       const value = slots.get(name);
-      if (value === undefined) {
-        if (role === 'attribute') continue;
+      if (value === undefined)
         throw new CheckpointLoadError(
           `${uri}: ${where} has no ${JSON.stringify(name.slice(0, 200))} in data.pkl, which its class declares as a ${role}.`,
           uri,
         );
-      }
       const node = nodes[value];
       const tensor = typeof node === 'object' && node?.kind === 'tensor' ? node.tensor : undefined;
       if (role === 'parameter' && tensor !== undefined) parameters.push({ name, tensor, isGuessed: false });
       else if (role === 'buffer' && tensor !== undefined) buffers.push({ name, tensor, isGuessed: declared.buffers === undefined });
       else if (role === 'module' && moduleAt(value) !== undefined) modules.push({ name, id: value });
-      else attributes.push({ name, ...tensorsIn(value) });
+      else continue;
+      placed.add(name);
     }
-    for (const [name, value] of slots) if (!declared.attributes.has(name)) attributes.push({ name, ...tensorsIn(value) });
-    return { weights: [...parameters, ...buffers], modules, attributes: attributes.filter(({ count }) => count > 0) };
+    const attributes: Content['attributes'][number][] = [];
+    for (const [name, value] of slots) {
+      const held = placed.has(name) ? undefined : tensorsIn(value);
+      if (held !== undefined && held.count > 0) attributes.push({ name, ...held });
+    }
+    return { weights: [...parameters, ...buffers], modules, attributes };
   }
 
   /** Of a module that its own code makes from what is in the pickle: only that it has no weights can be known. */
-  function ownState(id: NodeId, declared: ModuleClass, where: string): Content {
-    for (const [name, type] of declared.attributes) {
-      const role = roleOf(declared, name, type);
-      if (role !== 'attribute' && type !== NONE)
-        throw new CheckpointValidationError(
-          `${uri}: ${where} makes its ${role} ${JSON.stringify(name.slice(0, 200))} in __setstate__, code that is not run${declared.buffers === undefined && role === 'buffer' ? ' (quantised layers of torch before 1.6 do)' : ''}. Save the weights by themselves: torch.save(torch.jit.load(path).state_dict(), path).`,
-          ['weights depend on code'],
-        );
-    }
+  function ownState(id: NodeId, declared: ModuleClass, { made }: Needs, where: string): Content {
+    if (made !== undefined)
+      throw new CheckpointValidationError(
+        `${uri}: ${where} makes its ${made.role} ${JSON.stringify(made.name.slice(0, 200))} in __setstate__, code that is not run${declared.buffers === undefined && made.role === 'buffer' ? ' (quantised layers of torch before 1.6 do)' : ''}. Save the weights by themselves: torch.save(torch.jit.load(path).state_dict(), path).`,
+        ['weights depend on code'],
+      );
     const { count } = tensorsIn(id);
     return { weights: [], modules: [], attributes: count === 0 ? [] : [{ name: '__getstate__()', count }] };
   }
 }
 
-type Role = 'parameter' | 'buffer' | 'module' | 'attribute';
+/** What a state dict needs of each object of a class. */
+interface Needs {
+  /** By names, in the order of its slots. */
+  readonly roles: ReadonlyMap<string, Role>;
+  /** The first that is more than None. */
+  readonly made: { readonly name: string; readonly role: Role } | undefined;
+}
+
+/** Looks through classes, each once: any number of objects may be of one, and have nothing that it declares. */
+function classNeeds(): (declared: ModuleClass) => Needs {
+  const known = new Map<ModuleClass, Needs>();
+  return (declared) => {
+    const before = known.get(declared);
+    if (before !== undefined) return before;
+    const roles = new Map<string, Role>();
+    let made: Needs['made'];
+    for (const [name, type] of declared.attributes) {
+      const role = roleOf(declared, name, type);
+      if (role === undefined) continue;
+      roles.set(name, role);
+      if (type !== NONE) made ??= { name, role };
+    }
+    const needs = { roles, made };
+    known.set(declared, needs);
+    return needs;
+  };
+}
+
+type Role = 'parameter' | 'buffer' | 'module';
 
 const TENSOR = 'Tensor';
 const NONE = 'NoneType';
 /** Objects of torch's own C++ classes, as of packed weights: none is a module. */
 const BOUND = '__torch__.torch.classes.';
 
-/** As `torch::jit::Module` has it: an optional tensor may be a parameter and is no buffer, whatever the module it was made of said. */
-function roleOf({ parameters, buffers }: ModuleClass, name: string, type: string): Role {
+/** As `torch::jit::Module` has it; undefined: a plain attribute. An optional tensor may be a parameter and is no buffer, whatever the module it was made of said. */
+function roleOf({ parameters, buffers }: ModuleClass, name: string, type: string): Role | undefined {
   if (parameters.has(name)) return 'parameter';
-  if (type === TENSOR) return buffers?.has(name) === false ? 'attribute' : 'buffer';
-  return type.startsWith('__torch__.') && !type.startsWith(BOUND) ? 'module' : 'attribute';
+  if (type === TENSOR) return buffers?.has(name) === false ? undefined : 'buffer';
+  return type.startsWith('__torch__.') && !type.startsWith(BOUND) ? 'module' : undefined;
 }
 
 type Slots = ReadonlyMap<string, NodeId>;

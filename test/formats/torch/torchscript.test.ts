@@ -160,6 +160,32 @@ test('shared modules are counted each time', () => {
   expect(() => find(module({ w: tensor(), ...times(1000, () => middle) }))).toThrow('more than 1000000 modules');
 });
 
+test('what a class declares is looked through once, however many objects of it lack it', () => {
+  const { add, tensor, classes, object, module, find } = moduleTable();
+  let looked = 0;
+  class Counted extends Map<string, string> {
+    override [Symbol.iterator]() {
+      looked++;
+      return this.entries();
+    }
+  }
+  const plain = { attributes: new Counted([['a', 'int']]), parameters: new Set<string>(), buffers: new Set<string>(), hasOwnState: false };
+  classes.set('Plain', plain);
+  classes.set('Own', { ...plain, attributes: new Counted([['a', 'int']]), hasOwnState: true });
+  const empty = add({ kind: 'dict', entries: [] });
+  const many = { ...times(20, () => object('Plain', empty), 'p'), ...times(20, () => object('Own', empty), 'o') };
+  expect(named(find(module({ w: tensor(), ...many })))).toEqual(['w']);
+  expect(looked).toBe(2);
+});
+
+test('long names of modules inside one another are refused before they fill the memory', () => {
+  const { tensor, module, find } = moduleTable();
+  const name = 'n'.repeat(1000);
+  let inner = module({});
+  for (let depth = 0; depth < 100; depth++) inner = module({ [name]: inner });
+  expect(() => find(module({ w: tensor(), inner }))).toThrow('a module whose name has more than 16384 characters');
+});
+
 test('a module that contains itself further down is refused', () => {
   const { nodes, add, tensor, module, find } = moduleTable();
   const inner = module({ b: add(null) }, { types: { b: '__torch__.M' } });

@@ -35,7 +35,8 @@ const UNKNOWN_ERROR = 503;
 
 /** Bytes in which the first element stands: before it there are a declaration, white space that keeps a connection open, and remarks. */
 const FIRST_WITHIN = 64 * 1024;
-const FIRST_ELEMENT = /^\uFEFF?(?:\s|<\?[^>]*\?>|<!--[^]*?-->)*<(?:[\w.-]+:)?([\w.-]+)[\s/>]/;
+/** A remark ends at the first `-->` and nowhere else, so that many of them are read in one way only. */
+const FIRST_ELEMENT = /^\uFEFF?(?:\s|<\?[^>]*\?>|<!--(?:[^-]|-(?!->))*-->)*<(?:[\w.-]+:)?([\w.-]+)[\s/>]/;
 
 /** The status by which such an answer goes on. Throws where the command asks for a list and this is none. */
 export function statusByXml(commandName: string, body: Uint8Array): number {

@@ -11,6 +11,8 @@ export type Pickled =
   | { readonly global: string }
   | { readonly persistent: Pickled }
   | { readonly call: string; readonly args: readonly Pickled[] }
+  /** A member of an enum, as torch writes those of scripted modules. */
+  | { readonly member: string; readonly value: Pickled }
   /** An instance with a state, as data classes are written. */
   | { readonly object: string; readonly state: Pickled };
 
@@ -95,6 +97,10 @@ function write(value: Pickled, memo: Map<string, number>, out: Output): void {
     out.bytes(...Buffer.from(')\x81', 'latin1'));
     write(value.state, memo, out);
     out.text('b');
+  } else if ('member' in value) {
+    write({ global: value.member }, memo, out);
+    write(value.value, memo, out);
+    out.text('R');
   } else {
     write({ global: value.call }, memo, out);
     write({ tuple: value.args }, memo, out);

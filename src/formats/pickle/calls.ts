@@ -10,7 +10,7 @@ import { borrow, isLender, isPartial, isPartialState } from './borrowed.ts';
 import { plainCall } from './builtins.ts';
 import { PickleSyntaxError, type Cursor } from './cursor.ts';
 import type { Containers } from './containers.ts';
-import { isFunction, isNestedClass, judge, needsState, TORCH_DTYPES } from './globals.ts';
+import { isFunction, isNestedClass, isScripted, judge, needsState, TORCH_DTYPES } from './globals.ts';
 import type { PickleHost } from './host.ts';
 import type { Stack } from './stack.ts';
 import { opened, type Table } from './table.ts';
@@ -139,8 +139,12 @@ export function openCalls(
     const target = look(callee);
     const given = look(args);
     if (target.kind !== 'global') return fail(`a call of something that is not a global (${target.kind})`);
-    if (given.kind !== 'tuple') return fail(`call arguments that are not a tuple (${given.kind})`);
     const { module, name } = target;
+    if (given.kind !== 'tuple') {
+      // Of a member of an enum, torch's `Pickler` gives the value by itself.
+      if (!isNew && isScripted(module)) return call(callee, add({ kind: 'tuple', items: [args] }), false);
+      return fail(`call arguments that are not a tuple (${given.kind})`);
+    }
     if (!isNew && pushLent(callee, name, args)) return;
     if (isBorrowedCalled(callee, target, given.items)) report(module, name, 'dangerous');
     if (isNew && isFunction(module, name)) return fail(`a new object of ${module}.${name}, which is a function`);

@@ -294,6 +294,11 @@ const WAYS_OUT = new Set(
   ),
 );
 
+/** Whether a module's name is one that torch gives what it compiled. */
+export function isScripted(module: string): boolean {
+  return module === '__torch__' || module.startsWith('__torch__.');
+}
+
 /** Whether a dotted name is of a class in a class; of all other attributes nothing may be made or called. */
 export function isNestedClass(name: string): boolean {
   return name.split('.').every((part) => CLASS.test(part));

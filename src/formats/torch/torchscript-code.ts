@@ -8,6 +8,7 @@ import type { ByteSource } from '../../model/byte-source.ts';
 import type { ArchiveMember } from '../../model/header.ts';
 import type { ValueNode } from '../../model/value.ts';
 import { inflatesTooFar } from '../limits-pickle.ts';
+import { isScripted } from '../pickle/globals.ts';
 import { readMember } from '../zip/member.ts';
 import { parseClasses, type DeclaredClasses, type ModuleClass } from './torchscript-classes.ts';
 
@@ -16,11 +17,6 @@ const CODE_MAX = 32 * 2 ** 20;
 
 /** The class of an object, by what its pickle calls it; null: no module. Throws `CheckpointLoadError` where nothing declares it. */
 export type ClassOf = (module: string, name: string) => ModuleClass | null;
-
-/** Whether a module's name is one that torch gives what it compiled. */
-export function isScripted(module: string): boolean {
-  return module === '__torch__' || module.startsWith('__torch__.');
-}
 
 /** Reads the members that declare the classes of all objects among `nodes`; `root` is the archive's one folder. */
 export async function readClasses(

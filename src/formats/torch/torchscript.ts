@@ -11,11 +11,12 @@ import { BUFFERS_UNKNOWN, NO_TRAINING } from '../../model/header.ts';
 import type { Attribute, Finding, Tensor, Weight } from '../../model/header.ts';
 import { formatCount } from '../../model/text.ts';
 import type { NodeId, ValueNode, ValueTree } from '../../model/value.ts';
+import { isScripted } from '../pickle/globals.ts';
 import { TENSORS_MAX } from '../safetensors/read.ts';
 import { nestedTensors, type NestedTensors } from './nested-tensors.ts';
 import type { StateDict } from './state-dict.ts';
 import type { ModuleClass } from './torchscript-classes.ts';
-import { isScripted, type ClassOf } from './torchscript-code.ts';
+import type { ClassOf } from './torchscript-code.ts';
 
 /** Modules met, a shared one each time: `state_dict()` names its tensors each time, too. */
 const MODULES_MAX = 1_000_000;

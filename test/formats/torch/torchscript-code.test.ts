@@ -55,6 +55,22 @@ test('no weight of a module that was loaded and wrapped is lost', async () => {
   expect(weights.map(({ name }) => name)).toEqual(['backbone.bias', 'backbone.weight', 'head.weight', 'head.bias']);
 });
 
+test('a member of an enum is an attribute as any other; only torch gives its value without a tuple', async () => {
+  const code = `class Color(Enum):
+  RED = "red"
+class Painted(Module):
+  __parameters__ = ["weight", ]
+  __buffers__ = []
+  color : __torch__.Color
+  again : __torch__.Color
+  weight : Tensor
+`;
+  const color = { member: '__torch__.Color', value: 'red' };
+  const { weights } = await headerOf(module('__torch__.Painted', { color, again: color, weight: tensor(0) }), { '__torch__.py': code });
+  expect(weights.map(({ name }) => name)).toEqual(['weight']);
+  await expect(headerOf({ member: 'collections.Counter', value: 'red' }, {})).rejects.toThrow('call arguments that are not a tuple');
+});
+
 test('torch before 1.4 described modules elsewhere, which torch looks at first: named, and refused beside a pickle', async () => {
   const old = { name: 'm/model.json', data: Buffer.from('{}') };
   await expect(readHeader(memorySource(zip([old, { name: 'm/tensors/0', data: Buffer.alloc(8) }])))).rejects.toMatchObject({

@@ -65,8 +65,12 @@ export function pieceSum(length: number): PieceSum {
       if (place >= 0 && ends[place] === offset) ends[(at = place)] = end;
       else {
         at = place + 1;
-        starts.splice(at, 0, offset);
-        ends.splice(at, 0, end);
+        // Pieces that come from the last to the first would else be as many stretches, each put in front of all others.
+        if (starts[at] === end) starts[at] = offset;
+        else {
+          starts.splice(at, 0, offset);
+          ends.splice(at, 0, end);
+        }
       }
       endRun();
       runSum = own ?? crc32Of(bytes, from, to);

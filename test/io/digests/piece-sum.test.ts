@@ -67,9 +67,19 @@ test('what comes in very many stretches is not told, as they would have to be ke
 });
 
 test('many that touch become one', () => {
-  const content = noise(100_000, 5);
+  const content = noise(160_000, 5);
   const sum = pieceSum(content.length);
-  // From its end to its start each is a stretch of its own.
-  for (let at = content.length - 1; at >= 0; at--) sum.add(at, content, at, at + 1);
+  // Every other byte, what lies between, and then more of them than are kept apart.
+  for (const first of [0, 1]) for (let at = first; at < 120_000; at += 2) sum.add(at, content, at, at + 1);
+  for (const first of [120_001, 120_000]) for (let at = first; at < content.length; at += 2) sum.add(at, content, at, at + 1);
+  expect(sum.whole()).toBe(crc32(content));
+});
+
+test('from the last to the first they are one stretch, and take no longer than the other way', () => {
+  const content = noise(300_000, 6);
+  const sum = pieceSum(content.length);
+  for (let at = content.length - 1; at > 0; at--) sum.add(at, content, at, at + 1);
+  expect(sum.missing()).toEqual([{ offset: 0, length: 1 }]);
+  sum.add(0, content, 0, 1);
   expect(sum.whole()).toBe(crc32(content));
 });

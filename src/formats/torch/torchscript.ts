@@ -148,6 +148,7 @@ function moduleContents(
   const contents = new Map<NodeId, Content>();
   const tensorsIn = nestedTensors(nodes, tensors);
   const needsOf = classNeeds();
+  const slotsOf = objectSlots(nodes);
 
   /** The class of a value that is a module. */
   const moduleAt = (id: NodeId): ModuleClass | undefined => {
@@ -167,7 +168,7 @@ function moduleContents(
         ['content is no scripted module'],
       );
     const needs = needsOf(declared);
-    const content = declared.hasOwnState ? ownState(id, declared, needs, where) : contentOf(slotsOf(nodes, id), declared, needs, where);
+    const content = declared.hasOwnState ? ownState(id, declared, needs, where) : contentOf(slotsOf(id), declared, needs, where);
     contents.set(id, content);
     return content;
   };
@@ -258,17 +259,24 @@ function roleOf({ parameters, buffers }: ModuleClass, name: string, type: string
 
 type Slots = ReadonlyMap<string, NodeId>;
 
-/** The attributes of an object by their names. */
-function slotsOf(nodes: readonly ValueNode[], id: NodeId): Slots | undefined {
-  const object = nodes[id];
-  const state = typeof object === 'object' && object?.kind === 'object' && object.state !== undefined ? nodes[object.state] : undefined;
-  if (typeof state !== 'object' || state?.kind !== 'dict') return undefined;
-  return new Map(
-    state.entries.flatMap(([key, value]) => {
+/** Gives the attributes of an object by their names; of a dict that many objects share, they are made once. */
+function objectSlots(nodes: readonly ValueNode[]): (id: NodeId) => Slots | undefined {
+  const known = new Map<NodeId, Slots>();
+  return (id) => {
+    const object = nodes[id];
+    if (typeof object !== 'object' || object?.kind !== 'object' || object.state === undefined) return undefined;
+    const before = known.get(object.state);
+    if (before !== undefined) return before;
+    const state = nodes[object.state];
+    if (typeof state !== 'object' || state?.kind !== 'dict') return undefined;
+    const slots = new Map<string, NodeId>();
+    for (const [key, value] of state.entries) {
       const name = nodes[key];
-      return typeof name === 'string' ? [[name, value] as const] : [];
-    }),
-  );
+      if (typeof name === 'string') slots.set(name, value);
+    }
+    known.set(object.state, slots);
+    return slots;
+  };
 }
 
 function listed(names: readonly string[]): string {

@@ -194,3 +194,11 @@ test('a module that contains itself further down is refused', () => {
   nodes[state] = { kind: 'dict', entries: [[add('b'), root]] };
   expect(() => find(root)).toThrow('the module "a.b" contains itself');
 });
+
+test('attributes that many objects share are looked up once', () => {
+  const { nodes, looked, add, tensor, classes, object, module, find } = moduleTable();
+  classes.set('Plain', { attributes: new Map(), parameters: new Set(), buffers: new Set(), hasOwnState: false });
+  const { state } = nodes[module({ a: add(true) })] as { state: NodeId };
+  expect(named(find(module({ w: tensor(), ...times(20, () => object('Plain', state)) })))).toEqual(['w']);
+  expect(looked.times).toBe(2);
+});

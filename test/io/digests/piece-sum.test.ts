@@ -6,7 +6,7 @@ import { noise } from '../../support/memory-source.ts';
 
 const CONTENT = noise(3000);
 
-const pieces = fc.array(fc.tuple(fc.nat({ max: 2999 }), fc.nat({ max: 400 }), fc.boolean()), { maxLength: 60 });
+const pieces = fc.array(fc.tuple(fc.nat({ max: 2999 }), fc.nat({ max: 400 }), fc.boolean()), { maxLength: 30 });
 
 test('pieces in any order, over each other or not, have the sum of the whole, once they are all of it', () => {
   fc.assert(

@@ -170,8 +170,8 @@ describe('verify', () => {
     const values = { state_dict: dict({ q: tensor(0, [2]) }), other: [tensor(1, [2_500_000])] };
     const storages = { '0': Buffer.alloc(8, 1), '1': Buffer.alloc(10_000_000, 2) };
     const file = torchFile(dict(values), storages);
-    await writeFile(join(folder, 'whole.pt'), file);
-    expect(await json('verify', 'whole.pt')).toMatchObject({ code: 0, report: { valid: true } });
+    await writeFile(join(folder, 'members.pt'), file);
+    expect(await json('verify', 'members.pt')).toMatchObject({ code: 0, report: { valid: true } });
     for (const [key, byte] of [
       ['0', 3],
       ['1', 9_999_999],

@@ -85,6 +85,15 @@ test.each(['s3', 'disk'] as const)(`at ${POINTS} random points of a publish to %
 });
 
 const of = (name: string) => (seen: Seen) => seen.url.includes(name);
+const isManifest = (seen: Seen): boolean => seen.method === 'PUT' && of('manifest.json')(seen);
+const behind = (first: (seen: Seen) => boolean, then: (seen: Seen) => boolean): ((seen: Seen) => boolean) => {
+  let passed = false;
+  return (seen) => {
+    if (passed) return then(seen);
+    passed = first(seen);
+    return false;
+  };
+};
 const stalls: readonly (readonly [string, () => StageSpec, (seen: Seen) => boolean])[] = [
   ['the look at the source', stored, (seen) => seen.method === 'HEAD' && of('source.safetensors')(seen)],
   ['the first bytes of the source', stored, (seen) => seen.method === 'GET' && of('source.safetensors')(seen)],
@@ -98,7 +107,8 @@ const stalls: readonly (readonly [string, () => StageSpec, (seen: Seen) => boole
   ['a part', local, isPart],
   ['a copy by the store', stored, (seen) => seen.headers['x-amz-copy-source'] !== undefined],
   ['the completion', local, (seen) => seen.method === 'POST' && seen.url.includes('uploadId=')],
-  ['the manifest', local, (seen) => seen.method === 'PUT' && of('manifest.json')(seen)],
+  ['the manifest', local, isManifest],
+  ['the look at the output behind its manifest', local, behind(isManifest, (seen) => seen.method === 'HEAD')],
 ];
 test.each(stalls)('while a store stalls at %s', async (_, source, which) => {
   const at = await place('s3');

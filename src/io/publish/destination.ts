@@ -16,6 +16,7 @@ import { isAbsent, localIdentity, localPath, localUri, regularText } from '../lo
 import { checkApart, isOf, markOf } from '../s3/conditions.ts';
 import { copyOrder } from '../s3/copy-order.ts';
 import { explainS3 } from '../s3/explain.ts';
+import { cleanupLimit } from '../s3/grace.ts';
 import { headOrNull } from '../s3/head.ts';
 import { isS3, parseS3, parseS3Output, s3Uri } from '../s3/location.ts';
 import { patiently } from '../s3/patience.ts';
@@ -220,10 +221,12 @@ function s3Destination(storage: Storage, signal: AbortSignal | undefined): Desti
     remove: (uri) => explaining(uri, 'removing', (port) => patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner))),
     removeWritten: ({ uri, identity, token }) =>
       explaining(uri, 'removing', async (port) => {
-        const head = await headOrNull(port, parseS3(uri), policy, signal);
+        // Also where a cancellation is why it goes: a manifest that stays would say that the output is complete.
+        const limit = cleanupLimit(signal);
+        const head = await headOrNull(port, parseS3(uri), policy, limit);
         // Another stage may have written the same bytes.
         const isOwn = head?.etag === identity && (!head.mark || isOf(head, token));
-        if (isOwn) await patiently(policy, signal, 0, (inner) => port.remove(parseS3(uri), inner));
+        if (isOwn) await patiently(policy, limit, 0, (inner) => port.remove(parseS3(uri), inner));
       }),
     identity: (uri) =>
       explaining(uri, 'reading', async (port) => {

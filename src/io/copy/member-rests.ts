@@ -31,6 +31,13 @@ export interface MemberRests {
   readBegun(signal: AbortSignal): Promise<void>;
 }
 
+const NO_RESTS: MemberRests = {
+  passed: () => undefined,
+  isDue: () => false,
+  read: async () => undefined,
+  readBegun: async () => undefined,
+};
+
 export interface RestsOptions {
   readonly layout: Layout;
   readonly plan: Plan;
@@ -43,6 +50,8 @@ export interface RestsOptions {
 
 export function memberRests({ layout, plan, files, sums, budget, resumed }: RestsOptions): MemberRests {
   const { storages } = plan;
+  // Of safetensors there is nothing to compare.
+  if (!storages.some((storage) => isMadeOfArchives(storage) || isSummed(storage.location))) return NO_RESTS;
   /** Tensors that have not passed, by storage. */
   const left = new Uint32Array(storages.length);
   /** Storages whose bytes an attempt before has read, which cannot be had from what it wrote. */

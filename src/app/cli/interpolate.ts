@@ -212,6 +212,7 @@ function unknownReference(given: string): string {
   if (resolver !== undefined) return `\`\${${reference}}\`: the resolver \`${resolver}\` is not understood. ${insteadOf(resolver, given)}`;
   return `\`\${${reference}}\` is neither an environment variable (\`\${NAME}\`), nor a parameter (\`\${param.name}\`), nor the place of a value in this document. ${characters}`;
 }
+
 /** What OmegaConf's and Hydra's own do, in what is understood here. */
 function insteadOf(resolver: string, reference: string): string {
   const from = /^oc\.select:\s*([\w.[\]-]+)/.exec(reference)?.[1];

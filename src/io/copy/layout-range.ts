@@ -1,8 +1,8 @@
 /** Any range of an output, made on its own: for transfers that do not walk it from end to end. */
 import { segmentLength, type Layout } from '../../formats/layout.ts';
 import type { ByteSource } from '../../model/byte-source.ts';
-import type { Plan } from '../../model/plan.ts';
 import { bytesPerElement } from '../../model/dtype.ts';
+import type { Plan } from '../../model/plan.ts';
 import { memberSums } from '../digests/member-sums.ts';
 import { blockReads } from './block-reads.ts';
 import type { Part } from './blocks.ts';
